@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the subcommands of `hmm` share: how they are named, take options, complain and print.
+ */
+#ifndef HMM_CLI_H
+#define HMM_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Exit codes. */
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 /* also bad input */ };
+
+/* ---- Commands: one file each, named in main.c's table. ---- */
+
+struct cli_option {
+    const char *name;  /* without the two hyphens; NULL ends a table */
+    const char *value; /* what it takes, in capitals; NULL: nothing */
+    const char *help;
+};
+
+struct cli_command {
+    const char *name, *usage, *summary;
+    const char *description; /* lines for --help, before the options; may be NULL */
+    const struct cli_option *options;
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
+};
+
+extern const struct cli_command cli_replay, cli_strategies;
+
+void cli_command_help(const struct cli_command *command);
+
+/* ---- args.c: options and operands, in any order; `--` ends the options. ---- */
+
+enum { CLI_ARG_END = -1, CLI_ARG_OPERAND = -2, CLI_ARG_BAD = -3, CLI_ARG_HELP = -4 };
+
+struct cli_args {
+    const struct cli_command *command;
+    int argc;
+    char **argv;
+    int next; /* starts at 1 */
+    bool only_operands;
+    const char *value; /* of the option, or the operand */
+};
+
+/*
+ * The next argument: an index into the command's options, CLI_ARG_OPERAND, CLI_ARG_HELP (--help or
+ * -h), CLI_ARG_END, or CLI_ARG_BAD, which has been said on stderr.
+ */
+int cli_args_next(struct cli_args *args);
+
+/* ---- say.c: complaints, always one line on stderr. ---- */
+
+/* "hmm COMMAND: ..."; without a command where it is NULL. */
+__attribute__((format(printf, 2, 3))) void cli_complain(const char *command, const char *format,
+                                                        ...);
+
+/* A word that is none of the allowed ones (NULL ends them); names the one that is probably meant.
+ * `also` is what else is allowed, in words, or NULL. */
+void cli_complain_unknown(const char *command, const char *what, const char *word,
+                          const char *const *allowed, const char *also);
+
+/* The allowed word that is most like this one; NULL iff none is alike. */
+const char *cli_nearest(const char *word, const char *const *allowed);
+
+/* Ends the program iff there is no memory. */
+void *cli_alloc(size_t count, size_t size);
+
+/* ---- text.c: numbers and names in and out. ---- */
+
+/* "64K": digits, then perhaps K, M or G. False, said on stderr, iff it is not that, 0, or above
+ * what a heap can use. */
+bool cli_parse_size(const char *command, const char *option, const char *text, size_t *size);
+
+/* "table" or "json". False, said on stderr, iff neither. */
+bool cli_parse_format(const char *command, const char *text, bool *json);
+
+struct cli_text {
+    char chars[32];
+};
+
+struct cli_text cli_bytes(uint64_t bytes);  /* "12.3 MiB" */
+struct cli_text cli_count(uint64_t number); /* "1,234,567" */
+
+/* As a JSON string, quotes and all. Bytes that are not UTF-8 become U+FFFD. */
+void cli_print_json_string(FILE *to, const char *text);
+
+/* ---- table.c: cells as text, columns as wide as they need be. ---- */
+
+struct cli_table {
+    size_t columns;
+    size_t left_columns; /* the first ones, aligned left; the others right */
+    size_t count, room;
+    char **cells;
+};
+
+__attribute__((format(printf, 2, 3))) void cli_table_add(struct cli_table *table,
+                                                         const char *format, ...);
+
+/* Prints all rows and empties the table. */
+void cli_table_print(struct cli_table *table, FILE *to);
+
+/* ---- progress.c: a bar on stderr, if that is a terminal and it takes long. ---- */
+
+void cli_progress_start(const char *what);
+void cli_progress(double done); /* 0 to 1 */
+void cli_progress_hide(void);   /* before anything else is printed; a later cli_progress shows it */
+
+#endif

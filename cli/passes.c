@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The passes of a replay.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "replay.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define REGION_ALIGN ((size_t)2 << 20)
+
+/* No operation makes more free blocks than this: a resize that moves frees its old block, and an
+ * aligned placement may leave one below itself. */
+#define MOST_NEW_FREE_BLOCKS 2
+
+bool replay_reserve(struct replay_region *region, size_t size)
+{
+    const size_t mapped = size + REGION_ALIGN;
+    void *mapping = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapping == MAP_FAILED)
+        return false;
+    size_t gap = (size_t)(-(uintptr_t)mapping & (REGION_ALIGN - 1));
+    *region = (struct replay_region){(char *)mapping + gap, size, mapping, mapped};
+    return true;
+}
+
+void replay_release(struct replay_region *region)
+{
+    munmap(region->mapping, region->mapped);
+}
+
+void replay_open(struct replay *replay, const struct hmm_trace *trace)
+{
+    replay->trace = trace;
+    replay->blocks = cli_alloc(trace->id_limit, sizeof *replay->blocks);
+    replay->sizes = cli_alloc(trace->id_limit, sizeof *replay->sizes);
+}
+
+void replay_close(struct replay *replay)
+{
+    free(replay->blocks);
+    free(replay->sizes);
+}
+
+/* What remains to be said where not even a heap could be made. */
+static struct replay_figures all_failed(const struct hmm_trace *trace)
+{
+    return (struct replay_figures){.failed = trace->counts[HMM_TRACE_ALLOC] +
+                                             trace->counts[HMM_TRACE_ALIGNED]};
+}
+
+/* ---- The observed pass ---- */
+
+struct observer {
+    uint64_t live, live_peak;
+    uint64_t free_blocks_max;
+    uint64_t unseen; /* how many operations cannot have made more free blocks than that */
+};
+
+/* An operation on a block of *size requested bytes has been done. */
+static void account(struct observer *o, uint64_t *size, const struct hmm_trace_op *op)
+{
+    if (op->kind == HMM_TRACE_RESIZE || op->kind == HMM_TRACE_FREE)
+        o->live -= *size;
+    if (op->kind != HMM_TRACE_FREE)
+        o->live += *size = op->size;
+    if (o->live > o->live_peak)
+        o->live_peak = o->live;
+}
+
+/* The largest number of free blocks, exactly, without asking after every operation: some
+ * strategies take long to answer. */
+static void count_free_blocks(struct observer *o, const struct hmm_heap *heap)
+{
+    struct hmm_stats stats;
+    if (o->unseen != 0) {
+        o->unseen--;
+        return;
+    }
+    hmm_heap_stats(heap, &stats);
+    if (stats.free_blocks > o->free_blocks_max)
+        o->free_blocks_max = stats.free_blocks;
+    o->unseen = (o->free_blocks_max - stats.free_blocks) / MOST_NEW_FREE_BLOCKS;
+}
+
+static void observe(const struct replay *replay, struct hmm_heap *heap,
+                    struct replay_figures *figures)
+{
+    const struct hmm_trace *t = replay->trace;
+    struct observer o = {0};
+    for (size_t i = 0; i < t->op_count; i++) {
+        const struct hmm_trace_op *op = &t->ops[i];
+        bool is_new = op->kind == HMM_TRACE_ALLOC || op->kind == HMM_TRACE_ALIGNED;
+        bool is_dead = !is_new && replay->blocks[op->id] == NULL;
+        bool done = replay_step(heap, op, replay->blocks);
+        figures->failed += !done;
+        if (done && !is_dead)
+            account(&o, &replay->sizes[op->id], op);
+        count_free_blocks(&o, heap);
+    }
+    figures->live_peak = o.live_peak;
+    figures->free_blocks_max = o.free_blocks_max;
+}
+
+bool replay_observe(const struct replay *replay, const struct hmm_strategy *strategy,
+                    size_t capacity, struct replay_figures *figures)
+{
+    struct replay_region region;
+    if (!replay_reserve(&region, capacity))
+        return false;
+    struct hmm_heap *heap = hmm_heap_create(region.memory, region.size, strategy);
+    *figures = all_failed(replay->trace);
+    if (heap != NULL) {
+        *figures = (struct replay_figures){.has_heap = true};
+        observe(replay, heap, figures);
+        hmm_heap_stats(heap, &figures->stats);
+        hmm_heap_destroy(heap);
+    }
+    replay_release(&region);
+    return true;
+}
+
+/* ---- The timed pass ---- */
+
+static double thread_nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+/* So that the kernel's work of handing out pages, which is the same for all, is not timed. */
+static void touch(const struct replay_region *region, size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    volatile char *memory = region->memory;
+    for (size_t i = 0; i < bytes && i < region->size; i += page)
+        memory[i] = 0;
+}
+
+static __attribute__((noinline)) uint64_t run(const struct replay *replay, struct hmm_heap *heap)
+{
+    const struct hmm_trace_op *op = replay->trace->ops, *end = op + replay->trace->op_count;
+    uint64_t failed = 0;
+    for (; op < end; op++)
+        failed += !replay_step(heap, op, replay->blocks);
+    return failed;
+}
+
+bool replay_time(const struct replay *replay, const struct hmm_strategy *strategy, size_t capacity,
+                 size_t warm, double *nanoseconds, struct replay_figures *figures)
+{
+    struct replay_region region;
+    if (!replay_reserve(&region, capacity))
+        return false;
+    touch(&region, warm);
+    struct hmm_heap *heap = hmm_heap_create(region.memory, region.size, strategy);
+    if (heap != NULL) {
+        double start = thread_nanoseconds();
+        figures->failed = run(replay, heap);
+        *nanoseconds = thread_nanoseconds() - start;
+        hmm_heap_stats(heap, &figures->stats);
+        hmm_heap_destroy(heap);
+    }
+    figures->has_heap = heap != NULL;
+    replay_release(&region);
+    return true;
+}
+
+/* ---- The loop alone ---- */
+
+/* Stands for the heap's functions. It is no call, which is the heap's to pay for, but the compiler
+ * must believe that it does something. */
+static inline void *stand_in(void *block, size_t size)
+{
+    __asm__ volatile("" : "+r"(block), "+r"(size) : : "memory");
+    return block;
+}
+
+/* As replay_step, with the call to the heap replaced by one that does nothing. */
+static inline bool step_nowhere(const struct hmm_trace_op *op, void **blocks)
+{
+    void **block = &blocks[op->id];
+    const size_t size = (size_t)op->size;
+    switch (op->kind) {
+    case HMM_TRACE_ALLOC:
+        *block = stand_in(blocks, size);
+        return *block != NULL;
+    case HMM_TRACE_ALIGNED:
+        *block = stand_in(blocks, size + ((size_t)1 << op->align_log2));
+        return *block != NULL;
+    case HMM_TRACE_RESIZE:
+        if (*block != NULL)
+            *block = stand_in(*block, size != 0 ? size : 1);
+        return *block != NULL;
+    default:
+        if (*block != NULL)
+            stand_in(*block, 0);
+        return true;
+    }
+}
+
+static __attribute__((noinline)) uint64_t run_nowhere(const struct replay *replay)
+{
+    const struct hmm_trace_op *op = replay->trace->ops, *end = op + replay->trace->op_count;
+    uint64_t failed = 0;
+    for (; op < end; op++)
+        failed += !step_nowhere(op, replay->blocks);
+    return failed;
+}
+
+double replay_time_harness(const struct replay *replay)
+{
+    double start = thread_nanoseconds();
+    stand_in(replay->blocks, (size_t)run_nowhere(replay));
+    return thread_nanoseconds() - start;
+}
+
+/* ---- Whether it fits ---- */
+
+bool replay_completes(const struct replay *replay, const struct hmm_strategy *strategy,
+                      size_t capacity, bool *completes)
+{
+    struct replay_region region;
+    if (!replay_reserve(&region, capacity))
+        return false;
+    struct hmm_heap *heap = hmm_heap_create(region.memory, region.size, strategy);
+    *completes = heap != NULL;
+    for (size_t i = 0; *completes && i < replay->trace->op_count; i++)
+        *completes = replay_step(heap, &replay->trace->ops[i], replay->blocks);
+    hmm_heap_destroy(heap);
+    replay_release(&region);
+    return true;
+}

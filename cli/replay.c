@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hmm replay: what each strategy makes of a recorded program.
+ */
+#include "replay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_RUNS 1000
+
+enum { OPT_STRATEGY, OPT_FORMAT, OPT_HEAP, OPT_RUNS, OPT_SMALLEST, OPT_CHECK };
+
+static int run(int argc, char **argv);
+
+static const struct cli_option options[] = {
+    [OPT_STRATEGY] = {"strategy", "NAME", "a built-in, a plug-in's path, a comma list, or all"},
+    [OPT_FORMAT] = {"format", "table|json", "how to print results; json: an object a line"},
+    [OPT_HEAP] = {"heap", "SIZE", "replay in a region of SIZE bytes (K, M, G)"},
+    [OPT_RUNS] = {"runs", "N", "time N passes and take the fastest (default 3)"},
+    [OPT_SMALLEST] = {"smallest", NULL, "also find the smallest region that will do"},
+    [OPT_CHECK] = {"check", NULL, "also verify every block's contents, and the heap"},
+    {NULL, NULL, NULL}};
+
+const struct cli_command cli_replay = {
+    .name = "replay",
+    .usage = "[OPTION]... TRACE...",
+    .summary = "replay recorded traces on the placement strategies",
+    .description =
+        "For each trace (plain, or compressed with zstd) and strategy: nanoseconds per operation,\n"
+        "net of the replay loop; the most bytes that were live and the highest break, in bytes;\n"
+        "footprint, the second over the first; the largest number of free blocks; and how many\n"
+        "requests failed, which only --heap can bring about: it is reported and is no error.\n\n"
+        "Exit status: 0; 1 if --check finds a fault or memory runs out; 2 if an argument or a\n"
+        "trace is bad, and then nothing has been replayed.\n",
+    .options = options,
+    .run = run,
+};
+
+/* What the command line asks for. */
+struct request {
+    struct replay_options options;
+    const struct hmm_strategy **strategies;
+    size_t strategy_count;
+    const char **paths;
+    size_t path_count;
+};
+
+/* ---- The command line ---- */
+
+static void add_strategy(struct request *q, const struct hmm_strategy *s)
+{
+    for (size_t i = 0; i < q->strategy_count; i++)
+        if (q->strategies[i] == s)
+            return;
+    const struct hmm_strategy **grown = cli_alloc(q->strategy_count + 1, sizeof *grown);
+    if (q->strategy_count != 0)
+        memcpy(grown, q->strategies, q->strategy_count * sizeof *grown);
+    free(q->strategies);
+    q->strategies = grown;
+    q->strategies[q->strategy_count++] = s;
+}
+
+static void add_all_strategies(struct request *q)
+{
+    const struct hmm_strategy *s;
+    for (unsigned i = 0; (s = hmm_strategy_at(i)) != NULL; i++)
+        add_strategy(q, s);
+}
+
+static bool unknown_strategy(const char *name)
+{
+    const char *allowed[64] = {"all"};
+    const struct hmm_strategy *s;
+    for (unsigned i = 0; i < 62 && (s = hmm_strategy_at(i)) != NULL; i++)
+        allowed[i + 1] = hmm_strategy_name(s);
+    cli_complain_unknown("replay", "strategy", name, allowed, "or a plug-in's path, with a '/'");
+    return false;
+}
+
+static bool bad_plugin(const char *path, int code)
+{
+    const char *why = code == ENOENT    ? "cannot be loaded: there is no such plug-in"
+                      : code == EINVAL  ? "is no strategy this build can use"
+                      : code == ENOTSUP ? "cannot be loaded: this build has no plug-ins"
+                                        : strerror(code);
+    cli_complain("replay", "strategy '%s' %s", path, why);
+    return false;
+}
+
+static bool parse_strategy(struct request *q, const char *name)
+{
+    if (strcmp(name, "all") == 0) {
+        add_all_strategies(q);
+        return true;
+    }
+    errno = 0;
+    const struct hmm_strategy *s = hmm_strategy_find(name);
+    if (s == NULL)
+        return strchr(name, '/') != NULL ? bad_plugin(name, errno) : unknown_strategy(name);
+    add_strategy(q, s);
+    return true;
+}
+
+static bool parse_strategies(struct request *q, const char *list)
+{
+    char *names = cli_alloc(strlen(list) + 1, 1), *name = strcpy(names, list);
+    bool good = true;
+    while (good && name != NULL) {
+        char *comma = strchr(name, ',');
+        if (comma != NULL)
+            *comma++ = '\0';
+        good = parse_strategy(q, name);
+        name = comma;
+    }
+    free(names);
+    return good;
+}
+
+static bool parse_runs(struct request *q, const char *text)
+{
+    char *end;
+    errno = 0;
+    unsigned long runs = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || runs < 1 ||
+        runs > MOST_RUNS) {
+        cli_complain("replay", "--runs: '%s' is not a number from 1 to %d", text, MOST_RUNS);
+        return false;
+    }
+    q->options.runs = (unsigned)runs;
+    return true;
+}
+
+static bool take_option(struct request *q, int option, const char *value)
+{
+    switch (option) {
+    case OPT_STRATEGY:
+        return parse_strategies(q, value);
+    case OPT_FORMAT:
+        return cli_parse_format("replay", value, &q->options.json);
+    case OPT_HEAP:
+        return cli_parse_size("replay", "heap", value, &q->options.heap);
+    case OPT_RUNS:
+        return parse_runs(q, value);
+    case OPT_SMALLEST:
+        return q->options.smallest = true;
+    default:
+        return q->options.check = true;
+    }
+}
+
+static bool is_complete(struct request *q)
+{
+    if (q->path_count == 0) {
+        cli_complain("replay", "no trace given: hmm replay %s", cli_replay.usage);
+        return false;
+    }
+    if (q->options.smallest && q->options.heap != 0) {
+        cli_complain("replay", "--heap and --smallest cannot be combined");
+        return false;
+    }
+    if (q->strategy_count == 0)
+        add_all_strategies(q);
+    return true;
+}
+
+/* Returns CLI_ARG_END: go on; CLI_ARG_HELP; or CLI_ARG_BAD, which has been said. */
+static int parse(struct request *q, int argc, char **argv)
+{
+    struct cli_args args = {.command = &cli_replay, .argc = argc, .argv = argv, .next = 1};
+    q->paths = cli_alloc((size_t)argc, sizeof *q->paths);
+    for (int arg; (arg = cli_args_next(&args)) != CLI_ARG_END;) {
+        if (arg == CLI_ARG_BAD || arg == CLI_ARG_HELP)
+            return arg;
+        if (arg == CLI_ARG_OPERAND)
+            q->paths[q->path_count++] = args.value;
+        else if (!take_option(q, arg, args.value))
+            return CLI_ARG_BAD;
+    }
+    return is_complete(q) ? CLI_ARG_END : CLI_ARG_BAD;
+}
+
+/* ---- Loading ---- */
+
+/* A part of the whole work, as the bar sees it. */
+struct share {
+    double begin, length;
+};
+
+static void tell_loaded(void *arg, uint64_t done, uint64_t total)
+{
+    const struct share *s = arg;
+    cli_progress(s->begin + (total != 0 ? s->length * (double)done / (double)total : 0));
+}
+
+static bool load(struct hmm_trace *trace, const char *path, struct share *share)
+{
+    struct hmm_trace_error error;
+    struct hmm_trace_progress progress = {tell_loaded, share};
+    if (!hmm_trace_load(trace, path, &progress, &error)) {
+        cli_progress_hide();
+        hmm_trace_print_error(stderr, path, &error);
+        return false;
+    }
+    if (hmm_trace_compact(trace))
+        return true;
+    cli_complain("replay", "out of memory");
+    return false;
+}
+
+/* All of them, so that all bad ones are named. */
+static bool load_all(const struct request *q, struct hmm_trace *traces)
+{
+    bool good = true;
+    cli_progress_start("reading");
+    for (size_t i = 0; i < q->path_count; i++) {
+        struct share share = {(double)i / (double)q->path_count, 1 / (double)q->path_count};
+        good = load(&traces[i], q->paths[i], &share) && good;
+    }
+    cli_progress_hide();
+    return good;
+}
+
+/* ---- Replaying ---- */
+
+static void tell_replayed(void *arg, double done)
+{
+    const struct share *s = arg;
+    cli_progress(s->begin + s->length * done);
+}
+
+static double time_harness(const struct replay *replay, unsigned runs)
+{
+    double best = replay_time_harness(replay);
+    for (unsigned i = 0; i < runs; i++) {
+        double ns = replay_time_harness(replay);
+        best = ns < best ? ns : best;
+    }
+    return best;
+}
+
+/* One trace on all strategies: results[0 .. strategy_count). False iff it could not be done. */
+static bool replay_trace(const struct request *q, size_t index, const struct hmm_trace *trace,
+                         struct replay_result *results)
+{
+    struct replay replay;
+    const double all = (double)(q->path_count * q->strategy_count);
+    bool good = true;
+    replay_open(&replay, trace);
+    const double harness = time_harness(&replay, q->options.runs);
+    for (size_t i = 0; good && i < q->strategy_count; i++) {
+        struct share share = {(double)(index * q->strategy_count + i) / all, 1 / all};
+        struct replay_tick tick = {tell_replayed, &share};
+        results[i].trace = q->paths[index];
+        good = replay_measure(&replay, q->strategies[i], &q->options, harness, &tick, &results[i]);
+        cli_progress_hide();
+        if (good && q->options.json)
+            replay_print_json(&results[i], &q->options);
+    }
+    if (good && !q->options.json)
+        replay_print_table(results, q->strategy_count, trace, &q->options);
+    replay_close(&replay);
+    return good;
+}
+
+static bool any_faulty(const struct replay_result *results, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (results[i].faulty)
+            return true;
+    return false;
+}
+
+static int replay_all(const struct request *q, const struct hmm_trace *traces)
+{
+    const size_t count = q->path_count * q->strategy_count;
+    struct replay_result *results = cli_alloc(count, sizeof *results);
+    bool good = true;
+    cli_progress_start("replaying");
+    for (size_t i = 0; good && i < q->path_count; i++)
+        good = replay_trace(q, i, &traces[i], results + i * q->strategy_count);
+    if (good && !q->options.json && q->path_count > 1)
+        replay_print_means(results, q->path_count, q->strategy_count, &q->options);
+    good = good && !any_faulty(results, count);
+    free(results);
+    return good ? CLI_OK : CLI_FAILED;
+}
+
+static int load_and_replay(const struct request *q)
+{
+    struct hmm_trace *traces = cli_alloc(q->path_count, sizeof *traces);
+    int code = load_all(q, traces) ? replay_all(q, traces) : CLI_USAGE;
+    for (size_t i = 0; i < q->path_count; i++)
+        hmm_trace_free(&traces[i]);
+    free(traces);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    struct request q = {.options = {.runs = 3}};
+    int code = CLI_USAGE;
+    switch (parse(&q, argc, argv)) {
+    case CLI_ARG_END:
+        code = load_and_replay(&q);
+        break;
+    case CLI_ARG_HELP:
+        cli_command_help(&cli_replay);
+        code = CLI_OK;
+        break;
+    default:
+        break;
+    }
+    free(q.strategies);
+    free(q.paths);
+    return code;
+}

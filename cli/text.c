@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Numbers and names, in and out.
+ */
+#include "cli.h"
+
+#include <string.h>
+
+/* A heap uses no more (hmm.h). */
+#define LARGEST_HEAP (UINT64_C(64) << 30)
+
+static unsigned unit_shift(char letter)
+{
+    switch (letter) {
+    case 'K':
+    case 'k':
+        return 10;
+    case 'M':
+    case 'm':
+        return 20;
+    case 'G':
+    case 'g':
+        return 30;
+    default:
+        return 0;
+    }
+}
+
+/* Saturates above LARGEST_HEAP. False iff the text is not a size. */
+static bool scan_size(const char *text, uint64_t *size)
+{
+    const char *p = text;
+    for (*size = 0; *p >= '0' && *p <= '9'; p++)
+        if (*size <= LARGEST_HEAP)
+            *size = *size * 10 + (uint64_t)(*p - '0');
+    if (p == text)
+        return false;
+    unsigned shift = unit_shift(*p);
+    *size = *size <= LARGEST_HEAP ? *size << shift : UINT64_MAX;
+    return p[shift != 0] == '\0';
+}
+
+bool cli_parse_size(const char *command, const char *option, const char *text, size_t *size)
+{
+    uint64_t bytes;
+    const char *wrong = NULL;
+    if (!scan_size(text, &bytes))
+        wrong = "is not a size: a whole number of bytes, or with K, M or G (64K, 8M)";
+    else if (bytes == 0)
+        wrong = "is too small: at least 1";
+    else if (bytes > LARGEST_HEAP || bytes > PTRDIFF_MAX)
+        wrong = sizeof(size_t) > 4 ? "is too large: at most 64G" : "is too large: below 2G";
+    if (wrong != NULL) {
+        cli_complain(command, "--%s: '%s' %s", option, text, wrong);
+        return false;
+    }
+    *size = (size_t)bytes;
+    return true;
+}
+
+bool cli_parse_format(const char *command, const char *text, bool *json)
+{
+    static const char *const formats[] = {"table", "json", NULL};
+    *json = strcmp(text, "json") == 0;
+    if (*json || strcmp(text, "table") == 0)
+        return true;
+    cli_complain_unknown(command, "format", text, formats, NULL);
+    return false;
+}
+
+/* Four digits or so, whatever the size. */
+struct cli_text cli_bytes(uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    struct cli_text t;
+    unsigned unit = 0;
+    double value = (double)bytes;
+    for (; value >= 1024; unit++)
+        value /= 1024;
+    snprintf(t.chars, sizeof t.chars, "%.*f %s",
+             unit == 0     ? 0
+             : value < 100 ? 2
+                           : 1,
+             value, units[unit]);
+    return t;
+}
+
+struct cli_text cli_count(uint64_t number)
+{
+    struct cli_text t;
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
+    size_t to = 0;
+    for (int i = 0; i < n; i++) {
+        if (i != 0 && (n - i) % 3 == 0)
+            t.chars[to++] = ',';
+        t.chars[to++] = digits[i];
+    }
+    t.chars[to] = '\0';
+    return t;
+}
+
+/* Bytes of the UTF-8 sequence at s; 0 iff it is not one (overlong forms, surrogates and what lies
+ * above U+10FFFF are none). */
+static size_t utf8_length(const unsigned char *s)
+{
+    size_t length = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    if (s[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+void cli_print_json_string(FILE *to, const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    fputc('"', to);
+    while (*s != '\0') {
+        size_t length = utf8_length(s);
+        if (length == 0)
+            fputs("\\ufffd", to);
+        else if (*s < ' ' || *s == 0x7f)
+            fprintf(to, "\\u%04x", *s);
+        else if (*s == '"' || *s == '\\')
+            fprintf(to, "\\%c", *s);
+        else
+            fwrite(s, 1, length, to);
+        s += length != 0 ? length : 1;
+    }
+    fputc('"', to);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The checked pass: does every block keep what was written to it?
+ */
+#include "replay.h"
+
+#include <stdint.h>
+#include <string.h>
+
+struct verifier {
+    const struct replay *replay;
+    struct hmm_heap *heap;
+    size_t op; /* the index of the operation that is being done */
+    char *fault;
+    size_t fault_room;
+};
+
+/* Blocks filled at different operations differ, and neighbouring bytes do. */
+static unsigned char pattern(uint64_t seed, size_t i)
+{
+    return (unsigned char)((seed * 0x9e3779b97f4a7c15u >> 56) + i * 37);
+}
+
+static void fill(unsigned char *block, size_t size, uint64_t seed)
+{
+    for (size_t i = 0; i < size; i++)
+        block[i] = pattern(seed, i);
+}
+
+static bool holds(const unsigned char *block, size_t size, uint64_t seed)
+{
+    for (size_t i = 0; i < size; i++)
+        if (block[i] != pattern(seed, i))
+            return false;
+    return true;
+}
+
+static bool complain(struct verifier *v, const char *what)
+{
+    snprintf(v->fault, v->fault_room, "operation %zu: %s", v->op + 1, what);
+    return false;
+}
+
+/* A new block: where and how large it is. */
+static bool check_placed(struct verifier *v, const struct hmm_trace_op *op)
+{
+    void *block = v->replay->blocks[op->id];
+    size_t align = op->kind == HMM_TRACE_ALIGNED ? (size_t)1 << op->align_log2 : 1;
+    if (((uintptr_t)block & (align - 1)) != 0)
+        return complain(v, "the block is not aligned as requested");
+    if (hmm_heap_usable_size(v->heap, block) < op->size)
+        return complain(v, "the block is smaller than requested");
+    return true;
+}
+
+/* The seed is the ID: an ID's blocks are told apart by their sizes and places, others by it. */
+static bool verify_op(struct verifier *v, const struct hmm_trace_op *op)
+{
+    void **block = &v->replay->blocks[op->id];
+    uint64_t *size = &v->replay->sizes[op->id];
+    bool is_new = op->kind == HMM_TRACE_ALLOC || op->kind == HMM_TRACE_ALIGNED;
+    if (!is_new && *block == NULL)
+        return true;
+    if (!is_new && !holds(*block, (size_t)*size, op->id))
+        return complain(v, "the block does not hold what was written to it");
+    if (!replay_step(v->heap, op, v->replay->blocks) || op->kind == HMM_TRACE_FREE)
+        return true;
+    size_t kept = (size_t)(is_new ? 0 : *size < op->size ? *size : op->size);
+    if (!holds(*block, kept, op->id))
+        return complain(v, "the resized block has lost what was in it");
+    if (!check_placed(v, op))
+        return false;
+    fill(*block, (size_t)op->size, op->id);
+    *size = op->size;
+    return true;
+}
+
+static void verify(struct verifier *v)
+{
+    const struct hmm_trace *t = v->replay->trace;
+    for (v->op = 0; v->op < t->op_count; v->op++)
+        if (!verify_op(v, &t->ops[v->op]))
+            return;
+    const char *broken = hmm_heap_check(v->heap);
+    if (broken != NULL)
+        snprintf(v->fault, v->fault_room, "after the last operation: %s", broken);
+}
+
+bool replay_verify(const struct replay *replay, const struct hmm_strategy *strategy,
+                   size_t capacity, char *fault, size_t fault_room)
+{
+    struct replay_region region;
+    fault[0] = '\0';
+    if (!replay_reserve(&region, capacity))
+        return false;
+    struct hmm_heap *heap = hmm_heap_create(region.memory, region.size, strategy);
+    struct verifier v = {replay, heap, 0, fault, fault_room};
+    if (heap != NULL)
+        verify(&v);
+    hmm_heap_destroy(heap);
+    replay_release(&region);
+    return true;
+}

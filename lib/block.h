@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Block verbs: all that reads or writes a header or a footer. Inline, because they are the heap's
+ * inner loop. Header words are relaxed atomics: other threads may look at one while it changes.
+ */
+#ifndef HMM_BLOCK_H
+#define HMM_BLOCK_H
+
+#include "heap.h"
+
+enum { HMM__FREE = 1, HMM__PREV_FREE = 2, HMM__ALIGNED = 4, HMM__SIZE_SHIFT = 3 };
+
+HMM__ALWAYS_INLINE void *block_payload(const struct hmm_heap *h, hmm_ref r)
+{
+    return (char *)(uintptr_t)h + (size_t)r * HMM_GRANULE;
+}
+
+HMM__ALWAYS_INLINE hmm_ref block_of(const struct hmm_heap *h, const void *payload)
+{
+    return (hmm_ref)((size_t)((const char *)payload - (const char *)h) / HMM_GRANULE);
+}
+
+HMM__ALWAYS_INLINE uint32_t *block_header_at(const struct hmm_heap *h, hmm_ref r)
+{
+    return (uint32_t *)block_payload(h, r) - 1;
+}
+
+HMM__ALWAYS_INLINE uint32_t block_header(const struct hmm_heap *h, hmm_ref r)
+{
+#if defined(__GNUC__)
+    return __atomic_load_n(block_header_at(h, r), __ATOMIC_RELAXED);
+#else
+    return *block_header_at(h, r);
+#endif
+}
+
+HMM__ALWAYS_INLINE void block_set_header(const struct hmm_heap *h, hmm_ref r, uint32_t word)
+{
+#if defined(__GNUC__)
+    __atomic_store_n(block_header_at(h, r), word, __ATOMIC_RELAXED);
+#else
+    *block_header_at(h, r) = word;
+#endif
+}
+
+HMM__ALWAYS_INLINE uint32_t header_size(uint32_t word)
+{
+    return word >> HMM__SIZE_SHIFT;
+}
+
+HMM__ALWAYS_INLINE uint32_t header_make(uint32_t granules, uint32_t bits)
+{
+    return granules << HMM__SIZE_SHIFT | bits;
+}
+
+HMM__ALWAYS_INLINE uint32_t block_size(const struct hmm_heap *h, hmm_ref r)
+{
+    return header_size(block_header(h, r));
+}
+
+/* The size as it stands in a header, and as it stands alone in a footer. */
+HMM__ALWAYS_INLINE uint32_t header_span(uint32_t word)
+{
+    return word & ~(uint32_t)(HMM__FREE | HMM__PREV_FREE | HMM__ALIGNED);
+}
+
+/* Bytes of a span. */
+HMM__ALWAYS_INLINE size_t span_bytes(uint32_t span)
+{
+    return (size_t)span * (HMM_GRANULE >> HMM__SIZE_SHIFT);
+}
+
+HMM__ALWAYS_INLINE hmm_ref block_next(const struct hmm_heap *h, hmm_ref r)
+{
+    return r + block_size(h, r);
+}
+
+/* The footer of the block that ends where r begins. Has a meaning iff r's PREV_FREE is set. */
+HMM__ALWAYS_INLINE uint32_t block_footer_span(const struct hmm_heap *h, hmm_ref r)
+{
+    return *((uint32_t *)block_payload(h, r) - 2);
+}
+
+/* Its size in granules. */
+HMM__ALWAYS_INLINE uint32_t block_footer_below(const struct hmm_heap *h, hmm_ref r)
+{
+    return block_footer_span(h, r) >> HMM__SIZE_SHIFT;
+}
+
+HMM__ALWAYS_INLINE size_t block_usable(uint32_t granules)
+{
+    return (size_t)granules * HMM_GRANULE - HMM_HEADER_BYTES;
+}
+
+HMM__ALWAYS_INLINE uint32_t *block_links(const struct hmm_heap *h, hmm_ref r)
+{
+    return block_payload(h, r);
+}
+
+/* r is free, of n granules; prev_bit is HMM__PREV_FREE or 0. The block above is the caller's. */
+HMM__ALWAYS_INLINE void block_make_free(const struct hmm_heap *h, hmm_ref r, uint32_t n,
+                                        uint32_t prev_bit)
+{
+    block_set_header(h, r, header_make(n, HMM__FREE | prev_bit));
+    *((uint32_t *)block_payload(h, r + n) - 2) = header_make(n, 0);
+}
+
+HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref r)
+{
+    block_set_header(h, r, block_header(h, r) & ~(uint32_t)HMM__PREV_FREE);
+}
+
+/* The top is now at r. Marks it (B5). */
+HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
+{
+    h->top = r;
+    h->door_top = h->watch ? 0 : r;
+    block_set_header(h, r, HMM__FREE);
+}
+
+/*
+ * The same by pointers, for the inner loop: a payload's header, the footer below it, and the
+ * payload that a span further on begins.
+ */
+HMM__ALWAYS_INLINE uint32_t word_load(const char *payload)
+{
+#if defined(__GNUC__)
+    return __atomic_load_n((const uint32_t *)(const void *)payload - 1, __ATOMIC_RELAXED);
+#else
+    return *((const uint32_t *)(const void *)payload - 1);
+#endif
+}
+
+HMM__ALWAYS_INLINE void word_store(char *payload, uint32_t word)
+{
+#if defined(__GNUC__)
+    __atomic_store_n((uint32_t *)(void *)payload - 1, word, __ATOMIC_RELAXED);
+#else
+    *((uint32_t *)(void *)payload - 1) = word;
+#endif
+}
+
+HMM__ALWAYS_INLINE uint32_t footer_load(const char *above)
+{
+    return *((const uint32_t *)(const void *)above - 2);
+}
+
+HMM__ALWAYS_INLINE void footer_store(char *above, uint32_t span)
+{
+    *((uint32_t *)(void *)above - 2) = span;
+}
+
+/* The ref of payload, if it is aligned and not below the heap; else a number above all refs. */
+HMM__ALWAYS_INLINE size_t ref_or_more(const struct hmm_heap *h, const void *payload)
+{
+    size_t d = (size_t)((uintptr_t)payload - (uintptr_t)h);
+    enum { LOG = HMM_GRANULE == 16 ? 4 : 3 };
+    return d >> LOG | d << (sizeof d * 8 - LOG);
+}
+
+/*
+ * Whether payload is, as far as its own header and those beside it tell, a block in use. Constant
+ * time. What it lets pass: a pointer into a block at which the user's bytes look like a header
+ * whose end meets a header that agrees (hmm_heap_set_check, level 2, finds those too).
+ */
+HMM__HIDDEN bool hmm__seems_sound(const struct hmm_heap *h, const void *payload);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the environment asks for. Read once; never in a program with raised privileges.
+ */
+#ifndef HMM_ENV_H
+#define HMM_ENV_H
+
+#include "heap.h"
+
+struct options {
+    const struct hmm_strategy *strategy;
+    size_t heap_size; /* 0: not said */
+    int check;        /* level */
+    bool cache;       /* a cache before the core, where there is one */
+    bool verbose;
+    const char *stats; /* where to; NULL: nowhere */
+};
+
+/*
+ * Fills in the defaults and what HMM_STRATEGY, HMM_HEAP_SIZE, HMM_CACHE, HMM_CHECK, HMM_STATS and
+ * HMM_VERBOSE say. For each value that cannot be used one line goes to stderr, and the default
+ * stays. Returns how many there were. The strategy's variable is left out where with_strategy is
+ * false. fallback is the default strategy.
+ */
+HMM__HIDDEN int hmm__options_read(struct options *o, const struct hmm_strategy *fallback,
+                                  size_t largest_heap, bool with_strategy);
+
+/* "4096", "64K", "1M", "2G": bytes; 0 iff it is none of these, or 0. */
+HMM__HIDDEN size_t hmm__parse_size(const char *s);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The heap, for those who are inside it.
+ *
+ * THEORY
+ *
+ * A heap is one region of memory, counted in granules from its first byte, the base. Its parts, low
+ * to high:
+ *
+ *     base        first          top            brk           limit
+ *     | control   | blocks ...   | free top     | never used  |
+ *
+ * The control structures are struct hmm_heap, which is the base, and the strategy's state. A ref is
+ * a distance from the base in granules; refs of blocks are those of their payloads.
+ *
+ * A block is a header of 4 bytes and a payload. The header lies just below the payload, so block r
+ * of n granules covers the bytes [r * G - 4, (r + n) * G - 4). The header holds n and three bits:
+ * FREE, PREV_FREE (the block below is free) and ALIGNED (came from aligned_alloc: realloc
+ * keeps its alignment). A used block has nothing else. A free one has two links of the strategy's
+ * at its low end and a footer at its high end: n again, in its last 4 bytes, by which the
+ * block above finds it.
+ *
+ * The free top is no block: it is in no index and is asked only when the strategy has none. It
+ * begins with a header of size 0 that says FREE, so that one test of the next header tells whether
+ * there is something to merge with.
+ *
+ * INVARIANTS (hmm_heap_check tests each)
+ *
+ * B1  The blocks follow one another from first to top without a gap, each of at least
+ *     HMM_MIN_GRANULES, none beyond the top.
+ * B2  A block's PREV_FREE is set iff the block below is free.
+ * B3  No two free blocks are neighbours, unless together they exceed HMM_MAX_GRANULES; none touches
+ *     the top.
+ * B4  A free block's footer equals its size.
+ * B5  The header at the top is size 0, FREE, not PREV_FREE.
+ * B6  first <= top <= brk <= limit.
+ * B7  The counts of live blocks and bytes, of free blocks and granules are those of the blocks.
+ * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
+ *     strategy's own.
+ */
+#ifndef HMM_HEAP_PRIVATE_H
+#define HMM_HEAP_PRIVATE_H
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "hmm-strategy.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#if defined(__STDC_HOSTED__) && __STDC_HOSTED__ && !defined(HMM_FREESTANDING)
+#define HMM_HOSTED 1
+#else
+#define HMM_HOSTED 0
+#endif
+
+#if HMM_HOSTED
+#include <errno.h>
+#endif
+
+#if defined(__GNUC__)
+#define hmm__likely(x) __builtin_expect(!!(x), 1)
+#define hmm__unlikely(x) __builtin_expect(!!(x), 0)
+#define HMM__COLD __attribute__((cold, noinline))
+#define HMM__ALWAYS_INLINE static inline __attribute__((always_inline))
+#define HMM__HIDDEN __attribute__((visibility("hidden")))
+#else
+#define hmm__likely(x) (x)
+#define hmm__unlikely(x) (x)
+#define HMM__COLD
+#define HMM__ALWAYS_INLINE static inline
+#define HMM__HIDDEN
+#endif
+
+#define HMM_HEADER_BYTES 4u
+
+/* What a heap does besides: bits of hmm_heap.watch. In the common case there are none, and the
+ * doors need no test of their own for it: door_most and door_top send all calls the long way
+ * otherwise. */
+enum hmm__watch {
+    HMM__WATCH_VALGRIND = 1, /* memcheck runs: tell it of every block */
+    HMM__WATCH_CHECK = 2,    /* check level 2 and up */
+    HMM__WATCH_UNCHECKED = 4 /* check level 0 */
+};
+
+/* Where the strategy's state lies. */
+enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
+
+struct hmm_heap {
+    /* Hot: the first cache line and a half. */
+    const struct hmm_strategy *strategy;
+    void *state;
+    hmm_ref (*take)(struct hmm_heap *, void *, uint32_t);
+    void (*insert)(struct hmm_heap *, void *, hmm_ref);
+    void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
+    void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
+    size_t door_most; /* the largest request to be served without ado; 0 while watched */
+    hmm_ref door_top; /* top; 0 while watched: every free takes the long way */
+    hmm_ref first, top, brk;
+    size_t live_blocks;
+    intptr_t live_below_peak; /* live_peak less the live bytes: one subtraction keeps both */
+    uint64_t splits, merges, visited;
+    uint32_t free_blocks;
+    hmm_ref trim_below; /* the break falls when the top does below this */
+    hmm_ref limit;
+    uint32_t watch; /* of enum hmm__watch; set by hmm__set_watch */
+
+    /* Cold. */
+    size_t live_peak;
+    uint64_t failed;
+    hmm_ref brk_peak;
+    uint32_t skew;       /* bytes of the caller's region below the base */
+    uint32_t low_bytes;  /* room for a state at the low end */
+    uint32_t high_limit; /* limit without a state at the high end */
+    uint32_t check_level, check_count;
+    enum hmm__state_place state_place;
+    bool zeroed; /* bytes never used are known to be 0 */
+};
+
+HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
+{
+    h->live_below_peak -= (intptr_t)bytes;
+    if (h->live_below_peak < 0) {
+        h->live_peak += (size_t)-h->live_below_peak;
+        h->live_below_peak = 0;
+    }
+}
+
+HMM__ALWAYS_INLINE void live_sub(struct hmm_heap *h, size_t bytes)
+{
+    h->live_below_peak += (intptr_t)bytes;
+}
+
+HMM__ALWAYS_INLINE size_t live_bytes(const struct hmm_heap *h)
+{
+    return h->live_peak - (size_t)h->live_below_peak;
+}
+
+/* What of [first, top) is not in use. */
+HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
+{
+    size_t used = live_bytes(h) + h->live_blocks * HMM_HEADER_BYTES;
+    return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
+}
+
+/* errno where there is one. */
+HMM__ALWAYS_INLINE void hmm__set_errno(int code)
+{
+#if HMM_HOSTED
+    errno = code;
+#else
+    (void)code;
+#endif
+}
+
+#if !HMM_HOSTED
+enum { ENOMEM = 12, EINVAL = 22, ENOENT = 2, ENOTSUP = 95 };
+#endif
+
+/* The largest request in bytes: above it no size can be counted in a header. */
+#define HMM_MAX_REQUEST                                                                            \
+    ((size_t)((uint64_t)HMM_MAX_GRANULES * HMM_GRANULE - HMM_HEADER_BYTES < (uint64_t)PTRDIFF_MAX  \
+                  ? (uint64_t)HMM_MAX_GRANULES * HMM_GRANULE - HMM_HEADER_BYTES                    \
+                  : (uint64_t)PTRDIFF_MAX - 2 * HMM_GRANULE))
+
+/* Granules of the smallest block with `bytes` usable; rounds up. bytes <= HMM_MAX_REQUEST. */
+HMM__ALWAYS_INLINE uint32_t hmm__granules_for(size_t bytes)
+{
+    uint32_t n = (uint32_t)((bytes + HMM_HEADER_BYTES + HMM_GRANULE - 1) / HMM_GRANULE);
+    return HMM_MIN_GRANULES > 1 && n < HMM_MIN_GRANULES ? HMM_MIN_GRANULES : n;
+}
+
+/* create.c */
+HMM__HIDDEN struct hmm_heap *hmm__heap_create(void *memory, size_t size,
+                                              const struct hmm_strategy *strategy, bool zeroed);
+HMM__HIDDEN bool hmm__strategy_is_sound(const struct hmm_strategy *strategy);
+
+HMM__HIDDEN void hmm__set_watch(struct hmm_heap *h, uint32_t watch);
+
+/* brk.c */
+HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN void hmm__brk_lower(struct hmm_heap *h);
+HMM__HIDDEN void hmm__brk_settle(struct hmm_heap *h);
+
+/* heap.c: the core's verbs, without watching */
+HMM__HIDDEN void *hmm__malloc(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__free(struct hmm_heap *h, void *payload);
+HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h);
+HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
+
+/* aligned.c, realloc.c: the same. */
+HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+HMM__HIDDEN void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size);
+
+/* watched.c: the doors while something watches (hmm_heap.watch) */
+HMM__HIDDEN void *hmm__watched_malloc(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void *hmm__watched_calloc(struct hmm_heap *h, size_t count, size_t size);
+HMM__HIDDEN void *hmm__watched_realloc(struct hmm_heap *h, void *payload, size_t size);
+HMM__HIDDEN void *hmm__watched_aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+HMM__HIDDEN void hmm__watched_free(struct hmm_heap *h, void *payload);
+
+/* block.c: the defaults of the optional hooks */
+HMM__HIDDEN hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules);
+HMM__HIDDEN void hmm__default_resize(struct hmm_heap *h, void *state, hmm_ref was,
+                                     uint32_t was_granules, hmm_ref now);
+
+/* check.c */
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__misuse(const struct hmm_heap *h, const void *payload,
+                                                 const char *verb);
+HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
+
+/* panic.c */
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__panic(const char *what, const void *where,
+                                                const char *why);
+
+#endif

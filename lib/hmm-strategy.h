@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a strategy is: all that a plug-in needs. See doc/ and examples/ for a whole one.
+ *
+ * The core calls; the strategy answers. The core keeps the blocks (headers, splitting, merging,
+ * the break); the strategy keeps an index of the free ones, in memory that the core gives it (its
+ * state) and in the link bytes of the free blocks themselves. A strategy never writes a header,
+ * never allocates, and is told of every free block: the free top is none and is never shown to it.
+ *
+ * A block is named by its ref: the distance of its payload from the heap's first byte, in
+ * granules. 0 is no block. Sizes are in granules too and count the block's header.
+ */
+#ifndef HMM_STRATEGY_H
+#define HMM_STRATEGY_H
+
+#include "hmm.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef uint32_t hmm_ref;
+
+#define HMM_STRATEGY_ABI 1u
+
+/* Bytes in a granule. Fixed when the library is built; a plug-in must agree with it. */
+#ifndef HMM_GRANULE
+#if defined(__BIGGEST_ALIGNMENT__) && defined(__SIZEOF_POINTER__) && __SIZEOF_POINTER__ == 4 &&    \
+    !defined(__i386__)
+#define HMM_GRANULE 8u
+#else
+#define HMM_GRANULE 16u
+#endif
+#endif
+
+/* The smallest block: header, two links, footer. */
+#define HMM_MIN_GRANULES (16u / HMM_GRANULE)
+
+/* The largest block: what the header's 29 bits can hold. */
+#define HMM_MAX_GRANULES ((UINT32_C(1) << 29) - 1)
+
+/* Bytes a strategy may use in every free block, from its payload on: two links. A block of n
+ * granules has n * HMM_GRANULE - 8 of them. */
+#define HMM_LINK_BYTES 8u
+
+enum hmm_strategy_flags {
+    HMM_STRATEGY_CLEARS = 1u /* clears its state itself; else the core hands it over zeroed */
+};
+
+struct hmm_strategy {
+    unsigned abi;   /* HMM_STRATEGY_ABI */
+    unsigned flags; /* of enum hmm_strategy_flags */
+    const char *name, *summary;
+
+    /* Required. */
+
+    /* Bytes of state for a heap of `capacity` bytes. Monotone in capacity. */
+    size_t (*state_size)(size_t capacity);
+
+    /* The free block to serve a request of `granules` from, its low end; 0 iff none fits.
+     * Changes nothing that can be seen. */
+    hmm_ref (*find)(struct hmm_heap *heap, void *state, uint32_t granules);
+
+    /* This block is now free, its size final. */
+    void (*insert)(struct hmm_heap *heap, void *state, hmm_ref block);
+
+    /* This block is about to be no longer free, or not as it is. Its header still is. */
+    void (*remove)(struct hmm_heap *heap, void *state, hmm_ref block);
+
+    /* Optional: NULL takes the core's default. */
+
+    /* Once, on a new state, before anything else. */
+    void (*start)(struct hmm_heap *heap, void *state);
+
+    /* Free block `was` of `was_granules` has melted into the larger free block `now`, which begins
+     * at it or below it and whose header is written; was's links are as they were. Default: remove
+     * and insert. */
+    void (*resize)(struct hmm_heap *heap, void *state, hmm_ref was, uint32_t was_granules,
+                   hmm_ref now);
+
+    /* find, and at once the index as it will be after the core has cut `granules` off the low end:
+     * the remainder, if it has at least HMM_MIN_GRANULES, stays free at block + granules; no header
+     * is written yet. Must choose what find would. Default: find, remove, insert. */
+    hmm_ref (*take)(struct hmm_heap *heap, void *state, uint32_t granules);
+
+    /* Asked when find found none and the free top is too small as well: search everything.
+     * For strategies whose find may miss a block that fits. */
+    hmm_ref (*find_last)(struct hmm_heap *heap, void *state, uint32_t granules);
+
+    /* A request was placed in [block, block + granules): from the top, at an alignment, or by
+     * find_last. Not called after take, which knows what it placed: the whole block, where the
+     * remainder is too small. */
+    void (*placed)(struct hmm_heap *heap, void *state, hmm_ref block, uint32_t granules);
+
+    /* Size of the largest free block in granules, 0 for none. Default: a walk. */
+    uint32_t (*largest)(struct hmm_heap *heap, void *state);
+
+    /* Holds the index against the blocks. NULL, or a line that names what broke. Changes
+     * nothing. It need not look for blocks that are missing: the core compares `*indexed`, the
+     * number of free blocks in the index, with its own count. */
+    const char *(*check)(struct hmm_heap *heap, void *state, uint32_t *indexed);
+};
+
+/* ---- What the core tells a strategy about blocks ---- */
+
+uint32_t hmm_block_granules(const struct hmm_heap *heap, hmm_ref block);
+int hmm_block_is_free(const struct hmm_heap *heap, hmm_ref block);
+
+/* The payload; for a free block the strategy's link bytes. */
+void *hmm_block_payload(const struct hmm_heap *heap, hmm_ref block);
+
+/* The block above; 0 iff the free top is. */
+hmm_ref hmm_block_next(const struct hmm_heap *heap, hmm_ref block);
+
+/* The block below if it is free; 0 iff it is in use or there is none. */
+hmm_ref hmm_block_prev_free(const struct hmm_heap *heap, hmm_ref block);
+
+/* The lowest block, 0 iff there is none; and one past the last: where the free top begins. */
+hmm_ref hmm_block_first(const struct hmm_heap *heap);
+hmm_ref hmm_block_end(const struct hmm_heap *heap);
+
+/* The capacity that state_size was asked for; every ref is below this many bytes in granules. */
+size_t hmm_heap_capacity(const struct hmm_heap *heap);
+
+/* Adds to the statistics' `visited`. */
+void hmm_visited(struct hmm_heap *heap, unsigned nodes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hmm: a heap memory manager. One heap, any placement strategy.
+ *
+ * The core owns a region of memory: a simulated program break inside it, and the headers of the
+ * blocks below the break. A strategy owns one decision: which free block serves a request. It is
+ * chosen at run time, and may be changed while blocks are in use.
+ *
+ *     hmm_init(HMM_BEST_FIT);                        // the process heap, in a static array
+ *     int *v = hmm_malloc(10 * sizeof *v);
+ *     hmm_free(v);
+ *
+ *     static char arena[8192];                       // a heap of one's own, anywhere
+ *     struct hmm_heap *h = hmm_heap_create(arena, sizeof arena, HMM_FIRST_FIT);
+ *     void *p = hmm_heap_malloc(h, 100);
+ *
+ * All sizes are in bytes. Every payload is aligned to HMM_GRANULE, the strictest fundamental
+ * alignment.
+ *
+ * Misuse that is detected (a block freed twice, a pointer that is not a block's, a header that
+ * contradicts its neighbours) prints one line that begins "hmm: " on stderr and aborts; see
+ * hmm_on_panic to do something else.
+ */
+#ifndef HMM_H
+#define HMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HMM_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define HMM_MALLOC_LIKE __attribute__((malloc, warn_unused_result))
+#define HMM_USE_RESULT __attribute__((warn_unused_result))
+#else
+#define HMM_MALLOC_LIKE
+#define HMM_USE_RESULT
+#endif
+
+struct hmm_heap;
+struct hmm_strategy;
+
+/* ---- The built-in strategies. A program that names one links that one only. ---- */
+
+extern const struct hmm_strategy
+    *const HMM_FIRST_FIT; /* the lowest-addressed that is large enough */
+extern const struct hmm_strategy *const HMM_NEXT_FIT; /* the first at or after the last placement */
+extern const struct hmm_strategy *const HMM_BEST_FIT; /* the smallest; of equals, the newest */
+extern const struct hmm_strategy *const HMM_SEGREGATED; /* by size class, in constant time (TLSF) */
+
+/* ---- The process heap: in a static array, thread-safe. ---- */
+
+/*
+ * Sets the strategy of the process heap. NULL takes the one that HMM_STRATEGY names in the
+ * environment, or best-fit where it is not set. A later call switches, with all blocks in place.
+ * Not calling it at all is the same as hmm_init(NULL) before the first allocation, except that a
+ * bad value in the environment is then said on stderr and the default taken.
+ * Returns 0; or -1 and errno iff HMM_STRATEGY or another HMM_ variable has a value that cannot be
+ * used (EINVAL, and one line on stderr), the strategy is malformed (EINVAL), or its index does not
+ * fit into the heap (ENOMEM).
+ */
+int hmm_init(const struct hmm_strategy *strategy);
+
+/*
+ * As in C's standard library. hmm_malloc(0) is a unique block. hmm_realloc(p, 0) frees p and
+ * returns NULL. Return NULL, with errno ENOMEM and the heap unharmed, iff no free block and not
+ * the rest of the region is large enough, or the size (for calloc: the product) is above
+ * PTRDIFF_MAX. hmm_aligned_alloc also returns NULL, with EINVAL, iff align is not a power of two.
+ */
+void *hmm_malloc(size_t size) HMM_MALLOC_LIKE;
+void *hmm_calloc(size_t count, size_t size) HMM_MALLOC_LIKE;
+void *hmm_realloc(void *block, size_t size) HMM_USE_RESULT;
+void *hmm_aligned_alloc(size_t align, size_t size) HMM_MALLOC_LIKE;
+void hmm_free(void *block);
+
+/* Bytes that may be used at block: at least what was asked for. 0 for NULL. */
+size_t hmm_usable_size(const void *block);
+
+/* The process heap itself, to look into. Set up first if need be; never NULL. It is not locked. */
+struct hmm_heap *hmm_process_heap(void);
+
+/* ---- Heaps of one's own, in the caller's memory. Not locked. ---- */
+
+/*
+ * Makes a heap in memory[0 .. size). The region may be odd and misaligned; its control structures
+ * go to its low end. At most 64 GiB of it are used. Bytes above the break are never touched.
+ * Returns NULL iff memory is NULL or the region too small for the control structures and one
+ * block (errno ENOMEM), or the strategy NULL or malformed (EINVAL).
+ */
+struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_strategy *strategy);
+
+/* Ends the heap. Its blocks are gone; the memory is the caller's again. NULL is let pass. */
+void hmm_heap_destroy(struct hmm_heap *heap);
+
+/* As those of the process heap. */
+void *hmm_heap_malloc(struct hmm_heap *heap, size_t size) HMM_MALLOC_LIKE;
+void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size) HMM_MALLOC_LIKE;
+void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size) HMM_USE_RESULT;
+void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size) HMM_MALLOC_LIKE;
+void hmm_heap_free(struct hmm_heap *heap, void *block);
+size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block);
+
+/*
+ * Switches the strategy, live: no block moves, the new index is built from the blocks. Takes time
+ * in proportion to the number of blocks. The index of the new strategy, where it is larger than
+ * the room at the region's low end, goes to its high end, else into a block of the heap.
+ * Returns 0; or -1 with the heap as it was iff the strategy is NULL or malformed (EINVAL) or there
+ * is no room for its index (ENOMEM).
+ */
+int hmm_heap_set_strategy(struct hmm_heap *heap, const struct hmm_strategy *strategy);
+const struct hmm_strategy *hmm_heap_strategy(const struct hmm_heap *heap);
+
+/* Where the simulated break stands now: the first byte above all that the heap uses. */
+void *hmm_heap_break(const struct hmm_heap *heap);
+
+/*
+ * How much is checked: 0 nothing; 1 (the default) on free and realloc the pointer and the headers
+ * beside it; 2 also that a pointer is the start of a block, by a walk; 3 the whole heap every
+ * 1,024 operations; 4 the whole heap at every operation.
+ * Returns 0, or -1 and EINVAL iff level is not one of these.
+ */
+int hmm_heap_set_check(struct hmm_heap *heap, int level);
+
+/* ---- Looking in ---- */
+
+/*
+ * Checks every numbered invariant of the heap (heap.h) and of the strategy's index against the
+ * blocks. Returns NULL, or a line that names the invariant that broke.
+ */
+const char *hmm_heap_check(const struct hmm_heap *heap);
+
+struct hmm_stats {
+    size_t capacity;     /* bytes of the region that can be used, the control structures in it */
+    size_t brk;          /* the break now, in bytes from the region's first byte */
+    size_t brk_peak;     /* the highest it has been */
+    size_t live_bytes;   /* usable bytes of the blocks in use */
+    size_t live_peak;    /* the most there have been */
+    size_t live_blocks;  /* blocks in use */
+    size_t free_bytes;   /* bytes of the free blocks, headers and all; the free top is not in it */
+    size_t free_blocks;  /* free blocks; the free top is none */
+    size_t largest_free; /* the largest request that would be served now, the free top counted */
+    size_t top_bytes;    /* between the last block and the break */
+    uint64_t splits;     /* free blocks cut in two */
+    uint64_t merges;     /* blocks that melted into a free neighbour */
+    uint64_t visited;    /* nodes the strategy's searches looked at */
+    uint64_t failed;     /* requests that were not served */
+};
+
+/* In constant time but for largest_free, which may take the strategy a logarithm. */
+void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats);
+
+struct hmm_block_info {
+    void *payload;
+    size_t size; /* whole block, its header in it: the next payload lies this far on */
+    size_t usable;
+    int used;
+};
+
+/*
+ * Visits all blocks, in address order, from the first to the free top (which is no block). Ends
+ * early when visit returns non-zero. Returns what the last visit returned, 0 where there was none.
+ * visit must not allocate from or free to the heap.
+ */
+int hmm_heap_walk(const struct hmm_heap *heap,
+                  int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
+
+/*
+ * Makes `handler` receive the line (without a newline) that describes a detected misuse, instead
+ * of stderr. If it returns, the program aborts all the same. NULL restores the default.
+ */
+void hmm_on_panic(void (*handler)(const char *line));
+
+/* ---- Strategies by name ---- */
+
+/*
+ * A built-in by its name ("best-fit"); a name with a '/' in it is the path of a plug-in, a shared
+ * object that exports `const struct hmm_strategy hmm_plugin_strategy`. Returns NULL and errno:
+ * ENOENT iff there is none of that name or path, EINVAL iff the plug-in's strategy is malformed,
+ * ENOTSUP iff plug-ins cannot be loaded here.
+ */
+const struct hmm_strategy *hmm_strategy_find(const char *name);
+
+/* The built-ins in order, then NULL. */
+const struct hmm_strategy *hmm_strategy_at(unsigned index);
+
+const char *hmm_strategy_name(const struct hmm_strategy *strategy);
+const char *hmm_strategy_summary(const struct hmm_strategy *strategy);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The end of a program that misused its heap: one line, then abort. Nothing here allocates.
+ */
+#include "heap.h"
+#include "text.h"
+
+#if HMM_HOSTED
+#include <stdlib.h>
+#endif
+
+static void (*panic_handler)(const char *line);
+
+void hmm_on_panic(void (*handler)(const char *line))
+{
+    panic_handler = handler;
+}
+
+static _Noreturn void stop(void)
+{
+#if HMM_HOSTED
+    abort();
+#else
+    for (;;)
+        ;
+#endif
+}
+
+/* "hmm: WHAT 0xWHERE: WHY" */
+void hmm__panic(const char *what, const void *where, const char *why)
+{
+    struct text t = {0};
+    hmm__text_add(&t, "hmm: ");
+    hmm__text_add(&t, what);
+    hmm__text_add(&t, " ");
+    hmm__text_hex(&t, (uintptr_t)where);
+    hmm__text_add(&t, ": ");
+    hmm__text_add(&t, why);
+    if (panic_handler)
+        panic_handler(hmm__text_line(&t));
+    else
+        hmm__text_to_stderr(&t);
+    stop();
+}

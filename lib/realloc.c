@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * realloc: where the block can grow without a second one, it does. In this order: into the free
+ * block above, into the top, down into the free block below (with what is free above), and only
+ * then by moving. A block from aligned_alloc keeps its alignment wherever it goes.
+ */
+#include "block.h"
+
+/* Cuts used block r down to n granules; the rest becomes free, if it is large enough for a block.
+ */
+static void shrink(struct hmm_heap *h, hmm_ref r, uint32_t n)
+{
+    uint32_t word = block_header(h, r), s = header_size(word);
+    if (s - n < HMM_MIN_GRANULES)
+        return;
+    block_set_header(h, r, header_make(n, word & (HMM__PREV_FREE | HMM__ALIGNED)));
+    block_set_header(h, r + n, header_make(s - n, 0));
+    live_sub(h, (size_t)(s - n) * HMM_GRANULE);
+    hmm__release(h, r + n);
+}
+
+/* Granules that could be had directly above the end of block r: a free block's, or the top's. */
+static uint32_t room_above(const struct hmm_heap *h, hmm_ref end)
+{
+    if (end == h->top)
+        return h->limit - end;
+    uint32_t word = block_header(h, end);
+    return word & HMM__FREE ? header_size(word) : 0;
+}
+
+/* Block r of s granules takes all of the free block above, or of the top what brings it to n. The
+ * caller has seen that there is enough. Returns what the block has then. */
+static uint32_t absorb_above(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t n)
+{
+    hmm_ref end = r + s;
+    if (end == h->top) {
+        if (n <= s)
+            return s;
+        if (h->brk - end < n - s)
+            hmm__brk_raise(h, r + n);
+        block_make_top(h, r + n);
+        return n;
+    }
+    uint32_t word = block_header(h, end);
+    if (!(word & HMM__FREE))
+        return s;
+    h->strategy->remove(h, h->state, end);
+    h->free_blocks--;
+    h->merges++;
+    block_clear_prev_free(h, end + header_size(word));
+    return s + header_size(word);
+}
+
+/* Used block r has been given s granules and needs n of them. */
+static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint32_t n,
+                   uint32_t bits)
+{
+    block_set_header(h, r, header_make(s, bits));
+    if (s - n >= HMM_MIN_GRANULES) {
+        block_set_header(h, r, header_make(n, bits));
+        block_set_header(h, r + n, header_make(s - n, 0));
+        hmm__release(h, r + n);
+        h->splits++;
+        s = n;
+    }
+    live_add(h, (size_t)(s - was) * HMM_GRANULE);
+}
+
+static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
+{
+    uint32_t s = header_size(word), room = room_above(h, r + s);
+    if (n - s > room || n > HMM_MAX_GRANULES || s + (uint64_t)room > UINT32_MAX)
+        return false;
+    if (r + s != h->top && s + room > HMM_MAX_GRANULES)
+        return false;
+    settle(h, r, s, absorb_above(h, r, s, n), n, word & (HMM__PREV_FREE | HMM__ALIGNED));
+    return true;
+}
+
+/* The alignment that block r must keep. */
+static size_t alignment_of(const struct hmm_heap *h, hmm_ref r, uint32_t word)
+{
+    uintptr_t at = (uintptr_t)block_payload(h, r);
+    return word & HMM__ALIGNED ? (size_t)(at & -at) : HMM_GRANULE;
+}
+
+/* Slides block r down into the free one below it. Returns its new ref, 0 iff that cannot be. */
+static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
+{
+    if (!(word & HMM__PREV_FREE))
+        return 0;
+    uint32_t s = header_size(word), below = block_footer_below(h, r);
+    uint64_t room = room_above(h, r + s);
+    hmm_ref low = r - below;
+    if (below + s + room < n || ((uintptr_t)block_payload(h, low) & (alignment_of(h, r, word) - 1)))
+        return 0;
+    if (below + s + (r + s == h->top ? 0 : room) > HMM_MAX_GRANULES)
+        return 0;
+    uint32_t prev_bit = block_header(h, low) & HMM__PREV_FREE;
+    h->strategy->remove(h, h->state, low);
+    h->free_blocks--;
+    h->merges++;
+    uint32_t got = below + s;
+    if (got < n)
+        got = absorb_above(h, low, got, n);
+    memmove(block_payload(h, low), block_payload(h, r), block_usable(s));
+    settle(h, low, s, got, n, prev_bit | (word & HMM__ALIGNED));
+    return low;
+}
+
+static void *move_block(struct hmm_heap *h, hmm_ref r, uint32_t word, size_t size)
+{
+    void *from = block_payload(h, r);
+    void *to = word & HMM__ALIGNED ? hmm__aligned_alloc(h, alignment_of(h, r, word), size)
+                                   : hmm__malloc(h, size);
+    if (to == NULL)
+        return NULL;
+    memcpy(to, from, block_usable(header_size(word)));
+    hmm__free(h, from);
+    return to;
+}
+
+/* payload is a sound block, 0 < size. */
+static void *resize_block(struct hmm_heap *h, void *payload, size_t size)
+{
+    hmm_ref r = block_of(h, payload);
+    uint32_t word = block_header(h, r), n = hmm__granules_for(size);
+    if (n <= header_size(word)) {
+        shrink(h, r, n);
+        return payload;
+    }
+    if (grow_up(h, r, word, n))
+        return payload;
+    hmm_ref low = grow_down(h, r, word, n);
+    return low ? block_payload(h, low) : move_block(h, r, word, size);
+}
+
+void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
+{
+    if (payload == NULL)
+        return hmm__malloc(h, size);
+    if (!(h->watch & HMM__WATCH_UNCHECKED) && !hmm__seems_sound(h, payload))
+        hmm__misuse(h, payload, "realloc");
+    if (size == 0) {
+        hmm__free(h, payload);
+        return NULL;
+    }
+    return size <= HMM_MAX_REQUEST ? resize_block(h, payload, size) : hmm__fail(h);
+}
+
+void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
+{
+    if (hmm__unlikely(heap->watch))
+        return hmm__watched_realloc(heap, block, size);
+    return hmm__realloc(heap, block, size);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a heap tells of itself: on start, and its statistics at exit. Without stdio, since it may
+ * run inside a program's malloc and after its exit handlers.
+ */
+#include "report.h"
+#include "text.h"
+
+#if HMM_HOSTED
+#include <fcntl.h>
+#include <unistd.h>
+#endif
+
+void hmm__report_start(const char *who, const struct hmm_heap *h, const struct options *o)
+{
+    struct text t = {0};
+    struct hmm_stats s;
+    hmm_heap_stats(h, &s);
+    hmm__text_add(&t, "hmm: ");
+    hmm__text_add(&t, who);
+    hmm__text_add(&t, ": strategy ");
+    hmm__text_add(&t, hmm_strategy_name(hmm_heap_strategy(h)));
+    hmm__text_add(&t, ", region ");
+    hmm__text_hex(&t, (uintptr_t)h);
+    hmm__text_add(&t, " of ");
+    hmm__text_size(&t, s.capacity);
+    hmm__text_add(&t, ", check level ");
+    hmm__text_decimal(&t, (uint64_t)o->check);
+    hmm__text_add(&t, ", cache ");
+    hmm__text_add(&t, o->cache ? "on" : "off");
+    if (o->stats) {
+        hmm__text_add(&t, ", statistics to ");
+        hmm__text_add(&t, o->stats);
+    }
+    hmm__text_to_stderr(&t);
+}
+
+struct field {
+    const char *name;
+    uint64_t value;
+};
+
+#define FIELDS 14
+
+static void fields_of(const struct hmm_stats *s, struct field *f)
+{
+    const struct field all[FIELDS] = {
+        {"capacity", s->capacity},
+        {"brk", s->brk},
+        {"brk_peak", s->brk_peak},
+        {"live_bytes", s->live_bytes},
+        {"live_peak", s->live_peak},
+        {"live_blocks", s->live_blocks},
+        {"free_bytes", s->free_bytes},
+        {"free_blocks", s->free_blocks},
+        {"largest_free", s->largest_free},
+        {"top_bytes", s->top_bytes},
+        {"splits", s->splits},
+        {"merges", s->merges},
+        {"visited", s->visited},
+        {"failed", s->failed},
+    };
+    memcpy(f, all, sizeof all);
+}
+
+static void as_json(struct text *t, const char *strategy, const struct field *f)
+{
+    hmm__text_add(t, "{\"strategy\":\"");
+    for (const char *c = strategy; *c != '\0'; c++) { /* a plug-in may be called anything */
+        const char one[2] = {*c, '\0'};
+        hmm__text_add(t, *c == '"' || *c == '\\' ? "\\" : "");
+        hmm__text_add(t, (unsigned char)*c < ' ' ? "?" : one);
+    }
+    hmm__text_add(t, "\"");
+    for (unsigned i = 0; i < FIELDS; i++) {
+        hmm__text_add(t, ",\"");
+        hmm__text_add(t, f[i].name);
+        hmm__text_add(t, "\":");
+        hmm__text_decimal(t, f[i].value);
+    }
+    hmm__text_add(t, "}");
+}
+
+static void as_text(struct text *t, const char *strategy, const struct field *f)
+{
+    hmm__text_add(t, "hmm: statistics, strategy ");
+    hmm__text_add(t, strategy);
+    for (unsigned i = 0; i < FIELDS; i++) {
+        hmm__text_add(t, "\n  ");
+        hmm__text_add(t, f[i].name);
+        for (size_t n = strlen(f[i].name); n < 14; n++)
+            hmm__text_add(t, " ");
+        hmm__text_decimal(t, f[i].value);
+    }
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && memcmp(s + n - m, end, m) == 0;
+}
+
+static void cannot_write(const char *where)
+{
+    struct text t = {0};
+    hmm__text_add(&t, "hmm: HMM_STATS=");
+    hmm__text_add(&t, where);
+    hmm__text_add(&t, ": cannot be opened for writing; the statistics follow\n");
+    t.length--;
+    hmm__text_to_stderr(&t);
+}
+
+void hmm__report_stats(const struct hmm_heap *h, const char *where)
+{
+    struct text t = {0};
+    struct hmm_stats s;
+    struct field f[FIELDS];
+    hmm_heap_stats(h, &s);
+    fields_of(&s, f);
+    const char *strategy = hmm_strategy_name(hmm_heap_strategy(h));
+    if (ends_with(where, ".json"))
+        as_json(&t, strategy, f);
+    else
+        as_text(&t, strategy, f);
+    int fd = 2;
+#if HMM_HOSTED
+    if (strcmp(where, "stderr") != 0 && strcmp(where, "-") != 0) {
+        fd = open(where, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        if (fd < 0) {
+            cannot_write(where);
+            fd = 2;
+        }
+    }
+#endif
+    hmm__text_to(&t, fd);
+#if HMM_HOSTED
+    if (fd != 2)
+        close(fd);
+#endif
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The figures of a heap. All are kept as the heap works, but for the largest free block, which the
+ * strategy knows.
+ */
+#include "annotate.h"
+#include "block.h"
+
+static uint32_t largest_by_walk(const struct hmm_heap *h)
+{
+    uint32_t most = 0;
+    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r)) {
+        uint32_t word = block_header(h, r);
+        if ((word & HMM__FREE) && header_size(word) > most)
+            most = header_size(word);
+    }
+    return most;
+}
+
+/* What the free top could serve, were the break at the limit. */
+static uint32_t top_room(const struct hmm_heap *h)
+{
+    uint32_t room = h->limit - h->top;
+    return room > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : room;
+}
+
+static size_t largest_request(struct hmm_heap *h)
+{
+    uint32_t most = h->strategy->largest ? h->strategy->largest(h, h->state) : largest_by_walk(h);
+    if (top_room(h) > most)
+        most = top_room(h);
+    return most >= HMM_MIN_GRANULES ? block_usable(most) : 0;
+}
+
+static size_t bytes(const struct hmm_heap *h, uint32_t granules)
+{
+    return (size_t)granules * HMM_GRANULE + h->skew;
+}
+
+void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
+{
+    bool quiet = (heap->watch & HMM__WATCH_VALGRIND) != 0;
+    if (quiet)
+        annotate_enter();
+    size_t largest = largest_request((struct hmm_heap *)(uintptr_t)heap);
+    if (quiet)
+        annotate_leave();
+    *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit),
+                                .brk = bytes(heap, heap->brk),
+                                .brk_peak = bytes(heap, heap->brk_peak),
+                                .live_bytes = live_bytes(heap),
+                                .live_peak = heap->live_peak,
+                                .live_blocks = heap->live_blocks,
+                                .free_bytes = (size_t)free_granules(heap) * HMM_GRANULE,
+                                .free_blocks = heap->free_blocks,
+                                .largest_free = largest,
+                                .top_bytes = (size_t)(heap->brk - heap->top) * HMM_GRANULE,
+                                .splits = heap->splits,
+                                .merges = heap->merges,
+                                .visited = heap->visited,
+                                .failed = heap->failed};
+}

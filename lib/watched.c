@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The doors while something watches the heap: memcheck, or a check level other than 1. Each does
+ * what the plain door does, with the checks before and the annotations after.
+ */
+#include "annotate.h"
+#include "block.h"
+
+/* Operations between two checks of the whole heap. */
+static uint32_t check_interval(const struct hmm_heap *h)
+{
+    return h->check_level >= 4 ? 1 : 1000;
+}
+
+static void enter(struct hmm_heap *h)
+{
+    if (h->watch & HMM__WATCH_VALGRIND)
+        annotate_enter();
+    if (h->check_level < 3 || ++h->check_count < check_interval(h))
+        return;
+    h->check_count = 0;
+    const char *broken = hmm_heap_check(h);
+    if (broken != NULL)
+        hmm__panic("heap check failed, heap", h, broken);
+}
+
+static void leave(struct hmm_heap *h)
+{
+    if (h->watch & HMM__WATCH_VALGRIND)
+        annotate_leave();
+}
+
+/* Level 2 and up: a pointer into a block passes for one to the constant-time check where the
+ * user's bytes look like headers, but not to a walk. */
+static void verify(const struct hmm_heap *h, const void *payload, const char *verb)
+{
+    if (payload != NULL && (h->watch & HMM__WATCH_CHECK) && !hmm__is_block(h, payload))
+        hmm__misuse(h, payload, verb);
+}
+
+void *hmm__watched_malloc(struct hmm_heap *h, size_t size)
+{
+    enter(h);
+    void *p = hmm__malloc(h, size);
+    leave(h);
+    if (p != NULL && (h->watch & HMM__WATCH_VALGRIND))
+        annotate_malloc(p, size, false);
+    return p;
+}
+
+void *hmm__watched_calloc(struct hmm_heap *h, size_t count, size_t size)
+{
+    enter(h);
+    void *p = hmm__malloc(h, count * size);
+    if (p != NULL)
+        memset(p, 0, count * size);
+    leave(h);
+    if (p != NULL && (h->watch & HMM__WATCH_VALGRIND))
+        annotate_malloc(p, count * size, true);
+    return p;
+}
+
+void *hmm__watched_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
+{
+    enter(h);
+    void *p = hmm__aligned_alloc(h, align, size);
+    leave(h);
+    if (p != NULL && (h->watch & HMM__WATCH_VALGRIND))
+        annotate_malloc(p, size, false);
+    return p;
+}
+
+void *hmm__watched_realloc(struct hmm_heap *h, void *payload, size_t size)
+{
+    if (payload == NULL)
+        return hmm__watched_malloc(h, size);
+    if (size == 0) {
+        hmm__watched_free(h, payload);
+        return NULL;
+    }
+    size_t was = 0;
+    enter(h);
+    verify(h, payload, "realloc");
+    if ((h->watch & HMM__WATCH_VALGRIND) && hmm__seems_sound(h, payload))
+        was = annotate_requested(payload, hmm_heap_usable_size(h, payload));
+    void *p = hmm__realloc(h, payload, size);
+    leave(h);
+    if (p != NULL && (h->watch & HMM__WATCH_VALGRIND))
+        annotate_realloc(payload, was, p, size);
+    return p;
+}
+
+/* Memcheck first: it reports a double free as it would free's, before the core ends the program. */
+void hmm__watched_free(struct hmm_heap *h, void *payload)
+{
+    if (payload == NULL)
+        return;
+    if (h->watch & HMM__WATCH_VALGRIND)
+        annotate_free(payload);
+    enter(h);
+    verify(h, payload, "free");
+    hmm__free(h, payload);
+    leave(h);
+}
+
+void hmm__set_watch(struct hmm_heap *h, uint32_t watch)
+{
+    h->watch = watch;
+    h->door_most = watch ? 0 : HMM_MAX_REQUEST;
+    h->door_top = watch ? 0 : h->top;
+}
+
+int hmm_heap_set_check(struct hmm_heap *heap, int level)
+{
+    if (level < 0 || level > 4) {
+        hmm__set_errno(EINVAL);
+        return -1;
+    }
+    heap->check_level = (uint32_t)level;
+    heap->check_count = 0;
+    uint32_t watch = heap->watch & (uint32_t)HMM__WATCH_VALGRIND;
+    if (level == 0)
+        watch |= HMM__WATCH_UNCHECKED;
+    if (level >= 2)
+        watch |= HMM__WATCH_CHECK;
+    hmm__set_watch(heap, watch);
+    return 0;
+}

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Best-fit: the smallest free block that is large enough; of equals, the most recently freed.
+ *
+ * THEORY
+ *
+ * Free blocks of fewer than EXACT granules stand in bins, one for each size, each a list with the
+ * newest at its head. A bit map tells which bins are not empty: the best bin is one bit scan away.
+ *
+ * Larger ones stand in tries, two to each power of two, as in Lea's malloc ("treebins"). A trie
+ * is keyed by the size's bits below the leading two, highest first: every node holds a
+ * size of its own, and all sizes below it share the bits that lead there. Blocks of equal size hang
+ * in a ring from one of them, the oldest, which is the node; the ring is in order of age, so that
+ * the newest is next to it. When a node goes, the second oldest takes its place: the order holds.
+ *
+ * Bound: a bit scan for small sizes; else at most one node for each bit of the size, 29. No step
+ * depends on the number of free blocks.
+ *
+ * Good for: the least memory of the four on most programs. Its worst case is the worst, too: about
+ * M(n - 2) for M bytes live and n the ratio of the largest request to the smallest (Robson 1977).
+ *
+ * Sources: Knuth, TAOCP 1, 2.5; Wilson et al. 1995, "Dynamic Storage Allocation"; Lea's malloc.
+ *
+ * INVARIANTS
+ * T2  Bit i of `bins_map` is set iff bin i is not empty; of `tries_map` likewise.
+ * T3  Every block in bin i is free and has i granules, and its back link is the one before.
+ * T4  Every node of a trie is free, of a size that belongs there; its children's parent it is.
+ * T5  A ring holds blocks of one size, linked both ways, of which one is a node.
+ */
+#include "block.h"
+
+#define EXACT 64u
+#define TRIES 46u /* two to each power of two from 2^6 to 2^28 */
+#define IS_ROOT UINT32_MAX
+
+struct best_state {
+    uint64_t bins_map, tries_map;
+    hmm_ref bins[EXACT];
+    hmm_ref tries[];
+};
+
+/* Link words of a free block. The first two are in every one, the others in those of a trie. */
+enum { BEST_NEXT, BEST_PREV, BEST_CHILD, BEST_CHILD1, BEST_PARENT };
+
+static unsigned best_trie_of(uint32_t size)
+{
+    unsigned log = 31u - (unsigned)__builtin_clz(size);
+    return (log - 6) * 2 + (size >> (log - 1) & 1);
+}
+
+/* The size's bits that tell the paths in its trie apart, moved to the word's top. */
+static uint32_t best_path(uint32_t size)
+{
+    unsigned log = 31u - (unsigned)__builtin_clz(size);
+    return size << (32 - (log - 1));
+}
+
+static size_t best_state_size(size_t capacity)
+{
+    size_t granules = capacity / HMM_GRANULE;
+    uint32_t most = granules > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : (uint32_t)granules;
+    size_t tries = most < EXACT ? 0 : best_trie_of(most) + 1;
+    return sizeof(struct best_state) + tries * sizeof(hmm_ref);
+}
+
+/* ---- Bins ---- */
+
+/* The back link of a bin's head is not kept: that it is the head, the bin tells. */
+HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
+{
+    hmm_ref head = s->bins[size];
+    s->bins[size] = r;
+    block_links(h, r)[BEST_NEXT] = head;
+    if (head)
+        block_links(h, head)[BEST_PREV] = r;
+    else
+        s->bins_map |= UINT64_C(1) << size;
+}
+
+HMM__ALWAYS_INLINE void bin_pop(struct hmm_heap *h, struct best_state *s, hmm_ref head,
+                                uint32_t size)
+{
+    hmm_ref next = block_links(h, head)[BEST_NEXT];
+    s->bins[size] = next;
+    if (next == 0)
+        s->bins_map &= ~(UINT64_C(1) << size);
+}
+
+HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct best_state *s, hmm_ref r,
+                                   uint32_t size)
+{
+    if (s->bins[size] == r) {
+        bin_pop(h, s, r, size);
+        return;
+    }
+    hmm_ref next = block_links(h, r)[BEST_NEXT], prev = block_links(h, r)[BEST_PREV];
+    block_links(h, prev)[BEST_NEXT] = next;
+    if (next)
+        block_links(h, next)[BEST_PREV] = prev;
+}
+
+/* ---- Tries ---- */
+
+static void trie_push(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
+{
+    uint32_t *links = block_links(h, r);
+    unsigned t = best_trie_of(size);
+    uint32_t path = best_path(size);
+    hmm_ref *slot = &s->tries[t], parent = IS_ROOT;
+    s->tries_map |= UINT64_C(1) << t;
+    while (*slot != 0) {
+        hmm_ref node = *slot;
+        uint32_t *at = block_links(h, node);
+        if (block_size(h, node) == size) { /* newest: next to the node */
+            links[BEST_PARENT] = 0;
+            links[BEST_NEXT] = at[BEST_NEXT];
+            links[BEST_PREV] = node;
+            block_links(h, at[BEST_NEXT])[BEST_PREV] = r;
+            at[BEST_NEXT] = r;
+            return;
+        }
+        parent = node;
+        slot = &at[BEST_CHILD + (path >> 31)];
+        path <<= 1;
+    }
+    *slot = r;
+    links[BEST_NEXT] = links[BEST_PREV] = r;
+    links[BEST_CHILD] = links[BEST_CHILD1] = 0;
+    links[BEST_PARENT] = parent;
+}
+
+/* Any leaf below a node can take its place: it shares the bits that lead there. */
+static hmm_ref trie_take_leaf(struct hmm_heap *h, hmm_ref node)
+{
+    uint32_t *at = block_links(h, node);
+    hmm_ref *slot = at[BEST_CHILD1] ? &at[BEST_CHILD1] : &at[BEST_CHILD];
+    if (*slot == 0)
+        return 0;
+    for (;;) {
+        at = block_links(h, *slot);
+        hmm_ref *down = at[BEST_CHILD1] ? &at[BEST_CHILD1] : &at[BEST_CHILD];
+        if (*down == 0)
+            break;
+        slot = down;
+    }
+    hmm_ref leaf = *slot;
+    *slot = 0;
+    return leaf;
+}
+
+/* Puts `heir` (0: nothing) where `node` of this trie stands. */
+static void trie_replace(struct hmm_heap *h, struct best_state *s, hmm_ref node, hmm_ref heir,
+                         unsigned t)
+{
+    const uint32_t *was = block_links(h, node);
+    if (was[BEST_PARENT] == IS_ROOT) {
+        s->tries[t] = heir;
+        if (heir == 0)
+            s->tries_map &= ~(UINT64_C(1) << t);
+    } else {
+        uint32_t *parent = block_links(h, was[BEST_PARENT]);
+        parent[parent[BEST_CHILD] == node ? BEST_CHILD : BEST_CHILD1] = heir;
+    }
+    if (heir == 0)
+        return;
+    uint32_t *now = block_links(h, heir);
+    now[BEST_PARENT] = was[BEST_PARENT];
+    now[BEST_CHILD] = was[BEST_CHILD];
+    now[BEST_CHILD1] = was[BEST_CHILD1];
+    if (now[BEST_CHILD])
+        block_links(h, now[BEST_CHILD])[BEST_PARENT] = heir;
+    if (now[BEST_CHILD1])
+        block_links(h, now[BEST_CHILD1])[BEST_PARENT] = heir;
+}
+
+static void trie_unlink(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
+{
+    const uint32_t *links = block_links(h, r);
+    hmm_ref next = links[BEST_NEXT], prev = links[BEST_PREV];
+    if (next != r) {
+        block_links(h, next)[BEST_PREV] = prev;
+        block_links(h, prev)[BEST_NEXT] = next;
+        if (links[BEST_PARENT] != 0) /* the node: the second oldest takes over */
+            trie_replace(h, s, r, prev, best_trie_of(size));
+    } else {
+        trie_replace(h, s, r, trie_take_leaf(h, r), best_trie_of(size));
+    }
+}
+
+/* The smallest in the subtree below and at `node`. */
+static hmm_ref trie_least(struct hmm_heap *h, hmm_ref node, uint32_t *steps)
+{
+    hmm_ref best = node;
+    uint32_t least = UINT32_MAX;
+    while (node != 0) {
+        const uint32_t *at = block_links(h, node);
+        uint32_t size = block_size(h, node);
+        if (size < least) {
+            least = size;
+            best = node;
+        }
+        node = at[BEST_CHILD] ? at[BEST_CHILD] : at[BEST_CHILD1];
+        ++*steps;
+    }
+    return best;
+}
+
+/* The smallest of at least `size` in the trie that sizes like it belong to; 0: none. */
+static hmm_ref trie_best(struct hmm_heap *h, const struct best_state *s, uint32_t size,
+                         uint32_t *steps)
+{
+    uint32_t path = best_path(size), least = UINT32_MAX;
+    hmm_ref best = 0, larger = 0;
+    hmm_ref node = s->tries[best_trie_of(size)];
+    while (node != 0) {
+        const uint32_t *at = block_links(h, node);
+        uint32_t here = block_size(h, node);
+        ++*steps;
+        if (here >= size && here < least) {
+            least = here;
+            best = node;
+            if (here == size)
+                return best;
+        }
+        if (!(path >> 31) && at[BEST_CHILD1])
+            larger = at[BEST_CHILD1];
+        node = at[BEST_CHILD + (path >> 31)];
+        path <<= 1;
+    }
+    if (larger != 0) {
+        hmm_ref other = trie_least(h, larger, steps);
+        if (block_size(h, other) < least)
+            best = other;
+    }
+    return best;
+}
+
+static hmm_ref trie_find(struct hmm_heap *h, const struct best_state *s, uint32_t size)
+{
+    uint32_t steps = 0;
+    hmm_ref node = 0;
+    uint64_t above = s->tries_map;
+    if (above != 0 && size >= EXACT) {
+        unsigned t = best_trie_of(size);
+        if (above >> t & 1)
+            node = trie_best(h, s, size, &steps);
+        above &= ~UINT64_C(1) << t;
+    }
+    if (node == 0 && above != 0)
+        node = trie_least(h, s->tries[__builtin_ctzll(above)], &steps);
+    h->visited += steps;
+    return node ? block_links(h, node)[BEST_NEXT] : 0;
+}
+
+/* ---- The strategy ---- */
+
+static hmm_ref best_find(struct hmm_heap *h, void *state, uint32_t granules)
+{
+    const struct best_state *s = state;
+    uint64_t fits = granules < EXACT ? s->bins_map >> granules << granules : 0;
+    if (fits) {
+        h->visited++;
+        return s->bins[__builtin_ctzll(fits)];
+    }
+    return trie_find(h, s, granules);
+}
+
+HMM__ALWAYS_INLINE void best_put(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
+{
+    if (size < EXACT)
+        bin_push(h, s, r, size);
+    else
+        trie_push(h, s, r, size);
+}
+
+HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, struct best_state *s, hmm_ref r,
+                                  uint32_t size)
+{
+    if (size < EXACT)
+        bin_unlink(h, s, r, size);
+    else
+        trie_unlink(h, s, r, size);
+}
+
+static void best_insert(struct hmm_heap *h, void *state, hmm_ref r)
+{
+    best_put(h, state, r, block_size(h, r));
+}
+
+static void best_remove(struct hmm_heap *h, void *state, hmm_ref r)
+{
+    best_drop(h, state, r, block_size(h, r));
+}
+
+/* A trie of one block alone. Programs often cut one large block again and again, and give back
+ * beside it: such a block can change its size, within the trie's, where it stands. */
+HMM__ALWAYS_INLINE bool trie_is_alone(const struct hmm_heap *h, hmm_ref r)
+{
+    const uint32_t *at = block_links(h, r);
+    return at[BEST_PARENT] == IS_ROOT && at[BEST_NEXT] == r && !(at[BEST_CHILD] | at[BEST_CHILD1]);
+}
+
+HMM__ALWAYS_INLINE void trie_alone(struct hmm_heap *h, struct best_state *s, hmm_ref r, unsigned t)
+{
+    uint32_t *at = block_links(h, r);
+    s->tries[t] = r;
+    at[BEST_NEXT] = at[BEST_PREV] = r;
+    at[BEST_CHILD] = at[BEST_CHILD1] = 0;
+    at[BEST_PARENT] = IS_ROOT;
+}
+
+static void best_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
+                        hmm_ref now)
+{
+    struct best_state *s = state;
+    uint32_t size = block_size(h, now);
+    if (was_granules >= EXACT && best_trie_of(was_granules) == best_trie_of(size) &&
+        trie_is_alone(h, was)) {
+        trie_alone(h, s, now, best_trie_of(size));
+        return;
+    }
+    best_drop(h, s, was, was_granules);
+    best_put(h, s, now, size);
+}
+
+/* The remainder goes back by its size: what was a trie's may be a bin's. */
+static __attribute__((noinline)) hmm_ref best_take_large(struct hmm_heap *h, struct best_state *s,
+                                                         uint32_t granules)
+{
+    hmm_ref r = trie_find(h, s, granules);
+    if (r == 0)
+        return 0;
+    uint32_t size = block_size(h, r), rest = size - granules;
+    if (rest >= EXACT && best_trie_of(rest) == best_trie_of(size) && trie_is_alone(h, r)) {
+        trie_alone(h, s, r + granules, best_trie_of(rest));
+        return r;
+    }
+    trie_unlink(h, s, r, size);
+    if (rest >= HMM_MIN_GRANULES)
+        best_put(h, s, r + granules, rest);
+    return r;
+}
+
+static hmm_ref best_take(struct hmm_heap *h, void *state, uint32_t granules)
+{
+    struct best_state *s = state;
+    uint64_t fits = granules < EXACT ? s->bins_map >> granules << granules : 0;
+    if (hmm__unlikely(fits == 0))
+        return s->tries_map ? best_take_large(h, s, granules) : 0;
+    h->visited++;
+    uint32_t size = (uint32_t)__builtin_ctzll(fits);
+    hmm_ref r = s->bins[size];
+    bin_pop(h, s, r, size);
+    if (size - granules >= HMM_MIN_GRANULES)
+        bin_push(h, s, r + granules, size - granules);
+    return r;
+}
+
+static uint32_t best_largest(struct hmm_heap *h, void *state)
+{
+    const struct best_state *s = state;
+    if (s->tries_map == 0)
+        return s->bins_map ? 63u - (uint32_t)__builtin_clzll(s->bins_map) : 0;
+    uint32_t most = 0;
+    hmm_ref node = s->tries[63 - __builtin_clzll(s->tries_map)];
+    while (node != 0) {
+        const uint32_t *at = block_links(h, node);
+        if (block_size(h, node) > most)
+            most = block_size(h, node);
+        node = at[BEST_CHILD1] ? at[BEST_CHILD1] : at[BEST_CHILD];
+    }
+    return most;
+}
+
+/* ---- Checking ---- */
+
+static const char *check_bin(struct hmm_heap *h, const struct best_state *s, uint32_t size,
+                             uint32_t *count)
+{
+    hmm_ref before = 0;
+    if (!(s->bins_map >> size & 1) != (s->bins[size] == 0))
+        return "T2: best-fit: a bin's bit contradicts the bin";
+    for (hmm_ref r = s->bins[size]; r != 0; r = block_links(h, r)[BEST_NEXT]) {
+        if (++*count > h->free_blocks)
+            return "T1: best-fit: more blocks in the bins than are free";
+        if (block_header(h, r) >> HMM__SIZE_SHIFT != size || !(block_header(h, r) & HMM__FREE) ||
+            (before && block_links(h, r)[BEST_PREV] != before))
+            return "T3: best-fit: a block in a bin is in use, of another size or ill linked";
+        before = r;
+    }
+    return NULL;
+}
+
+static const char *check_ring(struct hmm_heap *h, hmm_ref node, uint32_t *count)
+{
+    hmm_ref r = node;
+    do {
+        const uint32_t *at = block_links(h, r);
+        if (++*count > h->free_blocks)
+            return "T1: best-fit: more blocks in the tries than are free";
+        if (block_size(h, r) != block_size(h, node) || !(block_header(h, r) & HMM__FREE) ||
+            block_links(h, at[BEST_NEXT])[BEST_PREV] != r || (r != node && at[BEST_PARENT] != 0))
+            return "T5: best-fit: a ring of equals is ill linked";
+        r = at[BEST_NEXT];
+    } while (r != node);
+    return NULL;
+}
+
+/* Depth-first without recursion: back up by the parents. */
+static const char *check_trie(struct hmm_heap *h, const struct best_state *s, unsigned t,
+                              uint32_t *count)
+{
+    hmm_ref from = IS_ROOT, node = s->tries[t];
+    if (!(s->tries_map >> t & 1) != (node == 0))
+        return "T2: best-fit: a trie's bit contradicts the trie";
+    while (node != 0 && node != IS_ROOT) {
+        const uint32_t *at = block_links(h, node);
+        hmm_ref next = at[BEST_PARENT];
+        if (from == at[BEST_PARENT]) { /* from above: look at it */
+            const char *broken = check_ring(h, node, count);
+            if (broken != NULL)
+                return broken;
+            if (block_size(h, node) < EXACT || best_trie_of(block_size(h, node)) != t ||
+                (at[BEST_CHILD] && block_links(h, at[BEST_CHILD])[BEST_PARENT] != node) ||
+                (at[BEST_CHILD1] && block_links(h, at[BEST_CHILD1])[BEST_PARENT] != node))
+                return "T4: best-fit: a node is in the wrong trie or ill linked";
+        }
+        if (from == at[BEST_PARENT] && at[BEST_CHILD])
+            next = at[BEST_CHILD];
+        else if ((from == at[BEST_PARENT] || (from == at[BEST_CHILD] && from)) && at[BEST_CHILD1])
+            next = at[BEST_CHILD1];
+        from = node;
+        node = next;
+    }
+    return NULL;
+}
+
+static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed)
+{
+    const struct best_state *s = state;
+    size_t tries = (best_state_size(hmm_heap_capacity(h)) - sizeof *s) / sizeof(hmm_ref);
+    *indexed = 0;
+    for (uint32_t size = 0; size < EXACT; size++) {
+        const char *broken = check_bin(h, s, size, indexed);
+        if (broken != NULL)
+            return broken;
+    }
+    for (unsigned t = 0; t < tries; t++) {
+        const char *broken = check_trie(h, s, t, indexed);
+        if (broken != NULL)
+            return broken;
+    }
+    return NULL;
+}
+
+static const struct hmm_strategy best_fit = {
+    .abi = HMM_STRATEGY_ABI,
+    .name = "best-fit",
+    .summary = "the smallest free block that is large enough; of equals, the newest",
+    .state_size = best_state_size,
+    .find = best_find,
+    .insert = best_insert,
+    .remove = best_remove,
+    .resize = best_resize,
+    .take = best_take,
+    .largest = best_largest,
+    .check = best_check,
+};
+
+const struct hmm_strategy *const HMM_BEST_FIT = &best_fit;

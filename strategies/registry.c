@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The built-in strategies, by name and in order.
+ */
+#include "registry.h"
+
+static const struct hmm_strategy *const *const builtin[] = {
+    &HMM_FIRST_FIT,
+    &HMM_NEXT_FIT,
+    &HMM_BEST_FIT,
+    &HMM_SEGREGATED,
+};
+
+#define BUILTINS (sizeof builtin / sizeof builtin[0])
+
+const struct hmm_strategy *hmm_strategy_at(unsigned index)
+{
+    return index < BUILTINS ? *builtin[index] : NULL;
+}
+
+static bool same(const char *a, const char *b)
+{
+    while (*a != '\0' && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
+static bool is_path(const char *name)
+{
+    while (*name != '\0')
+        if (*name++ == '/')
+            return true;
+    return false;
+}
+
+const struct hmm_strategy *hmm_strategy_find(const char *name)
+{
+    if (name != NULL && is_path(name))
+        return hmm__plugin_load(name);
+    for (unsigned i = 0; name != NULL && i < BUILTINS; i++)
+        if (same((*builtin[i])->name, name))
+            return *builtin[i];
+    hmm__set_errno(ENOENT);
+    return NULL;
+}
+
+void hmm__strategy_names(struct text *t)
+{
+    for (unsigned i = 0; i < BUILTINS; i++) {
+        hmm__text_add(t, i ? ", " : "");
+        hmm__text_add(t, (*builtin[i])->name);
+    }
+    hmm__text_add(t, ", or the path of a plug-in (with a '/')");
+}
+
+const char *hmm_strategy_name(const struct hmm_strategy *strategy)
+{
+    return strategy->name;
+}
+
+const char *hmm_strategy_summary(const struct hmm_strategy *strategy)
+{
+    return strategy->summary ? strategy->summary : "";
+}

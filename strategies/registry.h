@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef HMM_REGISTRY_H
+#define HMM_REGISTRY_H
+
+#include "text.h"
+
+/* What a strategy may be called: for the line that refuses another. */
+HMM__HIDDEN void hmm__strategy_names(struct text *t);
+
+/* plugin.c: as hmm_strategy_find, of a path. */
+HMM__HIDDEN const struct hmm_strategy *hmm__plugin_load(const char *path);
+
+#endif

@@ -1,0 +1,295 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The hmm command: what it prints, what it refuses, and its exit codes. Speaks TAP.
+# HMM: the command (default: hmm in the build folder).
+
+HMM=${HMM:-${top_builddir:-.}/hmm}
+top=${top_srcdir:-${srcdir:-.}}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-cli-XXXXXX") || exit 99
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
+# Where the sanitizers are in: they must not pass for one of our exit codes.
+ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=97 UBSAN_OPTIONS=exitcode=97
+export ASAN_OPTIONS UBSAN_OPTIONS
+
+count=0
+failures=0
+
+# report STATUS NAME: one test's line, and what the command said if it failed.
+report() {
+    count=$((count + 1))
+    if [ "$1" -eq 0 ]; then
+        echo "ok $count - $2"
+        return
+    fi
+    failures=$((failures + 1))
+    echo "not ok $count - $2"
+    echo "# exit code $code, on stdout:"
+    sed 's/^/#   /; 12q' "$dir/out"
+    echo "# on stderr:"
+    sed 's/^/#   /; 12q' "$dir/err"
+}
+
+# hmm ARGUMENT...: runs it; leaves $code, $dir/out and $dir/err.
+hmm() {
+    "$HMM" "$@" >"$dir/out" 2>"$dir/err"
+    code=$?
+}
+
+# refuses LINE ARGUMENT...: exit code 2, nothing on stdout, exactly this line on stderr.
+refuses() {
+    line=$1
+    shift
+    hmm "$@"
+    printf '%s\n' "$line" >"$dir/want"
+    [ "$code" -eq 2 ] && [ ! -s "$dir/out" ] && cmp -s "$dir/want" "$dir/err"
+    report $? "refused: $line"
+}
+
+# prints NAME PATTERN ARGUMENT...: exit code 0, nothing on stderr, a line of stdout like this.
+prints() {
+    name=$1 pattern=$2
+    shift 2
+    hmm "$@"
+    [ "$code" -eq 0 ] && [ ! -s "$dir/err" ] && grep -Eq -e "$pattern" "$dir/out"
+    report $? "$name"
+}
+
+# Whether $dir/out is JSON objects, a line each, and if $1 is given of replays.
+is_json() {
+    if command -v python3 >/dev/null 2>&1; then
+        python3 -c '
+import json, sys
+keys = "trace strategy ops ns_per_op peak_live peak_break footprint failed".split()
+for line in sys.stdin:
+    o = json.loads(line)
+    assert isinstance(o, dict)
+    assert len(sys.argv) < 2 or list(o)[:8] == keys, list(o)
+' "$@" <"$dir/out" 2>>"$dir/err"
+    elif command -v jq >/dev/null 2>&1; then
+        jq -e 'type == "object"' <"$dir/out" >/dev/null 2>>"$dir/err"
+    else
+        ! grep -Evq '^\{"[a-z]+":.*\}$' "$dir/out"
+    fi
+}
+
+# The example's bytes, from printf's format.
+file() {
+    # shellcheck disable=SC2059
+    printf "$2" >"$dir/$1"
+}
+
+file good.trace '# hmm-trace 1\na 0 100\na 1 200\nm 2 4096 50\nr 0 300\nf 1\na 1 20\nr 1 0\nf 2\n'
+file empty.trace '# hmm-trace 1\n'
+file large.trace '# hmm-trace 1\na 0 1000\na 1 100000\nr 1 5\nf 1\nr 0 200000\nf 0\na 1 10\n'
+good=$dir/good.trace
+
+hmm strategies --format json
+names=$(sed 's/^{"name":"\([^"]*\)".*/\1/' "$dir/out" | tr '\n' ',' | sed 's/,$//; s/,/, /g')
+strategies=$(wc -l <"$dir/out")
+plain_options='--strategy, --format, --heap, --runs, --smallest, --check, --help'
+
+# ---- Help and version ----
+
+prints '--version' '^hmm [0-9]+\.[0-9]+\.[0-9]+$' --version
+prints '--help lists the commands' '^  replay  ' --help
+prints '-h too' '^  strategies  ' -h
+prints 'help does' '^  replay  ' help
+prints 'help COMMAND' '^Usage: hmm replay ' help replay
+prints 'help help' '^Usage: hmm help ' help help
+prints 'help --help' '^Usage: hmm help ' help --help
+prints 'COMMAND --help lists the options' '^  --heap SIZE ' replay --help
+prints 'COMMAND --help anywhere' '^Usage: hmm strategies ' strategies --format json --help
+hmm
+[ "$code" -eq 2 ] && [ ! -s "$dir/out" ] && grep -q '^Usage: hmm COMMAND' "$dir/err"
+report $? 'no command: the usage on stderr, exit code 2'
+
+# ---- Typing errors ----
+
+commands='Allowed: replay, strategies, help, --help, --version'
+refuses "hmm: unknown command 'repaly'; did you mean 'replay'? $commands" repaly "$good"
+refuses "hmm: unknown command 'strat'; did you mean 'strategies'? $commands" strat
+refuses "hmm: unknown command 'xyzzy'; allowed: replay, strategies, help, --help, --version" xyzzy
+refuses "hmm: unknown option '--versoin'; did you mean '--version'? $commands" --versoin
+refuses "hmm: unknown command 'reply'; did you mean 'replay'? $commands" help reply
+for typo in strategy:startegy format:fromat heap:heep runs:rums smallest:smalest check:chekc \
+    help:hepl; do
+    meant="did you mean '--${typo%:*}'?"
+    refuses "hmm replay: unknown option '--${typo#*:}'; $meant Allowed: $plain_options" \
+        replay "--${typo#*:}" "$good"
+done
+refuses "hmm replay: unknown option '-q'; allowed: $plain_options" replay -q "$good"
+refuses "hmm replay: unknown option '--quux'; allowed: $plain_options" replay --quux=1 "$good"
+meant="did you mean '--format'?"
+refuses "hmm strategies: unknown option '--formt'; $meant Allowed: --format, --help" \
+    strategies --formt json
+refuses "hmm strategies: takes no argument: 'all'" strategies all
+
+# ---- Options' values ----
+
+plugin="or a plug-in's path, with a '/'"
+meant="did you mean 'best-fit'?"
+refuses "hmm replay: unknown strategy 'bets-fit'; $meant Allowed: all, $names, $plugin" \
+    replay --strategy bets-fit "$good"
+refuses "hmm replay: unknown strategy 'slab'; allowed: all, $names, $plugin" \
+    replay --strategy first-fit,slab "$good"
+refuses "hmm replay: unknown strategy ''; allowed: all, $names, $plugin" replay --strategy= "$good"
+refuses "hmm replay: strategy './nowhere.so' cannot be loaded: there is no such plug-in" \
+    replay --strategy ./nowhere.so "$good"
+refuses "hmm replay: unknown format 'jsno'; did you mean 'json'? Allowed: table, json" \
+    replay --format jsno "$good"
+refuses "hmm strategies: unknown format 'xml'; allowed: table, json" strategies --format xml
+size="is not a size: a whole number of bytes, or with K, M or G (64K, 8M)"
+for bad in '' K 12X 1.5M -1 64KB 0x10 ' 1'; do
+    refuses "hmm replay: --heap: '$bad' $size" replay --heap "$bad" "$good"
+done
+refuses "hmm replay: --heap: '0' is too small: at least 1" replay --heap 0 "$good"
+hmm replay --heap 65G "$good"
+[ "$code" -eq 2 ] && grep -q "^hmm replay: --heap: '65G' is too large: " "$dir/err"
+report $? '--heap: above what a heap can use'
+hmm replay --heap 99999999999999999999999G "$good"
+[ "$code" -eq 2 ] && grep -q "is too large: " "$dir/err"
+report $? '--heap: a number that overflows'
+for bad in 0 -1 1001 x 3x '' 99999999999999999999; do
+    refuses "hmm replay: --runs: '$bad' is not a number from 1 to 1000" replay --runs "$bad" "$good"
+done
+refuses "hmm replay: option '--heap' needs a value: --heap SIZE" replay "$good" --heap
+refuses "hmm replay: option '--smallest' takes no value" replay --smallest=1 "$good"
+refuses "hmm replay: --heap and --smallest cannot be combined" \
+    replay --heap 1M --smallest "$good"
+refuses "hmm replay: no trace given: hmm replay [OPTION]... TRACE..." replay --format json
+
+# ---- Bad traces ----
+
+refuses "$dir/missing: cannot open: No such file or directory" replay "$dir/missing"
+refuses "$dir: cannot read: Is a directory" replay "$dir"
+
+# bad FORMAT LINE REASON: a trace of these bytes.
+bad() {
+    file bad.trace "$1"
+    refuses "$dir/bad.trace:$2: $3" replay "$dir/bad.trace"
+}
+
+bad '' 1 'not a trace: the file is empty'
+bad 'hello\n' 1 "not a trace: the first line must be '# hmm-trace 1'"
+bad '# hmm-trace 2\n' 1 "trace format '2' is not known, only 1"
+bad '# hmm-trace 1\na 0 1\nf' 3 'truncated: the last line does not end with a newline'
+bad '# hmm-trace 1\n# note\nq 0 1\n' 3 "unknown operation 'q': it is one of a, m, r, f"
+bad '# hmm-trace 1\na 0\n' 2 'SIZE is missing'
+bad '# hmm-trace 1\na 0 1 2\n' 2 "more fields than 'a' has: '2'"
+bad '# hmm-trace 1\na 0 99999999999999999999\n' 2 'SIZE is too large: 99999999999999999999'
+bad '# hmm-trace 1\nm 0 3 8\n' 2 'ALIGN is not a power of two: 3'
+bad '# hmm-trace 1\na 0 1\nf 0\nf 0\n' 4 'ID 0 is freed twice'
+bad '# hmm-trace 1\na 0 1\nf 7\n' 3 'ID 7 is freed but was never allocated'
+bad '# hmm-trace 1\na 0 1\nf 0\nr 0 2\n' 4 'ID 0 is resized after it was freed'
+bad '# hmm-trace 1\na 0 1\na 0 1\n' 3 'ID 0 is allocated while it is live'
+bad '# hmm-trace 1\na 9999999 1\n' 2 \
+    'ID 9999999 is out of proportion: after 0 operations at most 1048576'
+
+set -- "$top"/examples/traces/*.zst
+example=$1
+"$HMM" replay --runs 1 --strategy best-fit "$example" >/dev/null 2>"$dir/err"
+if grep -q 'cannot read: rebuild it with libzstd' "$dir/err"; then
+    zstd=no
+else
+    zstd=yes
+    head -c 100000 "$example" >"$dir/cut.zst"
+    hmm replay "$dir/cut.zst"
+    [ "$code" -eq 2 ] && [ ! -s "$dir/out" ] && [ "$(wc -l <"$dir/err")" -eq 1 ] &&
+        grep -Eq "^$dir/cut.zst:[0-9]+: truncated: the zstd data ends in the middle of a frame\$" \
+            "$dir/err"
+    report $? 'refused: truncated zstd'
+fi
+
+hmm replay "$good" "$dir/missing" "$dir/bad.trace"
+[ "$code" -eq 2 ] && [ ! -s "$dir/out" ] && [ "$(wc -l <"$dir/err")" -eq 2 ]
+report $? 'one bad trace of several: each is named, none is replayed'
+
+# ---- Replays ----
+
+prints 'a table' '^first-fit +[0-9.]+ +[0-9.]+ B ' replay "$good"
+[ "$(grep -Ec '^[a-z-]+ .* 0$' "$dir/out")" -eq "$strategies" ]
+report $? 'a line for each strategy'
+prints 'the peak of the live bytes' ': 8 operations, peak live 550 B in 3 blocks$' replay "$good"
+prints 'json' '"trace":".*good.trace","strategy":"best-fit","ops":8,.*"peak_live":550,' \
+    replay --format json "$good"
+is_json replay
+report $? 'json: every line is an object with the keys in order'
+[ "$(wc -l <"$dir/out")" -eq "$strategies" ]
+report $? 'json: a line for each strategy'
+prints 'several strategies' '"strategy":"best-fit"' \
+    replay --strategy=first-fit,best-fit --strategy first-fit --format=json "$good"
+[ "$(wc -l <"$dir/out")" -eq 2 ]
+report $? 'several strategies: each once'
+prints 'several traces: means' '^Geometric means over 2 traces$' replay "$good" "$dir/large.trace"
+prints 'options after traces, and --' 'good.trace' replay --runs 1 "$good" --format json -- "$good"
+[ "$(wc -l <"$dir/out")" -eq $((2 * strategies)) ] && is_json replay
+report $? 'several traces: json'
+prints 'a trace without operations' '"ops":0,"ns_per_op":null,"peak_live":0,' \
+    replay --format json "$dir/empty.trace"
+is_json replay
+report $? 'a trace without operations: json'
+prints 'a trace without operations: table' '^best-fit +- +0 B .* - ' replay "$dir/empty.trace"
+cp "$good" "$dir/odd \"name\"
+é.trace"
+hmm replay --format json "$dir/odd \"name\"
+é.trace"
+[ "$code" -eq 0 ] && is_json replay
+report $? 'json: a file name with a quote and a newline'
+prints '--check' '"failed":0' replay --check --format json "$good" "$dir/large.trace"
+prints '--smallest' '"failed":0,.*"smallest":[1-9]' replay --smallest --format json "$good"
+is_json replay
+report $? '--smallest: json'
+smallest=$(sed -n 's/.*"best-fit".*"smallest":\([0-9]*\).*/\1/p' "$dir/out")
+prints '--smallest: a heap of that size completes the trace' '"failed":0' \
+    replay --strategy best-fit --heap "$smallest" --format json "$good"
+hmm replay --strategy best-fit --heap $((smallest - smallest / 20)) --format json "$good"
+[ "$code" -eq 0 ] && grep -q '"failed":[1-9]' "$dir/out"
+report $? '--smallest: one that is 5 % smaller does not'
+prints '--smallest: table' ' smallest +of live$' replay --smallest "$good"
+
+# ---- A limited heap: 100000 fails, so ID 1's r and f are left out; r 0 fails and keeps 0. ----
+
+prints '--heap: failures are counted' '"peak_live":1000,.*"failed":2,' \
+    replay --heap 64K --format json "$dir/large.trace"
+! grep -v '"failed":2,' "$dir/out" >/dev/null
+report $? '--heap: on every strategy'
+prints '--heap: table' ', heap limited to 64.00 KiB$' replay --heap 64k "$dir/large.trace"
+prints '--heap: large enough' '"peak_live":200000,.*"failed":0,' \
+    replay --heap 1M --format json "$dir/large.trace"
+prints '--heap: with --check' '"failed":2,' \
+    replay --heap 64K --check --format json "$dir/large.trace"
+prints '--heap: too small for any heap' '"ns_per_op":null,"peak_live":0,.*"failed":3,' \
+    replay --heap 16 --check --format json "$dir/large.trace"
+
+# ---- The traces that ship ----
+
+if [ "$zstd" = yes ]; then
+    prints 'the shipped traces' '^Geometric means over 3 traces$' replay --runs 1 "$@"
+    prints 'a shipped trace, checked' '"failed":0' replay --check --runs 1 --format json "$example"
+    hmm replay --heap 1M --runs 1 --check --format json "$example"
+    [ "$code" -eq 0 ] && is_json replay && ! grep -q '"failed":0' "$dir/out"
+    report $? 'a shipped trace in a heap that is too small'
+fi
+
+# ---- The strategies ----
+
+prints 'strategies' '^best-fit +\(default\) ' strategies
+[ "$(grep -c '(default)' "$dir/out")" -eq 1 ]
+report $? 'strategies: one default'
+prints 'strategies as json' '^{"name":"best-fit","summary":".*","default":true}$' \
+    strategies --format=json
+is_json
+report $? 'strategies: json'
+
+if [ -c /dev/full ]; then
+    "$HMM" strategies >/dev/full 2>"$dir/err"
+    code=$?
+    : >"$dir/out"
+    [ "$code" -eq 1 ] && grep -q '^hmm: cannot write the output: ' "$dir/err"
+    report $? 'output that cannot be written: exit code 1'
+fi
+
+echo "1..$count"
+[ "$failures" -eq 0 ]

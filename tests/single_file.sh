@@ -1,0 +1,105 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The one-file build stands alone, and the historic names work from it and from the library.
+# Speaks TAP.
+: "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${NM:=nm}"
+
+if [ -n "${VALGRIND:-}" ]; then
+    echo "1..0 # SKIP nothing in here is for memcheck"
+    exit 0
+fi
+
+dir=$(mktemp -d) || exit 99
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
+mkdir "$dir/alone" "$dir/library"
+log=$dir/log
+count=0
+
+# check NAME COMMAND [ARGUMENT]...: one test, which passes if the command does.
+check() {
+    count=$((count + 1))
+    name=$1
+    shift
+    if "$@" > "$log" 2>&1; then
+        echo "ok $count - $name"
+    else
+        echo "not ok $count - $name"
+        sed 's/^/#   /' "$log"
+    fi
+}
+
+# absent PATTERN FILE: no line of the file matches; an error of grep's fails too.
+absent() {
+    grep -nE "$1" "$2"
+    [ $? -eq 1 ]
+}
+
+generate() {
+    # shellcheck disable=SC2046
+    (cd "$top_srcdir" && sh scripts/single-file . "$dir/alone" \
+        $(ls lib/*.c strategies/*.c)) && [ "$(find . -type f | wc -l)" -eq 2 ]
+}
+
+only_system_headers() {
+    sed '/#include "heap_memory_manager.h"/d' heap_memory_manager.c heap_memory_manager.h > joined
+    absent '#[[:space:]]*include[[:space:]]*"' joined
+}
+
+demo() {
+    $CC -o heap_memory_manager heap_memory_manager.c && ./heap_memory_manager > out
+}
+
+# library STANDARD: no warnings from what is part of somebody else's build.
+library() {
+    $CC -std="$1" -O2 -Wall -Wextra -Wshadow -Wconversion -Werror -DHMM_NO_MAIN -c \
+        heap_memory_manager.c
+}
+
+own_memory_only() {
+    $NM -u heap_memory_manager.o > undefined || return 1
+    system='s?brk|mmap(64)?|malloc|calloc|realloc|free|(posix_)?memalign|aligned_alloc|strdup'
+    absent " ($system|dlopen|dlsym)(@|\$)" undefined
+}
+
+symbols() {
+    $NM heap_memory_manager.o > defined && grep -q ' T HmmAlloc$' defined && absent ' T main$' defined
+}
+
+user_of_files() {
+    $CC -DHMM_NO_MAIN -o user user.c heap_memory_manager.c && ./user
+}
+
+user_of_library() {
+    # shellcheck disable=SC2086
+    $LIBTOOL --mode=compile $CC $TEST_CFLAGS -I"$top_srcdir/lib" -c user.c &&
+        $LIBTOOL --mode=link $CC $TEST_CFLAGS -o user user.lo "$top_builddir/libhmm.la" &&
+        ./user
+}
+
+for folder in alone library; do
+    cat > "$dir/$folder.c" <<'END'
+#include "heap_memory_manager.h"
+int main() { int *array = (int *)HmmAlloc(10 * sizeof(int)); HmmFree(array); return 0; }
+END
+done
+
+cd "$dir/alone" || exit 99
+check "two files are made" generate
+check "no header of our own is included" only_system_headers
+check "the program builds and exits 0" demo
+check "the program shows the break" grep -q 'break at [1-9]' out
+check "the program finds its heap sound" grep -q 'heap says: sound' out
+for std in gnu17 gnu11 c11; do
+    check "the library builds without a warning, -std=$std" library $std
+done
+check "the library calls no other allocator and no loader" own_memory_only
+check "no call of another allocator is in the source" \
+    absent '(^|[^_[:alnum:]])(sbrk|brk|mmap|malloc)\(' heap_memory_manager.c
+check "HMM_NO_MAIN leaves the library, without main" symbols
+mv ../alone.c user.c
+check "a user's program with the two files" user_of_files
+cd ../library || exit 99
+mv ../library.c user.c
+check "a user's program with libhmm" user_of_library
+echo "1..$count"

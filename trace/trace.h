@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Traces: what a program asked of its heap, operation by operation.
+ *
+ * Format 1 is text. The first line is `# hmm-trace 1`; every other line is one operation
+ *
+ *     a ID SIZE           allocate
+ *     m ID ALIGN SIZE     allocate at a multiple of ALIGN, a power of two
+ *     r ID SIZE           resize; the block keeps its ID
+ *     f ID                free
+ *
+ * or a comment, which begins with `#`. Fields are decimal numbers, one space before each. A line
+ * ends with a newline, the last one too: without it the file counts as cut short. A carriage return
+ * before the newline is let pass. The whole may be compressed with zstd, which is seen from the
+ * first bytes and not from the name.
+ *
+ * IDs are dense: after n operations the largest that may be used is HMM_TRACE_ID_BASE +
+ * HMM_TRACE_ID_STEP * n. An ID may be used again once it is freed.
+ */
+#ifndef HMM_TRACE_H
+#define HMM_TRACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define HMM_TRACE_VERSION 1
+#define HMM_TRACE_ID_BASE 1048576u
+#define HMM_TRACE_ID_STEP 16u
+
+enum hmm_trace_kind {
+    HMM_TRACE_ALLOC,
+    HMM_TRACE_ALIGNED,
+    HMM_TRACE_RESIZE,
+    HMM_TRACE_FREE,
+    HMM_TRACE_KINDS
+};
+
+struct hmm_trace_op {
+    uint64_t size; /* at most PTRDIFF_MAX; 0 in HMM_TRACE_FREE */
+    uint32_t id;
+    uint8_t kind;       /* enum hmm_trace_kind */
+    uint8_t align_log2; /* of HMM_TRACE_ALIGNED, else 0 */
+};
+
+struct hmm_trace {
+    struct hmm_trace_op *ops;
+    size_t op_count;
+    size_t counts[HMM_TRACE_KINDS];
+    uint32_t id_limit;    /* one past the largest ID; 0 iff there is no operation */
+    uint64_t peak_bytes;  /* the most bytes requested and not freed, at most PTRDIFF_MAX */
+    uint32_t peak_blocks; /* the most blocks live; not necessarily at the same time */
+};
+
+/* Why a trace cannot be loaded. */
+struct hmm_trace_error {
+    uint64_t line; /* 0: not about a line */
+    char reason[200];
+};
+
+/* Told now and then how much of the file has been read; of 0 where that is not known. */
+struct hmm_trace_progress {
+    void (*tell)(void *arg, uint64_t done, uint64_t total);
+    void *arg;
+};
+
+/*
+ * Loads and validates the trace at path. progress may be NULL. Returns true and fills in *trace,
+ * to be given to hmm_trace_free; or false, with *trace empty and *error filled in, iff the file
+ * cannot be read, is not a trace of format 1, is cut short or damaged, has a line that is no
+ * operation, or an operation that the ones before it forbid (allocating an ID that is live,
+ * resizing or freeing one that is not).
+ */
+bool hmm_trace_load(struct hmm_trace *trace, const char *path,
+                    const struct hmm_trace_progress *progress, struct hmm_trace_error *error);
+
+void hmm_trace_free(struct hmm_trace *trace);
+
+/* "PATH:LINE: reason" and a newline; "PATH: reason" where it is not about a line. */
+void hmm_trace_print_error(FILE *to, const char *path, const struct hmm_trace_error *error);
+
+/*
+ * Renumbers the IDs so that the least possible number of them, peak_blocks, is used, the most
+ * recently freed first. A table by ID is then small and warm, and a replay's figures are the
+ * heap's and not the table's. Returns false, the trace unchanged, iff there is no memory for it.
+ */
+bool hmm_trace_compact(struct hmm_trace *trace);
+
+#endif
