@@ -8,30 +8,96 @@
 #include <emmintrin.h>
 #endif
 
-/* Bit i of the result is set iff entries[i] >= n. All are below 2^31. */
-static inline uint32_t at_least(const uint32_t *entries, uint32_t n)
-{
+/*
+ * The two steps of every search and update: which of a group's 16 entries are n or more, and which
+ * is the largest. Written three times: for any machine, for SSE2, which every x86-64 has, and for
+ * AVX2, which is asked for at run time, where there is an operating system. n and the entries are
+ * below 2^31.
+ */
+typedef uint32_t at_least_fn(const uint32_t *entries, uint32_t n);
+typedef uint32_t most_fn(const uint32_t *entries);
+
 #if defined(__SSE2__)
+
+HMM__ALWAYS_INLINE uint32_t at_least(const uint32_t *entries, uint32_t n)
+{
+    const __m128i *v = (const __m128i *)(const void *)entries;
     __m128i bar = _mm_set1_epi32((int)n - 1);
-    __m128i fits = _mm_cmpgt_epi32(_mm_loadu_si128((const __m128i *)(const void *)entries), bar);
-    return (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(fits));
-#else
-    return (uint32_t)(entries[0] >= n) | (uint32_t)(entries[1] >= n) << 1 |
-           (uint32_t)(entries[2] >= n) << 2 | (uint32_t)(entries[3] >= n) << 3;
-#endif
+    __m128i a = _mm_cmpgt_epi32(_mm_loadu_si128(v), bar);
+    __m128i b = _mm_cmpgt_epi32(_mm_loadu_si128(v + 1), bar);
+    __m128i c = _mm_cmpgt_epi32(_mm_loadu_si128(v + 2), bar);
+    __m128i d = _mm_cmpgt_epi32(_mm_loadu_si128(v + 3), bar);
+    __m128i all = _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
+    return (uint32_t)_mm_movemask_epi8(all);
 }
 
-/* The largest of a group, without doubt. */
-static inline uint32_t group_most(const uint32_t *entries)
+HMM__ALWAYS_INLINE __m128i larger(__m128i a, __m128i b)
 {
-    uint32_t a = entries[0] > entries[1] ? entries[0] : entries[1];
-    uint32_t b = entries[2] > entries[3] ? entries[2] : entries[3];
-    return (a > b ? a : b) & ~UINT32_C(1);
+    __m128i more = _mm_cmpgt_epi32(a, b);
+    return _mm_or_si128(_mm_and_si128(more, a), _mm_andnot_si128(more, b));
 }
+
+/* Without the mark of doubt. */
+HMM__ALWAYS_INLINE uint32_t group_most(const uint32_t *entries)
+{
+    const __m128i *v = (const __m128i *)(const void *)entries;
+    __m128i most = larger(larger(_mm_loadu_si128(v), _mm_loadu_si128(v + 1)),
+                          larger(_mm_loadu_si128(v + 2), _mm_loadu_si128(v + 3)));
+    most = larger(most, _mm_shuffle_epi32(most, 0x4e));
+    most = larger(most, _mm_shuffle_epi32(most, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(most) & ~UINT32_C(1);
+}
+
+#else
+
+HMM__ALWAYS_INLINE uint32_t at_least(const uint32_t *entries, uint32_t n)
+{
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < ADDRESS_FAN; i++)
+        bits |= (uint32_t)(entries[i] >= n) << i;
+    return bits;
+}
+
+HMM__ALWAYS_INLINE uint32_t group_most(const uint32_t *entries)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < ADDRESS_FAN; i++)
+        most = entries[i] > most ? entries[i] : most;
+    return most & ~UINT32_C(1);
+}
+
+#endif
+
+#if HMM_HOSTED && defined(__x86_64__) && defined(__GNUC__)
+#define ADDRESS_WIDE 1
+#include <immintrin.h>
+#define WIDE_INLINE static inline __attribute__((always_inline, target("avx2,bmi")))
+#define WIDE static __attribute__((noinline, target("avx2,bmi")))
+
+WIDE_INLINE uint32_t at_least_wide(const uint32_t *entries, uint32_t n)
+{
+    const __m256i *v = (const __m256i *)(const void *)entries;
+    __m256i bar = _mm256_set1_epi32((int)n - 1);
+    __m256i a = _mm256_cmpgt_epi32(_mm256_loadu_si256(v), bar);
+    __m256i b = _mm256_cmpgt_epi32(_mm256_loadu_si256(v + 1), bar);
+    uint32_t low = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(a));
+    return low | (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(b)) << 8;
+}
+
+WIDE_INLINE uint32_t group_most_wide(const uint32_t *entries)
+{
+    const __m256i *v = (const __m256i *)(const void *)entries;
+    __m256i two = _mm256_max_epi32(_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1));
+    __m128i most = _mm_max_epi32(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1));
+    most = _mm_max_epi32(most, _mm_shuffle_epi32(most, 0x4e));
+    most = _mm_max_epi32(most, _mm_shuffle_epi32(most, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(most) & ~UINT32_C(1);
+}
+#endif
 
 static uint32_t units_of(size_t capacity)
 {
-    return (uint32_t)((capacity / HMM_GRANULE + 63) >> ADDRESS_UNIT_LOG);
+    return (uint32_t)((capacity / HMM_GRANULE + (1u << ADDRESS_UNIT_LOG) - 1) >> ADDRESS_UNIT_LOG);
 }
 
 static uint32_t round_up(uint32_t entries)
@@ -48,7 +114,8 @@ static uint32_t level_above(uint32_t entries)
 size_t hmm__address_size(size_t capacity)
 {
     uint32_t entries = round_up(units_of(capacity));
-    size_t bytes = sizeof(struct address_index) + (size_t)entries * sizeof(uint64_t);
+    size_t bytes =
+        sizeof(struct address_index) + (size_t)entries * ADDRESS_WORDS * sizeof(uint64_t);
     for (;; entries = level_above(entries)) {
         bytes += (size_t)entries * sizeof(uint32_t);
         if (entries <= ADDRESS_FAN)
@@ -60,18 +127,23 @@ size_t hmm__address_size(size_t capacity)
 void hmm__address_start(struct address_index *x, size_t capacity)
 {
     uint32_t entries = round_up(units_of(capacity));
-    uint32_t at = (uint32_t)(sizeof *x / sizeof(uint32_t)) + entries * 2;
+    uint32_t at = (uint32_t)(sizeof *x / sizeof(uint32_t)) + entries * ADDRESS_WORDS * 2;
     x->units = entries;
     x->covered = ADDRESS_FAN;
     x->height = 1;
     x->turn = 0;
+    x->wide = 0;
+#if defined(ADDRESS_WIDE)
+    __builtin_cpu_init();
+    x->wide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi");
+#endif
     memset(x->doubts, 0, sizeof x->doubts);
     for (uint32_t k = 0; k < ADDRESS_LEVELS; k++) {
         x->level[k] = at;
         at += entries;
         entries = level_above(entries);
     }
-    memset(x->maps, 0, ADDRESS_FAN * sizeof x->maps[0]);
+    memset(x->maps, 0, ADDRESS_FAN * ADDRESS_WORDS * sizeof x->maps[0]);
     memset(address_level(x, 0), 0, ADDRESS_FAN * sizeof(uint32_t));
 }
 
@@ -82,7 +154,8 @@ void hmm__address_cover(struct address_index *x, uint32_t unit)
     if (now > x->units)
         now = x->units;
     x->covered = now;
-    memset(x->maps + was, 0, (size_t)(now - was) * sizeof x->maps[0]);
+    memset(x->maps + (size_t)was * ADDRESS_WORDS, 0,
+           (size_t)(now - was) * ADDRESS_WORDS * sizeof x->maps[0]);
     for (uint32_t k = 0;; k++) {
         uint32_t *level = address_level(x, k);
         if (k < x->height) {
@@ -99,6 +172,18 @@ void hmm__address_cover(struct address_index *x, uint32_t unit)
     }
 }
 
+uint32_t hmm__address_most(const struct hmm_heap *h, const struct address_index *x, uint32_t unit)
+{
+    uint32_t most = 0;
+    for (uint32_t word = unit * ADDRESS_WORDS; word < (unit + 1) * ADDRESS_WORDS; word++) {
+        for (uint64_t map = x->maps[word]; map != 0; map &= map - 1) {
+            uint32_t size = block_size(h, word << 6 | (uint32_t)__builtin_ctzll(map));
+            most = size > most ? size : most;
+        }
+    }
+    return most;
+}
+
 void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t entry)
 {
     for (uint32_t k = 1; k < x->height; k++) {
@@ -109,65 +194,137 @@ void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t entry)
     }
 }
 
-void hmm__address_settle(struct address_index *x, uint32_t unit, uint32_t most)
+HMM__ALWAYS_INLINE void settle_by(struct address_index *x, uint32_t unit, uint32_t bound,
+                                  most_fn *most_of)
 {
-    uint32_t *level = address_level(x, 0), was = level[unit] & ~UINT32_C(1), now = most << 1;
+    uint32_t *level = address_level(x, 0), was = level[unit] & ~UINT32_C(1), now = bound << 1;
     level[unit] = now;
     for (uint32_t k = 1; now != was && k < x->height; k++) {
         uint32_t *above = address_level(x, k);
         uint32_t group = unit >> ADDRESS_FAN_LOG;
         if (above[group] != was)
             return;
-        now = group_most(level + (group << ADDRESS_FAN_LOG));
+        now = most_of(level + (group << ADDRESS_FAN_LOG));
         above[group] = now;
         level = above;
         unit = group;
     }
 }
 
-/* The lowest unit from `unit` on whose entry is n or more; covered: there is none. */
-static uint32_t next_unit(struct hmm_heap *h, const struct address_index *x, uint32_t unit,
-                          uint32_t n)
+/* Entry i of level k is n or more: the lowest unit below it of which that is so. */
+HMM__ALWAYS_INLINE uint32_t descend_by(const struct address_index *x, uint32_t k, uint32_t i,
+                                       uint32_t n, at_least_fn *at_least_of)
 {
-    uint32_t k = 0, i = unit, steps = 0;
-    for (;;) { /* up, until some entry from i on in its group will do */
-        uint32_t column = i % ADDRESS_FAN;
-        steps++;
-        uint32_t fits = at_least(address_level(x, k) + (i - column), n) >> column;
-        if (fits) {
-            i += (uint32_t)__builtin_ctz(fits);
-            break;
-        }
-        i = (i >> ADDRESS_FAN_LOG) + 1;
-        if (++k == x->height || (k + 1 == x->height && i >= ADDRESS_FAN)) {
-            h->visited += steps;
-            return x->covered;
-        }
-    }
     while (k-- > 0) {
         i <<= ADDRESS_FAN_LOG;
-        i += (uint32_t)__builtin_ctz(at_least(address_level(x, k) + i, n));
-        steps++;
+        i += (uint32_t)__builtin_ctz(at_least_of(address_level(x, k) + i, n));
     }
-    h->visited += steps;
     return i;
+}
+
+/* The lowest unit whose entry is n or more; covered: there is none. */
+HMM__ALWAYS_INLINE uint32_t lowest_unit_by(struct hmm_heap *h, const struct address_index *x,
+                                           uint32_t n, at_least_fn *at_least_of)
+{
+    uint32_t k = x->height - 1;
+    uint32_t fits = at_least_of(address_level(x, k), n);
+    h->visited += x->height;
+    if (fits == 0)
+        return x->covered;
+    return descend_by(x, k, (uint32_t)__builtin_ctz(fits), n, at_least_of);
+}
+
+/* The same from `unit` on: up, until some entry in the group and not before will do, and down. */
+HMM__ALWAYS_INLINE uint32_t next_unit_by(struct hmm_heap *h, const struct address_index *x,
+                                         uint32_t unit, uint32_t n, at_least_fn *at_least_of)
+{
+    uint32_t i = unit;
+    for (uint32_t k = 0; k < x->height; k++, i = (i >> ADDRESS_FAN_LOG) + 1) {
+        uint32_t column = i % ADDRESS_FAN;
+        if (k + 1 == x->height && i >= ADDRESS_FAN)
+            break;
+        h->visited++;
+        uint32_t fits = at_least_of(address_level(x, k) + (i - column), n) >> column;
+        if (fits)
+            return descend_by(x, k, i + (uint32_t)__builtin_ctz(fits), n, at_least_of);
+    }
+    return x->covered;
+}
+
+HMM__ALWAYS_INLINE hmm_ref lowest_by(struct hmm_heap *h, struct address_index *x, uint32_t n,
+                                     at_least_fn *at_least_of, most_fn *most_of)
+{
+    for (;;) {
+        uint32_t unit = lowest_unit_by(h, x, n << 1, at_least_of);
+        if (unit == x->covered)
+            return 0;
+        hmm_ref r = address_in_unit(h, x, unit, unit << ADDRESS_UNIT_LOG, n);
+        if (hmm__likely(r != 0))
+            return r;
+        settle_by(x, unit, hmm__address_most(h, x, unit), most_of);
+    }
+}
+
+HMM__ALWAYS_INLINE hmm_ref search_by(struct hmm_heap *h, struct address_index *x, uint32_t unit,
+                                     uint32_t n, at_least_fn *at_least_of, most_fn *most_of)
+{
+    while (unit < x->covered) {
+        unit = next_unit_by(h, x, unit, n << 1, at_least_of);
+        if (unit == x->covered)
+            return 0;
+        hmm_ref r = address_in_unit(h, x, unit, unit << ADDRESS_UNIT_LOG, n);
+        if (r != 0)
+            return r;
+        settle_by(x, unit, hmm__address_most(h, x, unit), most_of);
+        unit++;
+    }
+    return 0;
+}
+
+#if defined(ADDRESS_WIDE)
+WIDE void settle_wide(struct address_index *x, uint32_t unit, uint32_t bound)
+{
+    settle_by(x, unit, bound, group_most_wide);
+}
+
+WIDE hmm_ref lowest_wide(struct hmm_heap *h, struct address_index *x, uint32_t n)
+{
+    return lowest_by(h, x, n, at_least_wide, group_most_wide);
+}
+
+WIDE hmm_ref search_wide(struct hmm_heap *h, struct address_index *x, uint32_t unit, uint32_t n)
+{
+    return search_by(h, x, unit, n, at_least_wide, group_most_wide);
+}
+#endif
+
+void hmm__address_settle(struct address_index *x, uint32_t unit, uint32_t most)
+{
+#if defined(ADDRESS_WIDE)
+    if (hmm__likely(x->wide)) {
+        settle_wide(x, unit, most);
+        return;
+    }
+#endif
+    settle_by(x, unit, most, group_most);
+}
+
+hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_t n)
+{
+#if defined(ADDRESS_WIDE)
+    if (hmm__likely(x->wide))
+        return lowest_wide(h, x, n);
+#endif
+    return lowest_by(h, x, n, at_least, group_most);
 }
 
 hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit, uint32_t n)
 {
-    while (unit < x->covered && (unit = next_unit(h, x, unit, n << 1)) < x->covered) {
-        uint32_t most = 0;
-        for (uint64_t map = x->maps[unit]; map != 0; map &= map - 1) {
-            hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
-            uint32_t size = block_size(h, r);
-            h->visited++;
-            if (size >= n)
-                return r;
-            most = size > most ? size : most;
-        }
-        hmm__address_settle(x, unit++, most);
-    }
-    return 0;
+#if defined(ADDRESS_WIDE)
+    if (hmm__likely(x->wide))
+        return search_wide(h, x, unit, n);
+#endif
+    return search_by(h, x, unit, n, at_least, group_most);
 }
 
 uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
@@ -175,7 +332,7 @@ uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
     for (uint32_t i = 0; i < ADDRESS_DOUBTS; i++) {
         uint32_t unit = x->doubts[i];
         if (address_units(x)[unit] & 1)
-            hmm__address_settle(x, unit, address_most(h, unit, x->maps[unit]));
+            hmm__address_settle(x, unit, hmm__address_most(h, x, unit));
     }
     return group_most(address_level(x, x->height - 1)) >> 1;
 }
@@ -185,14 +342,14 @@ uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
 static const char *check_unit(struct hmm_heap *h, const struct address_index *x, uint32_t unit,
                               uint32_t *indexed)
 {
-    uint32_t most = 0;
-    for (uint64_t map = x->maps[unit]; map != 0; map &= map - 1) {
-        hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
-        if (r < h->first || r >= h->top || !(block_header(h, r) & HMM__FREE))
-            return "T2: address index: a bit stands for a block that is not free";
-        if (block_size(h, r) > most)
-            most = block_size(h, r);
-        ++*indexed;
+    uint32_t most = hmm__address_most(h, x, unit);
+    for (uint32_t word = unit * ADDRESS_WORDS; word < (unit + 1) * ADDRESS_WORDS; word++) {
+        for (uint64_t map = x->maps[word]; map != 0; map &= map - 1) {
+            hmm_ref r = word << 6 | (uint32_t)__builtin_ctzll(map);
+            if (r < h->first || r >= h->top || !(block_header(h, r) & HMM__FREE))
+                return "T2: address index: a bit stands for a block that is not free";
+            ++*indexed;
+        }
     }
     uint32_t bound = address_units(x)[unit];
     bool doubted = !(bound & 1);

@@ -46,12 +46,12 @@ HMM__ALWAYS_INLINE hmm_ref next_search(struct hmm_heap *h, struct next_state *s,
     uint32_t unit = s->cursor >> ADDRESS_UNIT_LOG;
     hmm_ref r = 0;
     if (unit < x->covered && address_units(x)[unit] >= n << 1) {
-        r = address_in_unit(h, unit, x->maps[unit] & (UINT64_MAX << (s->cursor & 63)), n);
+        r = address_in_unit(h, x, unit, s->cursor, n);
         if (r != 0)
             return r;
     }
     r = hmm__address_search(h, x, unit + 1, n);
-    return r ? r : hmm__address_search(h, x, 0, n);
+    return r ? r : hmm__address_lowest(h, x, n);
 }
 
 static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t granules)
