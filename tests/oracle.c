@@ -1,29 +1,59 @@
 /* SPDX-License-Identifier: MIT */
 #include "oracle.h"
 
-#include <stdlib.h>
+#define MOST_RULES 16
 
-static struct oracle oracle;
-static struct hmm_strategy wrapped;
+/* What wraps a rule: the heap's strategy points at the first member. */
+struct wrapped {
+    struct hmm_strategy strategy;
+    const struct hmm_strategy *rule;
+};
+
+static struct wrapped wrapped[MOST_RULES];
+static uint64_t clock_now, asked;
+static uint64_t
+    freed_at[ORACLE_GRANULES]; /* by ref: when the block that begins there became free */
+static hmm_ref cursor;
+
+static const struct hmm_strategy *rule_of(const struct hmm_heap *h)
+{
+    return ((const struct wrapped *)(const void *)h->strategy)->rule;
+}
 
 /* ---- The rules, by the textbook ---- */
+
+static bool fits(const struct hmm_heap *h, hmm_ref r, uint32_t n)
+{
+    return (block_header(h, r) & HMM__FREE) && block_size(h, r) >= n;
+}
 
 static hmm_ref scan_from(const struct hmm_heap *h, hmm_ref from, uint32_t n)
 {
     for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
-        if (r >= from && (block_header(h, r) & HMM__FREE) && block_size(h, r) >= n)
+        if (r >= from && fits(h, r, n))
             return r;
     return 0;
+}
+
+static hmm_ref scan_first(const struct hmm_heap *h, uint32_t n)
+{
+    return scan_from(h, 0, n);
+}
+
+static hmm_ref scan_next(const struct hmm_heap *h, uint32_t n)
+{
+    hmm_ref r = scan_from(h, cursor, n);
+    return r ? r : scan_from(h, 0, n);
 }
 
 static hmm_ref scan_best(const struct hmm_heap *h, uint32_t n)
 {
     hmm_ref best = 0;
     for (hmm_ref r = h->first; r != h->top; r = block_next(h, r)) {
-        if (!(block_header(h, r) & HMM__FREE) || block_size(h, r) < n)
+        if (!fits(h, r, n))
             continue;
-        if (best == 0 || block_size(h, r) < block_size(h, best) ||
-            (block_size(h, r) == block_size(h, best) && oracle.freed_at[r] > oracle.freed_at[best]))
+        uint32_t size = block_size(h, r), least = best ? block_size(h, best) : UINT32_MAX;
+        if (size < least || (size == least && freed_at[r] > freed_at[best]))
             best = r;
     }
     return best;
@@ -33,138 +63,217 @@ static hmm_ref scan_best(const struct hmm_heap *h, uint32_t n)
  * end of a class. */
 static uint32_t class_floor(uint32_t granules)
 {
-    uint32_t m = granules - 1, step = 1;
-    while (m / step >= 64)
-        step *= 2;
-    return m / step * step;
+    uint32_t m = granules - 1;
+    unsigned lost = 0;
+    while (m >> lost >= 64)
+        lost++;
+    return m >> lost << lost;
 }
 
-/* Up to four of the newest of the request's own class; then the newest of the lowest class above.
- */
-static hmm_ref scan_segregated(const struct hmm_heap *h, uint32_t n)
+/* The newest in this class that became free before `before`. */
+static hmm_ref newest_in_class(const struct hmm_heap *h, uint32_t floor, uint64_t before)
+{
+    hmm_ref newest = 0;
+    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
+        if ((block_header(h, r) & HMM__FREE) && class_floor(block_size(h, r)) == floor &&
+            freed_at[r] < before && (newest == 0 || freed_at[r] > freed_at[newest]))
+            newest = r;
+    return newest;
+}
+
+/* Of the newest `heads` of the request's own class, the newest that fits. */
+static hmm_ref scan_class(const struct hmm_heap *h, uint32_t n, unsigned heads)
 {
     uint64_t before = UINT64_MAX;
-    for (int heads = 0; heads < 4; heads++) {
-        hmm_ref newest = 0;
-        for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
-            if ((block_header(h, r) & HMM__FREE) && oracle.freed_at[r] < before &&
-                class_floor(block_size(h, r)) == class_floor(n) &&
-                (newest == 0 || oracle.freed_at[r] > oracle.freed_at[newest]))
-                newest = r;
-        if (newest == 0)
-            break;
-        if (block_size(h, newest) >= n)
-            return newest;
-        before = oracle.freed_at[newest];
+    for (; heads != 0; heads--) {
+        hmm_ref r = newest_in_class(h, class_floor(n), before);
+        if (r == 0 || block_size(h, r) >= n)
+            return r;
+        before = freed_at[r];
     }
-    hmm_ref best = 0;
-    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r)) {
-        if (!(block_header(h, r) & HMM__FREE) || class_floor(block_size(h, r)) <= class_floor(n))
-            continue;
-        uint32_t floor = class_floor(block_size(h, r));
-        if (best == 0 || floor < class_floor(block_size(h, best)) ||
-            (floor == class_floor(block_size(h, best)) &&
-             oracle.freed_at[r] > oracle.freed_at[best]))
-            best = r;
-    }
-    return best;
+    return 0;
 }
 
-static hmm_ref scan(const struct hmm_heap *h, uint32_t n)
+/* Then the newest of the lowest class above. */
+static hmm_ref scan_segregated(const struct hmm_heap *h, uint32_t n)
 {
-    if (oracle.rule == HMM_FIRST_FIT)
-        return scan_from(h, 0, n);
-    if (oracle.rule == HMM_BEST_FIT)
+    hmm_ref r = scan_class(h, n, 4);
+    if (r != 0)
+        return r;
+    uint32_t lowest = UINT32_MAX;
+    for (r = h->first; r != h->top; r = block_next(h, r)) {
+        uint32_t floor = class_floor(block_size(h, r));
+        if ((block_header(h, r) & HMM__FREE) && floor > class_floor(n) && floor < lowest)
+            lowest = floor;
+    }
+    return lowest == UINT32_MAX ? 0 : newest_in_class(h, lowest, UINT64_MAX);
+}
+
+hmm_ref oracle_choose(const struct hmm_heap *h, uint32_t n)
+{
+    const struct hmm_strategy *rule = rule_of(h);
+    if (rule == HMM_FIRST_FIT)
+        return scan_first(h, n);
+    if (rule == HMM_NEXT_FIT)
+        return scan_next(h, n);
+    if (rule == HMM_BEST_FIT)
         return scan_best(h, n);
-    if (oracle.rule == HMM_SEGREGATED)
-        return scan_segregated(h, n);
-    hmm_ref r = scan_from(h, oracle.cursor, n);
-    return r ? r : scan_from(h, 0, n);
+    ck_assert_msg(rule == HMM_SEGREGATED, "tests/oracle.c has no plain scan for %s", rule->name);
+    return scan_segregated(h, n);
+}
+
+hmm_ref oracle_choose_last(const struct hmm_heap *h, uint32_t n)
+{
+    return rule_of(h) == HMM_SEGREGATED ? scan_class(h, n, UINT32_MAX) : 0;
+}
+
+void *oracle_place(const struct hmm_heap *h, size_t size)
+{
+    if (size > HMM_MAX_REQUEST)
+        return NULL;
+    uint32_t n = hmm__granules_for(size);
+    hmm_ref r = oracle_choose(h, n);
+    if (r == 0 && h->limit - h->top >= n)
+        r = h->top;
+    if (r == 0)
+        r = oracle_choose_last(h, n);
+    return r ? block_payload(h, r) : NULL;
+}
+
+/* Whether a block of n granules aligned like this fits between r and r + size, and what is left
+ * before it is nothing or a block. */
+static bool has_room(const struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t n, size_t align)
+{
+    for (hmm_ref at = r; at - r + (uint64_t)n <= size; at++)
+        if ((uintptr_t)block_payload(h, at) % align == 0 && (at == r || at - r >= HMM_MIN_GRANULES))
+            return true;
+    return false;
+}
+
+bool oracle_fits(const struct hmm_heap *h, uint32_t n, size_t align)
+{
+    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
+        if (fits(h, r, n) && has_room(h, r, block_size(h, r), n, align))
+            return true;
+    return has_room(h, h->top, h->limit - h->top, n, align);
 }
 
 /* ---- The wrapped strategy ---- */
 
 static void hold_against(const struct hmm_heap *h, uint32_t n, hmm_ref expected, hmm_ref got)
 {
-    (void)h, (void)n;
-    oracle.asked++;
-    if (expected != got) {
-        oracle.wrong++;
-        if (oracle.first_wrong == NULL)
-            oracle.first_wrong = oracle.rule->name;
-    }
+    asked++;
+    ck_assert_msg(expected == got, "%s: for %u granules the plain scan finds %u, the index %u",
+                  rule_of(h)->name, n, expected, got);
 }
 
 static void note_free(hmm_ref r, uint32_t granules)
 {
-    oracle.freed_at[r] = ++oracle.clock;
-    if (r < oracle.cursor && oracle.cursor < r + granules)
-        oracle.cursor = r;
+    freed_at[r] = ++clock_now;
+    if (r < cursor && cursor < r + granules)
+        cursor = r;
+}
+
+static void wrap_start(struct hmm_heap *h, void *state)
+{
+    cursor = 0;
+    ck_assert_uint_le(h->high_limit, ORACLE_GRANULES);
+    if (rule_of(h)->start)
+        rule_of(h)->start(h, state);
 }
 
 static hmm_ref wrap_find(struct hmm_heap *h, void *state, uint32_t n)
 {
-    hmm_ref expected = scan(h, n), got = oracle.rule->find(h, state, n);
-    hold_against(h, n, expected, got);
+    hmm_ref got = rule_of(h)->find(h, state, n);
+    hold_against(h, n, oracle_choose(h, n), got);
     return got;
 }
 
 static hmm_ref wrap_take(struct hmm_heap *h, void *state, uint32_t n)
 {
-    hmm_ref expected = scan(h, n), found = oracle.rule->find(h, state, n);
-    hmm_ref got = oracle.rule->take(h, state, n);
+    hmm_ref expected = oracle_choose(h, n), got;
+    hold_against(h, n, expected, rule_of(h)->find(h, state, n));
+    got = rule_of(h)->take(h, state, n);
     hold_against(h, n, expected, got);
-    hold_against(h, n, expected, found);
     if (got == 0)
         return 0;
     uint32_t rest = block_size(h, got) - n;
     if (rest >= HMM_MIN_GRANULES)
         note_free(got + n, rest);
-    oracle.cursor = got + n + (rest >= HMM_MIN_GRANULES ? 0 : rest);
+    cursor = got + n + (rest >= HMM_MIN_GRANULES ? 0 : rest);
+    return got;
+}
+
+static hmm_ref wrap_find_last(struct hmm_heap *h, void *state, uint32_t n)
+{
+    hmm_ref got = rule_of(h)->find_last(h, state, n);
+    hold_against(h, n, oracle_choose_last(h, n), got);
     return got;
 }
 
 static void wrap_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    oracle.rule->insert(h, state, r);
+    rule_of(h)->insert(h, state, r);
     note_free(r, block_size(h, r));
+}
+
+static void wrap_remove(struct hmm_heap *h, void *state, hmm_ref r)
+{
+    ck_assert_msg(block_header(h, r) & HMM__FREE, "%s: remove of %u, which is not free",
+                  rule_of(h)->name, r);
+    rule_of(h)->remove(h, state, r);
 }
 
 static void wrap_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                         hmm_ref now)
 {
-    oracle.rule->resize(h, state, was, was_granules, now);
+    rule_of(h)->resize(h, state, was, was_granules, now);
     note_free(now, block_size(h, now));
 }
 
 static void wrap_placed(struct hmm_heap *h, void *state, hmm_ref r, uint32_t granules)
 {
-    if (oracle.rule->placed)
-        oracle.rule->placed(h, state, r, granules);
-    oracle.cursor = r + granules;
+    if (rule_of(h)->placed)
+        rule_of(h)->placed(h, state, r, granules);
+    cursor = r + granules;
 }
 
-const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule, uint32_t granules)
+static uint32_t wrap_largest(struct hmm_heap *h, void *state)
 {
-    oracle = (struct oracle){.rule = rule, .freed_at = calloc(granules, sizeof(uint64_t))};
-    wrapped = *rule;
-    wrapped.find = wrap_find;
-    wrapped.insert = wrap_insert;
-    wrapped.placed = wrap_placed;
-    if (rule->take)
-        wrapped.take = wrap_take;
-    if (rule->resize)
-        wrapped.resize = wrap_resize;
-    return oracle.freed_at ? &wrapped : NULL;
+    uint32_t most = 0, got = rule_of(h)->largest(h, state);
+    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
+        if (fits(h, r, most + 1))
+            most = block_size(h, r);
+    ck_assert_msg(got == most, "%s: largest says %u, a walk %u", rule_of(h)->name, got, most);
+    return got;
 }
 
-struct oracle *oracle_current(void)
+static void wrap_hooks(struct hmm_strategy *s)
 {
-    return &oracle;
+    s->start = wrap_start;
+    s->find = wrap_find;
+    s->insert = wrap_insert;
+    s->remove = wrap_remove;
+    s->placed = wrap_placed;
+    s->take = s->take ? wrap_take : NULL;
+    s->find_last = s->find_last ? wrap_find_last : NULL;
+    s->resize = s->resize ? wrap_resize : NULL;
+    s->largest = s->largest ? wrap_largest : NULL;
 }
 
-void oracle_end(void)
+const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule)
 {
-    free(oracle.freed_at);
-    oracle.freed_at = NULL;
+    struct wrapped *w = wrapped;
+    while (w->rule != NULL && w->rule != rule)
+        w++;
+    ck_assert(w < wrapped + MOST_RULES);
+    w->rule = rule;
+    w->strategy = *rule;
+    wrap_hooks(&w->strategy);
+    return &w->strategy;
+}
+
+uint64_t oracle_asked(void)
+{
+    return asked;
 }

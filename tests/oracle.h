@@ -7,21 +7,29 @@
 #ifndef HMM_TEST_ORACLE_H
 #define HMM_TEST_ORACLE_H
 
-#include "block.h"
+#include "harness.h"
 
-struct oracle {
-    const struct hmm_strategy *rule; /* whose choices are foretold; under test it is wrapped */
-    uint64_t clock;
-    uint64_t *freed_at; /* by ref: when the block that begins there became free */
-    hmm_ref cursor;
-    uint64_t asked, wrong;
-    const char *first_wrong;
-};
+#define ORACLE_GRANULES (UINT32_C(1) << 20)
 
-/* A strategy that does what `rule` does, and holds each answer against the plain scan. There is one
- * at a time. */
-const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule, uint32_t granules);
-struct oracle *oracle_current(void);
-void oracle_end(void);
+/*
+ * A strategy that does what `rule` does, and fails the test where an answer is not the plain
+ * scan's. Each rule has one, so that a heap can be switched from one to the other; all are for one
+ * heap at a time, of at most ORACLE_GRANULES.
+ */
+const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule);
+
+/* Where heap's rule places a request of n granules: in a free block that it would find at once, and
+ * in one that it would find by its last search. 0: in none. */
+hmm_ref oracle_choose(const struct hmm_heap *h, uint32_t n);
+hmm_ref oracle_choose_last(const struct hmm_heap *h, uint32_t n);
+
+/* Where the payload of a malloc of `size` bytes must be; NULL: it must fail. */
+void *oracle_place(const struct hmm_heap *h, size_t size);
+
+/* Whether any free block, or the top, has room for n granules at this alignment. */
+bool oracle_fits(const struct hmm_heap *h, uint32_t n, size_t align);
+
+/* How often an answer has been held against the scan. */
+uint64_t oracle_asked(void);
 
 #endif

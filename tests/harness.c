@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#include "harness.h"
+
+#include <stdlib.h>
+#ifdef HAVE_VALGRIND
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
+#define VALGRIND_SHARE 25
+
+int strategy_count(void)
+{
+    int n = 0;
+    while (hmm_strategy_at((unsigned)n) != NULL)
+        n++;
+    return n;
+}
+
+const struct hmm_strategy *strategy_of(int index)
+{
+    const struct hmm_strategy *s = hmm_strategy_at((unsigned)index);
+    ck_assert_ptr_nonnull(s);
+    return s;
+}
+
+unsigned long scaled(unsigned long n)
+{
+    if (RUNNING_ON_VALGRIND)
+        n /= VALGRIND_SHARE;
+    return n ? n : 1;
+}
+
+struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy)
+{
+    void *memory = malloc(size);
+    ck_assert_ptr_nonnull(memory);
+    struct hmm_heap *h = hmm_heap_create(memory, size, strategy);
+    ck_assert_ptr_nonnull(h);
+    return h;
+}
+
+void heap_end(struct hmm_heap *heap)
+{
+    char *memory = (char *)heap - heap->skew;
+    hmm_heap_destroy(heap);
+    free(memory);
+}
+
+void assert_sound(const struct hmm_heap *heap)
+{
+    const char *broken = hmm_heap_check(heap);
+    ck_assert_msg(broken == NULL, "%s: %s", hmm_strategy_name(hmm_heap_strategy(heap)), broken);
+}
+
+void *must_malloc(struct hmm_heap *heap, size_t size)
+{
+    void *p = hmm_heap_malloc(heap, size);
+    ck_assert_msg(p != NULL, "no room for %zu bytes", size);
+    return p;
+}
+
+size_t exhaust(struct hmm_heap *heap, size_t size, void **blocks, size_t most)
+{
+    size_t n = 0;
+    for (void *p; n < most && (p = hmm_heap_malloc(heap, size)) != NULL; n++)
+        blocks[n] = p;
+    return n;
+}
+
+void fill_up(struct hmm_heap *heap)
+{
+    struct hmm_stats s;
+    for (hmm_heap_stats(heap, &s); s.largest_free != 0; hmm_heap_stats(heap, &s))
+        ck_assert_ptr_nonnull(hmm_heap_malloc(heap, s.largest_free));
+}
+
+static int count_any(void *arg, const struct hmm_block_info *b)
+{
+    (void)b;
+    ++*(size_t *)arg;
+    return 0;
+}
+
+static int count_unused(void *arg, const struct hmm_block_info *b)
+{
+    *(size_t *)arg += !b->used;
+    return 0;
+}
+
+size_t count_blocks(const struct hmm_heap *heap)
+{
+    size_t n = 0;
+    hmm_heap_walk(heap, count_any, &n);
+    return n;
+}
+
+size_t count_free(const struct hmm_heap *heap)
+{
+    size_t n = 0;
+    hmm_heap_walk(heap, count_unused, &n);
+    return n;
+}
+
+void assert_empty(const struct hmm_heap *heap)
+{
+    struct hmm_stats s;
+    hmm_heap_stats(heap, &s);
+    assert_sound(heap);
+    ck_assert_uint_eq(count_blocks(heap), 0);
+    ck_assert_uint_eq(s.live_blocks, 0);
+    ck_assert_uint_eq(s.live_bytes, 0);
+    ck_assert_uint_eq(s.free_blocks, 0);
+    ck_assert_uint_eq(s.free_bytes, 0);
+}
+
+static unsigned char pattern(uint64_t seed, size_t i)
+{
+    return (unsigned char)((seed * 0x9e3779b97f4a7c15u >> 56) + i * 37 + (i >> 8));
+}
+
+void fill(void *block, size_t size, uint64_t seed)
+{
+    for (size_t i = 0; i < size; i++)
+        ((unsigned char *)block)[i] = pattern(seed, i);
+}
+
+bool holds(const void *block, size_t size, uint64_t seed)
+{
+    for (size_t i = 0; i < size; i++)
+        if (((const unsigned char *)block)[i] != pattern(seed, i))
+            return false;
+    return true;
+}
+
+/* xorshift64*: the state must not be 0. */
+uint64_t rng_next(uint64_t *state)
+{
+    uint64_t x = *state;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    *state = x;
+    return x * 0x2545f4914f6cdd1du >> 16;
+}
+
+uint64_t rng_below(uint64_t *state, uint64_t limit)
+{
+    return rng_next(state) % limit;
+}
+
+int run_suite(Suite *suite)
+{
+    SRunner *r = srunner_create(suite);
+    srunner_set_tap(r, "-");
+    srunner_run_all(r, CK_SILENT);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}

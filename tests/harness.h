@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the unit tests share: the strategies to loop over, regions, bytes that are known again.
+ */
+#ifndef HMM_TEST_HARNESS_H
+#define HMM_TEST_HARNESS_H
+
+#include "block.h"
+
+#include <check.h>
+
+/* The built-in strategies, for loop tests: [0, strategy_count()). */
+int strategy_count(void);
+const struct hmm_strategy *strategy_of(int index);
+
+/* n, or under Valgrind a good deal less of it, at least 1. */
+unsigned long scaled(unsigned long n);
+
+/* A heap in memory of exactly this size, so that the sanitizers and memcheck see its ends. */
+struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy);
+
+/* Ends a heap of heap_of's, its memory too. Those that a test leaves go with its process. */
+void heap_end(struct hmm_heap *heap);
+
+/* hmm_heap_check says NULL. */
+void assert_sound(const struct hmm_heap *heap);
+
+/* As malloc, but it must not fail. */
+void *must_malloc(struct hmm_heap *heap, size_t size);
+
+/* Allocates blocks of this size until there is no room; returns how many. */
+size_t exhaust(struct hmm_heap *heap, size_t size, void **blocks, size_t most);
+
+/* Fills the heap so that nothing but what is freed later can be had: large blocks, then small. */
+void fill_up(struct hmm_heap *heap);
+
+/* The number of blocks, or of free ones. */
+size_t count_blocks(const struct hmm_heap *heap);
+size_t count_free(const struct hmm_heap *heap);
+
+/* No block at all: everything is the free top's. */
+void assert_empty(const struct hmm_heap *heap);
+
+/* Bytes that differ by seed and by place. */
+void fill(void *block, size_t size, uint64_t seed);
+bool holds(const void *block, size_t size, uint64_t seed);
+
+/* The next of a sequence of numbers that look random; one below a limit. */
+uint64_t rng_next(uint64_t *state);
+uint64_t rng_below(uint64_t *state, uint64_t limit);
+
+/* Runs the suite, says what happened as TAP; main's result. */
+int run_suite(Suite *suite);
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every placement is the plain scan's, address for address, and no request fails that could be
+ * served: random operations in several mixes of sizes, live switches, prefixes of real traces.
+ */
+#include "oracle.h"
+#include "trace.h"
+#include "workload.h"
+
+#include <stdlib.h>
+
+#define STEPS_PER_MIX 12000u
+#define TRACE_STEPS 6000u
+#define SWITCH_EVERY 100u
+#define CHECK_EVERY 64u
+
+/* What is known before an operation. */
+struct foretold {
+    void *place; /* where malloc must place, or a realloc that moves the block */
+    void *below; /* the free block below the one that is resized */
+};
+
+static void foretell(struct workload *w, const struct op *op)
+{
+    struct foretold *f = w->arg;
+    *f = (struct foretold){0};
+    if (op->kind == OP_MALLOC || op->kind == OP_CALLOC || (op->kind == OP_REALLOC && op->size))
+        f->place = oracle_place(w->heap, op->size);
+    hmm_ref below =
+        op->kind == OP_REALLOC ? hmm_block_prev_free(w->heap, block_of(w->heap, op->was)) : 0;
+    f->below = below ? block_payload(w->heap, below) : NULL;
+}
+
+/* Not what stays, and not what slides down over the free block below it. */
+static bool is_placed(const struct op *op, const struct foretold *f)
+{
+    if (op->kind != OP_REALLOC)
+        return op->kind == OP_MALLOC || op->kind == OP_CALLOC;
+    return op->result != NULL && op->result != op->was && op->result != f->below &&
+           op->slot->align <= HMM_GRANULE;
+}
+
+static void assert_failed_rightly(const struct workload *w, const struct op *op)
+{
+    size_t align = op->kind == OP_ALIGNED ? op->align : HMM_GRANULE;
+    if (op->kind == OP_REALLOC && op->slot->align > HMM_GRANULE)
+        align = (size_t)((uintptr_t)op->was & -(uintptr_t)op->was); /* all it has */
+    ck_assert_msg(!oracle_fits(w->heap, hmm__granules_for(op->size), align),
+                  "%s: %zu bytes, aligned to %zu, were refused, but there is room",
+                  hmm_strategy_name(hmm_heap_strategy(w->heap)), op->size, align);
+}
+
+static void hold(struct workload *w, const struct op *op)
+{
+    bool frees = op->kind == OP_FREE || (op->kind == OP_REALLOC && op->size == 0);
+    if (is_placed(op, w->arg))
+        ck_assert_ptr_eq(op->result, ((const struct foretold *)w->arg)->place);
+    if (op->result == NULL && !frees)
+        assert_failed_rightly(w, op);
+    if (w->seed % CHECK_EVERY == 0) {
+        struct hmm_stats s;
+        assert_sound(w->heap);
+        hmm_heap_stats(w->heap, &s); /* asks for the largest block */
+    }
+}
+
+static struct workload *watched_workload(const struct hmm_strategy *rule, int mix, uint64_t seed)
+{
+    static struct workload w;
+    static struct foretold foretold;
+    const struct hmm_strategy *s = oracle_wrap(rule);
+    workload_start(&w, heap_of(mixes[mix].region, s), &mixes[mix], seed);
+    w.before = foretell;
+    w.after = hold;
+    w.arg = &foretold;
+    return &w;
+}
+
+/* _i: strategy and mix. */
+START_TEST(random_operations)
+{
+    const unsigned long steps = scaled(STEPS_PER_MIX);
+    struct workload *w =
+        watched_workload(strategy_of(_i / mix_count()), _i % mix_count(), (uint64_t)_i);
+    for (unsigned long n = steps; n != 0; n--)
+        workload_step(w);
+    ck_assert_uint_gt(oracle_asked(), steps / 4);
+    workload_verify(w);
+    workload_free_all(w);
+    assert_empty(w->heap);
+    heap_end(w->heap);
+}
+END_TEST
+
+/* _i: mix. From each strategy to each other, again and again. */
+START_TEST(live_switches)
+{
+    const uint64_t count = (uint64_t)strategy_count();
+    const unsigned long steps = scaled(STEPS_PER_MIX);
+    struct workload *w = watched_workload(strategy_of(0), _i, (uint64_t)_i + 100);
+    unsigned switched = 0;
+    for (unsigned long n = 1; n <= steps; n++) {
+        const struct hmm_strategy *next = strategy_of((int)rng_below(&w->rng, count));
+        if (n % SWITCH_EVERY == 0)
+            switched += hmm_heap_set_strategy(w->heap, oracle_wrap(next)) == 0;
+        workload_step(w);
+    }
+    ck_assert_uint_gt(switched, 0);
+    workload_verify(w);
+    workload_free_all(w);
+    assert_sound(w->heap);
+    heap_end(w->heap);
+}
+END_TEST
+
+/* The tight mixes do run out of room, so that failing has been tried. */
+START_TEST(mixes_reach_exhaustion)
+{
+    unsigned failed = 0;
+    for (int mix = 0; mix < mix_count(); mix++) {
+        struct workload *w = watched_workload(strategy_of(_i), mix, 7);
+        for (unsigned long n = scaled(STEPS_PER_MIX) / 4; n != 0; n--)
+            workload_step(w);
+        failed += w->failed;
+        heap_end(w->heap);
+    }
+    ck_assert_uint_gt(failed, scaled(STEPS_PER_MIX) / 100);
+}
+END_TEST
+
+/* ---- find changes nothing: a heap whose strategy is asked without need places the same. ---- */
+
+static const struct hmm_strategy *asked_rule;
+
+static hmm_ref asking_take(struct hmm_heap *h, void *state, uint32_t n)
+{
+    for (uint32_t other = HMM_MIN_GRANULES; other < 600; other += other / 3 + 1)
+        asked_rule->find(h, state, other);
+    return asked_rule->take ? asked_rule->take(h, state, n) : hmm__default_take(h, state, n);
+}
+
+struct places {
+    size_t count;
+    uint32_t at[STEPS_PER_MIX];
+    bool compare;
+};
+
+static void note_place(struct workload *w, const struct op *op)
+{
+    struct places *p = w->arg;
+    uint32_t at = op->result ? block_of(w->heap, op->result) : 0;
+    if (p->compare)
+        ck_assert_uint_eq(p->at[p->count], at);
+    p->at[p->count++] = at;
+}
+
+START_TEST(find_changes_nothing)
+{
+    static _Alignas(4096) char region[512 << 10];
+    static struct places places;
+    static struct workload w;
+    struct hmm_strategy asking = *strategy_of(_i);
+    asked_rule = strategy_of(_i);
+    asking.take = asking_take;
+    for (int mix = 0; mix < mix_count(); mix++) {
+        for (int twice = 0; twice < 2; twice++) {
+            places.compare = twice != 0;
+            places.count = 0;
+            const struct hmm_strategy *s = twice ? &asking : asked_rule;
+            workload_start(&w, hmm_heap_create(region, mixes[mix].region, s), &mixes[mix], 3);
+            w.after = note_place;
+            w.arg = &places;
+            for (unsigned long n = scaled(STEPS_PER_MIX) / 4; n != 0; n--)
+                workload_step(&w);
+            assert_sound(w.heap);
+        }
+    }
+}
+END_TEST
+
+/* ---- Real traces ---- */
+
+#ifdef HAVE_ZSTD
+static const char *const traces[] = {"jq-json", "python3-json-ast-sort", "sqlite3-shell"};
+#define TRACES (sizeof traces / sizeof traces[0])
+
+static void load_trace(struct hmm_trace *trace, const char *name)
+{
+    struct hmm_trace_error error;
+    const char *top = getenv("top_srcdir");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/examples/traces/%s.trace.zst", top ? top : ".", name);
+    ck_assert_msg(hmm_trace_load(trace, path, NULL, &error), "%s: %s", path, error.reason);
+}
+
+static void *trace_step(struct hmm_heap *h, const struct hmm_trace_op *op, void *was)
+{
+    switch ((enum hmm_trace_kind)op->kind) {
+    case HMM_TRACE_ALLOC:
+        return must_malloc(h, (size_t)op->size);
+    case HMM_TRACE_ALIGNED:
+        return hmm_heap_aligned_alloc(h, (size_t)1 << op->align_log2, (size_t)op->size);
+    case HMM_TRACE_RESIZE:
+        return hmm_heap_realloc(h, was, (size_t)op->size);
+    default:
+        hmm_heap_free(h, was);
+        return NULL;
+    }
+}
+
+/* _i: strategy and trace. */
+START_TEST(real_traces)
+{
+    struct hmm_trace trace;
+    const size_t region = 8 << 20;
+    load_trace(&trace, traces[_i % (int)TRACES]);
+    void **blocks = calloc(trace.id_limit, sizeof *blocks);
+    struct hmm_heap *h = heap_of(region, oracle_wrap(strategy_of(_i / (int)TRACES)));
+    for (size_t i = 0; i < trace.op_count && i < scaled(TRACE_STEPS); i++) {
+        const struct hmm_trace_op *op = &trace.ops[i];
+        void *place = op->kind == HMM_TRACE_ALLOC ? oracle_place(h, (size_t)op->size) : NULL;
+        blocks[op->id] = trace_step(h, op, blocks[op->id]);
+        if (op->kind == HMM_TRACE_ALLOC)
+            ck_assert_ptr_eq(blocks[op->id], place);
+    }
+    assert_sound(h);
+    heap_end(h);
+    free(blocks);
+    hmm_trace_free(&trace);
+}
+END_TEST
+#endif
+
+int main(void)
+{
+    Suite *s = suite_create("oracle");
+    TCase *c = tcase_create("oracle");
+    int strategies = strategy_count();
+    suite_add_tcase(s, c);
+    tcase_set_timeout(c, 60);
+    tcase_add_loop_test(c, random_operations, 0, strategies * mix_count());
+    tcase_add_loop_test(c, live_switches, 0, mix_count());
+    tcase_add_loop_test(c, mixes_reach_exhaustion, 0, strategies);
+    tcase_add_loop_test(c, find_changes_nothing, 0, strategies);
+#ifdef HAVE_ZSTD
+    tcase_add_loop_test(c, real_traces, 0, strategies * (int)TRACES);
+#endif
+    return run_suite(s);
+}
