@@ -34,8 +34,8 @@ unsigned long scaled(unsigned long n)
 
 struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy)
 {
-    void *memory = malloc(size);
-    ck_assert_ptr_nonnull(memory);
+    void *memory;
+    ck_assert_int_eq(posix_memalign(&memory, 4096, size), 0);
     struct hmm_heap *h = hmm_heap_create(memory, size, strategy);
     ck_assert_ptr_nonnull(h);
     return h;

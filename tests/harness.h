@@ -16,7 +16,8 @@ const struct hmm_strategy *strategy_of(int index);
 /* n, or under Valgrind a good deal less of it, at least 1. */
 unsigned long scaled(unsigned long n);
 
-/* A heap in memory of exactly this size, so that the sanitizers and memcheck see its ends. */
+/* A heap in memory of exactly this size, so that the sanitizers and memcheck see its ends. It
+ * begins at a page, so that what a test sees does not depend on where. */
 struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy);
 
 /* Ends a heap of heap_of's, its memory too. Those that a test leaves go with its process. */
