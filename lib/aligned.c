@@ -92,6 +92,8 @@ void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
         return hmm__malloc(h, size);
     if (size > HMM_MAX_REQUEST || align > HMM_MAX_REQUEST)
         return hmm__fail(h);
+    if (align > h->most_align)
+        h->most_align = align;
     uint32_t n = hmm__granules_for(size);
     hmm_ref r = 0;
     if (n + most_gap(align) <= HMM_MAX_GRANULES)

@@ -109,6 +109,7 @@ struct hmm_heap {
 
     /* Cold. */
     size_t live_peak;
+    size_t most_align; /* the largest alignment that was ever asked for */
     uint64_t failed;
     hmm_ref brk_peak;
     uint32_t skew;       /* bytes of the caller's region below the base */

@@ -77,11 +77,16 @@ static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
     return true;
 }
 
-/* The alignment that block r must keep. */
+/* The alignment that block r must keep: that of its address, which may be more than was asked for,
+ * but no more than ever was. Without that bound a block that moves again and again would come by
+ * chance to ever larger alignments, and in the end to one that the heap does not have. */
 static size_t alignment_of(const struct hmm_heap *h, hmm_ref r, uint32_t word)
 {
     uintptr_t at = (uintptr_t)block_payload(h, r);
-    return word & HMM__ALIGNED ? (size_t)(at & -at) : HMM_GRANULE;
+    size_t align = (size_t)(at & -at);
+    if (!(word & HMM__ALIGNED))
+        return HMM_GRANULE;
+    return align < h->most_align ? align : h->most_align;
 }
 
 /* Slides block r down into the free one below it. Returns its new ref, 0 iff that cannot be. */
