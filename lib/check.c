@@ -17,8 +17,7 @@ static const char *check_free_block(const struct hmm_heap *h, hmm_ref r, uint32_
         return "B4: a free block's footer differs from its size";
     if (r + n == h->top)
         return "B3: a free block touches the top";
-    uint32_t above = block_header(h, r + n);
-    if ((above & HMM__FREE) && header_size(above) <= HMM_MAX_GRANULES - n)
+    if ((block_header(h, r + n) & HMM__FREE) && h->brk_peak - h->first <= HMM_MAX_GRANULES)
         return "B3: two free blocks are neighbours";
     return NULL;
 }

@@ -212,38 +212,6 @@ static __attribute__((noinline)) void merge_above(struct hmm_heap *h, hmm_ref r,
 }
 
 /*
- * Block r, of header `word`, with a free one below it and one, or the top, above:
- *
- *     | free, pn | r, n | free, nn |  ->  | free, pn + n + nn |
- */
-static __attribute__((noinline)) void merge_both(struct hmm_heap *h, hmm_ref r, char *p,
-                                                 uint32_t word, uint32_t above)
-{
-    uint32_t span = header_span(word), below = footer_load(p), joint;
-    if (above == HMM__FREE && r + header_size(span) == h->top) {
-        melt(h, r, word);
-        return;
-    }
-    if (hmm__unlikely(!below_agrees(h, r, p, below) || !above_agrees(h, r, p, span, above))) {
-        free_unsound(h, p);
-        return;
-    }
-    if (hmm__unlikely(__builtin_add_overflow(below, span + header_span(above), &joint) ||
-                      joint < span)) {
-        merge_above(h, r, p, word, above);
-        return;
-    }
-    h->strategy->remove(h, h->state, r + header_size(span));
-    char *low = p - span_bytes(below);
-    word_store(p, word | HMM__FREE);
-    word_store(low, joint | HMM__FREE | (word_load(low) & HMM__PREV_FREE));
-    footer_store(low + span_bytes(joint), joint);
-    h->merges += 2;
-    h->free_blocks--;
-    h->resize(h, h->state, r - header_size(below), header_size(below), r - header_size(below));
-}
-
-/*
  * Block r, of header `word`, with a free one below it:
  *
  *     | free, pn | r, n |  ->  | free, pn + n |
@@ -266,6 +234,41 @@ static __attribute__((noinline)) void merge_below(struct hmm_heap *h, hmm_ref r,
     footer_store(end, joint);
     word_store(end, above | HMM__PREV_FREE);
     h->merges++;
+    h->resize(h, h->state, r - header_size(below), header_size(below), r - header_size(below));
+}
+
+/*
+ * Block r, of header `word`, with a free one below it and one, or the top, above:
+ *
+ *     | free, pn | r, n | free, nn |  ->  | free, pn + n + nn |
+ */
+static __attribute__((noinline)) void merge_both(struct hmm_heap *h, hmm_ref r, char *p,
+                                                 uint32_t word, uint32_t above)
+{
+    uint32_t span = header_span(word), below = footer_load(p), upper, joint;
+    if (above == HMM__FREE && r + header_size(span) == h->top) {
+        melt(h, r, word);
+        return;
+    }
+    if (hmm__unlikely(!below_agrees(h, r, p, below) || !above_agrees(h, r, p, span, above))) {
+        free_unsound(h, p);
+        return;
+    }
+    if (hmm__unlikely(__builtin_add_overflow(span, header_span(above), &upper))) {
+        merge_below(h, r, p, word, above);
+        return;
+    }
+    if (hmm__unlikely(__builtin_add_overflow(below, upper, &joint))) {
+        merge_above(h, r, p, word, above);
+        return;
+    }
+    h->strategy->remove(h, h->state, r + header_size(span));
+    char *low = p - span_bytes(below);
+    word_store(p, word | HMM__FREE);
+    word_store(low, joint | HMM__FREE | (word_load(low) & HMM__PREV_FREE));
+    footer_store(low + span_bytes(joint), joint);
+    h->merges += 2;
+    h->free_blocks--;
     h->resize(h, h->state, r - header_size(below), header_size(below), r - header_size(below));
 }
 

@@ -353,8 +353,8 @@ static const char *check_unit(struct hmm_heap *h, const struct address_index *x,
     }
     uint32_t bound = address_units(x)[unit];
     bool doubted = !(bound & 1);
-    for (uint32_t i = 0; i < ADDRESS_DOUBTS; i++)
-        doubted |= x->doubts[i] == unit;
+    for (uint32_t i = 0; i < ADDRESS_DOUBTS && !doubted; i++)
+        doubted = x->doubts[i] == unit;
     if (bound >> 1 < most || (!(bound & 1) && bound >> 1 != most) || !doubted)
         return "T3: address index: a unit's bound is not that of its blocks";
     return NULL;

@@ -51,13 +51,13 @@ void heap_end(struct hmm_heap *heap)
 void assert_sound(const struct hmm_heap *heap)
 {
     const char *broken = hmm_heap_check(heap);
-    ck_assert_msg(broken == NULL, "%s: %s", hmm_strategy_name(hmm_heap_strategy(heap)), broken);
+    require(broken == NULL, "%s: %s", hmm_strategy_name(hmm_heap_strategy(heap)), broken);
 }
 
 void *must_malloc(struct hmm_heap *heap, size_t size)
 {
     void *p = hmm_heap_malloc(heap, size);
-    ck_assert_msg(p != NULL, "no room for %zu bytes", size);
+    require(p != NULL, "no room for %zu bytes", size);
     return p;
 }
 

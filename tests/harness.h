@@ -9,6 +9,13 @@
 
 #include <check.h>
 
+/* As ck_assert_msg, for inner loops: Check's own tells its parent each time that it was here. */
+#define require(condition, ...)                                                                    \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            ck_abort_msg(__VA_ARGS__);                                                             \
+    } while (0)
+
 /* The built-in strategies, for loop tests: [0, strategy_count()). */
 int strategy_count(void);
 const struct hmm_strategy *strategy_of(int index);

@@ -118,7 +118,7 @@ hmm_ref oracle_choose(const struct hmm_heap *h, uint32_t n)
         return scan_next(h, n);
     if (rule == HMM_BEST_FIT)
         return scan_best(h, n);
-    ck_assert_msg(rule == HMM_SEGREGATED, "tests/oracle.c has no plain scan for %s", rule->name);
+    require(rule == HMM_SEGREGATED, "tests/oracle.c has no plain scan for %s", rule->name);
     return scan_segregated(h, n);
 }
 
@@ -163,8 +163,8 @@ bool oracle_fits(const struct hmm_heap *h, uint32_t n, size_t align)
 static void hold_against(const struct hmm_heap *h, uint32_t n, hmm_ref expected, hmm_ref got)
 {
     asked++;
-    ck_assert_msg(expected == got, "%s: for %u granules the plain scan finds %u, the index %u",
-                  rule_of(h)->name, n, expected, got);
+    require(expected == got, "%s: for %u granules the plain scan finds %u, the index %u",
+            rule_of(h)->name, n, expected, got);
 }
 
 static void note_free(hmm_ref r, uint32_t granules)
@@ -219,8 +219,8 @@ static void wrap_insert(struct hmm_heap *h, void *state, hmm_ref r)
 
 static void wrap_remove(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    ck_assert_msg(block_header(h, r) & HMM__FREE, "%s: remove of %u, which is not free",
-                  rule_of(h)->name, r);
+    require(block_header(h, r) & HMM__FREE, "%s: remove of %u, which is not free", rule_of(h)->name,
+            r);
     rule_of(h)->remove(h, state, r);
 }
 
@@ -244,7 +244,7 @@ static uint32_t wrap_largest(struct hmm_heap *h, void *state)
     for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
         if (fits(h, r, most + 1))
             most = block_size(h, r);
-    ck_assert_msg(got == most, "%s: largest says %u, a walk %u", rule_of(h)->name, got, most);
+    require(got == most, "%s: largest says %u, a walk %u", rule_of(h)->name, got, most);
     return got;
 }
 

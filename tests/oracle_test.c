@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-#define STEPS_PER_MIX 12000u
+#define STEPS_PER_MIX 30000u
 #define TRACE_STEPS 6000u
 #define SWITCH_EVERY 100u
 #define CHECK_EVERY 64u
@@ -45,16 +45,19 @@ static void assert_failed_rightly(const struct workload *w, const struct op *op)
     size_t align = op->kind == OP_ALIGNED ? op->align : HMM_GRANULE;
     if (op->kind == OP_REALLOC && op->slot->align > HMM_GRANULE)
         align = (size_t)((uintptr_t)op->was & -(uintptr_t)op->was); /* all it has */
-    ck_assert_msg(!oracle_fits(w->heap, hmm__granules_for(op->size), align),
-                  "%s: %zu bytes, aligned to %zu, were refused, but there is room",
-                  hmm_strategy_name(hmm_heap_strategy(w->heap)), op->size, align);
+    require(!oracle_fits(w->heap, hmm__granules_for(op->size), align),
+            "%s: %zu bytes, aligned to %zu, were refused, but there is room",
+            hmm_strategy_name(hmm_heap_strategy(w->heap)), op->size, align);
 }
 
 static void hold(struct workload *w, const struct op *op)
 {
     bool frees = op->kind == OP_FREE || (op->kind == OP_REALLOC && op->size == 0);
     if (is_placed(op, w->arg))
-        ck_assert_ptr_eq(op->result, ((const struct foretold *)w->arg)->place);
+        require(op->result == ((const struct foretold *)w->arg)->place,
+                "%s: %zu bytes are at %p, by the plain scan at %p",
+                hmm_strategy_name(hmm_heap_strategy(w->heap)), op->size, op->result,
+                ((const struct foretold *)w->arg)->place);
     if (op->result == NULL && !frees)
         assert_failed_rightly(w, op);
     if (w->seed % CHECK_EVERY == 0) {
@@ -149,8 +152,8 @@ static void note_place(struct workload *w, const struct op *op)
 {
     struct places *p = w->arg;
     uint32_t at = op->result ? block_of(w->heap, op->result) : 0;
-    if (p->compare)
-        ck_assert_uint_eq(p->at[p->count], at);
+    require(!p->compare || p->at[p->count] == at, "operation %zu: at %u, and when asked at %u",
+            p->count, p->at[p->count], at);
     p->at[p->count++] = at;
 }
 
@@ -190,7 +193,7 @@ static void load_trace(struct hmm_trace *trace, const char *name)
     const char *top = getenv("top_srcdir");
     char path[4096];
     snprintf(path, sizeof path, "%s/examples/traces/%s.trace.zst", top ? top : ".", name);
-    ck_assert_msg(hmm_trace_load(trace, path, NULL, &error), "%s: %s", path, error.reason);
+    require(hmm_trace_load(trace, path, NULL, &error), "%s: %s", path, error.reason);
 }
 
 static void *trace_step(struct hmm_heap *h, const struct hmm_trace_op *op, void *was)
@@ -220,8 +223,8 @@ START_TEST(real_traces)
         const struct hmm_trace_op *op = &trace.ops[i];
         void *place = op->kind == HMM_TRACE_ALLOC ? oracle_place(h, (size_t)op->size) : NULL;
         blocks[op->id] = trace_step(h, op, blocks[op->id]);
-        if (op->kind == HMM_TRACE_ALLOC)
-            ck_assert_ptr_eq(blocks[op->id], place);
+        require(op->kind != HMM_TRACE_ALLOC || blocks[op->id] == place,
+                "operation %zu is at %p, by the plain scan at %p", i, blocks[op->id], place);
     }
     assert_sound(h);
     heap_end(h);

@@ -96,8 +96,8 @@ static void *perform(struct workload *w, const struct op *op)
 
 static void verify_slot(const struct slot *s)
 {
-    ck_assert_msg(holds(s->block, s->size, s->seed), "block %p of %zu bytes has lost its contents",
-                  s->block, s->size);
+    require(holds(s->block, s->size, s->seed), "block %p of %zu bytes has lost its contents",
+            s->block, s->size);
 }
 
 static bool is_zero(const unsigned char *p, size_t size)
@@ -114,14 +114,15 @@ static void settle(struct workload *w, const struct op *op)
     struct slot *s = op->slot;
     size_t kept = op->size < s->size ? op->size : s->size;
     if (op->kind == OP_REALLOC)
-        ck_assert_msg(holds(op->result, kept, s->seed), "realloc has lost %zu bytes", kept);
+        require(holds(op->result, kept, s->seed), "realloc has lost %zu bytes", kept);
     else
         s->align = op->kind == OP_ALIGNED && op->align > HMM_GRANULE ? op->align : HMM_GRANULE;
     if (op->kind == OP_CALLOC)
-        ck_assert(is_zero(op->result, op->size));
-    ck_assert_msg((uintptr_t)op->result % s->align == 0, "%p is not aligned to %zu", op->result,
-                  s->align);
-    ck_assert_uint_ge(hmm_heap_usable_size(w->heap, op->result), op->size);
+        require(is_zero(op->result, op->size), "calloc has left %zu bytes not 0", op->size);
+    require((uintptr_t)op->result % s->align == 0, "%p is not aligned to %zu", op->result,
+            s->align);
+    require(hmm_heap_usable_size(w->heap, op->result) >= op->size, "%p has no room for %zu bytes",
+            op->result, op->size);
     s->block = op->result;
     s->size = op->size;
     s->seed = w->seed;
@@ -141,7 +142,7 @@ void workload_step(struct workload *w)
         w->before(w, &op);
     op.result = perform(w, &op);
     if (op.kind == OP_FREE || (op.kind == OP_REALLOC && op.size == 0)) {
-        ck_assert_ptr_null(op.result);
+        require(op.result == NULL, "realloc to no bytes returned a block");
         s->block = NULL;
     } else if (op.result != NULL) {
         settle(w, &op);
