@@ -2,27 +2,19 @@
 /*
  * Allocation at an alignment above the granule's.
  *
- * The strategy is asked for a block so large that an aligned one lies in it wherever it begins;
- * what is left before and behind goes back. The top needs no such slack. Before a request fails,
- * every free block is looked at: one may hold it by where it happens to lie. That walk is linear,
- * and done only instead of failing.
+ * The strategy is asked for a free block in which an aligned piece lies (find_piece); what is left
+ * below and above goes back. The top comes next, and then, before a request fails, every free block
+ * is looked at, since a strategy may have missed one. That walk is linear, and done only instead of
+ * failing.
  */
 #include "block.h"
 
-/* Granules from r to the first place at which a payload is aligned and a block fits before it. */
-static uint32_t front_gap(const struct hmm_heap *h, hmm_ref r, size_t align)
+/* A payload at `align`, a power of two from HMM_GRANULE to HMM_MAX_REQUEST, of n granules. */
+static struct hmm_piece piece_of(const struct hmm_heap *h, size_t align, uint32_t n)
 {
-    uintptr_t at = (uintptr_t)block_payload(h, r);
-    size_t gap = (size_t)(-at & (align - 1)) / HMM_GRANULE;
-    if (gap != 0 && gap < HMM_MIN_GRANULES)
-        gap += align / HMM_GRANULE;
-    return (uint32_t)gap;
-}
-
-/* The worst front_gap. */
-static size_t most_gap(size_t align)
-{
-    return align / HMM_GRANULE - 1 + 2 * (HMM_MIN_GRANULES - 1);
+    uint32_t step = (uint32_t)(align / HMM_GRANULE);
+    uint32_t base = (uint32_t)((uintptr_t)h / HMM_GRANULE);
+    return (struct hmm_piece){.granules = n, .align = step, .phase = -base & (step - 1)};
 }
 
 /* Free block r, still in the index: makes its granules [gap, gap + n) a used block. */
@@ -53,10 +45,10 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
     return at;
 }
 
-static hmm_ref from_top(struct hmm_heap *h, size_t align, uint32_t n)
+static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
 {
     hmm_ref r = h->top;
-    uint32_t gap = front_gap(h, r, align), room = h->limit - r;
+    uint32_t gap = hmm_piece_gap(piece, r), room = h->limit - r, n = piece->granules;
     if (room < gap || room - gap < n || (h->brk - r < gap + n && !hmm__brk_raise(h, r + gap + n)))
         return 0;
     hmm_ref at = r + gap;
@@ -70,20 +62,48 @@ static hmm_ref from_top(struct hmm_heap *h, size_t align, uint32_t n)
     return at;
 }
 
-static hmm_ref by_walk(struct hmm_heap *h, size_t align, uint32_t n)
+static hmm_ref find_hole(struct hmm_heap *h, const struct hmm_piece *piece)
+{
+    const struct hmm_strategy *s = h->strategy;
+    return s->find_piece ? s->find_piece(h, h->state, piece)
+                         : hmm__default_find_piece(h, h->state, piece);
+}
+
+static hmm_ref find_by_walk(struct hmm_heap *h, const struct hmm_piece *piece)
 {
     for (hmm_ref r = h->first; r != h->top; r = block_next(h, r)) {
-        uint32_t word = block_header(h, r), gap = front_gap(h, r, align);
+        uint32_t word = block_header(h, r);
         h->visited++;
-        if ((word & HMM__FREE) && header_size(word) >= gap && header_size(word) - gap >= n)
-            return cut_out(h, r, gap, n);
+        if ((word & HMM__FREE) && hmm_piece_fits(piece, r, header_size(word)))
+            return r;
     }
     return 0;
 }
 
+static hmm_ref cut_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece)
+{
+    return r ? cut_out(h, r, hmm_piece_gap(piece, r), piece->granules) : 0;
+}
+
+/* Used block r is the answer. */
+static void *hand_out(struct hmm_heap *h, hmm_ref r)
+{
+    uint32_t n = block_size(h, r);
+    h->live_blocks++;
+    live_add(h, block_usable(n));
+    if (h->placed)
+        h->placed(h, h->state, r, n);
+    return block_payload(h, r);
+}
+
+static bool alignment_is_sound(size_t align)
+{
+    return align != 0 && (align & (align - 1)) == 0;
+}
+
 void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 {
-    if (align == 0 || (align & (align - 1)) != 0) {
+    if (!alignment_is_sound(align)) {
         h->failed++;
         hmm__set_errno(EINVAL);
         return NULL;
@@ -94,22 +114,24 @@ void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
         return hmm__fail(h);
     if (align > h->most_align)
         h->most_align = align;
-    uint32_t n = hmm__granules_for(size);
-    hmm_ref r = 0;
-    if (n + most_gap(align) <= HMM_MAX_GRANULES)
-        r = h->strategy->find(h, h->state, (uint32_t)(n + most_gap(align)));
-    if (r != 0)
-        r = cut_out(h, r, front_gap(h, r, align), n);
-    else if ((r = from_top(h, align, n)) == 0)
-        r = by_walk(h, align, n);
-    if (r == 0)
-        return hmm__fail(h);
-    n = block_size(h, r);
-    h->live_blocks++;
-    live_add(h, block_usable(n));
-    if (h->placed)
-        h->placed(h, h->state, r, n);
-    return block_payload(h, r);
+    struct hmm_piece piece = piece_of(h, align, hmm__granules_for(size));
+    hmm_ref r = cut_piece(h, find_hole(h, &piece), &piece);
+    if (r == 0 && (r = from_top(h, &piece)) == 0)
+        r = cut_piece(h, find_by_walk(h, &piece), &piece);
+    return r ? hand_out(h, r) : hmm__fail(h);
+}
+
+bool hmm__hole_exists(struct hmm_heap *h, size_t align, size_t size)
+{
+    struct hmm_piece piece = piece_of(h, align, hmm__granules_for(size));
+    return find_hole(h, &piece) != 0;
+}
+
+void *hmm__hole_alloc(struct hmm_heap *h, size_t align, size_t size)
+{
+    struct hmm_piece piece = piece_of(h, align, hmm__granules_for(size));
+    hmm_ref r = cut_piece(h, find_hole(h, &piece), &piece);
+    return r ? hand_out(h, r) : NULL;
 }
 
 void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)

@@ -73,6 +73,16 @@ hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules)
     return r;
 }
 
+hmm_ref hmm__default_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
+{
+    const struct hmm_strategy *s = h->strategy;
+    hmm_ref r = s->find(h, state, piece->granules);
+    if (r == 0 || hmm_piece_fits(piece, r, block_size(h, r)))
+        return r;
+    uint32_t surely = hmm_piece_surely(piece);
+    return surely <= HMM_MAX_GRANULES ? s->find(h, state, surely) : 0;
+}
+
 /* remove wants the header as it was. */
 void hmm__default_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                          hmm_ref now)

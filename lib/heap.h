@@ -194,6 +194,12 @@ HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
 
 /* aligned.c, realloc.c: the same. */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+
+/* aligned.c, for those who would rather do without than move the break: from a free block only, and
+ * whether there is one. NULL is no failure, and not counted. align is a power of two from
+ * HMM_GRANULE on; neither it nor size is above HMM_MAX_REQUEST. */
+HMM__HIDDEN void *hmm__hole_alloc(struct hmm_heap *h, size_t align, size_t size);
+HMM__HIDDEN bool hmm__hole_exists(struct hmm_heap *h, size_t align, size_t size);
 HMM__HIDDEN void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size);
 
 /* watched.c: the doors while something watches (hmm_heap.watch) */
@@ -205,6 +211,8 @@ HMM__HIDDEN void hmm__watched_free(struct hmm_heap *h, void *payload);
 
 /* block.c: the defaults of the optional hooks */
 HMM__HIDDEN hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules);
+HMM__HIDDEN hmm_ref hmm__default_find_piece(struct hmm_heap *h, void *state,
+                                            const struct hmm_piece *piece);
 HMM__HIDDEN void hmm__default_resize(struct hmm_heap *h, void *state, hmm_ref was,
                                      uint32_t was_granules, hmm_ref now);
 

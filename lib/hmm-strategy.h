@@ -43,6 +43,33 @@ typedef uint32_t hmm_ref;
  * granules has n * HMM_GRANULE - 8 of them. */
 #define HMM_LINK_BYTES 8u
 
+/*
+ * A piece of a free block that must begin at certain refs only: those that are `phase` modulo
+ * `align`, a power of two. What is left below it must be nothing or a whole block.
+ */
+struct hmm_piece {
+    uint32_t granules, align, phase;
+};
+
+/* The granules of a block at `block` that must be left below the piece. */
+static inline uint32_t hmm_piece_gap(const struct hmm_piece *piece, hmm_ref block)
+{
+    uint32_t gap = (piece->phase - block) & (piece->align - 1);
+    return gap == 0 || gap >= HMM_MIN_GRANULES ? gap : gap + piece->align;
+}
+
+static inline int hmm_piece_fits(const struct hmm_piece *piece, hmm_ref block, uint32_t granules)
+{
+    uint32_t gap = hmm_piece_gap(piece, block);
+    return granules >= gap && granules - gap >= piece->granules;
+}
+
+/* A block of so many granules holds the piece wherever it begins. May exceed HMM_MAX_GRANULES. */
+static inline uint32_t hmm_piece_surely(const struct hmm_piece *piece)
+{
+    return piece->granules + piece->align - 1 + 2 * (HMM_MIN_GRANULES - 1);
+}
+
 enum hmm_strategy_flags {
     HMM_STRATEGY_CLEARS = 1u /* clears its state itself; else the core hands it over zeroed */
 };
@@ -86,6 +113,11 @@ struct hmm_strategy {
     /* Asked when find found none and the free top is too small as well: search everything.
      * For strategies whose find may miss a block that fits. */
     hmm_ref (*find_last)(struct hmm_heap *heap, void *state, uint32_t granules);
+
+    /* find, of a free block in which the piece fits (hmm_piece_fits). May miss one. Changes nothing
+     * that can be seen. Default: what find says of the piece's own size, if the piece fits there;
+     * else what it says of hmm_piece_surely. */
+    hmm_ref (*find_piece)(struct hmm_heap *heap, void *state, const struct hmm_piece *piece);
 
     /* A request was placed in [block, block + granules): from the top, at an alignment, or by
      * find_last. Not called after take, which knows what it placed: the whole block, where the

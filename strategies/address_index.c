@@ -327,6 +327,25 @@ hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_
     return search_by(h, x, unit, n, at_least, group_most);
 }
 
+/* The lowest free block of at least n granules that begins at `from` or above; 0: none. */
+static hmm_ref search_from(struct hmm_heap *h, struct address_index *x, hmm_ref from, uint32_t n)
+{
+    uint32_t unit = from >> ADDRESS_UNIT_LOG;
+    if (unit >= x->covered)
+        return 0;
+    hmm_ref r = address_units(x)[unit] >= n << 1 ? address_in_unit(h, x, unit, from, n) : 0;
+    return r ? r : hmm__address_search(h, x, unit + 1, n);
+}
+
+hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref from,
+                           const struct hmm_piece *piece)
+{
+    hmm_ref r = search_from(h, x, from, piece->granules);
+    while (r != 0 && !hmm_piece_fits(piece, r, block_size(h, r)))
+        r = search_from(h, x, r + 1, piece->granules);
+    return r;
+}
+
 uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
 {
     for (uint32_t i = 0; i < ADDRESS_DOUBTS; i++) {

@@ -17,7 +17,8 @@
  *
  * Bound: the height of the tree twice, at most 14 groups for 64 GiB and 8 for 64 MiB, and 64
  * blocks; for each bound in doubt, of which there are at most ADDRESS_DOUBTS, the same again.
- * Nothing depends on the number of free blocks.
+ * Nothing depends on the number of free blocks. For an aligned piece the search is repeated for
+ * each block below the right one that is as large as the piece but ill placed.
  *
  * Memory: 20.3 bytes a unit, 0.99 % of a heap with granules of 16 bytes. Only what lies below the
  * highest free block yet seen is written: `covered` units.
@@ -78,6 +79,11 @@ HMM__HIDDEN hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index
 /* The lowest free block of at least n granules that begins in `unit` or above; 0: none. */
 HMM__HIDDEN hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit,
                                         uint32_t n);
+
+/* The lowest free block, of those that begin at `from` or above, in which the piece fits; 0: none.
+ * Looks at those only that are as large as the piece. */
+HMM__HIDDEN hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref from,
+                                       const struct hmm_piece *piece);
 HMM__HIDDEN uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x);
 HMM__HIDDEN const char *hmm__address_check(struct hmm_heap *h, const struct address_index *x,
                                            uint32_t *indexed);

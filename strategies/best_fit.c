@@ -13,6 +13,9 @@
  * in a ring from one of them, the oldest, which is the node; the ring is in order of age, so that
  * the newest is next to it. When a node goes, the second oldest takes its place: the order holds.
  *
+ * An aligned piece: the BEST_PIECE_TRIES best blocks for its size are tried, in this order; if it
+ * fits in none of them, the best for so large a size that it fits wherever the block begins.
+ *
  * Bound: a bit scan for small sizes; else at most one node for each bit of the size, 29. No step
  * depends on the number of free blocks.
  *
@@ -32,6 +35,7 @@
 #define EXACT 64u
 #define TRIES 46u /* two to each power of two from 2^6 to 2^28 */
 #define IS_ROOT UINT32_MAX
+#define BEST_PIECE_TRIES 16u
 
 struct best_state {
     uint64_t bins_map, tries_map;
@@ -356,6 +360,32 @@ static hmm_ref best_take(struct hmm_heap *h, void *state, uint32_t granules)
     return r;
 }
 
+/* After r, of `size`, the next of its equals in age; 0: it is the oldest. */
+static hmm_ref best_older(const struct hmm_heap *h, hmm_ref r, uint32_t size)
+{
+    const uint32_t *at = block_links(h, r);
+    return size < EXACT || at[BEST_PARENT] == 0 ? at[BEST_NEXT] : 0;
+}
+
+static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
+{
+    uint32_t size = piece->granules, surely = hmm_piece_surely(piece), tries = BEST_PIECE_TRIES;
+    while (size < surely && size <= HMM_MAX_GRANULES) {
+        hmm_ref r = best_find(h, state, size);
+        if (r == 0)
+            return 0;
+        size = block_size(h, r);
+        for (; r != 0; r = best_older(h, r, size)) {
+            if (hmm_piece_fits(piece, r, size))
+                return r;
+            if (--tries == 0)
+                return surely <= HMM_MAX_GRANULES ? best_find(h, state, surely) : 0;
+        }
+        size++;
+    }
+    return size <= HMM_MAX_GRANULES ? best_find(h, state, size) : 0;
+}
+
 static uint32_t best_largest(struct hmm_heap *h, void *state)
 {
     const struct best_state *s = state;
@@ -463,6 +493,7 @@ static const struct hmm_strategy best_fit = {
     .remove = best_remove,
     .resize = best_resize,
     .take = best_take,
+    .find_piece = best_find_piece,
     .largest = best_largest,
     .check = best_check,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * First-fit: the lowest-addressed free block that is large enough.
+ * First-fit: the lowest-addressed free block that is large enough, or in which an aligned piece
+ * fits.
  *
  * Structure and bound: the index by address (address_index.h). Small blocks gather at the low end,
  * large free ones at the high end, and the break stays low.
@@ -53,6 +54,11 @@ static hmm_ref first_take(struct hmm_heap *h, void *state, uint32_t granules)
     return r;
 }
 
+static hmm_ref first_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
+{
+    return hmm__address_piece(h, state, 0, piece);
+}
+
 static uint32_t first_largest(struct hmm_heap *h, void *state)
 {
     return hmm__address_largest(h, state);
@@ -75,6 +81,7 @@ static const struct hmm_strategy first_fit = {
     .start = first_start,
     .resize = first_resize,
     .take = first_take,
+    .find_piece = first_find_piece,
     .largest = first_largest,
     .check = first_check,
 };

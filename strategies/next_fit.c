@@ -6,7 +6,8 @@
  *
  * The cursor is an address: the end of the last placement. Where a free block comes to contain it
  * strictly, because its neighbours melted over it, the cursor moves down to that block's start:
- * the roving pointer of the textbook points at a block, not into one.
+ * the roving pointer of the textbook points at a block, not into one. An aligned piece comes from
+ * the first block from the cursor in which it fits.
  *
  * Structure and bound: the index by address (address_index.h), searched upward from the cursor's
  * unit; at worst twice the height of the tree.
@@ -107,6 +108,13 @@ static void next_placed(struct hmm_heap *h, void *state, hmm_ref r, uint32_t gra
     s->cursor = r + granules;
 }
 
+static hmm_ref next_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
+{
+    struct next_state *s = state;
+    hmm_ref r = hmm__address_piece(h, &s->index, s->cursor, piece);
+    return r ? r : hmm__address_piece(h, &s->index, 0, piece);
+}
+
 static uint32_t next_largest(struct hmm_heap *h, void *state)
 {
     struct next_state *s = state;
@@ -135,6 +143,7 @@ static const struct hmm_strategy next_fit = {
     .start = next_start,
     .resize = next_resize,
     .take = next_take,
+    .find_piece = next_find_piece,
     .placed = next_placed,
     .largest = next_largest,
     .check = next_check,

@@ -15,6 +15,10 @@
  * at the head of the next larger class that is not empty, which always fits. If the free top cannot
  * serve it either, the whole of its own class is searched: no request fails while a block fits.
  *
+ * An aligned piece: the first HEADS of its own class and of each class above it are tried,
+ * SEG_PIECE_TRIES blocks in all; if it fits in none of them, as for a request so large that it fits
+ * wherever the block begins.
+ *
  * Bound: HEADS blocks and two bit scans; before a request fails, the length of one class. Waste
  * inside: a block is at most 1/SPLIT larger than the smallest in its class.
  *
@@ -32,6 +36,7 @@
 #define SPLIT_LOG 5u
 #define SPLIT (1u << SPLIT_LOG)
 #define HEADS 4u
+#define SEG_PIECE_TRIES 16u
 
 struct seg_row {
     uint32_t map;
@@ -183,6 +188,44 @@ static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t granules)
     return r;
 }
 
+/* The lowest class that is not empty, from *c on; false: there is none. c->column may be SPLIT. */
+static bool seg_class_from(const struct seg_state *s, struct seg_class *c)
+{
+    uint64_t here = (uint64_t)s->rows[c->row].map >> c->column;
+    if (here != 0) {
+        c->column += (unsigned)__builtin_ctzll(here);
+        return true;
+    }
+    uint32_t above = (s->map >> c->row) >> 1;
+    if (above == 0)
+        return false;
+    c->row += 1 + (unsigned)__builtin_ctz(above);
+    c->column = (unsigned)__builtin_ctz(s->rows[c->row].map);
+    return true;
+}
+
+static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
+{
+    const struct seg_state *s = state;
+    uint32_t surely = hmm_piece_surely(piece), tries = SEG_PIECE_TRIES;
+    if (piece->granules > h->high_limit)
+        return 0;
+    struct seg_class c = seg_class_of(piece->granules);
+    while (seg_class_from(s, &c)) {
+        hmm_ref r = s->rows[c.row].lists[c.column];
+        for (uint32_t heads = HEADS; r != 0 && heads != 0; heads--) {
+            if (tries-- == 0)
+                return seg_find(h, state, surely);
+            h->visited++;
+            if (hmm_piece_fits(piece, r, block_size(h, r)))
+                return r;
+            r = block_links(h, r)[SEG_NEXT];
+        }
+        c.column++;
+    }
+    return 0;
+}
+
 /* The longest search of this strategy: the highest class that is not empty. */
 static uint32_t seg_largest(struct hmm_heap *h, void *state)
 {
@@ -242,6 +285,7 @@ static const struct hmm_strategy segregated = {
     .resize = seg_resize,
     .take = seg_take,
     .find_last = seg_find_last,
+    .find_piece = seg_find_piece,
     .largest = seg_largest,
     .check = seg_check,
 };
