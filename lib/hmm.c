@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap: one heap in a static array, made on first use, behind a lock.
+ * The process heap: one heap, made on first use, behind a lock. Where its memory comes from is the
+ * region's business: the library has a static array, the preload library asks the system.
  */
 #include "heap_memory_manager.h"
 #include "lock.h"
+#include "region.h"
 #include "report.h"
 
 #if HMM_HOSTED
 #include <stdlib.h>
 #endif
 
-#ifndef HMM_PROCESS_HEAP_SIZE
-#define HMM_PROCESS_HEAP_SIZE (64u << 20)
-#endif
-
-static _Alignas(64) unsigned char process_region[HMM_PROCESS_HEAP_SIZE];
 static struct hmm_heap *process_heap;
 static struct options process_options;
 static struct lock process_lock;
@@ -32,15 +29,16 @@ static void report_at_exit(void)
 static int set_up(const struct hmm_strategy *strategy)
 {
     struct options *o = &process_options;
-    int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, sizeof process_region,
+    int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, hmm__region_most(),
                                 strategy == NULL);
-    size_t size = o->heap_size ? o->heap_size : sizeof process_region;
-    struct hmm_heap *h = hmm__heap_create(process_region, size, o->strategy, true);
+    size_t size = o->heap_size;
+    void *region = hmm__region_get(&size);
+    struct hmm_heap *h = region ? hmm__heap_create(region, size, o->strategy, true) : NULL;
     if (h == NULL)
         return bad;
     hmm_heap_set_check(h, o->check);
     if (o->verbose)
-        hmm__report_start("process heap", h, o);
+        hmm__report_start(hmm__region_user, h, o);
     __atomic_store_n(&process_heap, h, __ATOMIC_RELEASE);
     return bad;
 }
@@ -64,7 +62,7 @@ static HMM__COLD struct hmm_heap *first_use(void)
         if (process_heap == NULL)
             set_up(HMM_BEST_FIT);
         if (process_heap == NULL)
-            hmm__panic("process heap", process_region, "the static array is too small for it");
+            hmm__panic(hmm__region_user, NULL, "there is no memory for it");
     }
     lock_give(&process_lock, taken);
     if (mine)
@@ -89,8 +87,7 @@ static const struct hmm_strategy *asked_for(const struct hmm_strategy *strategy)
     struct options o;
     if (strategy != NULL)
         return strategy;
-    return hmm__options_read(&o, HMM_BEST_FIT, sizeof process_region, true) == 0 ? o.strategy
-                                                                                 : NULL;
+    return hmm__options_read(&o, HMM_BEST_FIT, hmm__region_most(), true) == 0 ? o.strategy : NULL;
 }
 
 int hmm_init(const struct hmm_strategy *strategy)

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The process heap in a static array.
+ */
+#include "region.h"
+
+#ifndef HMM_PROCESS_HEAP_SIZE
+#define HMM_PROCESS_HEAP_SIZE (64u << 20)
+#endif
+
+static _Alignas(64) unsigned char process_region[HMM_PROCESS_HEAP_SIZE];
+
+const char hmm__region_user[] = "process heap";
+
+size_t hmm__region_most(void)
+{
+    return sizeof process_region;
+}
+
+void *hmm__region_get(size_t *size)
+{
+    if (*size == 0)
+        *size = sizeof process_region;
+    return process_region;
+}
