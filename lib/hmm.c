@@ -33,7 +33,8 @@ static int set_up(const struct hmm_strategy *strategy)
                                 strategy == NULL);
     size_t size = o->heap_size;
     void *region = hmm__region_get(&size);
-    struct hmm_heap *h = region ? hmm__heap_create(region, size, o->strategy, true) : NULL;
+    struct hmm_heap *h =
+        region ? hmm__heap_create(region, size, o->strategy, true, hmm__region_pages) : NULL;
     if (h == NULL)
         return bad;
     hmm_heap_set_check(h, o->check);

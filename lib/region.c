@@ -12,6 +12,14 @@ static _Alignas(64) unsigned char process_region[HMM_PROCESS_HEAP_SIZE];
 
 const char hmm__region_user[] = "process heap";
 
+const struct hmm__pages *const hmm__region_pages = NULL;
+
+char *hmm__region_side(size_t *size)
+{
+    *size = 0;
+    return NULL;
+}
+
 size_t hmm__region_most(void)
 {
     return sizeof process_region;

@@ -14,6 +14,12 @@ extern HMM__HIDDEN const char hmm__region_user[];
 /* The largest size that can be asked for. */
 HMM__HIDDEN size_t hmm__region_most(void);
 
+/* How its pages come and go; NULL: they are there. */
+extern HMM__HIDDEN const struct hmm__pages *const hmm__region_pages;
+
+/* A piece of memory beside the region (side.h); NULL: there is none. */
+HMM__HIDDEN char *hmm__region_side(size_t *size);
+
 /*
  * The region, of zeros. `size` is what is wanted, 0 for as much as there is; afterwards what there
  * is. The same memory at every call: only one heap can be in it. NULL iff there is none.
