@@ -2,6 +2,7 @@
 /*
  * The process heap in a static array.
  */
+#include "process.h"
 #include "region.h"
 
 #ifndef HMM_PROCESS_HEAP_SIZE
@@ -13,6 +14,7 @@ static _Alignas(64) unsigned char process_region[HMM_PROCESS_HEAP_SIZE];
 const char hmm__region_user[] = "process heap";
 
 const struct hmm__pages *const hmm__region_pages = NULL;
+const bool hmm__region_in_two_steps = false;
 
 char *hmm__region_side(size_t *size)
 {

@@ -11,6 +11,8 @@
 #endif
 #include "region.h"
 
+#include "process.h"
+
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -27,6 +29,7 @@
 #define SIDE_MOST ((size_t)64 << 20)
 
 const char hmm__region_user[] = "preload library";
+const bool hmm__region_in_two_steps = true;
 
 static struct {
     char *base, *side;
