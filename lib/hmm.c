@@ -87,13 +87,19 @@ static void after_fork(void)
     if (hmm__lock_after_fork(&process_lock))
         free_put_off();
 }
+
+static void after_fork_in_child(void)
+{
+    hmm__side_after_fork();
+    after_fork();
+}
 #endif
 
 /* For ever: fork has no handler for less. */
 static void watch_forks(void)
 {
 #if defined(HMM__FORKS)
-    pthread_atfork(before_fork, after_fork, after_fork);
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
 #endif
 }
 

@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <sched.h>
+#include <time.h>
 #if defined(__linux__)
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -16,6 +17,10 @@
 
 /* Turns of looking before sleeping: the heap's work is short. */
 #define SPINS 100
+
+/* Nanoseconds that the end of a fork is waited for before going aside. Most forks are shorter, and
+ * who is not one of the few that the fork waits for should not use the side up. */
+#define FORK_PATIENCE 1000000
 
 __thread uint32_t hmm__thread_mark __attribute__((tls_model("initial-exec")));
 
@@ -31,14 +36,17 @@ static uint32_t *futex_of(struct lock *l)
 }
 #endif
 
-static void sleep_while(struct lock *l, uintptr_t word)
+/* At most FORK_PATIENCE, where the lock is held over a fork. */
+static void sleep_while(struct lock *l, uintptr_t word, bool patiently)
 {
 #if defined(__linux__) && defined(SYS_futex)
+    static const struct timespec patience = {0, FORK_PATIENCE};
     int code = errno;
-    syscall(SYS_futex, futex_of(l), FUTEX_WAIT_PRIVATE, (uint32_t)word, NULL, NULL, 0);
+    syscall(SYS_futex, futex_of(l), FUTEX_WAIT_PRIVATE, (uint32_t)word,
+            patiently ? NULL : &patience, NULL, 0);
     errno = code;
 #else
-    (void)l, (void)word;
+    (void)l, (void)word, (void)patiently;
     sched_yield();
 #endif
 }
@@ -60,36 +68,54 @@ static bool change(struct lock *l, uintptr_t *from, uintptr_t to)
                                        __ATOMIC_RELAXED);
 }
 
-/* Held, as word says. True: *hold is the answer. False: wait. */
-static bool need_not_wait(struct lock *l, uintptr_t word, enum lock_hold *hold, bool even_fork)
+enum standing {
+    STANDING_OTHERS, /* another thread holds the lock */
+    STANDING_FORK,   /* over a fork, and there is a side */
+    STANDING_MINE,   /* this thread, over a fork: in another handler of it */
+    STANDING_WITHIN  /* this thread: in a signal handler that interrupted it, and there is a side */
+};
+
+static enum standing standing(struct lock *l, uintptr_t word)
 {
     bool mine = (word & ~(uintptr_t)3) == lock_self();
-    if (mine && (word & LOCK_FORK) && !l->within) {
-        *hold = LOCK_NONE; /* another handler of the fork */
-        return true;
-    }
-    *hold = LOCK_ASIDE;
+    if (mine && (word & LOCK_FORK) && !l->within)
+        return STANDING_MINE;
     if (!__atomic_load_n(&l->aside, __ATOMIC_RELAXED))
-        return false;
-    if (mine) /* so that lock_give comes to look at what was left aside */
-        __atomic_fetch_or(&l->word, LOCK_WAITED, __ATOMIC_RELAXED);
-    return mine || ((word & LOCK_FORK) && !even_fork);
+        return STANDING_OTHERS;
+    if (mine)
+        return STANDING_WITHIN;
+    return word & LOCK_FORK ? STANDING_FORK : STANDING_OTHERS;
 }
 
-/* `even_fork`: waits for the end of another thread's fork too. */
-static enum lock_hold wait_for(struct lock *l, bool even_fork)
+static void sleep_for(struct lock *l, uintptr_t word, bool patiently)
 {
-    enum lock_hold hold;
+    if ((word & LOCK_WAITED) || change(l, &word, word | LOCK_WAITED))
+        sleep_while(l, word | LOCK_WAITED, patiently);
+}
+
+/* `insist`: waits for the end of another thread's fork too. */
+static enum lock_hold wait_for(struct lock *l, bool insist)
+{
+    bool tired = false;
     for (int i = 0;; i++) {
         uintptr_t word = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
         if (word == 0) {
             if (change(l, &word, lock_self() | (i < SPINS ? 0 : LOCK_WAITED)))
                 return LOCK_TAKEN;
-        } else if (need_not_wait(l, word, &hold, even_fork)) {
-            return hold;
-        } else if (i >= SPINS) {
-            if ((word & LOCK_WAITED) || change(l, &word, word | LOCK_WAITED))
-                sleep_while(l, word | LOCK_WAITED);
+            continue;
+        }
+        enum standing now = standing(l, word);
+        if (now == STANDING_MINE)
+            return LOCK_NONE;
+        if (now == STANDING_WITHIN) { /* lock_give is to look at what was left aside */
+            __atomic_fetch_or(&l->word, LOCK_WAITED, __ATOMIC_RELAXED);
+            return LOCK_ASIDE;
+        }
+        if (now == STANDING_FORK && tired && !insist)
+            return LOCK_ASIDE;
+        if (i >= SPINS) {
+            sleep_for(l, word, insist || now != STANDING_FORK);
+            tired = now == STANDING_FORK;
         }
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();

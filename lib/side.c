@@ -3,34 +3,32 @@
 
 #if defined(__GNUC__)
 #define SIDE_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define SIDE_STORE(p, to) __atomic_store_n(p, to, __ATOMIC_RELEASE)
 #define SIDE_SWAP(p, from, to)                                                                     \
     __atomic_compare_exchange_n(p, from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #else /* no threads: lock.h */
 #define SIDE_LOAD(p) (*(p))
+#define SIDE_STORE(p, to) (*(p) = (to))
 #define SIDE_SWAP(p, from, to) (*(p) = (to), (void)(from), true)
 #endif
 
-/* Bytes before a block, in which its size stands; also the least alignment. */
+/* Bytes before a block, in which its capacity stands; also the least alignment and capacity. */
 #define SIDE_HEAD 16u
 
 /* Pages are asked for in pieces of so much. */
 #define SIDE_PIECE ((size_t)64 << 10)
 
+#define SIDE_CLASSES 32u
+
 static struct {
     char *base;
     size_t size;
     const struct hmm__pages *pages;
-
-    /* What is taken from the low end, and above it in the same word how many blocks are in use: so
-     * that the last to be freed takes both back to 0 in one step. */
-    _Alignas(8) uint64_t state;
-    void *put_off; /* a list through the first bytes */
+    size_t taken;              /* bytes from the low end */
+    void *put_off;             /* blocks of the heap, linked by their first bytes */
+    int busy;                  /* somebody is at the lists */
+    void *lists[SIDE_CLASSES]; /* freed blocks of SIDE_HEAD << class bytes */
 } side;
-
-/* Of `state`. */
-#define TAKEN_BITS 36
-#define TAKEN_MASK ((UINT64_C(1) << TAKEN_BITS) - 1)
-#define ONE_BLOCK (UINT64_C(1) << TAKEN_BITS)
 
 void hmm__side_set_up(char *memory, size_t size, const struct hmm__pages *pages)
 {
@@ -44,9 +42,36 @@ bool hmm__side_has(const void *block)
     return (uintptr_t)block - (uintptr_t)side.base < side.size;
 }
 
-static size_t *size_of(void *block)
+static size_t *capacity_of(const void *block)
 {
-    return (size_t *)(void *)((char *)block - SIDE_HEAD);
+    return (size_t *)(uintptr_t)((const char *)block - SIDE_HEAD);
+}
+
+static unsigned class_for(size_t size)
+{
+    unsigned c = 0;
+    while (c < SIDE_CLASSES - 1 && (size_t)SIDE_HEAD << c < size)
+        c++;
+    return c;
+}
+
+/* The lists are tried, never waited for: who is at them may be the one that we interrupted. */
+static bool lists_taken(void)
+{
+    int idle = 0;
+    return SIDE_SWAP(&side.busy, &idle, 1);
+}
+
+static void *take_from_list(unsigned c)
+{
+    void *block = NULL;
+    if (!lists_taken())
+        return NULL;
+    block = side.lists[c];
+    if (block != NULL)
+        memcpy(&side.lists[c], block, sizeof block);
+    SIDE_STORE(&side.busy, 0);
+    return block;
 }
 
 static bool side_ready(size_t from, size_t to)
@@ -57,41 +82,57 @@ static bool side_ready(size_t from, size_t to)
     return side.pages->need(side.base + from, side.base + (end < side.size ? end : side.size));
 }
 
-void *hmm__side_alloc(size_t align, size_t size)
+static void *take_new(size_t align, size_t size)
 {
-    uint64_t state = SIDE_LOAD(&side.state);
-    size_t at, end;
-    if (align < SIDE_HEAD)
-        align = SIDE_HEAD;
+    size_t taken = SIDE_LOAD(&side.taken), at;
     do {
-        size_t taken = (size_t)(state & TAKEN_MASK);
         uintptr_t low = (uintptr_t)side.base + taken + SIDE_HEAD;
         at = taken + SIDE_HEAD + (size_t)(-low & (align - 1));
-        if (at > side.size || size > side.size - at || !side_ready(taken, at + size)) {
-            hmm__set_errno(ENOMEM);
+        if (at > side.size || size > side.size - at || !side_ready(taken, at + size))
             return NULL;
-        }
-        end = at + size;
-        end += -end & (SIDE_HEAD - 1);
-    } while (!SIDE_SWAP(&side.state, &state, ((state & ~TAKEN_MASK) + ONE_BLOCK) | end));
-    *size_of(side.base + at) = size;
+    } while (!SIDE_SWAP(&side.taken, &taken, at + size));
+    *capacity_of(side.base + at) = size;
     return side.base + at;
+}
+
+void *hmm__side_alloc(size_t align, size_t size)
+{
+    unsigned c = class_for(size);
+    void *p = NULL;
+    if (size <= (size_t)SIDE_HEAD << c) {
+        if (align <= SIDE_HEAD)
+            p = take_from_list(c);
+        if (p == NULL)
+            p = take_new(align > SIDE_HEAD ? align : SIDE_HEAD, (size_t)SIDE_HEAD << c);
+    }
+    if (p == NULL)
+        hmm__set_errno(ENOMEM);
+    return p;
 }
 
 size_t hmm__side_usable(const void *block)
 {
-    return *size_of((void *)(uintptr_t)block);
+    return *capacity_of(block);
 }
 
+/* One that meets somebody at the lists is lost. */
 void hmm__side_free(void *block)
 {
-    (void)block;
-    uint64_t state = SIDE_LOAD(&side.state), then;
-    do {
-        then = state - ONE_BLOCK;
-        if (then < ONE_BLOCK)
-            then = 0;
-    } while (!SIDE_SWAP(&side.state, &state, then));
+    void **list = &side.lists[class_for(*capacity_of(block))];
+    if (!lists_taken())
+        return;
+    memcpy(block, list, sizeof *list);
+    *list = block;
+    SIDE_STORE(&side.busy, 0);
+}
+
+/* Whoever was at the lists when the process forked is not in the child. */
+void hmm__side_after_fork(void)
+{
+    if (SIDE_LOAD(&side.busy)) {
+        memset(side.lists, 0, sizeof side.lists);
+        SIDE_STORE(&side.busy, 0);
+    }
 }
 
 void hmm__side_put_off(void *block)

@@ -2,10 +2,10 @@
 /*
  * Aside: a small supply beside the heap, for those who may not wait for its lock (lock.h). Every
  * function may be called by any thread at any time, also from a signal handler and while the
- * process is forking: each is whole before and after one atomic step.
+ * process is forking.
  *
- * A block from here stays one until it is freed. The supply is taken from its low end up and
- * begins again when all its blocks are free. A block of the heap that is freed aside is kept in a
+ * The supply is taken from its low end up, in powers of two, by one atomic step each; what is freed
+ * is kept in lists for the next. A block of the heap that is freed aside is kept in a
  * list until somebody frees it who may have the lock.
  */
 #ifndef HMM_SIDE_H
@@ -24,6 +24,9 @@ HMM__HIDDEN HMM__COLD size_t hmm__side_usable(const void *block);
 
 /* A block of here. */
 HMM__HIDDEN HMM__COLD void hmm__side_free(void *block);
+
+/* In the child. */
+HMM__HIDDEN HMM__COLD void hmm__side_after_fork(void);
 
 /* A block of the heap's, to be freed later; and, not aside, all those. */
 HMM__HIDDEN HMM__COLD void hmm__side_put_off(void *block);
