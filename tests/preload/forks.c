@@ -14,9 +14,8 @@
 
 #include "case.h"
 
-#ifndef FORKS
-#define FORKS 1000
-#endif
+/* How many: the second argument. */
+static int forks = 1000;
 
 static int done;
 
@@ -125,7 +124,7 @@ static void among_threads(void)
     pthread_t t[THREADS];
     for (int i = 0; i < THREADS; i++)
         CHECK(pthread_create(&t[i], NULL, work[i], NULL) == 0);
-    for (int i = 0; i < FORKS; i++)
+    for (int i = 0; i < forks; i++)
         fork_once();
     __atomic_store_n(&done, 1, __ATOMIC_RELAXED);
     for (int i = 0; i < THREADS; i++)
@@ -135,7 +134,7 @@ static void among_threads(void)
 
 static void *forking(void *unused)
 {
-    for (int i = 0; i < FORKS / 10; i++)
+    for (int i = 0; i < forks / 10; i++)
         fork_once();
     return unused;
 }
@@ -190,11 +189,11 @@ static void on_signal(int number)
     errno = code;
 }
 
-static void use_heap_in_signals(int forks)
+static void use_heap_in_signals(int count)
 {
     struct sigaction action = {.sa_handler = on_signal};
     CHECK(sigaction(SIGALRM, &action, NULL) == 0);
-    forks_to_come = forks;
+    forks_to_come = count;
     want_signal();
     while (__atomic_load_n(&forks_to_come, __ATOMIC_RELAXED) > 0 &&
            __atomic_load_n(&done, __ATOMIC_RELAXED) != 2)
@@ -207,7 +206,7 @@ static void use_heap_in_signals(int forks)
 
 static void in_signal(void)
 {
-    use_heap_in_signals(FORKS / 4);
+    use_heap_in_signals(forks / 4);
 }
 
 static void in_signal_among_threads(void)
@@ -220,7 +219,7 @@ static void in_signal_among_threads(void)
     CHECK(pthread_create(&t[0], NULL, allocating, NULL) == 0);
     CHECK(pthread_create(&t[1], NULL, reading, NULL) == 0);
     pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
-    use_heap_in_signals(FORKS / 4);
+    use_heap_in_signals(forks / 4);
     __atomic_store_n(&done, 1, __ATOMIC_RELAXED);
     for (int i = 0; i < 2; i++)
         CHECK(pthread_join(t[i], NULL) == 0);
@@ -250,5 +249,7 @@ static const struct a_case cases[] = {
 
 int main(int argc, char **argv)
 {
+    if (argc > 2)
+        forks = atoi(argv[2]);
     return run_case(cases, argc, argv);
 }

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE 1
 #include <malloc.h>
 #include <stdint.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "case.h"
@@ -270,7 +271,27 @@ static void info(void)
 
 static void stats(void)
 {
+    void *p = malloc(100);
+    KEEP(p);
     malloc_stats();
+    free(p);
+}
+
+/* Ends in another folder, without a stderr, as careful programs do. */
+static void elsewhere(void)
+{
+    CHECK(chdir("/") == 0);
+    fclose(stderr);
+    close(2);
+}
+
+static void children(void)
+{
+    for (int i = 0; i < 2; i++)
+        if (fork() == 0)
+            exit(0);
+    while (wait(NULL) > 0)
+        ;
 }
 
 /* Bytes of the process that are resident. */
@@ -421,6 +442,8 @@ static const struct a_case cases[] = {
 /* Not for every run: what they need, or do, is special. */
 static const struct a_case special[] = {
     {"stats", stats},
+    {"elsewhere", elsewhere},
+    {"children", children},
     {"exhaustion", exhaustion},
     {"foreign", foreign},
     {"foreign-realloc", foreign_realloc},
