@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # The preload library: libc's names, threads, forks, limits and what it says. Speaks TAP.
+# shellcheck disable=SC2016  # what is in single quotes is for other shells
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${NM:=nm}"
 
 PRELOAD=${PRELOAD:-$top_builddir/.libs/libhmm-preload.so}
@@ -148,7 +149,6 @@ for s in $strategies; do
         passes "$s: $c" HMM_STRATEGY="$s" "$dir/libc" "$c"
     done
     passes "$s: 8 MiB used up" HMM_STRATEGY="$s" HMM_HEAP_SIZE=8M "$dir/libc" exhaustion
-    # shellcheck disable=SC2016
     passes "$s: a limited address space" HMM_STRATEGY="$s" sh -c \
         'ulimit -v 200000 && exec "$0" exhaustion' "$dir/libc"
     for c in $("$dir/threads"); do
@@ -238,6 +238,39 @@ report $code "compiles: the README's plug-in"
 says "a plug-in" '^hmm: preload library: strategy newest-fit, ' \
     HMM_VERBOSE=1 HMM_STRATEGY="$dir/newest.so" "$dir/libc" resizing
 passes "a plug-in: threads" HMM_STRATEGY="$dir/newest.so" HMM_CHECK=3 "$dir/threads" come-and-go
+
+# ---- hmm run ----
+
+# runs ARGUMENT...: hmm run with them.
+runs() {
+    "$HMM" run "$@" > "$dir/out" 2> "$dir/err"
+    code=$?
+}
+
+for s in $strategies; do
+    runs --strategy "$s" --verbose "$dir/libc" nothing
+    [ "$code" -eq 0 ] && [ "$(wc -l < "$dir/err")" -eq 1 ] &&
+        grep -q "^hmm: preload library: strategy $s," "$dir/err"
+    report $? "hmm run --strategy $s"
+done
+(cd "$dir" && "$HMM" run --verbose --strategy ./newest.so sh -c 'cd / && "$0" nothing' \
+    "$dir/libc" > out 2> err)
+code=$?
+[ "$code" -eq 0 ] && [ "$(grep -c 'strategy newest-fit,' "$dir/err")" -eq 2 ]
+report $? "hmm run --strategy PLUG-IN: for programs that look from elsewhere too"
+runs --heap 8M --stats -- "$dir/libc" exhaustion
+[ "$code" -eq 0 ] && grep -q '^  capacity  *8388608$' "$dir/err" &&
+    grep -q '^  failed  *[1-9]' "$dir/err"
+report $? "hmm run --heap 8M --stats"
+runs sh -c 'echo "$1 $2"; exit 7' sh --stats --heap
+[ "$code" -eq 7 ] && [ "$(cat "$dir/out")" = "--stats --heap" ] && [ ! -s "$dir/err" ]
+report $? "hmm run: the command's arguments and exit status are its own"
+runs sh -c 'kill -9 $$'
+[ "$code" -eq 137 ]
+report $? "hmm run: a command that dies by a signal"
+LD_PRELOAD=libm.so.6 runs sh -c 'echo "$LD_PRELOAD"'
+grep -q 'libhmm-preload\.so:libm\.so\.6$' "$dir/out"
+report $? "hmm run: first in LD_PRELOAD, before what is there"
 
 # ---- With raised privileges the environment does not count. ----
 
