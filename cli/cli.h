@@ -28,7 +28,7 @@ struct cli_command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-extern const struct cli_command cli_replay, cli_strategies;
+extern const struct cli_command cli_replay, cli_run, cli_strategies;
 
 void cli_command_help(const struct cli_command *command);
 
@@ -67,6 +67,15 @@ const char *cli_nearest(const char *word, const char *const *allowed);
 
 /* Ends the program iff there is no memory. */
 void *cli_alloc(size_t count, size_t size);
+
+/* ---- strategies.c ---- */
+
+struct hmm_strategy;
+
+/* By name or a plug-in's path. NULL, said on stderr with what is allowed, iff there is none; `also`
+ * is what else the command allows, or NULL. */
+const struct hmm_strategy *cli_find_strategy(const char *command, const char *name,
+                                             const char *also);
 
 /* ---- text.c: numbers and names in and out. ---- */
 

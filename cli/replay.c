@@ -69,38 +69,16 @@ static void add_all_strategies(struct request *q)
         add_strategy(q, s);
 }
 
-static bool unknown_strategy(const char *name)
-{
-    const char *allowed[64] = {"all"};
-    const struct hmm_strategy *s;
-    for (unsigned i = 0; i < 62 && (s = hmm_strategy_at(i)) != NULL; i++)
-        allowed[i + 1] = hmm_strategy_name(s);
-    cli_complain_unknown("replay", "strategy", name, allowed, "or a plug-in's path, with a '/'");
-    return false;
-}
-
-static bool bad_plugin(const char *path, int code)
-{
-    const char *why = code == ENOENT    ? "cannot be loaded: there is no such plug-in"
-                      : code == EINVAL  ? "is no strategy this build can use"
-                      : code == ENOTSUP ? "cannot be loaded: this build has no plug-ins"
-                                        : strerror(code);
-    cli_complain("replay", "strategy '%s' %s", path, why);
-    return false;
-}
-
 static bool parse_strategy(struct request *q, const char *name)
 {
     if (strcmp(name, "all") == 0) {
         add_all_strategies(q);
         return true;
     }
-    errno = 0;
-    const struct hmm_strategy *s = hmm_strategy_find(name);
-    if (s == NULL)
-        return strchr(name, '/') != NULL ? bad_plugin(name, errno) : unknown_strategy(name);
-    add_strategy(q, s);
-    return true;
+    const struct hmm_strategy *s = cli_find_strategy("replay", name, "all");
+    if (s != NULL)
+        add_strategy(q, s);
+    return s != NULL;
 }
 
 static bool parse_strategies(struct request *q, const char *list)

@@ -5,6 +5,9 @@
 #include "cli.h"
 #include "hmm.h"
 
+#include <errno.h>
+#include <string.h>
+
 enum { OPT_FORMAT };
 
 static int run(int argc, char **argv);
@@ -20,6 +23,39 @@ const struct cli_command cli_strategies = {
     .options = options,
     .run = run,
 };
+
+static void unknown_strategy(const char *command, const char *name, const char *also)
+{
+    const char *allowed[64] = {NULL};
+    const struct hmm_strategy *s;
+    size_t n = 0;
+    if (also != NULL)
+        allowed[n++] = also;
+    for (unsigned i = 0; i < 62 && (s = hmm_strategy_at(i)) != NULL; i++)
+        allowed[n++] = hmm_strategy_name(s);
+    cli_complain_unknown(command, "strategy", name, allowed, "or a plug-in's path, with a '/'");
+}
+
+static void bad_plugin(const char *command, const char *path, int code)
+{
+    const char *why = code == ENOENT    ? "cannot be loaded: there is no such plug-in"
+                      : code == EINVAL  ? "is no strategy this build can use"
+                      : code == ENOTSUP ? "cannot be loaded: this build has no plug-ins"
+                                        : strerror(code);
+    cli_complain(command, "strategy '%s' %s", path, why);
+}
+
+const struct hmm_strategy *cli_find_strategy(const char *command, const char *name,
+                                             const char *also)
+{
+    errno = 0;
+    const struct hmm_strategy *s = hmm_strategy_find(name);
+    if (s == NULL && strchr(name, '/') != NULL)
+        bad_plugin(command, name, errno);
+    else if (s == NULL)
+        unknown_strategy(command, name, also);
+    return s;
+}
 
 static void print_table(void)
 {

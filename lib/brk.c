@@ -29,13 +29,20 @@ void hmm__brk_settle(struct hmm_heap *h)
         h->brk_peak = h->brk;
 }
 
-/* So that [.., to) is below the break. False iff that is above the limit. */
+/* So that [.., to) is below the break. False iff that is above the limit, or the
+ * system has no pages for it. */
 bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
 {
     if (to > h->limit)
         return false;
     uint32_t step = brk_step(h);
-    h->brk = h->limit - to < step ? h->limit : to + step;
+    hmm_ref brk = h->limit - to < step ? h->limit : to + step;
+    if (brk > h->ready && !hmm__pages_need(h, brk)) {
+        if (!hmm__pages_need(h, to))
+            return false;
+        brk = to;
+    }
+    h->brk = brk;
     hmm__brk_settle(h);
     return true;
 }

@@ -26,7 +26,7 @@ static void adopt(struct hmm_heap *h, const struct hmm_strategy *s, void *state,
     h->resize = s->resize ? s->resize : hmm__default_resize;
     h->placed = s->placed;
     if (!is_zero && !(s->flags & HMM_STRATEGY_CLEARS))
-        memset(state, 0, s->state_size(hmm_heap_capacity(h)));
+        hmm__pages_clear(h, state, s->state_size(hmm_heap_capacity(h)));
     if (s->start)
         s->start(h, state);
 }
@@ -57,7 +57,7 @@ static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
 }
 
 struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_strategy *strategy,
-                                  bool zeroed)
+                                  bool zeroed, const struct hmm__pages *pages)
 {
     uint32_t skew = 0;
     if (!hmm__strategy_is_sound(strategy))
@@ -70,10 +70,16 @@ struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_st
         control_granules(state_bytes) + HMM_MIN_GRANULES > limit)
         return refuse(ENOMEM);
     struct hmm_heap *h = memory;
+    hmm_ref first = (uint32_t)control_granules(state_bytes);
+    if (pages && !pages->need(memory, (char *)memory + (size_t)first * HMM_GRANULE))
+        return refuse(ENOMEM);
     memset(h, 0, sizeof *h);
+    h->pages = pages;
     h->skew = skew;
     h->limit = h->high_limit = limit;
-    h->first = h->brk = (uint32_t)control_granules(state_bytes);
+    h->first = h->brk = first;
+    h->ready = pages ? first : UINT32_MAX;
+    h->spare_at = pages ? 0 : INTPTR_MAX;
     h->low_bytes = h->first * HMM_GRANULE - HMM_HEADER_BYTES - (uint32_t)sizeof *h;
     h->zeroed = zeroed;
     h->check_level = 1;
@@ -89,7 +95,7 @@ struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_st
 
 struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_strategy *strategy)
 {
-    return hmm__heap_create(memory, size, strategy, false);
+    return hmm__heap_create(memory, size, strategy, false, NULL);
 }
 
 void hmm_heap_destroy(struct hmm_heap *heap)
@@ -110,9 +116,11 @@ static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *p
         *place = HMM__STATE_LOW;
         return h + 1;
     }
-    if (size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE) {
+    char *high = block_payload(h, h->high_limit - n);
+    if (size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE &&
+        (h->pages == NULL || h->pages->need(high, high + size))) {
         *place = HMM__STATE_HIGH;
-        return block_payload(h, h->high_limit - n);
+        return high;
     }
     *place = HMM__STATE_BLOCK;
     return hmm__malloc(h, size);

@@ -7,6 +7,7 @@
 
 #if HMM_HOSTED
 #include <stdlib.h>
+#include <unistd.h>
 #endif
 
 static const char *env_value(const char *name)
@@ -20,6 +21,16 @@ static const char *env_value(const char *name)
     (void)name;
 #endif
     return value && *value ? value : NULL;
+}
+
+/* Before the C library has begun there is none. */
+static bool env_is_there(void)
+{
+#if HMM_HOSTED && defined(__GLIBC__)
+    return environ != NULL;
+#else
+    return true;
+#endif
 }
 
 /* "hmm: NAME=VALUE: " and what is allowed, to be ended by the caller. */
@@ -74,14 +85,13 @@ static int read_digit(const char *name, int most, int *to)
     return 0;
 }
 
-static int read_strategy(struct options *o)
+static int take_strategy(struct options *o, const char *value)
 {
-    const char *value = env_value("HMM_STRATEGY");
-    const struct hmm_strategy *s = value ? hmm_strategy_find(value) : NULL;
-    if (s != NULL)
+    const struct hmm_strategy *s = hmm_strategy_find(value);
+    if (s != NULL) {
         o->strategy = s;
-    if (value == NULL || s != NULL)
         return 0;
+    }
     struct text t = {0};
     bad_value(&t, "HMM_STRATEGY", value);
     hmm__text_add(&t, errno == EINVAL ? "the plug-in exports no sound hmm_plugin_strategy"
@@ -90,6 +100,34 @@ static int read_strategy(struct options *o)
     hmm__strategy_names(&t);
     hmm__text_to_stderr(&t);
     return 1;
+}
+
+static int read_strategy(struct options *o)
+{
+    const char *value = env_value("HMM_STRATEGY");
+    if (value == NULL)
+        return 0;
+    if (hmm__strategy_is_path(value)) {
+        o->plugin = value;
+        return 0;
+    }
+    return take_strategy(o, value);
+}
+
+int hmm__options_plugin(struct options *o)
+{
+    const char *path = o->plugin;
+    o->plugin = NULL;
+    return path ? take_strategy(o, path) : 0;
+}
+
+static int read_foreign(struct options *o)
+{
+    const char *value = env_value("HMM_FOREIGN");
+    o->foreign = value != NULL && strcmp(value, "ignore") == 0;
+    if (value == NULL || o->foreign || strcmp(value, "abort") == 0)
+        return 0;
+    return refuse_value("HMM_FOREIGN", value, "allowed are abort and ignore");
 }
 
 static int read_heap_size(struct options *o, size_t largest)
@@ -116,8 +154,10 @@ int hmm__options_read(struct options *o, const struct hmm_strategy *fallback, si
 {
     int cache = 1, verbose = 0;
     *o = (struct options){.strategy = fallback, .check = 1, .stats = env_value("HMM_STATS")};
+    o->seen = env_is_there();
     int bad = with_strategy ? read_strategy(o) : 0;
     bad += read_heap_size(o, largest_heap);
+    bad += read_foreign(o);
     bad += read_digit("HMM_CHECK", 4, &o->check);
     bad += read_digit("HMM_CACHE", 1, &cache);
     bad += read_digit("HMM_VERBOSE", 1, &verbose);

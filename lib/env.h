@@ -13,17 +13,25 @@ struct options {
     int check;        /* level */
     bool cache;       /* a cache before the core, where there is one */
     bool verbose;
+    bool foreign;      /* pointers that are not ours may be freed: they leak */
+    bool seen;         /* there was an environment */
     const char *stats; /* where to; NULL: nowhere */
+    const char
+        *plugin; /* the strategy's path, where it is a plug-in; hmm__options_plugin loads it */
 };
 
 /*
  * Fills in the defaults and what HMM_STRATEGY, HMM_HEAP_SIZE, HMM_CACHE, HMM_CHECK, HMM_STATS and
- * HMM_VERBOSE say. For each value that cannot be used one line goes to stderr, and the default
- * stays. Returns how many there were. The strategy's variable is left out where with_strategy is
- * false. fallback is the default strategy.
+ * HMM_FOREIGN and HMM_VERBOSE say. For each value that cannot be used one line goes to stderr, and
+ * the default stays. Returns how many there were. The strategy's variable is left out where
+ * with_strategy is false. fallback is the default strategy.
  */
 HMM__HIDDEN int hmm__options_read(struct options *o, const struct hmm_strategy *fallback,
                                   size_t largest_heap, bool with_strategy);
+
+/* Loads o->plugin, if there is one, into o->strategy. Allocates: not to be called by an allocation.
+ * Returns the number of values that cannot be used, which is said. */
+HMM__HIDDEN int hmm__options_plugin(struct options *o);
 
 /* "4096", "64K", "1M", "2G": bytes; 0 iff it is none of these, or 0. */
 HMM__HIDDEN size_t hmm__parse_size(const char *s);

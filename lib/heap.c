@@ -150,7 +150,7 @@ static void melt(struct hmm_heap *h, hmm_ref r, uint32_t word)
 
 static HMM__COLD void free_unsound(struct hmm_heap *h, void *payload)
 {
-    if (payload != NULL)
+    if (payload != NULL && !(h->stray && h->stray(h, payload, "free")))
         hmm__misuse(h, payload, "free");
 }
 
@@ -302,6 +302,13 @@ void hmm__release(struct hmm_heap *h, hmm_ref block)
     release(h, block, p, word, word_load(p + span_bytes(header_span(word))));
 }
 
+/* Much has been freed since the live bytes were at their most. */
+static HMM__COLD void release_and_spare(struct hmm_heap *h, hmm_ref r)
+{
+    hmm__release(h, r);
+    hmm__pages_spare(h);
+}
+
 /* The tests, with those of the merges, are the ones of hmm__seems_sound, made in passing. What is
  * not below `top` takes the long way. */
 HMM__ALWAYS_INLINE void free_bare(struct hmm_heap *h, char *p, hmm_ref top,
@@ -326,6 +333,10 @@ HMM__ALWAYS_INLINE void free_bare(struct hmm_heap *h, char *p, hmm_ref top,
     }
     live_sub(h, bytes - HMM_HEADER_BYTES);
     h->live_blocks--;
+    if (hmm__unlikely(h->live_below_peak > h->spare_at)) {
+        release_and_spare(h, r);
+        return;
+    }
     release(h, r, p, word, above);
 }
 

@@ -89,6 +89,14 @@ enum hmm__watch {
 /* Where the strategy's state lies. */
 enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
 
+/* What the system does for a region whose pages come and go. Both keep errno. */
+struct hmm__pages {
+    /* [from, to) is about to be written: make it so. False iff the system has not got it. */
+    bool (*need)(char *from, char *to);
+    /* Nothing in [from, to) is needed: its pages may go. It can be written, and is zero then. */
+    void (*spare)(char *from, char *to);
+};
+
 struct hmm_heap {
     /* Hot: the first cache line and a half. */
     const struct hmm_strategy *strategy;
@@ -102,6 +110,7 @@ struct hmm_heap {
     hmm_ref first, top, brk;
     size_t live_blocks;
     intptr_t live_below_peak; /* live_peak less the live bytes: one subtraction keeps both */
+    intptr_t spare_at;        /* pages may go when live_below_peak exceeds this */
     uint64_t splits, merges, visited;
     uint32_t free_blocks;
     hmm_ref trim_below; /* the break falls when the top does below this */
@@ -109,10 +118,17 @@ struct hmm_heap {
     uint32_t watch; /* of enum hmm__watch; set by hmm__set_watch */
 
     /* Cold. */
-    size_t live_peak;
-    size_t most_align; /* the largest alignment that was ever asked for */
+    size_t most_align;              /* the largest alignment that was ever asked for */
+    size_t live_peak;               /* the most since pages were spared */
+    size_t live_peak_then;          /* the most until they were */
+    const struct hmm__pages *pages; /* NULL: the whole region is simply there */
+    size_t spared_live;             /* the live bytes when pages were spared */
+    size_t spare_slack;
+    /* Deals with a pointer outside the region that is freed. False: it cannot. NULL: nobody. */
+    bool (*stray)(struct hmm_heap *h, void *payload, const char *verb);
     uint64_t failed;
     hmm_ref brk_peak;
+    hmm_ref ready;       /* pages below it can be written */
     uint32_t skew;       /* bytes of the caller's region below the base */
     uint32_t low_bytes;  /* room for a state at the low end */
     uint32_t high_limit; /* limit without a state at the high end */
@@ -174,9 +190,10 @@ HMM__ALWAYS_INLINE uint32_t hmm__granules_for(size_t bytes)
     return HMM_MIN_GRANULES > 1 && n < HMM_MIN_GRANULES ? HMM_MIN_GRANULES : n;
 }
 
-/* create.c */
+/* create.c: as hmm_heap_create, of a region known to be zero, with or without pages. */
 HMM__HIDDEN struct hmm_heap *hmm__heap_create(void *memory, size_t size,
-                                              const struct hmm_strategy *strategy, bool zeroed);
+                                              const struct hmm_strategy *strategy, bool zeroed,
+                                              const struct hmm__pages *pages);
 HMM__HIDDEN bool hmm__strategy_is_sound(const struct hmm_strategy *strategy);
 
 HMM__HIDDEN void hmm__set_watch(struct hmm_heap *h, uint32_t watch);
@@ -185,6 +202,12 @@ HMM__HIDDEN void hmm__set_watch(struct hmm_heap *h, uint32_t watch);
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__brk_lower(struct hmm_heap *h);
 HMM__HIDDEN void hmm__brk_settle(struct hmm_heap *h);
+
+/* pages.c */
+HMM__HIDDEN HMM__COLD bool hmm__pages_need(struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN void hmm__pages_clear(struct hmm_heap *h, char *from, size_t bytes);
+HMM__HIDDEN HMM__COLD void hmm__pages_spare(struct hmm_heap *h);
+HMM__HIDDEN HMM__COLD size_t hmm__pages_spare_all(struct hmm_heap *h);
 
 /* heap.c: the core's verbs, without watching */
 HMM__HIDDEN void *hmm__malloc(struct hmm_heap *h, size_t size);

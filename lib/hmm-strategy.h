@@ -40,8 +40,10 @@ typedef uint32_t hmm_ref;
 #define HMM_MAX_GRANULES ((UINT32_C(1) << 29) - 1)
 
 /* Bytes a strategy may use in every free block, from its payload on: two links. A block of n
- * granules has n * HMM_GRANULE - 8 of them. */
+ * granules has n * HMM_GRANULE - 8 of them, but no more than HMM_LINKS_KEPT: what lies above those
+ * may lose its bytes, because its pages go back to the system. */
 #define HMM_LINK_BYTES 8u
+#define HMM_LINKS_KEPT 1024u
 
 /*
  * A piece of a free block that must begin at certain refs only: those that are `phase` modulo

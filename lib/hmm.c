@@ -1,74 +1,209 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap: one heap in a static array, made on first use, behind a lock.
+ * The process heap: one heap, made on first use, behind a lock. Where its memory comes from is the
+ * region's business: the library has a static array, the preload library asks the system.
  */
 #include "heap_memory_manager.h"
 #include "lock.h"
+#include "process.h"
+#include "region.h"
 #include "report.h"
+#include "side.h"
+#include "text.h"
 
 #if HMM_HOSTED
 #include <stdlib.h>
 #endif
-
-#ifndef HMM_PROCESS_HEAP_SIZE
-#define HMM_PROCESS_HEAP_SIZE (64u << 20)
+#if defined(HMM__THREADS) && (defined(__unix__) || defined(__APPLE__))
+#include <pthread.h>
+#define HMM__FORKS 1
 #endif
 
-static _Alignas(64) unsigned char process_region[HMM_PROCESS_HEAP_SIZE];
+static void free_put_off(void);
+
 static struct hmm_heap *process_heap;
 static struct options process_options;
-static struct lock process_lock;
+static struct lock process_lock = {.given = free_put_off};
+
+enum lock_hold hmm__process_lock(void)
+{
+    return hmm__lock_insist(&process_lock);
+}
+
+void hmm__process_unlock(enum lock_hold hold)
+{
+    lock_give(&process_lock, hold);
+}
+
+/* ---- Pointers that are not of the heap ---- */
+
+/* The whole region, blocks or not. */
+HMM__ALWAYS_INLINE bool in_region(const struct hmm_heap *h, const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)h < (size_t)h->high_limit * HMM_GRANULE;
+}
+
+/* Ends the program, unless that is let pass. */
+static HMM__COLD void foreign(struct hmm_heap *h, const void *p, const char *verb)
+{
+    if (!process_options.foreign)
+        hmm__misuse(h, p, verb);
+    struct text t = {0};
+    hmm__text_add(&t, "hmm: ");
+    hmm__text_add(&t, verb);
+    hmm__text_add(&t, " ");
+    hmm__text_hex(&t, (uintptr_t)p);
+    hmm__text_add(&t, ": pointer outside the heap, ignored");
+    hmm__text_to_stderr(&t);
+}
+
+static bool take_stray(struct hmm_heap *h, void *p, const char *verb)
+{
+    if (in_region(h, p))
+        return false;
+    if (hmm__side_has(p))
+        hmm__side_free(p);
+    else
+        foreign(h, p, verb);
+    return true;
+}
+
+/* ---- Setting up ---- */
+
+/* Frees what was freed aside. */
+static void free_put_off(void)
+{
+    hmm__side_free_put_off(hmm_free);
+}
+
+#if defined(HMM__FORKS)
+static void before_fork(void)
+{
+    hmm__lock_before_fork(&process_lock);
+}
+
+static void after_fork(void)
+{
+    if (hmm__lock_after_fork(&process_lock))
+        free_put_off();
+}
+
+static void after_fork_in_child(void)
+{
+    hmm__side_after_fork();
+    after_fork();
+}
+#endif
+
+/* For ever: fork has no handler for less. */
+static void watch_forks(void)
+{
+#if defined(HMM__FORKS)
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+#endif
+}
 
 #if HMM_HOSTED
 static void report_at_exit(void)
 {
-    bool taken = lock_take(&process_lock);
-    hmm__report_stats(process_heap, process_options.stats);
-    lock_give(&process_lock, taken);
+    enum lock_hold hold = hmm__process_lock();
+    if (hold != LOCK_ASIDE)
+        hmm__report_stats(process_heap);
+    hmm__process_unlock(hold);
 }
 #endif
+
+/* The region, or as much of it as the system lets be used. */
+static struct hmm_heap *create(const struct options *o)
+{
+    size_t size = o->heap_size;
+    void *region = hmm__region_get(&size);
+    struct hmm_heap *h = NULL;
+    for (; region != NULL && h == NULL && size != 0; size /= 2) {
+        h = hmm__heap_create(region, size, o->strategy, true, hmm__region_pages);
+        if (hmm__region_pages == NULL || o->heap_size != 0)
+            break;
+    }
+    return h;
+}
 
 /* With the lock held. Returns how many values of the environment were bad. */
 static int set_up(const struct hmm_strategy *strategy)
 {
     struct options *o = &process_options;
-    int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, sizeof process_region,
+    int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, hmm__region_most(),
                                 strategy == NULL);
-    size_t size = o->heap_size ? o->heap_size : sizeof process_region;
-    struct hmm_heap *h = hmm__heap_create(process_region, size, o->strategy, true);
+    struct hmm_heap *h = create(o);
     if (h == NULL)
         return bad;
     hmm_heap_set_check(h, o->check);
-    if (o->verbose)
-        hmm__report_start("process heap", h, o);
+    h->stray = take_stray;
+    size_t side_size;
+    char *side = hmm__region_side(&side_size);
+    hmm__side_set_up(side, side_size, hmm__region_pages);
+    __atomic_store_n(&process_lock.aside, side != NULL, __ATOMIC_RELAXED);
     __atomic_store_n(&process_heap, h, __ATOMIC_RELEASE);
     return bad;
 }
 
-/* Once, without the lock: atexit may allocate. */
-static void after_set_up(void)
+/* An environment that was not there at the first use. The region is what it is. */
+static int read_late(struct options *o)
 {
+    int bad = hmm__options_read(o, HMM_BEST_FIT, hmm__region_most(), true);
+    enum lock_hold hold = hmm__process_lock();
+    hmm_heap_set_check(process_heap, o->check);
+    if (hmm_heap_set_strategy(process_heap, o->strategy) != 0)
+        bad++;
+    hmm__process_unlock(hold);
+    return bad;
+}
+
+static int load_plugin(struct options *o)
+{
+    int bad = hmm__options_plugin(o);
+    if (bad != 0)
+        return bad;
+    enum lock_hold hold = hmm__process_lock();
+    int result = hmm_heap_set_strategy(process_heap, o->strategy);
+    hmm__process_unlock(hold);
+    return result == 0 ? 0 : 1;
+}
+
+int hmm__process_finish(void)
+{
+    struct options *o = &process_options;
+    int bad = 0;
+    watch_forks();
+    if (!o->seen)
+        bad += read_late(o);
+    if (o->plugin)
+        bad += load_plugin(o);
+    if (o->verbose)
+        hmm__report_start(hmm__region_user, process_heap, o);
 #if HMM_HOSTED
-    if (process_options.stats)
+    if (o->stats) {
+        hmm__report_place(o->stats);
         atexit(report_at_exit);
+    }
 #endif
+    return bad;
 }
 
 /* A strategy that does not fit, or is malformed, must not leave the program without a heap. */
 static HMM__COLD struct hmm_heap *first_use(void)
 {
-    bool taken = lock_take(&process_lock);
+    enum lock_hold hold = lock_take(&process_lock);
     bool mine = process_heap == NULL;
     if (mine) {
         set_up(NULL);
         if (process_heap == NULL)
             set_up(HMM_BEST_FIT);
         if (process_heap == NULL)
-            hmm__panic("process heap", process_region, "the static array is too small for it");
+            hmm__panic(hmm__region_user, NULL, "there is no memory for it");
     }
-    lock_give(&process_lock, taken);
-    if (mine)
-        after_set_up();
+    lock_give(&process_lock, hold);
+    if (mine && !hmm__region_in_two_steps)
+        hmm__process_finish();
     return process_heap;
 }
 
@@ -89,8 +224,22 @@ static const struct hmm_strategy *asked_for(const struct hmm_strategy *strategy)
     struct options o;
     if (strategy != NULL)
         return strategy;
-    return hmm__options_read(&o, HMM_BEST_FIT, sizeof process_region, true) == 0 ? o.strategy
-                                                                                 : NULL;
+    int bad = hmm__options_read(&o, HMM_BEST_FIT, hmm__region_most(), true);
+    return bad + hmm__options_plugin(&o) == 0 ? o.strategy : NULL;
+}
+
+/* Returns -1 with errno. */
+static int init_again(const struct hmm_strategy *strategy)
+{
+    const struct hmm_strategy *s = asked_for(strategy);
+    if (s == NULL) {
+        hmm__set_errno(EINVAL);
+        return -1;
+    }
+    enum lock_hold hold = hmm__process_lock();
+    int result = hmm_heap_set_strategy(process_heap, s);
+    hmm__process_unlock(hold);
+    return result;
 }
 
 int hmm_init(const struct hmm_strategy *strategy)
@@ -99,61 +248,136 @@ int hmm_init(const struct hmm_strategy *strategy)
         hmm__set_errno(EINVAL);
         return -1;
     }
-    int bad = 0, result = 0;
-    bool taken = lock_take(&process_lock);
+    int bad = 0;
+    enum lock_hold hold = lock_take(&process_lock);
     bool mine = process_heap == NULL;
-    if (mine) {
+    if (mine)
         bad = set_up(strategy);
-        if (process_heap == NULL)
-            result = -1;
-    } else {
-        const struct hmm_strategy *s = asked_for(strategy);
-        bad = s == NULL;
-        result = s ? hmm_heap_set_strategy(process_heap, s) : -1;
-    }
-    lock_give(&process_lock, taken);
-    if (mine && process_heap != NULL)
-        after_set_up();
-    if (bad) {
-        hmm__set_errno(EINVAL);
+    lock_give(&process_lock, hold);
+    if (!mine)
+        return init_again(strategy);
+    if (process_heap == NULL)
         return -1;
-    }
-    return result;
+    bad += hmm__process_finish();
+    if (bad == 0)
+        return 0;
+    hmm__set_errno(EINVAL);
+    return -1;
 }
+
+/* ---- Aside: while the lock is not to be had. ---- */
+
+/* From the side; where that is used up by waiting all the same. */
+static HMM__COLD void *alloc_aside(struct hmm_heap *h, size_t align, size_t size)
+{
+    void *p = hmm__side_alloc(align, size);
+    if (p != NULL)
+        return p;
+    enum lock_hold hold = hmm__process_lock();
+    if (hold == LOCK_ASIDE)
+        return NULL;
+    p = align > HMM_GRANULE ? hmm_heap_aligned_alloc(h, align, size) : hmm_heap_malloc(h, size);
+    lock_give(&process_lock, hold);
+    return p;
+}
+
+static HMM__COLD void *calloc_aside(struct hmm_heap *h, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        hmm__set_errno(ENOMEM);
+        return NULL;
+    }
+    void *p = alloc_aside(h, 1, bytes);
+    return p ? memset(p, 0, bytes) : NULL;
+}
+
+/* A block of the heap's, while the heap may not be touched. */
+static HMM__COLD void *realloc_aside(struct hmm_heap *h, void *block, size_t size)
+{
+    size_t usable = hmm_heap_usable_size(h, block);
+    if (size != 0 && size <= usable)
+        return block;
+    void *p = size ? alloc_aside(h, 1, size) : NULL;
+    if (p != NULL)
+        memcpy(p, block, usable);
+    if (p != NULL || size == 0)
+        hmm__side_put_off(block);
+    return p;
+}
+
+static HMM__COLD void free_aside(struct hmm_heap *h, void *block)
+{
+    if (!take_stray(h, block, "free"))
+        hmm__side_put_off(block);
+}
+
+/* A block of the side's goes to the heap, if it must grow. */
+static HMM__COLD void *realloc_stray(struct hmm_heap *h, void *block, size_t size)
+{
+    if (!hmm__side_has(block)) {
+        foreign(h, block, "realloc");
+        hmm__set_errno(ENOMEM);
+        return NULL;
+    }
+    size_t usable = hmm__side_usable(block);
+    if (size != 0 && size <= usable)
+        return block;
+    void *p = size ? hmm_malloc(size) : NULL;
+    if (p != NULL)
+        memcpy(p, block, usable);
+    if (p != NULL || size == 0)
+        hmm__side_free(block);
+    return p;
+}
+
+/* ---- The doors ---- */
 
 void *hmm_malloc(size_t size)
 {
     struct hmm_heap *h = the_heap();
-    bool taken = lock_take(&process_lock);
+    enum lock_hold hold = lock_take(&process_lock);
+    if (hmm__unlikely(hold == LOCK_ASIDE))
+        return alloc_aside(h, 1, size);
     void *p = hmm_heap_malloc(h, size);
-    lock_give(&process_lock, taken);
+    lock_give(&process_lock, hold);
     return p;
 }
 
 void *hmm_calloc(size_t count, size_t size)
 {
     struct hmm_heap *h = the_heap();
-    bool taken = lock_take(&process_lock);
+    enum lock_hold hold = lock_take(&process_lock);
+    if (hmm__unlikely(hold == LOCK_ASIDE))
+        return calloc_aside(h, count, size);
     void *p = hmm_heap_calloc(h, count, size);
-    lock_give(&process_lock, taken);
+    lock_give(&process_lock, hold);
     return p;
 }
 
 void *hmm_realloc(void *block, size_t size)
 {
+    if (block == NULL)
+        return hmm_malloc(size);
     struct hmm_heap *h = the_heap();
-    bool taken = lock_take(&process_lock);
+    if (hmm__unlikely(!in_region(h, block)))
+        return realloc_stray(h, block, size);
+    enum lock_hold hold = lock_take(&process_lock);
+    if (hmm__unlikely(hold == LOCK_ASIDE))
+        return realloc_aside(h, block, size);
     void *p = hmm_heap_realloc(h, block, size);
-    lock_give(&process_lock, taken);
+    lock_give(&process_lock, hold);
     return p;
 }
 
 void *hmm_aligned_alloc(size_t align, size_t size)
 {
     struct hmm_heap *h = the_heap();
-    bool taken = lock_take(&process_lock);
+    enum lock_hold hold = lock_take(&process_lock);
+    if (hmm__unlikely(hold == LOCK_ASIDE) && align != 0 && (align & (align - 1)) == 0)
+        return alloc_aside(h, align, size);
     void *p = hmm_heap_aligned_alloc(h, align, size);
-    lock_give(&process_lock, taken);
+    lock_give(&process_lock, hold);
     return p;
 }
 
@@ -162,14 +386,26 @@ void hmm_free(void *block)
     if (block == NULL)
         return;
     struct hmm_heap *h = the_heap();
-    bool taken = lock_take(&process_lock);
+    enum lock_hold hold = lock_take(&process_lock);
+    if (hmm__unlikely(hold == LOCK_ASIDE)) {
+        free_aside(h, block);
+        return;
+    }
     hmm_heap_free(h, block);
-    lock_give(&process_lock, taken);
+    lock_give(&process_lock, hold);
 }
 
 size_t hmm_usable_size(const void *block)
 {
-    return block ? hmm_heap_usable_size(the_heap(), block) : 0;
+    if (block == NULL)
+        return 0;
+    struct hmm_heap *h = the_heap();
+    if (hmm__likely(in_region(h, block)))
+        return hmm_heap_usable_size(h, block);
+    if (hmm__side_has(block))
+        return hmm__side_usable(block);
+    foreign(h, block, "usable size of");
+    return 0;
 }
 
 void *HmmAlloc(size_t size)

@@ -4,9 +4,11 @@
 #endif
 #include "lock.h"
 
-#if HMM_HOSTED && !defined(HMM_NO_THREADS) && defined(__GNUC__)
+#if defined(HMM__THREADS)
 
+#include <limits.h>
 #include <sched.h>
+#include <time.h>
 #if defined(__linux__)
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -16,43 +18,159 @@
 /* Turns of looking before sleeping: the heap's work is short. */
 #define SPINS 100
 
-static void sleep_while_waited_for(struct lock *l)
+/* Nanoseconds that the end of a fork is waited for before going aside. Most forks are shorter, and
+ * who is not one of the few that the fork waits for should not use the side up. */
+#define FORK_PATIENCE 1000000
+
+__thread uint32_t hmm__thread_mark __attribute__((tls_model("initial-exec")));
+
+#if defined(__linux__) && defined(SYS_futex)
+/* The half of the word that has the bits. */
+static uint32_t *futex_of(struct lock *l)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (uint32_t *)(void *)&l->word + (sizeof l->word / sizeof(uint32_t) - 1);
+#else
+    return (uint32_t *)(void *)&l->word;
+#endif
+}
+#endif
+
+/* At most FORK_PATIENCE, where the lock is held over a fork. */
+static void sleep_while(struct lock *l, uintptr_t word, bool patiently)
 {
 #if defined(__linux__) && defined(SYS_futex)
+    static const struct timespec patience = {0, FORK_PATIENCE};
     int code = errno;
-    syscall(SYS_futex, &l->word, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+    syscall(SYS_futex, futex_of(l), FUTEX_WAIT_PRIVATE, (uint32_t)word,
+            patiently ? NULL : &patience, NULL, 0);
     errno = code;
 #else
-    (void)l;
+    (void)l, (void)word, (void)patiently;
     sched_yield();
 #endif
 }
 
-void hmm__lock_wait(struct lock *l)
+static void wake(struct lock *l, int most)
 {
-    for (int i = 0; i < SPINS; i++) {
-        int free_word = 0;
-        if (__atomic_load_n(&l->word, __ATOMIC_RELAXED) == 0 &&
-            __atomic_compare_exchange_n(&l->word, &free_word, 1, false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED))
-            return;
+#if defined(__linux__) && defined(SYS_futex)
+    int code = errno;
+    syscall(SYS_futex, futex_of(l), FUTEX_WAKE_PRIVATE, most, NULL, NULL, 0);
+    errno = code;
+#else
+    (void)l, (void)most;
+#endif
+}
+
+static bool change(struct lock *l, uintptr_t *from, uintptr_t to)
+{
+    return __atomic_compare_exchange_n(&l->word, from, to, false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
+}
+
+enum standing {
+    STANDING_OTHERS, /* another thread holds the lock */
+    STANDING_FORK,   /* over a fork, and there is a side */
+    STANDING_MINE,   /* this thread, over a fork: in another handler of it */
+    STANDING_WITHIN  /* this thread: in a signal handler that interrupted it, and there is a side */
+};
+
+static enum standing standing(struct lock *l, uintptr_t word)
+{
+    bool mine = (word & ~(uintptr_t)3) == lock_self();
+    if (mine && (word & LOCK_FORK) && !l->within)
+        return STANDING_MINE;
+    if (!__atomic_load_n(&l->aside, __ATOMIC_RELAXED))
+        return STANDING_OTHERS;
+    if (mine)
+        return STANDING_WITHIN;
+    return word & LOCK_FORK ? STANDING_FORK : STANDING_OTHERS;
+}
+
+static void sleep_for(struct lock *l, uintptr_t word, bool patiently)
+{
+    if ((word & LOCK_WAITED) || change(l, &word, word | LOCK_WAITED))
+        sleep_while(l, word | LOCK_WAITED, patiently);
+}
+
+/* `insist`: waits for the end of another thread's fork too. */
+static enum lock_hold wait_for(struct lock *l, bool insist)
+{
+    bool tired = false;
+    for (int i = 0;; i++) {
+        uintptr_t word = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
+        if (word == 0) {
+            if (change(l, &word, lock_self() | (i < SPINS ? 0 : LOCK_WAITED)))
+                return LOCK_TAKEN;
+            continue;
+        }
+        enum standing now = standing(l, word);
+        if (now == STANDING_MINE)
+            return LOCK_NONE;
+        if (now == STANDING_WITHIN) { /* lock_give is to look at what was left aside */
+            __atomic_fetch_or(&l->word, LOCK_WAITED, __ATOMIC_RELAXED);
+            return LOCK_ASIDE;
+        }
+        if (now == STANDING_FORK && tired && !insist)
+            return LOCK_ASIDE;
+        if (i >= SPINS) {
+            sleep_for(l, word, insist || now != STANDING_FORK);
+            tired = now == STANDING_FORK;
+        }
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();
 #endif
     }
-    while (__atomic_exchange_n(&l->word, 2, __ATOMIC_ACQUIRE) != 0)
-        sleep_while_waited_for(l);
+}
+
+enum lock_hold hmm__lock_wait(struct lock *l)
+{
+    return wait_for(l, false);
+}
+
+enum lock_hold hmm__lock_insist(struct lock *l)
+{
+    return wait_for(l, true);
 }
 
 void hmm__lock_wake(struct lock *l)
 {
-#if defined(__linux__) && defined(SYS_futex)
-    int code = errno;
-    syscall(SYS_futex, &l->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-    errno = code;
-#else
-    (void)l;
-#endif
+    wake(l, 1);
+    if (l->given)
+        l->given();
+}
+
+/*
+ * A fork of a fork's handler is counted. One of a signal handler that interrupted the holder keeps
+ * the lock, and the heap as it stands: it is this thread that will finish the work, in the child
+ * too.
+ */
+void hmm__lock_before_fork(struct lock *l)
+{
+    uintptr_t word = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
+    bool mine = (word & ~(uintptr_t)3) == lock_self();
+    if (!mine && HMM__ONE_THREAD)
+        return;
+    if (!mine || l->forks == 0) {
+        if (!mine)
+            wait_for(l, true);
+        l->within = mine;
+        __atomic_store_n(&l->word, lock_self() | LOCK_FORK, __ATOMIC_RELEASE);
+        wake(l, INT_MAX);
+    }
+    l->forks++;
+}
+
+bool hmm__lock_after_fork(struct lock *l)
+{
+    uintptr_t word = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
+    if ((word & ~(uintptr_t)3) != lock_self() || !(word & LOCK_FORK) || --l->forks != 0)
+        return false;
+    bool within = l->within;
+    l->within = false;
+    __atomic_store_n(&l->word, within ? lock_self() | LOCK_WAITED : 0, __ATOMIC_RELEASE);
+    wake(l, INT_MAX);
+    return !within;
 }
 
 #endif

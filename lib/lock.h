@@ -4,31 +4,55 @@
  * HMM_NO_THREADS), and costs one look while the program has a single thread, where the C library
  * says so. It allocates nothing and may be the first thing a program does.
  *
- * 0 free, 1 taken, 2 taken and waited for (Drepper 2011, "Futexes are tricky", the second mutex).
+ * The word is 0, or says who holds it: the address of a variable of the thread's own, and two bits.
+ * WAITED: somebody sleeps until it is given. FORK: it is held over a fork, at whose end the child
+ * finds the heap whole.
+ *
+ * Who holds it over a fork then waits for locks of the C library's (stdio's, the name service's),
+ * whose holders may want memory: they must not wait in their turn. So nobody waits for a lock held
+ * over a fork, but is sent aside (side.h). The same is done with a signal handler that interrupted
+ * the holder itself, and would wait for ever.
  */
 #ifndef HMM_LOCK_H
 #define HMM_LOCK_H
 
 #include "heap.h"
 
-#if !HMM_HOSTED || defined(HMM_NO_THREADS) || !defined(__GNUC__)
-
 struct lock {
-    int word;
+    uintptr_t word;
+    bool aside;          /* there is a side to be sent to; atomic */
+    void (*given)(void); /* called without the lock, when it was waited for; NULL: nothing */
+    bool within;         /* the fork is one of a signal handler that interrupted the holder */
+    unsigned forks;
 };
 
-static inline bool lock_take(struct lock *l)
+enum lock_hold {
+    LOCK_NONE,  /* nothing to give back: a single thread, or held already */
+    LOCK_TAKEN, /* to be given back */
+    LOCK_ASIDE  /* not held: go aside */
+};
+
+#if !HMM_HOSTED || defined(HMM_NO_THREADS) || !defined(__GNUC__)
+
+static inline enum lock_hold lock_take(struct lock *l)
 {
     (void)l;
-    return false;
+    return LOCK_NONE;
 }
 
-static inline void lock_give(struct lock *l, bool taken)
+static inline void lock_give(struct lock *l, enum lock_hold hold)
 {
-    (void)l, (void)taken;
+    (void)l, (void)hold;
+}
+
+static inline enum lock_hold hmm__lock_insist(struct lock *l)
+{
+    return lock_take(l);
 }
 
 #else
+
+#define HMM__THREADS 1
 
 #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
 #include <sys/single_threaded.h>
@@ -37,29 +61,44 @@ static inline void lock_give(struct lock *l, bool taken)
 #define HMM__ONE_THREAD 0
 #endif
 
-struct lock {
-    int word;
-};
+enum { LOCK_WAITED = 1, LOCK_FORK = 2 };
 
-/* lock.c: waits */
-HMM__HIDDEN HMM__COLD void hmm__lock_wait(struct lock *l);
-HMM__HIDDEN HMM__COLD void hmm__lock_wake(struct lock *l);
+/* Only its address counts. Initial-exec: no other model is sure not to allocate. */
+extern HMM__HIDDEN __thread uint32_t hmm__thread_mark __attribute__((tls_model("initial-exec")));
 
-/* Returns whether the lock was really taken; to be handed to lock_give. */
-static inline bool lock_take(struct lock *l)
+HMM__ALWAYS_INLINE uintptr_t lock_self(void)
 {
-    int free_word = 0;
-    if (HMM__ONE_THREAD)
-        return false;
-    if (!__atomic_compare_exchange_n(&l->word, &free_word, 1, false, __ATOMIC_ACQUIRE,
-                                     __ATOMIC_RELAXED))
-        hmm__lock_wait(l);
-    return true;
+    return (uintptr_t)&hmm__thread_mark;
 }
 
-static inline void lock_give(struct lock *l, bool taken)
+/* lock.c */
+HMM__HIDDEN HMM__COLD enum lock_hold hmm__lock_wait(struct lock *l);
+HMM__HIDDEN HMM__COLD void hmm__lock_wake(struct lock *l);
+
+/* For who was sent aside and cannot do with it: waits all the same. LOCK_ASIDE again iff that would
+ * be for ever. */
+HMM__HIDDEN HMM__COLD enum lock_hold hmm__lock_insist(struct lock *l);
+
+/* Before and after a fork, by the thread that forks. */
+HMM__HIDDEN HMM__COLD void hmm__lock_before_fork(struct lock *l);
+/* False: the heap is still in somebody's work, of this thread's. */
+HMM__HIDDEN HMM__COLD bool hmm__lock_after_fork(struct lock *l);
+
+HMM__ALWAYS_INLINE enum lock_hold lock_take(struct lock *l)
 {
-    if (taken && __atomic_exchange_n(&l->word, 0, __ATOMIC_RELEASE) == 2)
+    uintptr_t free_word = 0;
+    if (HMM__ONE_THREAD)
+        return LOCK_NONE;
+    if (hmm__likely(__atomic_compare_exchange_n(&l->word, &free_word, lock_self(), false,
+                                                __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)))
+        return LOCK_TAKEN;
+    return hmm__lock_wait(l);
+}
+
+HMM__ALWAYS_INLINE void lock_give(struct lock *l, enum lock_hold hold)
+{
+    if (hold == LOCK_TAKEN &&
+        hmm__unlikely(__atomic_exchange_n(&l->word, 0, __ATOMIC_RELEASE) & LOCK_WAITED))
         hmm__lock_wake(l);
 }
 

@@ -17,13 +17,19 @@ static void shrink(struct hmm_heap *h, hmm_ref r, uint32_t n)
     block_set_header(h, r + n, header_make(s - n, 0));
     live_sub(h, (size_t)(s - n) * HMM_GRANULE);
     hmm__release(h, r + n);
+    if (h->live_below_peak > h->spare_at)
+        hmm__pages_spare(h);
 }
 
-/* Granules that could be had directly above the end of block r: a free block's, or the top's. */
-static uint32_t room_above(const struct hmm_heap *h, hmm_ref end)
+/* Granules that could be had directly above the end of a block that wants so many: a free
+ * block's, or the top's. Of the top the break is raised to hold them, if it can be. */
+static uint32_t room_above(struct hmm_heap *h, hmm_ref end, uint32_t wants)
 {
-    if (end == h->top)
-        return h->limit - end;
+    if (end == h->top) {
+        if (h->brk - end < wants && h->limit - end >= wants)
+            hmm__brk_raise(h, end + wants);
+        return h->brk - end < wants ? h->brk - end : h->limit - end;
+    }
     uint32_t word = block_header(h, end);
     return word & HMM__FREE ? header_size(word) : 0;
 }
@@ -36,8 +42,6 @@ static uint32_t absorb_above(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t
     if (end == h->top) {
         if (n <= s)
             return s;
-        if (h->brk - end < n - s)
-            hmm__brk_raise(h, r + n);
         block_make_top(h, r + n);
         return n;
     }
@@ -68,7 +72,7 @@ static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint
 
 static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
 {
-    uint32_t s = header_size(word), room = room_above(h, r + s);
+    uint32_t s = header_size(word), room = room_above(h, r + s, n - s);
     if (n - s > room || n > HMM_MAX_GRANULES || s + (uint64_t)room > UINT32_MAX)
         return false;
     if (r + s != h->top && s + room > HMM_MAX_GRANULES)
@@ -95,7 +99,7 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
     if (!(word & HMM__PREV_FREE))
         return 0;
     uint32_t s = header_size(word), below = block_footer_below(h, r);
-    uint64_t room = room_above(h, r + s);
+    uint64_t room = room_above(h, r + s, n - s > below ? n - s - below : 0);
     hmm_ref low = r - below;
     if (below + s + room < n || ((uintptr_t)block_payload(h, low) & (alignment_of(h, r, word) - 1)))
         return 0;

@@ -40,7 +40,9 @@ struct field {
     uint64_t value;
 };
 
-#define FIELDS 14
+#define FIELDS 15
+
+static uint64_t process_number(void);
 
 static void fields_of(const struct hmm_stats *s, struct field *f)
 {
@@ -59,6 +61,7 @@ static void fields_of(const struct hmm_stats *s, struct field *f)
         {"merges", s->merges},
         {"visited", s->visited},
         {"failed", s->failed},
+        {"pid", process_number()},
     };
     memcpy(f, all, sizeof all);
 }
@@ -100,17 +103,113 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && memcmp(s + n - m, end, m) == 0;
 }
 
-static void cannot_write(const char *where)
+#if HMM_HOSTED
+/* Above what programs use for themselves. */
+#define STDERR_COPY 200
+
+/* Only the process heap has one. */
+static struct {
+    char path[1024]; /* begins with '/' if that can be */
+    int err;
+    bool is_file;
+} place = {.err = 2};
+
+static uint64_t process_number(void)
+{
+    return (uint64_t)getpid();
+}
+
+/* Adds `from` to the path, as far as there is room. */
+static void path_add(const char *from)
+{
+    size_t n = strlen(place.path);
+    while (*from != '\0' && n < sizeof place.path - 1)
+        place.path[n++] = *from++;
+    place.path[n] = '\0';
+}
+
+void hmm__report_place(const char *where)
+{
+    place.is_file = strcmp(where, "stderr") != 0 && strcmp(where, "-") != 0;
+    place.path[0] = '\0';
+    if (!place.is_file) {
+        int copy = fcntl(2, F_DUPFD_CLOEXEC, STDERR_COPY);
+        place.err = copy >= 0 ? copy : 2;
+        return;
+    }
+    if (where[0] != '/' && getcwd(place.path, sizeof place.path) != NULL)
+        path_add("/");
+    path_add(where);
+}
+
+/* The name, each %p as the process's number. */
+static void path_of_process(struct text *t)
+{
+    for (const char *c = place.path; *c != '\0'; c++) {
+        const char one[2] = {*c, '\0'};
+        if (c[0] == '%' && c[1] == 'p') {
+            hmm__text_decimal(t, process_number());
+            c++;
+        } else {
+            hmm__text_add(t, one);
+        }
+    }
+}
+
+static void cannot_write(const char *path)
 {
     struct text t = {0};
-    hmm__text_add(&t, "hmm: HMM_STATS=");
-    hmm__text_add(&t, where);
-    hmm__text_add(&t, ": cannot be opened for writing; the statistics follow\n");
-    t.length--;
+    hmm__text_add(&t, "hmm: HMM_STATS: ");
+    hmm__text_add(&t, path);
+    hmm__text_add(&t, ": cannot be opened for writing; the statistics follow");
     hmm__text_to_stderr(&t);
 }
 
-void hmm__report_stats(const struct hmm_heap *h, const char *where)
+static void put(struct text *t)
+{
+    int fd = place.err;
+    if (place.is_file) {
+        struct text name = {0};
+        path_of_process(&name);
+        const char *path = hmm__text_line(&name);
+        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        if (fd < 0)
+            cannot_write(path);
+    }
+    hmm__text_to(t, fd < 0 ? 2 : fd);
+    if (place.is_file && fd >= 0)
+        close(fd);
+}
+
+#else
+
+static uint64_t process_number(void)
+{
+    return 0;
+}
+
+void hmm__report_place(const char *where)
+{
+    (void)where;
+}
+
+static void put(struct text *t)
+{
+    hmm__text_to_stderr(t);
+}
+
+#endif
+
+static bool wants_json(void)
+{
+#if HMM_HOSTED
+    return ends_with(place.path, ".json");
+#else
+    return false;
+#endif
+}
+
+void hmm__report_stats(const struct hmm_heap *h)
 {
     struct text t = {0};
     struct hmm_stats s;
@@ -118,23 +217,9 @@ void hmm__report_stats(const struct hmm_heap *h, const char *where)
     hmm_heap_stats(h, &s);
     fields_of(&s, f);
     const char *strategy = hmm_strategy_name(hmm_heap_strategy(h));
-    if (ends_with(where, ".json"))
+    if (wants_json())
         as_json(&t, strategy, f);
     else
         as_text(&t, strategy, f);
-    int fd = 2;
-#if HMM_HOSTED
-    if (strcmp(where, "stderr") != 0 && strcmp(where, "-") != 0) {
-        fd = open(where, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        if (fd < 0) {
-            cannot_write(where);
-            fd = 2;
-        }
-    }
-#endif
-    hmm__text_to(&t, fd);
-#if HMM_HOSTED
-    if (fd != 2)
-        close(fd);
-#endif
+    put(&t);
 }

@@ -8,8 +8,14 @@
 HMM__HIDDEN void hmm__report_start(const char *who, const struct hmm_heap *h,
                                    const struct options *o);
 
-/* The statistics to o->stats: "stderr" or "-" is stderr, else a file; one whose name ends in .json
- * gets one JSON object, any other a text. */
-HMM__HIDDEN void hmm__report_stats(const struct hmm_heap *h, const char *where);
+/*
+ * Where the statistics go: "stderr" or "-" is what is stderr now, even if the program closes it;
+ * else a file, below what is the working folder now. "%p" in its name becomes the number of the
+ * process that writes it. A name that ends in .json gets one JSON object, any other a text.
+ */
+HMM__HIDDEN void hmm__report_place(const char *where);
+
+/* The statistics, to there. */
+HMM__HIDDEN void hmm__report_stats(const struct hmm_heap *h);
 
 #endif

@@ -49,7 +49,9 @@ void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
                                 .brk = bytes(heap, heap->brk),
                                 .brk_peak = bytes(heap, heap->brk_peak),
                                 .live_bytes = live_bytes(heap),
-                                .live_peak = heap->live_peak,
+                                .live_peak = heap->live_peak > heap->live_peak_then
+                                                 ? heap->live_peak
+                                                 : heap->live_peak_then,
                                 .live_blocks = heap->live_blocks,
                                 .free_bytes = (size_t)free_granules(heap) * HMM_GRANULE,
                                 .free_blocks = heap->free_blocks,

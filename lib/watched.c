@@ -93,7 +93,7 @@ void *hmm__watched_realloc(struct hmm_heap *h, void *payload, size_t size)
 /* Memcheck first: it reports a double free as it would free's, before the core ends the program. */
 void hmm__watched_free(struct hmm_heap *h, void *payload)
 {
-    if (payload == NULL)
+    if (payload == NULL || (h->stray && h->stray(h, payload, "free")))
         return;
     if (h->watch & HMM__WATCH_VALGRIND)
         annotate_free(payload);

@@ -27,7 +27,7 @@ static bool same(const char *a, const char *b)
     return *a == *b;
 }
 
-static bool is_path(const char *name)
+bool hmm__strategy_is_path(const char *name)
 {
     while (*name != '\0')
         if (*name++ == '/')
@@ -37,7 +37,7 @@ static bool is_path(const char *name)
 
 const struct hmm_strategy *hmm_strategy_find(const char *name)
 {
-    if (name != NULL && is_path(name))
+    if (name != NULL && hmm__strategy_is_path(name))
         return hmm__plugin_load(name);
     for (unsigned i = 0; name != NULL && i < BUILTINS; i++)
         if (same((*builtin[i])->name, name))

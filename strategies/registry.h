@@ -7,6 +7,9 @@
 /* What a strategy may be called: for the line that refuses another. */
 HMM__HIDDEN void hmm__strategy_names(struct text *t);
 
+/* Whether a name is a plug-in's: it has a '/'. */
+HMM__HIDDEN bool hmm__strategy_is_path(const char *name);
+
 /* plugin.c: as hmm_strategy_find, of a path. */
 HMM__HIDDEN const struct hmm_strategy *hmm__plugin_load(const char *path);
 

@@ -107,10 +107,10 @@ report $? 'no command: the usage on stderr, exit code 2'
 
 # ---- Typing errors ----
 
-commands='Allowed: replay, strategies, help, --help, --version'
+commands='Allowed: replay, run, strategies, help, --help, --version'
 refuses "hmm: unknown command 'repaly'; did you mean 'replay'? $commands" repaly "$good"
 refuses "hmm: unknown command 'strat'; did you mean 'strategies'? $commands" strat
-refuses "hmm: unknown command 'xyzzy'; allowed: replay, strategies, help, --help, --version" xyzzy
+refuses "hmm: unknown command 'xyzzy'; a${commands#A}" xyzzy
 refuses "hmm: unknown option '--versoin'; did you mean '--version'? $commands" --versoin
 refuses "hmm: unknown command 'reply'; did you mean 'replay'? $commands" help reply
 for typo in strategy:startegy format:fromat heap:heep runs:rums smallest:smalest check:chekc \
@@ -126,6 +126,17 @@ refuses "hmm strategies: unknown option '--formt'; $meant Allowed: --format, --h
     strategies --formt json
 refuses "hmm strategies: takes no argument: 'all'" strategies all
 
+run_options='--strategy, --heap, --stats, --verbose, --help'
+for typo in strategy:startegy heap:heep stats:stast verbose:verbsoe help:hepl; do
+    meant="did you mean '--${typo%:*}'?"
+    refuses "hmm run: unknown option '--${typo#*:}'; $meant Allowed: $run_options" \
+        run "--${typo#*:}" true
+done
+refuses "hmm run: unknown option '-q'; allowed: $run_options" run -q true
+usage='hmm run [OPTION]... [--] COMMAND [ARGUMENT]...'
+refuses "hmm run: no command given: $usage" run
+refuses "hmm run: no command given: $usage" run --stats --
+
 # ---- Options' values ----
 
 plugin="or a plug-in's path, with a '/'"
@@ -137,6 +148,15 @@ refuses "hmm replay: unknown strategy 'slab'; allowed: all, $names, $plugin" \
 refuses "hmm replay: unknown strategy ''; allowed: all, $names, $plugin" replay --strategy= "$good"
 refuses "hmm replay: strategy './nowhere.so' cannot be loaded: there is no such plug-in" \
     replay --strategy ./nowhere.so "$good"
+refuses "hmm run: unknown strategy 'bets-fit'; did you mean 'best-fit'? Allowed: $names, $plugin" \
+    run --strategy bets-fit true
+refuses "hmm run: unknown strategy 'all'; allowed: $names, $plugin" run --strategy all true
+refuses "hmm run: strategy './nowhere.so' cannot be loaded: there is no such plug-in" \
+    run --strategy=./nowhere.so true
+refuses "hmm run: --heap: '12X' is not a size: a whole number of bytes, or with K, M or G (64K, 8M)" \
+    run --heap 12X true
+refuses "hmm run: --heap: '4095' is too small: at least 4K" run --heap 4095 true
+refuses "hmm run: option '--strategy' needs a value: --strategy NAME" run --strategy
 refuses "hmm replay: unknown format 'jsno'; did you mean 'json'? Allowed: table, json" \
     replay --format jsno "$good"
 refuses "hmm strategies: unknown format 'xml'; allowed: table, json" strategies --format xml
@@ -282,6 +302,19 @@ prints 'strategies as json' '^{"name":"best-fit","summary":".*","default":true}$
     strategies --format=json
 is_json
 report $? 'strategies: json'
+
+# ---- Running programs; tests/preload.sh has the rest. ----
+
+prints 'run --help' '^Usage: hmm run ' run --help
+if [ -e "${top_builddir:-.}/.libs/libhmm-preload.so" ]; then
+    hmm run nowhere-to-be-found
+    [ "$code" -eq 127 ] &&
+        grep -qx "hmm run: cannot run 'nowhere-to-be-found': No such file or directory" "$dir/err"
+    report $? 'run: no such command'
+    hmm run --stats "$good"
+    [ "$code" -eq 126 ] && grep -q "^hmm run: cannot run '.*': Permission denied$" "$dir/err"
+    report $? 'run: a file that cannot be run'
+fi
 
 if [ -c /dev/full ]; then
     "$HMM" strategies >/dev/full 2>"$dir/err"

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What glibc's allocator tells of itself and lets be set, as far as it has a meaning here.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* mallinfo2 */
+#endif
+#include "process.h"
+#include "text.h"
+
+#include <limits.h>
+#include <malloc.h>
+#include <stdio.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+
+static struct hmm_stats stats_now(void)
+{
+    struct hmm_stats s;
+    const struct hmm_heap *h = hmm_process_heap();
+    enum lock_hold hold = hmm__process_lock();
+    hmm_heap_stats(h, &s);
+    hmm__process_unlock(hold);
+    return s;
+}
+
+/* The region's break is the arena; nothing is mapped apart. */
+EXPORTED struct mallinfo2 mallinfo2(void)
+{
+    struct hmm_stats s = stats_now();
+    return (struct mallinfo2){.arena = s.brk,
+                              .ordblks = s.free_blocks + 1,
+                              .uordblks = s.live_bytes + s.live_blocks * HMM_HEADER_BYTES,
+                              .fordblks = s.free_bytes + s.top_bytes,
+                              .keepcost = s.top_bytes};
+}
+
+static int as_int(size_t n)
+{
+    return n < INT_MAX ? (int)n : INT_MAX;
+}
+
+EXPORTED struct mallinfo mallinfo(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return (struct mallinfo){.arena = as_int(m.arena),
+                             .ordblks = as_int(m.ordblks),
+                             .uordblks = as_int(m.uordblks),
+                             .fordblks = as_int(m.fordblks),
+                             .keepcost = as_int(m.keepcost)};
+}
+
+static void line(const char *name, size_t value)
+{
+    struct text t = {0};
+    hmm__text_add(&t, name);
+    hmm__text_decimal(&t, value);
+    hmm__text_to_stderr(&t);
+}
+
+EXPORTED void malloc_stats(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    line("system bytes     = ", m.arena);
+    line("in use bytes     = ", m.uordblks);
+    line("max mmap regions = ", 0);
+    line("max mmap bytes   = ", 0);
+}
+
+EXPORTED int malloc_info(int options, FILE *to)
+{
+    if (options != 0)
+        return EINVAL;
+    struct hmm_stats s = stats_now();
+    const char *name = hmm_strategy_name(hmm_heap_strategy(hmm_process_heap()));
+    fprintf(to,
+            "<malloc version=\"hmm-1\">\n<heap strategy=\"%s\">\n"
+            "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
+            "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
+            "<aspace type=\"total\" size=\"%zu\"/>\n</heap>\n</malloc>\n",
+            name, s.free_blocks, s.free_bytes, s.brk, s.brk_peak, s.capacity);
+    return 0;
+}
+
+/* All parameters are accepted: what they tune is not there. */
+EXPORTED int mallopt(int parameter, int value)
+{
+    (void)parameter, (void)value;
+    return 1;
+}
+
+/* `pad` bytes of the top would have to stay; that they come again at need is the same. */
+EXPORTED int malloc_trim(size_t pad)
+{
+    (void)pad;
+    struct hmm_heap *h = hmm_process_heap();
+    enum lock_hold hold = hmm__process_lock();
+    size_t bytes = hold == LOCK_ASIDE ? 0 : hmm__pages_spare_all(h);
+    hmm__process_unlock(hold);
+    return bytes != 0;
+}

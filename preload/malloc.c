@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The C library's names for the process heap: all of them, for one that is left to it would give or
+ * take a block of another heap. The heap's doors are part of this file, so that malloc is not a
+ * call of hmm_malloc but hmm_malloc itself.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* reallocarray and others */
+#endif
+#include "../lib/hmm.c"
+
+#include <malloc.h>
+#include <stdio.h>
+#include <sys/auxv.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+#if defined(__clang__)
+#define SAME_AS(door) __attribute__((alias(#door), visibility("default")))
+#else
+#define SAME_AS(door) __attribute__((alias(#door), copy(door), visibility("default")))
+#endif
+
+/* The environment is there, and so are other libraries: the heap's second step. */
+static __attribute__((constructor)) void start(void)
+{
+    the_heap();
+    hmm__process_finish();
+}
+
+/* ---- The same by other names ---- */
+
+void *malloc(size_t size) SAME_AS(hmm_malloc);
+void *calloc(size_t count, size_t size) SAME_AS(hmm_calloc);
+void *realloc(void *block, size_t size) SAME_AS(hmm_realloc);
+void *aligned_alloc(size_t align, size_t size) SAME_AS(hmm_aligned_alloc);
+void free(void *block) SAME_AS(hmm_free);
+void cfree(void *block) SAME_AS(hmm_free);
+size_t malloc_usable_size(void *block) EXPORTED;
+void free_sized(void *block, size_t size) EXPORTED;
+void free_aligned_sized(void *block, size_t align, size_t size) EXPORTED;
+
+size_t malloc_usable_size(void *block)
+{
+    return hmm_usable_size(block);
+}
+
+/* The sizes are only there to be quicker, and here they are not. */
+void free_sized(void *block, size_t size)
+{
+    (void)size;
+    hmm_free(block);
+}
+
+void free_aligned_sized(void *block, size_t align, size_t size)
+{
+    (void)align, (void)size;
+    hmm_free(block);
+}
+
+EXPORTED void *reallocarray(void *block, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return hmm_realloc(block, bytes);
+}
+
+/* ---- With an alignment ---- */
+
+/* Any alignment is rounded up to a power of two, as glibc does. */
+EXPORTED void *memalign(size_t align, size_t size)
+{
+    size_t power = HMM_GRANULE;
+    if (align > SIZE_MAX / 2 + 1) {
+        errno = EINVAL;
+        return NULL;
+    }
+    while (power < align)
+        power <<= 1;
+    return hmm_aligned_alloc(power, size);
+}
+
+/* errno stays; so does *block, if there is none. */
+EXPORTED int posix_memalign(void **block, size_t align, size_t size)
+{
+    int code = errno;
+    if (align < sizeof(void *) || (align & (align - 1)) != 0)
+        return EINVAL;
+    void *p = hmm_aligned_alloc(align, size);
+    errno = code;
+    if (p == NULL)
+        return ENOMEM;
+    *block = p;
+    return 0;
+}
+
+static size_t page_size(void)
+{
+    return getauxval(AT_PAGESZ);
+}
+
+EXPORTED void *valloc(size_t size)
+{
+    return hmm_aligned_alloc(page_size(), size);
+}
+
+EXPORTED void *pvalloc(size_t size)
+{
+    size_t page = page_size();
+    if (size > PTRDIFF_MAX - page) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return hmm_aligned_alloc(page, (size + page - 1) & ~(page - 1));
+}

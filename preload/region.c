@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address space for the process heap, reserved once: 64 GiB, halved until the system grants it.
+ *
+ * It is reserved without access, so that it costs nothing where memory is promised only as it is
+ * there (vm.overcommit_memory=2), and a core dump does not hold it; what the heap needs is made
+ * accessible ahead of the break.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* MAP_NORESERVE */
+#endif
+#include "region.h"
+
+#include "process.h"
+
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+/* The region begins on a multiple of this, on all systems a multiple of the page, so that distances
+ * in it, and how its blocks meet pages, are the same in every run. */
+#define REGION_ALIGN ((size_t)2 << 20)
+
+/* Less is of no use to any program. */
+#define REGION_LEAST ((size_t)64 << 10)
+
+/* One part in so many of the region, at most SIDE_MOST, is the piece beside it. */
+#define SIDE_PART 16
+#define SIDE_MOST ((size_t)64 << 20)
+
+const char hmm__region_user[] = "preload library";
+const bool hmm__region_in_two_steps = true;
+
+static struct {
+    char *base, *side;
+    size_t size, side_size, page;
+} region;
+
+size_t hmm__region_most(void)
+{
+    return sizeof(size_t) > 4 ? (size_t)(UINT64_C(64) << 30) : (size_t)1 << 30;
+}
+
+/* A limit on the address space is shared with the program, which needs stacks and libraries; one
+ * on data counts what is accessible. */
+static size_t most_allowed(void)
+{
+    struct rlimit limit;
+    size_t most = hmm__region_most();
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur / 2 < most)
+        most = (size_t)limit.rlim_cur / 2;
+    if (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur < most)
+        most = (size_t)limit.rlim_cur;
+    return most;
+}
+
+static size_t whole_pages(size_t size)
+{
+    return (size + region.page - 1) & ~(region.page - 1);
+}
+
+/* size bytes at a multiple of REGION_ALIGN; NULL: the system has not got them. */
+static char *reserve(size_t size)
+{
+    char *p = mmap(NULL, size + REGION_ALIGN, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    size_t below = (size_t)(-(uintptr_t)p & (REGION_ALIGN - 1));
+    if (below != 0)
+        munmap(p, below);
+    munmap(p + below + size, REGION_ALIGN - below);
+    return p + below;
+}
+
+static void reserve_most(size_t wanted)
+{
+    size_t most = most_allowed();
+    region.page = getauxval(AT_PAGESZ);
+    size_t size = whole_pages(wanted != 0 && wanted < most ? wanted : most), side;
+    for (;; size = whole_pages(size / 2)) {
+        side = whole_pages(size / SIDE_PART < SIDE_MOST ? size / SIDE_PART : SIDE_MOST);
+        region.base = reserve(size + side);
+        if (region.base != NULL || size / 2 < REGION_LEAST)
+            break;
+    }
+    region.size = size;
+    region.side = region.base ? region.base + size : NULL;
+    region.side_size = side;
+}
+
+void *hmm__region_get(size_t *size)
+{
+    int code = errno;
+    if (region.base == NULL)
+        reserve_most(*size);
+    errno = code;
+    if (*size == 0 || *size > region.size)
+        *size = region.size;
+    return region.base;
+}
+
+char *hmm__region_side(size_t *size)
+{
+    *size = region.side_size;
+    return region.side;
+}
+
+/* The first to be needed are the control structures. Of large ones only a few bytes here and
+ * there are used for long: huge pages would be a waste. */
+static bool need(char *from, char *to)
+{
+    static bool not_first;
+    int code = errno;
+    from = (char *)((uintptr_t)from & ~(uintptr_t)(region.page - 1));
+    size_t size = whole_pages((size_t)(to - from));
+    bool done = mprotect(from, size, PROT_READ | PROT_WRITE) == 0;
+    if (done && !not_first)
+        madvise(from, size, MADV_NOHUGEPAGE);
+    not_first = true;
+    errno = code;
+    return done;
+}
+
+/* DONTNEED, not FREE: what is resident is to follow at once, and zeros are promised. */
+static void spare(char *from, char *to)
+{
+    int code = errno;
+    char *low = (char *)(((uintptr_t)from + region.page - 1) & ~(uintptr_t)(region.page - 1));
+    char *high = (char *)((uintptr_t)to & ~(uintptr_t)(region.page - 1));
+    if (low >= high || madvise(low, (size_t)(high - low), MADV_DONTNEED) != 0) {
+        memset(from, 0, (size_t)(to - from));
+    } else {
+        memset(from, 0, (size_t)(low - from));
+        memset(high, 0, (size_t)(to - high));
+    }
+    errno = code;
+}
+
+static const struct hmm__pages pages = {.need = need, .spare = spare};
+const struct hmm__pages *const hmm__region_pages = &pages;

@@ -1,0 +1,303 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The preload library: libc's names, threads, forks, limits and what it says. Speaks TAP.
+# shellcheck disable=SC2016  # what is in single quotes is for other shells
+: "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${NM:=nm}"
+
+PRELOAD=${PRELOAD:-$top_builddir/.libs/libhmm-preload.so}
+HMM=${HMM:-$top_builddir/hmm}
+
+# skip_all REASON: ends the script.
+skip_all() {
+    echo "1..0 # SKIP $1"
+    exit 0
+}
+
+if [ -n "${VALGRIND:-}" ]; then
+    skip_all "memcheck puts its own allocator in place"
+elif [ ! -e "$PRELOAD" ]; then
+    skip_all "there is no preload library in this build"
+fi
+case $TEST_CFLAGS in
+*-fsanitize=*) skip_all "the sanitizers put their own allocator in place" ;;
+esac
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-preload-XXXXXX") || exit 99
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
+count=0
+failures=0
+
+# report STATUS NAME: one test's line, and what $code, $dir/out and $dir/err hold if it failed.
+report() {
+    count=$((count + 1))
+    if [ "$1" -eq 0 ]; then
+        echo "ok $count - $2"
+        return
+    fi
+    failures=$((failures + 1))
+    echo "not ok $count - $2"
+    echo "# exit code $code, on stdout:"
+    sed 's/^/#   /; 12q' "$dir/out"
+    echo "# on stderr:"
+    sed 's/^/#   /; 12q' "$dir/err"
+}
+
+strategies=$("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/')
+
+# with [NAME=VALUE]... COMMAND...: under the preload library; leaves $code, $dir/out and $dir/err.
+with() {
+    timeout 60 env LD_PRELOAD="$PRELOAD" "$@" > "$dir/out" 2> "$dir/err"
+    code=$?
+}
+
+# passes NAME [NAME=VALUE]... COMMAND...: it exits 0 and says nothing on stderr.
+passes() {
+    name=$1
+    shift
+    with "$@"
+    [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
+    report $? "$name"
+}
+
+# says NAME PATTERN [NAME=VALUE]... COMMAND...: it exits 0; stderr is one line, like this.
+says() {
+    name=$1 pattern=$2
+    shift 2
+    with "$@"
+    [ "$code" -eq 0 ] && [ "$(wc -l < "$dir/err")" -eq 1 ] && grep -Eq -e "$pattern" "$dir/err"
+    report $? "$name"
+}
+
+# dies NAME PATTERN COMMAND...: by abort, with one line like this.
+dies() {
+    name=$1 pattern=$2
+    shift 2
+    with "$@"
+    [ "$code" -eq 134 ] && grep -Eq -e "$pattern" "$dir/err"
+    report $? "$name"
+}
+
+# compile PROGRAM FLAG...
+compile() {
+    program=$1
+    shift
+    # shellcheck disable=SC2086
+    $CC -O2 -fno-builtin $TEST_CFLAGS -o "$dir/$program" \
+        "$top_srcdir/tests/preload/${program%.so}.c" "$@" > "$dir/out" 2> "$dir/err"
+    code=$?
+    report $code "compiles: $program"
+}
+
+compile libc
+compile threads -pthread
+compile forks -pthread
+compile odd -ldl
+compile library.so -shared -fPIC
+
+# ---- The names ----
+
+sort > "$dir/want" << 'LIST'
+malloc
+free
+calloc
+realloc
+reallocarray
+memalign
+posix_memalign
+aligned_alloc
+valloc
+pvalloc
+cfree
+free_sized
+free_aligned_sized
+malloc_usable_size
+malloc_trim
+mallopt
+mallinfo
+mallinfo2
+malloc_stats
+malloc_info
+LIST
+$NM -D --defined-only "$PRELOAD" | sed 's/.* //; s/@.*//' | sort > "$dir/names"
+: > "$dir/out"
+grep -vE '^(hmm_[a-z]|HMM_|Hmm)' "$dir/names" | diff - "$dir/want" > "$dir/err"
+code=$?
+report $code "exports libc's names, all of them and no others"
+$NM -D --defined-only "$top_builddir/.libs/libhmm.so" | sed 's/.* //; s/@.*//' | sort > "$dir/want"
+grep -E '^(hmm_[a-z]|HMM_|Hmm)' "$dir/names" | diff - "$dir/want" > "$dir/err"
+code=$?
+report $code "exports hmm's own interface, as the library does"
+for pair in malloc:hmm_malloc free:hmm_free; do
+    [ "$($NM -D "$PRELOAD" | awk -v n="${pair%:*}" '$3 == n { print $1 }')" = \
+        "$($NM -D "$PRELOAD" | awk -v n="${pair#*:}" '$3 == n { print $1 }')" ]
+    code=$?
+    report $code "${pair%:*} is ${pair#*:} itself"
+done
+# Nothing that allocates or needs a program that runs.
+$NM -D --undefined-only "$PRELOAD" | sed 's/.* //; s/@.*//' |
+    grep -E '^(getenv|printf|fopen|fputs|pthread_mutex_.*|strdup|__tls_get_addr)$' > "$dir/err"
+code=$?
+[ "$code" -eq 1 ]
+report $? "calls nothing that may allocate"
+
+# ---- On every strategy ----
+
+for s in $strategies; do
+    for c in $("$dir/libc"); do
+        passes "$s: $c" HMM_STRATEGY="$s" "$dir/libc" "$c"
+    done
+    passes "$s: 8 MiB used up" HMM_STRATEGY="$s" HMM_HEAP_SIZE=8M "$dir/libc" exhaustion
+    passes "$s: a limited address space" HMM_STRATEGY="$s" sh -c \
+        'ulimit -v 200000 && exec "$0" exhaustion' "$dir/libc"
+    for c in $("$dir/threads"); do
+        passes "$s: threads: $c" HMM_STRATEGY="$s" "$dir/threads" "$c"
+    done
+    passes "$s: threads, the whole heap checked" HMM_STRATEGY="$s" HMM_CHECK=3 "$dir/threads" \
+        come-and-go
+    for c in $("$dir/forks"); do
+        passes "$s: forks: $c" HMM_STRATEGY="$s" "$dir/forks" "$c" 100
+    done
+    passes "$s: a library that comes and goes, and memory at exit" HMM_STRATEGY="$s" \
+        "$dir/odd" malloc "$dir/library.so"
+done
+
+passes "a thousand forks among threads" "$dir/forks" among-threads 1000
+
+for c in malloc calloc realloc reallocarray memalign aligned_alloc posix_memalign valloc pvalloc \
+    free malloc_usable_size malloc_trim mallopt mallinfo2; do
+    passes "before all constructors: $c" "$dir/odd" $c
+done
+
+# ---- Pointers that are not ours ----
+
+outside='0x[0-9a-f]+: pointer outside the heap'
+dies "free of a foreign pointer" "^hmm: free $outside\$" "$dir/libc" foreign
+dies "realloc of a foreign pointer" "^hmm: realloc $outside\$" "$dir/libc" foreign-realloc
+dies "the size of a foreign pointer" "^hmm: usable size of $outside\$" "$dir/libc" foreign-size
+dies "a double free" "^hmm: free 0x[0-9a-f]+: double free" "$dir/libc" twice
+for level in 0 1 2; do
+    says "HMM_FOREIGN=ignore, HMM_CHECK=$level: free" "^hmm: free $outside, ignored\$" \
+        HMM_FOREIGN=ignore HMM_CHECK=$level "$dir/libc" foreign
+done
+says "HMM_FOREIGN=ignore: realloc" "^hmm: realloc $outside, ignored\$" \
+    HMM_FOREIGN=ignore "$dir/libc" foreign-realloc
+says "HMM_FOREIGN=ignore: malloc_usable_size" "^hmm: usable size of $outside, ignored\$" \
+    HMM_FOREIGN=ignore "$dir/libc" foreign-size
+
+# ---- What it says ----
+
+says "HMM_VERBOSE" \
+    '^hmm: preload library: strategy next-fit, region 0x[0-9a-f]+00000 of [0-9]+[KMG]?, check' \
+    HMM_VERBOSE=1 HMM_STRATEGY=next-fit "$dir/libc" nothing
+says "HMM_HEAP_SIZE" ' of 64M,' HMM_VERBOSE=1 HMM_HEAP_SIZE=64M "$dir/libc" nothing
+says "an unknown strategy" '^hmm: HMM_STRATEGY=bestfit: no such strategy; allowed are first-fit, ' \
+    HMM_STRATEGY=bestfit "$dir/libc" nothing
+says "a plug-in that is not there" '^hmm: HMM_STRATEGY=\./no\.so: no such strategy; allowed' \
+    HMM_STRATEGY=./no.so "$dir/libc" nothing
+says "a plug-in that is none" '^hmm: HMM_STRATEGY=.*library.so: the plug-in exports no sound' \
+    HMM_STRATEGY="$dir/library.so" "$dir/libc" nothing
+says "a bad size" '^hmm: HMM_HEAP_SIZE=1T: allowed are 4K to ' HMM_HEAP_SIZE=1T "$dir/libc" nothing
+says "a bad policy" '^hmm: HMM_FOREIGN=no: allowed are abort and ignore$' \
+    HMM_FOREIGN=no "$dir/libc" nothing
+with "$dir/libc" stats
+[ "$code" -eq 0 ] && grep -q '^in use bytes     = [1-9]' "$dir/err"
+report $? "malloc_stats"
+
+with HMM_STATS=stderr HMM_STRATEGY=first-fit "$dir/libc" nothing
+[ "$code" -eq 0 ] && grep -q '^hmm: statistics, strategy first-fit$' "$dir/err" &&
+    grep -q '^  failed  *0$' "$dir/err"
+report $? "HMM_STATS=stderr"
+with HMM_STATS="stderr" "$dir/libc" elsewhere
+[ "$code" -eq 0 ] && grep -q '^hmm: statistics' "$dir/err"
+report $? "HMM_STATS=stderr, of a program that closes it"
+(cd "$dir" && LD_PRELOAD=$PRELOAD HMM_STATS=stats.json ./libc elsewhere > out 2> err)
+code=$?
+[ "$code" -eq 0 ] && grep -Eq '^\{"strategy":"best-fit",.*"failed":0,"pid":[0-9]+\}$' \
+    "$dir/stats.json"
+report $? "HMM_STATS: a relative file, of a program that goes elsewhere"
+with HMM_STATS="$dir/of-%p.txt" "$dir/libc" children
+cat "$dir"/of-[0-9]*.txt > "$dir/out"
+[ "$code" -eq 0 ] && [ "$(grep -c '^hmm: statistics' "$dir/out")" -eq 3 ]
+report $? "HMM_STATS: %p is the process"
+with HMM_STATS=/nowhere/at/all "$dir/libc" nothing
+[ "$code" -eq 0 ] && grep -q '^hmm: HMM_STATS: /nowhere/at/all: cannot be opened' "$dir/err" &&
+    grep -q '^hmm: statistics' "$dir/err"
+report $? "HMM_STATS: a file that cannot be opened"
+
+# ---- A strategy from a plug-in ----
+
+awk '/^#include <hmm-strategy.h>/ { on = 1 } /^```/ { on = 0 } on' "$top_srcdir/README.md" \
+    > "$dir/newest.c"
+# shellcheck disable=SC2086
+$CC $TEST_CFLAGS -I"$top_srcdir/lib" -shared -fPIC -o "$dir/newest.so" "$dir/newest.c" \
+    > "$dir/out" 2> "$dir/err"
+code=$?
+report $code "compiles: the README's plug-in"
+says "a plug-in" '^hmm: preload library: strategy newest-fit, ' \
+    HMM_VERBOSE=1 HMM_STRATEGY="$dir/newest.so" "$dir/libc" resizing
+passes "a plug-in: threads" HMM_STRATEGY="$dir/newest.so" HMM_CHECK=3 "$dir/threads" come-and-go
+
+# ---- hmm run ----
+
+# runs ARGUMENT...: hmm run with them.
+runs() {
+    "$HMM" run "$@" > "$dir/out" 2> "$dir/err"
+    code=$?
+}
+
+for s in $strategies; do
+    runs --strategy "$s" --verbose "$dir/libc" nothing
+    [ "$code" -eq 0 ] && [ "$(wc -l < "$dir/err")" -eq 1 ] &&
+        grep -q "^hmm: preload library: strategy $s," "$dir/err"
+    report $? "hmm run --strategy $s"
+done
+(cd "$dir" && "$HMM" run --verbose --strategy ./newest.so sh -c 'cd / && "$0" nothing' \
+    "$dir/libc" > out 2> err)
+code=$?
+[ "$code" -eq 0 ] && [ "$(grep -c 'strategy newest-fit,' "$dir/err")" -eq 2 ]
+report $? "hmm run --strategy PLUG-IN: for programs that look from elsewhere too"
+runs --heap 8M --stats -- "$dir/libc" exhaustion
+[ "$code" -eq 0 ] && grep -q '^  capacity  *8388608$' "$dir/err" &&
+    grep -q '^  failed  *[1-9]' "$dir/err"
+report $? "hmm run --heap 8M --stats"
+runs sh -c 'echo "$1 $2"; exit 7' sh --stats --heap
+[ "$code" -eq 7 ] && [ "$(cat "$dir/out")" = "--stats --heap" ] && [ ! -s "$dir/err" ]
+report $? "hmm run: the command's arguments and exit status are its own"
+runs sh -c 'kill -9 $$'
+[ "$code" -eq 137 ]
+report $? "hmm run: a command that dies by a signal"
+LD_PRELOAD=libm.so.6 runs sh -c 'echo "$LD_PRELOAD"'
+grep -q 'libhmm-preload\.so:libm\.so\.6$' "$dir/out"
+report $? "hmm run: first in LD_PRELOAD, before what is there"
+
+# ---- With raised privileges the environment does not count. ----
+
+# The loader lets no preload library in there; the library's own heap can be.
+cat > "$dir/own.c" << 'END'
+#include "hmm.h"
+int main(void) { hmm_free(hmm_malloc(1)); return 0; }
+END
+archive=$top_builddir/.libs/libhmm.a
+if [ "$(id -u)" -eq 0 ] && command -v setpriv > /dev/null 2>&1 && [ -e "$archive" ]; then
+    # shellcheck disable=SC2086
+    $CC $TEST_CFLAGS -I"$top_srcdir/lib" -o "$dir/own" "$dir/own.c" "$archive" \
+        > "$dir/out" 2> "$dir/err" && chmod 755 "$dir" "$dir/own"
+    code=$?
+    report $code "compiles: a program with the library in it"
+    export HMM_VERBOSE=1
+    setpriv --reuid 65534 "$dir/own" > "$dir/out" 2> "$dir/err"
+    code=$?
+    [ "$code" -eq 0 ] && grep -q '^hmm: process heap: ' "$dir/err"
+    report $? "HMM_VERBOSE in a program like others"
+    chmod u+s "$dir/own"
+    setpriv --reuid 65534 "$dir/own" > "$dir/out" 2> "$dir/err"
+    code=$?
+    [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
+    report $? "HMM_VERBOSE in a set-user-id program"
+    unset HMM_VERBOSE
+fi
+
+echo "1..$count"
+[ "$failures" -eq 0 ]
