@@ -46,8 +46,8 @@ static bool grant(struct recorder *r)
 {
     const uint64_t bytes = RECORD_EVENTS * sizeof(struct record_event);
     uint32_t more = r->granted == 0 ? FIRST_GRANT : r->granted;
-    if (more > RECORD_SEGMENTS - r->granted)
-        more = RECORD_SEGMENTS - r->granted;
+    if (more > r->most - r->granted)
+        more = r->most - r->granted;
     if (more == 0)
         return false;
     int code =
@@ -61,8 +61,20 @@ static bool grant(struct recorder *r)
     return true;
 }
 
+/* An eighth of the system's memory, if that is enough for all processes. */
+static uint32_t most_segments(void)
+{
+    const uint64_t bytes = RECORD_EVENTS * sizeof(struct record_event);
+    uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t most = memory / 8 / bytes;
+    return most < RECORD_SEGMENTS && most > RECORD_PROCESSES ? (uint32_t)most
+           : most >= RECORD_SEGMENTS                         ? RECORD_SEGMENTS
+                                                             : RECORD_PROCESSES + FIRST_GRANT;
+}
+
 static bool make_pool(struct recorder *r)
 {
+    r->most = most_segments();
     const uint64_t bytes =
         segments_at() + (uint64_t)RECORD_SEGMENTS * RECORD_EVENTS * sizeof(struct record_event);
     r->fd = memfd_create("hmm-record", MFD_CLOEXEC);
@@ -169,9 +181,9 @@ static void end_life(struct recorder *r, struct record_life *l)
         close(l->pidfd);
     l->pidfd = -1;
     for (size_t i = 0; i < RECORD_WINDOW; i++) {
-        uint64_t entry = atomic_exchange(&slot->window[i], 0);
-        if ((uint32_t)entry != 0)
-            record_give(r->pool, (uint32_t)entry - 1);
+        uint32_t entry = atomic_exchange(&slot->window[i], 0);
+        if (entry != 0)
+            record_give(r->pool, record_entry_segment(entry >> RECORD_ENTRY_SHIFT, entry));
     }
     atomic_store(&slot->next, 0);
     atomic_store(&slot->state, RECORD_SLOT_FREE);
@@ -293,7 +305,7 @@ static void free_stuck(struct recorder *r, struct record_life *l)
 {
     const uint64_t begun = atomic_load(&l->slot->next) / RECORD_EVENTS;
     const bool full = begun >= l->head / RECORD_EVENTS + RECORD_WINDOW;
-    const bool none = r->granted == RECORD_SEGMENTS && (uint32_t)atomic_load(&r->pool->free) == 0;
+    const bool none = r->granted == r->most && (uint32_t)atomic_load(&r->pool->free) == 0;
     if ((!full && !none) || begun == l->head / RECORD_EVENTS) {
         l->stuck = 0;
     } else if (l->stuck == 0) {

@@ -32,6 +32,7 @@
 
 struct record_own record_own;
 struct record_pool *record_pool;
+struct record_event *record_segments;
 
 /* ---- Finding the pool ---- */
 
@@ -174,8 +175,8 @@ static struct record_process *enter(struct record_pool *pool)
  * environment, the file descriptors, the root folder or the user. */
 static struct record_process *look_for(void)
 {
-    if (record_pool == NULL)
-        record_pool = find_pool();
+    if (record_pool == NULL && (record_pool = find_pool()) != NULL)
+        record_segments = record_segment(record_pool, 0);
     return record_pool != NULL ? enter(record_pool) : NULL;
 }
 
@@ -266,12 +267,10 @@ static bool wait_a_while(struct record_process *me, struct patience *p)
 /* A segment for the n-th, if the window has room and the pool has one. */
 static int provide(struct record_process *me, uint64_t n)
 {
-    _Atomic uint64_t *entry = &me->window[n % RECORD_WINDOW];
-    if (atomic_load(entry) != 0)
-        return -1;
-    int segment = record_take(record_pool);
+    _Atomic uint32_t *entry = &me->window[n % RECORD_WINDOW];
+    int segment = atomic_load(entry) == 0 ? record_take(record_pool) : -1;
     if (segment >= 0) {
-        atomic_store(entry, n << 32 | (uint32_t)(segment + 1));
+        atomic_store(entry, record_entry(n, (uint32_t)segment));
         record_ring(record_pool);
     }
     return segment;
@@ -280,7 +279,7 @@ static int provide(struct record_process *me, uint64_t n)
 /* The segment that another thread provides. */
 static int provided(const struct record_process *me, uint64_t n)
 {
-    uint64_t segment = (atomic_load(&me->window[n % RECORD_WINDOW]) ^ (n << 32)) - 1;
+    uint32_t segment = record_entry_segment(n, atomic_load(&me->window[n % RECORD_WINDOW]));
     return segment < RECORD_SEGMENTS ? (int)segment : -1;
 }
 

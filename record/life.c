@@ -13,6 +13,9 @@
 
 #include <stdlib.h>
 
+#define AHEAD 12        /* events, for which memory is asked */
+#define LONG_BACKLOG 8u /* segments */
+
 /* ---- Operations ---- */
 
 static void fail(struct record_life *l, const struct hmm_trace_error *error)
@@ -211,6 +214,9 @@ static void read_places(struct record_life *l, struct record_event *events, uint
     for (; l->head < until; l->head++) {
         struct record_event *e = &events[l->head % RECORD_EVENTS];
         uint64_t what = atomic_load_explicit(&e->what, memory_order_acquire);
+        if (l->head + AHEAD < until)
+            record_blocks_prefetch(&l->blocks,
+                                   atomic_load_explicit(&e[AHEAD].what, memory_order_relaxed));
         if (what == 0 && how != RECORD_READ_STUCK && how != RECORD_READ_DEAD)
             return;
         l->retired = l->retired || (what == 0 && how == RECORD_READ_STUCK);
@@ -220,18 +226,29 @@ static void read_places(struct record_life *l, struct record_event *events, uint
     }
 }
 
-static bool has_begun(const struct record_life *l, uint64_t n)
+/* The process's n-th segment; RECORD_SEGMENTS or more iff it has not begun it. */
+static uint32_t nth_segment(const struct record_life *l, uint64_t n)
 {
-    uint64_t entry = atomic_load(&l->slot->window[n % RECORD_WINDOW]);
-    return (uint32_t)entry != 0 && entry >> 32 == (uint32_t)n;
+    return record_entry_segment(n, atomic_load(&l->slot->window[n % RECORD_WINDOW]));
+}
+
+/* A long backlog is about to hold up the program. */
+static void set_pace(struct record_life *l)
+{
+    uint64_t backlog = (atomic_load(&l->slot->next) - l->head) / RECORD_EVENTS;
+    if (l->writer != NULL)
+        hmm_trace_writer_hurry(l->writer, backlog > LONG_BACKLOG);
 }
 
 /* The segment is done. One with a hole is not used again: who left it may still come to fill it. */
 static void give_back(struct record_life *l, struct record_pool *pool, uint64_t n)
 {
-    uint64_t entry = atomic_exchange(&l->slot->window[n % RECORD_WINDOW], 0);
-    if ((uint32_t)entry != 0 && !l->retired)
-        record_give(pool, (uint32_t)entry - 1);
+    uint32_t segment = nth_segment(l, n);
+    if (segment >= RECORD_SEGMENTS)
+        return;
+    atomic_store(&l->slot->window[n % RECORD_WINDOW], 0);
+    if (!l->retired)
+        record_give(pool, segment);
     l->retired = false;
 }
 
@@ -241,16 +258,19 @@ bool record_life_read(struct record_life *l, struct record_pool *pool, enum reco
     const uint64_t last = how == RECORD_READ_DEAD ? atomic_load(&l->slot->next) : UINT64_MAX;
     for (uint64_t n; (n = l->head / RECORD_EVENTS, l->head < last);) {
         const uint64_t end = (n + 1) * RECORD_EVENTS, until = end < last ? end : last;
-        if (has_begun(l, n) && (how != RECORD_READ_WHOLE || has_begun(l, n + 1))) {
-            uint64_t entry = atomic_load(&l->slot->window[n % RECORD_WINDOW]);
-            read_places(l, record_segment(pool, (uint32_t)entry - 1), until, how);
-        } else if (how == RECORD_READ_DEAD) {
+        const uint32_t segment = nth_segment(l, n);
+        if (segment >= RECORD_SEGMENTS && how == RECORD_READ_DEAD)
             l->head = until; /* killed before it had got the segment */
-        }
+        else if (segment >= RECORD_SEGMENTS ||
+                 (how == RECORD_READ_WHOLE && nth_segment(l, n + 1) >= RECORD_SEGMENTS))
+            break;
+        else
+            read_places(l, record_segment(pool, segment), until, how);
         if (l->head < end)
             break;
         give_back(l, pool, n);
-        if (how == RECORD_READ_STUCK)
+        set_pace(l);
+        if (how == RECORD_READ_STUCK || how == RECORD_READ_WHOLE)
             break;
     }
     return l->head != start;

@@ -42,7 +42,7 @@ struct record_life {
 
 /* How much to read. A hole is a place that was taken and is not yet written. */
 enum record_reading {
-    RECORD_READ_WHOLE, /* segments after which the process has begun another, to the first hole */
+    RECORD_READ_WHOLE, /* a segment, if the process has begun another; to the first hole */
     RECORD_READ_ALL,   /* to the first hole */
     RECORD_READ_STUCK, /* the first segment, without its holes */
     RECORD_READ_DEAD   /* all without the holes: nobody is there to fill them */

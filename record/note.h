@@ -9,6 +9,12 @@
 #include "pool.h"
 
 #include <stddef.h>
+#ifdef HAVE_SYS_SINGLE_THREADED_H
+#include <sys/single_threaded.h>
+#define RECORD_ONE_THREAD __libc_single_threaded
+#else
+#define RECORD_ONE_THREAD false
+#endif
 
 #define RECORD_HIDDEN __attribute__((visibility("hidden")))
 #define RECORD_SELDOM(condition) __builtin_expect(!!(condition), 0)
@@ -32,6 +38,7 @@ struct record_own {
 
 extern RECORD_HIDDEN struct record_own record_own;
 extern RECORD_HIDDEN struct record_pool *record_pool;
+extern RECORD_HIDDEN struct record_event *record_segments; /* of record_pool */
 
 /* In record_own.process: this process is not recorded. */
 #define RECORD_OFF ((struct record_process *)1)
@@ -49,19 +56,31 @@ static inline struct record_process *record_self(void)
     return RECORD_SELDOM((uintptr_t)me <= 1) ? record_join() : me;
 }
 
+/* Takes so many places: the first of them. A program with one thread has nobody to be atomic
+ * against, and malloc is not for signal handlers. */
+static inline uint64_t record_take_places(struct record_process *me, unsigned count)
+{
+    if (!RECORD_ONE_THREAD)
+        return atomic_fetch_add_explicit(&me->next, count, memory_order_acq_rel);
+    uint64_t place = atomic_load_explicit(&me->next, memory_order_relaxed);
+    atomic_store_explicit(&me->next, place + count, memory_order_relaxed);
+    return place;
+}
+
 static inline void record_write(struct record_process *me, uint64_t place, uint64_t what,
                                 uint64_t size)
 {
     uint64_t n = place / RECORD_EVENTS;
-    uint64_t entry = atomic_load_explicit(&me->window[n % RECORD_WINDOW], memory_order_acquire);
-    uint64_t segment = (entry ^ (n << 32)) - 1;
+    uint32_t entry = atomic_load_explicit(&me->window[n % RECORD_WINDOW], memory_order_acquire);
+    uint32_t segment = record_entry_segment(n, entry);
     if (RECORD_SELDOM(segment >= RECORD_SEGMENTS)) {
         int got = record_await(me, place);
         if (got < 0)
             return;
-        segment = (uint64_t)got;
+        segment = (uint32_t)got;
     }
-    struct record_event *e = record_segment(record_pool, (uint32_t)segment) + place % RECORD_EVENTS;
+    struct record_event *e =
+        record_segments + (size_t)segment * RECORD_EVENTS + place % RECORD_EVENTS;
     e->size = size;
     atomic_store_explicit(&e->what, what, memory_order_release);
 }
@@ -72,7 +91,7 @@ static inline uint64_t record_note(enum record_kind kind, const void *address, u
     struct record_process *me = record_self();
     if (RECORD_SELDOM(me == NULL))
         return 0;
-    uint64_t place = atomic_fetch_add_explicit(&me->next, 1, memory_order_acq_rel);
+    uint64_t place = record_take_places(me, 1);
     record_write(me, place, ((uintptr_t)address & ~(uintptr_t)RECORD_KIND_MASK) | kind, size);
     return place;
 }
@@ -82,7 +101,7 @@ static inline void record_note_resized(uint64_t resize, const void *address, uin
     struct record_process *me = record_self();
     if (me == NULL)
         return;
-    uint64_t place = atomic_fetch_add_explicit(&me->next, 2, memory_order_acq_rel);
+    uint64_t place = record_take_places(me, 2);
     record_write(me, place, resize << RECORD_PLACE_SHIFT | RECORD_RESIZED, size);
     record_write(me, place + 1, (uintptr_t)address | RECORD_TO, 0);
 }
@@ -92,7 +111,7 @@ static inline void record_note_unresized(uint64_t resize)
     struct record_process *me = record_self();
     if (me == NULL)
         return;
-    uint64_t place = atomic_fetch_add_explicit(&me->next, 1, memory_order_acq_rel);
+    uint64_t place = record_take_places(me, 1);
     record_write(me, place, resize << RECORD_PLACE_SHIFT | RECORD_UNRESIZED, 0);
 }
 

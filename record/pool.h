@@ -41,10 +41,10 @@
 #define RECORD_MAGIC UINT64_C(0x31647263656d6d68) /* "hmmecrd1" */
 
 enum {
-    RECORD_EVENTS = 4096,   /* in a segment: 64 KiB */
-    RECORD_SEGMENTS = 2048, /* in the pool: 128 MiB, of which only what is needed is ever used */
-    RECORD_WINDOW = 1024,   /* that a process may have */
-    RECORD_PROCESSES = 512  /* at a time; one segment each, and there are enough for others */
+    RECORD_EVENTS = 16384,                             /* in a segment: 256 KiB */
+    RECORD_SEGMENTS = sizeof(void *) > 4 ? 4096 : 512, /* in the pool: up to 1 GiB, or 128 MiB */
+    RECORD_WINDOW = RECORD_SEGMENTS,                   /* segments that a process may have */
+    RECORD_PROCESSES = sizeof(void *) > 4 ? 512 : 256  /* at a time; there are more segments */
 };
 
 enum record_kind { /* in the low bits of an event's first word */
@@ -83,9 +83,7 @@ struct record_process {
     int32_t pid;     /* as the recorder sees it */
     uint64_t number; /* counts the processes, in the order in which they began */
     char program[16];
-    /* By the low bits of n: segment n is the pool's entry % 2^32 - 1, iff entry / 2^32 is n's low
-     * half. 0: not there. */
-    _Atomic uint64_t window[RECORD_WINDOW];
+    _Atomic uint32_t window[RECORD_WINDOW]; /* record_entry of segment n at n % RECORD_WINDOW */
 };
 
 /* Why a process that has the module is not recorded. */
@@ -119,12 +117,28 @@ void record_ring(struct record_pool *pool);
 void record_give(struct record_pool *pool, uint32_t segment);
 int record_take(struct record_pool *pool);
 
+/* The window's entry that says: the n-th segment of the process is this one of the pool. 0 says
+ * that there is none. Of n the low bits will do: those a window's length apart differ. */
+#define RECORD_ENTRY_SHIFT 13
+
+static inline uint32_t record_entry(uint64_t n, uint32_t segment)
+{
+    return (uint32_t)n << RECORD_ENTRY_SHIFT | (segment + 1);
+}
+
+/* The other way: RECORD_SEGMENTS or more iff the entry is not that of the n-th. */
+static inline uint32_t record_entry_segment(uint64_t n, uint32_t entry)
+{
+    return (entry ^ (uint32_t)n << RECORD_ENTRY_SHIFT) - 1;
+}
+
 static inline struct record_event *record_segment(struct record_pool *pool, uint32_t segment)
 {
     char *segments = (char *)pool + pool->segments_at;
     return (struct record_event *)(void *)segments + (uint64_t)segment * RECORD_EVENTS;
 }
 
+_Static_assert(RECORD_SEGMENTS < 1 << RECORD_ENTRY_SHIFT, "a segment's number fits its field");
 _Static_assert(sizeof(struct record_event) == 16, "an event is sixteen bytes");
 _Static_assert(RECORD_SEGMENTS > RECORD_PROCESSES, "one process can always go on");
 _Static_assert((RECORD_WINDOW & (RECORD_WINDOW - 1)) == 0, "places wrap round the window");

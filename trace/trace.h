@@ -107,6 +107,9 @@ bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error);
 bool hmm_trace_write(struct hmm_trace_writer *writer, const struct hmm_trace_op *op);
 bool hmm_trace_write_comment(struct hmm_trace_writer *writer, const char *text);
 
+/* Whether time matters more than the size of the file. */
+void hmm_trace_writer_hurry(struct hmm_trace_writer *writer, bool hurry);
+
 /* Ends the file and frees the writer. False and a reason, which says how many operations the file
  * holds, iff not all could be written; it is a whole trace even then. */
 bool hmm_trace_writer_close(struct hmm_trace_writer *writer, struct hmm_trace_error *error);
