@@ -57,6 +57,22 @@ static int option(struct cli_args *a, const char *word)
     return unknown(a, name);
 }
 
+/* "-o", "-oVALUE". */
+static int letter(struct cli_args *a, const char *word)
+{
+    const char *letters = a->command->letters;
+    const char *found = letters != NULL && word[1] != '-' ? strchr(letters, word[1]) : NULL;
+    if (found == NULL)
+        return option(a, word);
+    int index = (int)(found - letters);
+    if (word[2] == '\0')
+        return take_value(a, index, NULL);
+    if (a->command->options[index].value == NULL)
+        return option(a, word);
+    a->value = word + 2;
+    return index;
+}
+
 int cli_args_next(struct cli_args *a)
 {
     while (a->next < a->argc) {
@@ -65,7 +81,7 @@ int cli_args_next(struct cli_args *a)
         if (a->only_operands || word[0] != '-' || word[1] == '\0')
             return CLI_ARG_OPERAND;
         if (strcmp(word, "--") != 0)
-            return option(a, word);
+            return letter(a, word);
         a->only_operands = true;
     }
     return CLI_ARG_END;
@@ -78,9 +94,12 @@ void cli_command_help(const struct cli_command *c)
     if (c->description != NULL)
         printf("\n%s", c->description);
     puts("\nOptions:");
+    const char *letters = c->letters != NULL ? c->letters : "";
     for (const struct cli_option *o = c->options; o->name != NULL; o++) {
-        char left[40];
-        snprintf(left, sizeof left, "--%s%s%s", o->name, o->value != NULL ? " " : "",
+        char left[48], letter[8] = "";
+        if (*letters != '\0')
+            snprintf(letter, sizeof letter, "-%c, ", *letters++);
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value != NULL ? " " : "",
                  o->value != NULL ? o->value : "");
         printf("  %-20s %s\n", left, o->help);
     }

@@ -25,14 +25,16 @@ struct cli_command {
     const char *name, *usage, *summary;
     const char *description; /* lines for --help, before the options; may be NULL */
     const struct cli_option *options;
+    const char *letters; /* of the options, by index: "o" makes -o of the first; may be NULL */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-extern const struct cli_command cli_replay, cli_run, cli_strategies;
+extern const struct cli_command cli_record, cli_replay, cli_run, cli_strategies;
 
 void cli_command_help(const struct cli_command *command);
 
-/* ---- args.c: options and operands, in any order; `--` ends the options. ---- */
+/* ---- args.c: options and operands, in any order; `--` ends the options. A letter's value may be
+ * joined to it: -oFILE. ---- */
 
 enum { CLI_ARG_END = -1, CLI_ARG_OPERAND = -2, CLI_ARG_BAD = -3, CLI_ARG_HELP = -4 };
 

@@ -87,4 +87,31 @@ void hmm_trace_print_error(FILE *to, const char *path, const struct hmm_trace_er
  */
 bool hmm_trace_compact(struct hmm_trace *trace);
 
+/* ---- Writing ---- */
+
+struct hmm_trace_writer;
+
+/*
+ * Creates the file, or empties it; zstd iff the name ends in ".zst". NULL and a reason iff it
+ * cannot be written, this build has no zstd for it, or there is no memory.
+ */
+struct hmm_trace_writer *hmm_trace_writer_open(const char *path, struct hmm_trace_error *error);
+
+/* Whether hmm_trace_writer_open would succeed. Leaves a file that is there as it is, and an empty
+ * one where there was none. False and a reason iff not, or iff it is no regular file. */
+bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error);
+
+/* Add an operation, or a comment of one line. That the operation is one that the trace allows is
+ * the caller's duty. False iff an error has come up, now or earlier: nothing is written any more.
+ */
+bool hmm_trace_write(struct hmm_trace_writer *writer, const struct hmm_trace_op *op);
+bool hmm_trace_write_comment(struct hmm_trace_writer *writer, const char *text);
+
+/* Whether time matters more than the size of the file. */
+void hmm_trace_writer_hurry(struct hmm_trace_writer *writer, bool hurry);
+
+/* Ends the file and frees the writer. False and a reason, which says how many operations the file
+ * holds, iff not all could be written; it is a whole trace even then. */
+bool hmm_trace_writer_close(struct hmm_trace_writer *writer, struct hmm_trace_error *error);
+
 #endif

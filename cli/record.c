@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hmm record: a program's allocations as traces.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "cli.h"
+
+enum { OPT_OUTPUT, OPT_NO_FOLLOW };
+
+static int run(int argc, char **argv);
+
+static const struct cli_option options[] = {
+    [OPT_OUTPUT] = {"output", "FILE", "the trace; zstd if the name ends in .zst"},
+    [OPT_NO_FOLLOW] = {"no-follow", NULL, "leave out the processes that the command starts"},
+    {NULL, NULL, NULL}};
+
+#ifdef HAVE_ZSTD
+#define DEFAULT_ENDING ".trace.zst"
+#else
+#define DEFAULT_ENDING ".trace"
+#endif
+
+const struct cli_command cli_record = {
+    .name = "record",
+    .usage = "[OPTION]... [--] COMMAND [ARGUMENT]...",
+    .summary = "run a command and record its allocations as traces",
+    .description =
+        "Runs COMMAND on libc's malloc and writes down what it asks of it. FILE is the trace of\n"
+        "the command's own process; without -o it is COMMAND" DEFAULT_ENDING
+        " in the current folder.\n"
+        "A file that is there is replaced.\n\n"
+        "Each process that the command starts gets a trace of its own, with its number in the\n"
+        "name: for t.trace.zst that is t.PID.trace.zst. Where a process became another program by\n"
+        "exec, the name is for the last one, and what it was before is in t.PID-1.trace.zst, and\n"
+        "so on. Processes that allocate nothing get no file. Not recorded are static and setuid\n"
+        "programs, and ones that are started with an empty environment.\n\n"
+        "Recording ends when all processes have ended; if some outlive the command, Ctrl-C ends\n"
+        "it. At the end it says on stderr what was recorded.\n\n"
+        "Exit status: the command's, and 128+N if signal N ended it; 127 if there is no such\n"
+        "command, 126 if it cannot be run; 1 if it succeeded and could not be recorded; 2 if an\n"
+        "argument is bad, and then nothing has been run.\n",
+    .options = options,
+    .letters = "o",
+    .run = run,
+};
+
+#ifdef HAVE_RECORD
+#include "collect.h"
+#include "module.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MOST_ROWS 20
+#define CANNOT_RUN 126
+#define NO_COMMAND 127
+#define PATIENCE 1.0 /* seconds before it says what it waits for */
+
+struct request {
+    const char *file;
+    char *default_file;
+    bool follow;
+    char **command; /* with a NULL at its end */
+};
+
+/* ---- The command line ---- */
+
+static char *default_file(const char *command)
+{
+    const char *slash = strrchr(command, '/'), *name = slash != NULL ? slash + 1 : command;
+    size_t room = strlen(name) + sizeof DEFAULT_ENDING;
+    char *file = cli_alloc(room, 1);
+    snprintf(file, room, "%s%s", name, DEFAULT_ENDING);
+    return file;
+}
+
+static bool is_complete(struct request *q)
+{
+    if (q->command == NULL || q->command[0][0] == '\0') {
+        cli_complain("record", "no command given: hmm record %s", cli_record.usage);
+        return false;
+    }
+    if (q->file != NULL && q->file[0] == '\0') {
+        cli_complain("record", "--output: the name is empty");
+        return false;
+    }
+    if (q->file == NULL)
+        q->file = q->default_file = default_file(q->command[0]);
+    return true;
+}
+
+/* The command's own options are its own: the first operand ends ours. */
+static int parse(struct request *q, int argc, char **argv)
+{
+    struct cli_args args = {.command = &cli_record, .argc = argc, .argv = argv, .next = 1};
+    for (int arg; q->command == NULL && (arg = cli_args_next(&args)) != CLI_ARG_END;) {
+        if (arg == CLI_ARG_BAD || arg == CLI_ARG_HELP)
+            return arg;
+        if (arg == OPT_OUTPUT)
+            q->file = args.value;
+        else if (arg == OPT_NO_FOLLOW)
+            q->follow = false;
+        else
+            q->command = argv + args.next - 1;
+    }
+    return is_complete(q) ? CLI_ARG_END : CLI_ARG_BAD;
+}
+
+/* ---- Signals: those of the terminal go to the command too; what only we get is passed on. ---- */
+
+static struct recorder recorder;
+static volatile pid_t child; /* 0: it is over, and a signal ends the recording */
+static volatile sig_atomic_t stop;
+
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    int code = errno;
+    if (number != SIGCHLD && child == 0)
+        stop = 1;
+    else if (number != SIGCHLD && child > 0 && info->si_code <= 0)
+        kill(child, number);
+    recorder_wake(&recorder);
+    errno = code;
+}
+
+/* What was ignored stays so, here and in the command: nohup, and the shell's &. */
+static void catch_signals(void)
+{
+    static const int numbers[] = {SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        struct sigaction before, action = {.sa_flags = SA_SIGINFO};
+        action.sa_sigaction = on_signal;
+        sigemptyset(&action.sa_mask);
+        if (sigaction(numbers[i], NULL, &before) == 0 &&
+            (before.sa_handler != SIG_IGN || numbers[i] == SIGCHLD))
+            sigaction(numbers[i], &action, NULL);
+    }
+}
+
+/* ---- Starting ---- */
+
+static void become_command(const struct request *q, const char *module, int report)
+{
+    char variable[64];
+    recorder_variable(&recorder, variable, sizeof variable);
+    recorder_begin(&recorder);
+    int code = ENOMEM;
+    if (cli_module_preload("record", module) && putenv(variable) == 0) {
+        execvp(q->command[0], q->command);
+        code = errno;
+    }
+    while (write(report, &code, sizeof code) < 0 && errno == EINTR)
+        ;
+    _exit(NO_COMMAND);
+}
+
+/* 0, or why it could not be run. */
+static int start(const struct request *q, const char *module)
+{
+    int report[2], code = 0;
+    if (pipe2(report, O_CLOEXEC) != 0)
+        return errno;
+    pid_t pid = fork();
+    if (pid < 0)
+        code = errno;
+    else if (pid == 0)
+        become_command(q, module, report[1]);
+    else
+        child = pid;
+    close(report[1]);
+    ssize_t got;
+    while (pid > 0 && (got = read(report[0], &code, sizeof code)) < 0 && errno == EINTR)
+        ;
+    close(report[0]);
+    return code;
+}
+
+/* ---- Until the end ---- */
+
+static int exit_status(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int record_command(void)
+{
+    int status = 0;
+    pid_t pid = child, ended;
+    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR))
+        if (!recorder_work(&recorder))
+            recorder_sleep(&recorder);
+    child = 0;
+    return exit_status(status);
+}
+
+static void record_others(void)
+{
+    size_t running, turns = 0;
+    bool said = false;
+    for (; !stop && (running = recorder_running(&recorder, true)) != 0; turns++) {
+        if (!recorder_work(&recorder))
+            recorder_sleep(&recorder);
+        if (!said && turns > 50) {
+            cli_complain("record",
+                         "the command has ended; waiting for %zu process%s that it left running: "
+                         "Ctrl-C ends the recording",
+                         running, running == 1 ? "" : "es");
+            said = true;
+        }
+    }
+    recorder_stop(&recorder);
+}
+
+/* ---- What was recorded ---- */
+
+static void add_row(struct cli_table *table, const struct record_life *l)
+{
+    cli_table_add(table, "%s", l->path);
+    cli_table_add(table, "%s", l->program);
+    cli_table_add(table, "%ld", (long)l->pid);
+    cli_table_add(table, "%s", cli_count(l->ops).chars);
+    cli_table_add(table, "%s", cli_bytes(l->peak_bytes).chars);
+}
+
+static void print_files(size_t files)
+{
+    struct cli_table table = {.columns = 5, .left_columns = 2};
+    static const char *const titles[] = {"trace", "program", "process", "operations", "peak live"};
+    size_t rows = 0;
+    for (size_t i = 0; i < 5; i++)
+        cli_table_add(&table, "%s", titles[i]);
+    for (int own = 1; own >= 0; own--)
+        for (size_t i = 0; i < recorder.life_count; i++) {
+            const struct record_life *l = &recorder.lives[i];
+            if (l->has_file && l->is_first == own && rows++ < MOST_ROWS)
+                add_row(&table, l);
+        }
+    cli_table_print(&table, stderr);
+    if (files > MOST_ROWS)
+        fprintf(stderr, "and %s more\n", cli_count(files - MOST_ROWS).chars);
+}
+
+static void print_losses(uint64_t unknown)
+{
+    static const char *const reasons[RECORD_LOSSES] = {
+        [RECORD_LOST_TOO_MANY] = "too many run at a time",
+        [RECORD_LOST_MEMORY] = "they have no address space for it",
+        [RECORD_LOST_SYSTEM] = "the system is too old",
+    };
+    if (unknown != 0)
+        cli_complain("record", "left out: %s free or realloc of blocks from before the recording",
+                     cli_count(unknown).chars);
+    for (int i = 0; i < RECORD_LOSSES; i++) {
+        unsigned lost = atomic_load(&recorder.pool->lost[i]);
+        if (lost != 0)
+            cli_complain("record", "processes not recorded: %u; %s", lost, reasons[i]);
+    }
+}
+
+/* False iff something is missing that should be there. */
+static bool print_summary(void)
+{
+    uint64_t ops = 0, peak = 0, unknown = 0;
+    size_t files = 0;
+    bool good = true;
+    for (size_t i = 0; i < recorder.life_count; i++) {
+        const struct record_life *l = &recorder.lives[i];
+        ops += l->ops;
+        unknown += l->unknown;
+        peak = l->peak_bytes > peak ? l->peak_bytes : peak;
+        files += l->has_file;
+        good = good && !l->failed;
+    }
+    cli_complain("record", "%s process%s, %s operations, %s%s live, %s file%s",
+                 cli_count(recorder.processes).chars, recorder.processes == 1 ? "" : "es",
+                 cli_count(ops).chars, recorder.processes == 1 ? "at most " : "largest has ",
+                 cli_bytes(peak).chars, cli_count(files).chars, files == 1 ? "" : "s");
+    if (files != 0)
+        print_files(files);
+    print_losses(unknown);
+    return good;
+}
+
+/* The command's own trace is there even if it did not allocate. */
+static bool is_recorded(const struct request *q)
+{
+    struct hmm_trace_error error;
+    for (size_t i = 0; i < recorder.life_count; i++)
+        if (recorder.lives[i].is_first && (recorder.lives[i].has_file || recorder.lives[i].failed))
+            return true;
+    if (recorder.life_count == 0) {
+        cli_complain("record",
+                     "'%s' was not recorded: it does not load libraries (a static program), runs "
+                     "with other rights, or is for another architecture",
+                     q->command[0]);
+        return false;
+    }
+    struct hmm_trace_writer *writer = hmm_trace_writer_open(q->file, &error);
+    if (writer != NULL && hmm_trace_writer_close(writer, &error))
+        return true;
+    hmm_trace_print_error(stderr, q->file, &error);
+    return false;
+}
+
+/* ---- All of it ---- */
+
+/* Files are one a process: as many as there may be. The command gets the limit that we had. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int record(const struct request *q, const char *module, bool is_new)
+{
+    catch_signals();
+    int code = start(q, module);
+    if (code != 0) {
+        cli_complain("record", "cannot run '%s': %s", q->command[0], strerror(code));
+        if (is_new)
+            unlink(q->file);
+        return code == ENOENT ? NO_COMMAND : CANNOT_RUN;
+    }
+    raise_file_limit();
+    int status = record_command();
+    record_others();
+    bool good = is_recorded(q);
+    if (good)
+        good = print_summary();
+    else if (is_new)
+        unlink(q->file);
+    return status == 0 && !good ? CLI_FAILED : status;
+}
+
+static int prepare_and_record(const struct request *q)
+{
+    struct hmm_trace_error error;
+    char *module = cli_module_find("record", RECORD_MODULE);
+    if (module == NULL)
+        return CLI_FAILED;
+    bool is_new = access(q->file, F_OK) != 0;
+    int status = CLI_USAGE;
+    if (!hmm_trace_writer_check(q->file, &error)) {
+        hmm_trace_print_error(stderr, q->file, &error);
+    } else if (!recorder_open(&recorder, q->file, q->follow)) {
+        cli_complain("record", "cannot get shared memory: %s", strerror(errno));
+        status = CLI_FAILED;
+    } else {
+        status = record(q, module, is_new);
+        recorder_close(&recorder);
+    }
+    free(module);
+    return status;
+}
+#else
+struct request {
+    char *default_file;
+    bool follow;
+};
+
+static int parse(struct request *q, int argc, char **argv)
+{
+    struct cli_args args = {.command = &cli_record, .argc = argc, .argv = argv, .next = 1};
+    (void)q;
+    return cli_args_next(&args) == CLI_ARG_HELP ? CLI_ARG_HELP : CLI_ARG_END;
+}
+
+static int prepare_and_record(const struct request *q)
+{
+    (void)q;
+    cli_complain("record", "this build cannot record: that needs Linux and glibc");
+    return CLI_FAILED;
+}
+#endif
+
+static int run(int argc, char **argv)
+{
+    struct request q = {.follow = true};
+    int code = CLI_USAGE;
+    switch (parse(&q, argc, argv)) {
+    case CLI_ARG_END:
+        code = prepare_and_record(&q);
+        break;
+    case CLI_ARG_HELP:
+        cli_command_help(&cli_record);
+        code = CLI_OK;
+        break;
+    default:
+        break;
+    }
+    free(q.default_file);
+    return code;
+}

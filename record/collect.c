@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Following the processes. None of them is waited for with wait(), since only the command is a
+ * child of ours; a process's end is seen by its pidfd.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "collect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FIRST_GRANT 16u    /* segments */
+#define LOOK_INTERVAL 0.02 /* seconds */
+#define STUCK_TIME 3.0
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- The pool ---- */
+
+static uint64_t segments_at(void)
+{
+    return (sizeof(struct record_pool) + 65535) / 65536 * 65536;
+}
+
+/* More segments, as many as there are, memory permitting. Memory that is not there must show here:
+ * in the program it would be a SIGBUS. */
+static bool grant(struct recorder *r)
+{
+    const uint64_t bytes = RECORD_EVENTS * sizeof(struct record_event);
+    uint32_t more = r->granted == 0 ? FIRST_GRANT : r->granted;
+    if (more > r->most - r->granted)
+        more = r->most - r->granted;
+    if (more == 0)
+        return false;
+    int code =
+        posix_fallocate(r->fd, (off_t)(segments_at() + r->granted * bytes), (off_t)(more * bytes));
+    if (code != 0) {
+        errno = code;
+        return false;
+    }
+    for (; more != 0; more--)
+        record_give(r->pool, r->granted++);
+    return true;
+}
+
+/* An eighth of the system's memory, if that is enough for all processes. */
+static uint32_t most_segments(void)
+{
+    const uint64_t bytes = RECORD_EVENTS * sizeof(struct record_event);
+    uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t most = memory / 8 / bytes;
+    return most < RECORD_SEGMENTS && most > RECORD_PROCESSES ? (uint32_t)most
+           : most >= RECORD_SEGMENTS                         ? RECORD_SEGMENTS
+                                                             : RECORD_PROCESSES + FIRST_GRANT;
+}
+
+static bool make_pool(struct recorder *r)
+{
+    r->most = most_segments();
+    const uint64_t bytes =
+        segments_at() + (uint64_t)RECORD_SEGMENTS * RECORD_EVENTS * sizeof(struct record_event);
+    r->fd = memfd_create("hmm-record", MFD_CLOEXEC);
+    if (r->fd < 0 || ftruncate(r->fd, (off_t)bytes) != 0)
+        return false;
+    int code = posix_fallocate(r->fd, 0, (off_t)segments_at());
+    if (code != 0) {
+        errno = code;
+        return false;
+    }
+    void *pool = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
+    if (pool == MAP_FAILED)
+        return false;
+    r->pool = pool;
+    r->pool->bytes = bytes;
+    r->pool->segments_at = segments_at();
+    r->pool->recorder = (int32_t)getpid();
+    return grant(r);
+}
+
+bool recorder_open(struct recorder *r, const char *file, bool follow)
+{
+    *r = (struct recorder){.fd = -1, .file = file};
+    if (!make_pool(r)) {
+        int code = errno;
+        recorder_close(r);
+        errno = code;
+        return false;
+    }
+    r->pool->follow = follow;
+    r->pool->magic = RECORD_MAGIC;
+    return true;
+}
+
+void recorder_variable(const struct recorder *r, char *text, size_t room)
+{
+    snprintf(text, room, RECORD_VARIABLE "=/proc/%ld/fd/%d", (long)r->pool->recorder, r->fd);
+}
+
+void recorder_begin(struct recorder *r)
+{
+    atomic_store(&r->pool->first, (int32_t)getpid());
+}
+
+void recorder_close(struct recorder *r)
+{
+    for (size_t i = 0; i < r->life_count; i++)
+        free(r->lives[i].path);
+    free(r->lives);
+    if (r->pool != NULL)
+        munmap(r->pool, r->pool->bytes);
+    if (r->fd >= 0)
+        close(r->fd);
+    *r = (struct recorder){.fd = -1};
+}
+
+/* ---- Names of traces ---- */
+
+/* Where the process's number goes: before ".trace", ".zst" or both. */
+static size_t stem_length(const char *file)
+{
+    static const char *const endings[] = {".zst", ".trace"};
+    size_t length = strlen(file);
+    for (int i = 0; i < 2; i++) {
+        size_t n = strlen(endings[i]);
+        if (length > n && memcmp(file + length - n, endings[i], n) == 0 &&
+            file[length - n - 1] != '/')
+            length -= n;
+    }
+    return length;
+}
+
+/* "NAME.PID.trace.zst"; with the number of an earlier life, "NAME.PID-1.trace.zst". */
+static char *name_of(const struct recorder *r, int32_t pid, unsigned earlier)
+{
+    size_t room = strlen(r->file) + 40, stem = stem_length(r->file);
+    char *name = malloc(room), life[16] = "";
+    if (earlier != 0)
+        snprintf(life, sizeof life, "-%u", earlier);
+    if (name != NULL)
+        snprintf(name, room, "%.*s.%ld%s%s", (int)stem, r->file, (long)pid, life, r->file + stem);
+    return name;
+}
+
+/* The name goes to the program that comes after this one in the process. */
+static void give_name_up(const struct recorder *r, struct record_life *l)
+{
+    char *name = name_of(r, l->pid, l->earlier + 1);
+    if (name == NULL || (l->has_file && rename(l->path, name) != 0))
+        fprintf(stderr, "hmm record: cannot rename '%s': %s\n", l->path,
+                name == NULL ? "out of memory" : strerror(errno));
+    free(l->path);
+    l->path = name;
+}
+
+/* ---- Beginnings and ends ---- */
+
+/* Frees the slot for another process. */
+static void end_life(struct recorder *r, struct record_life *l)
+{
+    struct record_process *slot = l->slot;
+    record_life_end(l);
+    if (l->pidfd >= 0)
+        close(l->pidfd);
+    l->pidfd = -1;
+    for (size_t i = 0; i < RECORD_WINDOW; i++) {
+        uint32_t entry = atomic_exchange(&slot->window[i], 0);
+        if (entry != 0)
+            record_give(r->pool, record_entry_segment(entry >> RECORD_ENTRY_SHIFT, entry));
+    }
+    atomic_store(&slot->next, 0);
+    atomic_store(&slot->state, RECORD_SLOT_FREE);
+}
+
+static void end_dead(struct recorder *r, struct record_life *l)
+{
+    record_life_read(l, r->pool, RECORD_READ_DEAD);
+    end_life(r, l);
+}
+
+/* The latest life of the process, over or not. */
+static struct record_life *latest_of(struct recorder *r, int32_t pid)
+{
+    for (size_t i = r->life_count; i-- > 0;)
+        if (r->lives[i].pid == pid)
+            return &r->lives[i];
+    return NULL;
+}
+
+static struct record_life *add_life(struct recorder *r)
+{
+    if (r->life_count == r->life_room) {
+        size_t room = r->life_room != 0 ? 2 * r->life_room : 16;
+        struct record_life *grown = realloc(r->lives, room * sizeof *grown);
+        if (grown == NULL)
+            return NULL;
+        r->lives = grown;
+        r->life_room = room;
+    }
+    return &r->lives[r->life_count++];
+}
+
+/*
+ * A process that joins anew has become another program by exec, or has the number of one that
+ * ended: either way what it was before is over. The name of the trace is that of its last program.
+ */
+static bool begin_life(struct recorder *r, struct record_process *slot)
+{
+    struct record_life l = {.slot = slot, .pid = slot->pid, .number = slot->number};
+    struct record_life *before = latest_of(r, l.pid);
+    memcpy(l.program, slot->program, sizeof l.program - 1);
+    l.is_first = l.pid == atomic_load(&r->pool->first) && (before == NULL || before->is_first);
+    r->processes += before == NULL || before->slot == NULL;
+    if (before != NULL) {
+        if (before->slot != NULL)
+            end_dead(r, before);
+        l.earlier = before->earlier + (before->has_file ? 1 : 0);
+        give_name_up(r, before);
+    }
+    l.path = l.is_first ? strdup(r->file) : name_of(r, l.pid, 0);
+    l.pidfd = (int)syscall(SYS_pidfd_open, (pid_t)l.pid, 0);
+    record_blocks_start(&l.blocks);
+    struct record_life *added = l.path != NULL ? add_life(r) : NULL;
+    if (added != NULL)
+        *added = l;
+    return added != NULL;
+}
+
+/* The process that joined first of those that were not seen yet, or NULL. */
+static struct record_process *next_joined(struct recorder *r)
+{
+    struct record_process *next = NULL;
+    for (size_t i = 0; i < RECORD_PROCESSES; i++) {
+        struct record_process *p = &r->pool->process[i];
+        if (atomic_load(&p->state) == RECORD_SLOT_USED &&
+            (next == NULL || p->number < next->number))
+            next = p;
+    }
+    return next;
+}
+
+static bool begin_joined(struct recorder *r)
+{
+    const uint64_t joined = atomic_load(&r->pool->joined);
+    bool any = joined != r->joined;
+    struct record_process *slot;
+    r->joined = joined;
+    while (any && (slot = next_joined(r)) != NULL) {
+        if (!begin_life(r, slot))
+            fprintf(stderr, "hmm record: out of memory: process %ld is left out\n",
+                    (long)slot->pid);
+        atomic_store(&slot->state, RECORD_SLOT_SEEN);
+    }
+    return any;
+}
+
+static bool has_ended(const struct record_life *l)
+{
+    struct pollfd end = {l->pidfd, POLLIN, 0};
+    if (l->pidfd < 0)
+        return kill(l->pid, 0) != 0 && errno == ESRCH;
+    return poll(&end, 1, 0) == 1;
+}
+
+static bool end_ended(struct recorder *r)
+{
+    bool any = false;
+    r->looked = now();
+    for (size_t i = r->first_running; i < r->life_count; i++) {
+        struct record_life *l = &r->lives[i];
+        if (l->slot != NULL && has_ended(l)) {
+            end_dead(r, l);
+            any = true;
+        }
+    }
+    while (r->first_running < r->life_count && r->lives[r->first_running].slot == NULL)
+        r->first_running++;
+    return any;
+}
+
+/* ---- Work ---- */
+
+/*
+ * A thread that took a place and will never write there, since a signal handler jumped out of its
+ * malloc, must not hold up the program for ever.
+ */
+static void free_stuck(struct recorder *r, struct record_life *l)
+{
+    const uint64_t begun = atomic_load(&l->slot->next) / RECORD_EVENTS;
+    const bool full = begun >= l->head / RECORD_EVENTS + RECORD_WINDOW;
+    const bool none = r->granted == r->most && (uint32_t)atomic_load(&r->pool->free) == 0;
+    if ((!full && !none) || begun == l->head / RECORD_EVENTS) {
+        l->stuck = 0;
+    } else if (l->stuck == 0) {
+        l->stuck = now();
+    } else if (now() - l->stuck > STUCK_TIME) {
+        record_life_read(l, r->pool, RECORD_READ_STUCK);
+        l->stuck = 0;
+    }
+}
+
+bool recorder_work(struct recorder *r)
+{
+    bool any = begin_joined(r);
+    atomic_fetch_add(&r->pool->heartbeat, 1);
+    if ((uint32_t)atomic_load(&r->pool->free) == 0)
+        grant(r);
+    for (size_t i = r->first_running; i < r->life_count; i++) {
+        struct record_life *l = &r->lives[i];
+        if (l->slot == NULL)
+            continue;
+        if (record_life_read(l, r->pool, RECORD_READ_WHOLE))
+            any = true;
+        else
+            free_stuck(r, l);
+    }
+    if (now() - r->looked > LOOK_INTERVAL)
+        any = end_ended(r) || any;
+    return any;
+}
+
+void recorder_sleep(struct recorder *r)
+{
+    struct {
+        long seconds, nanoseconds;
+    } longest = {0, 20000000};
+    uint32_t heard = atomic_load(&r->pool->bell);
+    atomic_store(&r->pool->asleep, 1);
+    if (!recorder_work(r))
+        syscall(SYS_futex, &r->pool->bell, FUTEX_WAIT, heard, &longest, NULL, 0);
+    atomic_store(&r->pool->asleep, 0);
+}
+
+void recorder_wake(struct recorder *r)
+{
+    record_ring(r->pool);
+}
+
+size_t recorder_running(struct recorder *r, bool at_once)
+{
+    size_t running = 0;
+    while (at_once && (begin_joined(r) || end_ended(r)))
+        ;
+    for (size_t i = r->first_running; i < r->life_count; i++)
+        running += r->lives[i].slot != NULL;
+    return running;
+}
+
+void recorder_stop(struct recorder *r)
+{
+    atomic_store(&r->pool->stopped, 1);
+    recorder_running(r, true);
+    for (size_t i = r->first_running; i < r->life_count; i++) {
+        struct record_life *l = &r->lives[i];
+        if (l->slot == NULL)
+            continue;
+        record_life_read(l, r->pool, RECORD_READ_ALL);
+        record_life_end(l);
+        if (l->pidfd >= 0)
+            close(l->pidfd);
+    }
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The recorder's side: makes the pool, follows the processes that join it, and turns their events
+ * into traces while they run.
+ */
+#ifndef HMM_RECORD_COLLECT_H
+#define HMM_RECORD_COLLECT_H
+
+#include "life.h"
+
+struct recorder {
+    struct record_pool *pool;
+    int fd;
+    const char *file;       /* the trace of the command's own process */
+    uint32_t granted, most; /* segments that the pool has got, and may have */
+    uint64_t joined;        /* of the pool, when it was last looked at */
+    uint64_t processes;
+    struct record_life *lives; /* in the order in which they began */
+    size_t life_count, life_room;
+    size_t first_running; /* all before it are over */
+    double looked;        /* when ends of processes were looked for */
+};
+
+/* Makes the pool. False and errno iff the system does not allow it. */
+bool recorder_open(struct recorder *recorder, const char *file, bool follow);
+
+/* What the command's environment must have, "NAME=VALUE", until recorder_close. */
+void recorder_variable(const struct recorder *recorder, char *text, size_t room);
+
+/* To be called by the command's process, before it becomes the command. */
+void recorder_begin(struct recorder *recorder);
+
+/* Does what there is to do. False iff there was nothing; then recorder_sleep waits until there may
+ * be something, a signal came, or a short time has passed. */
+bool recorder_work(struct recorder *recorder);
+void recorder_sleep(struct recorder *recorder);
+
+/* From a signal handler: the next recorder_sleep returns at once. */
+void recorder_wake(struct recorder *recorder);
+
+/* Lives that are not over. A life's end may be seen a little late; `now` looks for ends at once. */
+size_t recorder_running(struct recorder *recorder, bool now);
+
+/* Ends the recording of processes that run on, and all traces. */
+void recorder_stop(struct recorder *recorder);
+
+/* Frees the pool and the lives. */
+void recorder_close(struct recorder *recorder);
+
+#endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Writes a trace, plain or as zstd.
+ *
+ * What is in the file is a whole trace at every boundary: the end of a write of whole lines, or the
+ * end of a zstd frame. After an error the file is cut back to the last of them, so that a full disk
+ * leaves a trace that can be replayed. The first frame holds the header alone.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#ifdef HAVE_ZSTD
+#include <zstd.h>
+#endif
+
+#define BUFFER_BYTES 262144
+#define LONGEST_LINE 80 /* a letter, three numbers of up to 20 digits, spaces, newline */
+
+/* Text in a zstd frame. Each is twice the one before: little is lost by an error that comes early,
+ * and little of the compression by ends of frames. Above the second, a thread compresses. */
+#define FIRST_FRAME 1048576u
+#define LARGEST_FRAME (64 * FIRST_FRAME)
+
+struct hmm_trace_writer {
+    int fd;
+    int code;                      /* errno of the first error; 0: none */
+    size_t used;                   /* buffer[0 .. used) is whole lines, not yet handed on */
+    uint64_t ops, written;         /* written: bytes in the file */
+    uint64_t good_ops, good_bytes; /* at the last boundary */
+#ifdef HAVE_ZSTD
+    ZSTD_CCtx *zstd; /* NULL: plain */
+    uint64_t frame_text, frame_limit;
+    bool hurry, frame_hurry; /* as asked for; as the frame is */
+    char *compressed;        /* BUFFER_BYTES */
+#endif
+    char buffer[BUFFER_BYTES];
+};
+
+/* ---- Bytes into the file ---- */
+
+static void fail(struct hmm_trace_writer *w, int code)
+{
+    if (w->code != 0)
+        return;
+    w->code = code;
+    /* What cannot be cut back, a pipe for one, keeps its half of a line. */
+    while (ftruncate(w->fd, (off_t)w->good_bytes) != 0 && errno == EINTR)
+        ;
+}
+
+static void put_bytes(struct hmm_trace_writer *w, const char *bytes, size_t size)
+{
+    while (size != 0 && w->code == 0) {
+        ssize_t put = write(w->fd, bytes, size);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0) {
+            fail(w, put < 0 ? errno : EIO);
+            return;
+        }
+        bytes += put;
+        size -= (size_t)put;
+        w->written += (uint64_t)put;
+    }
+}
+
+static void mark_boundary(struct hmm_trace_writer *w)
+{
+    if (w->code != 0)
+        return;
+    w->good_ops = w->ops;
+    w->good_bytes = w->written;
+}
+
+/* ---- zstd ---- */
+
+#ifdef HAVE_ZSTD
+static bool start_zstd(struct hmm_trace_writer *w)
+{
+    w->zstd = ZSTD_createCCtx();
+    w->compressed = malloc(BUFFER_BYTES);
+    if (w->zstd == NULL || w->compressed == NULL)
+        return false;
+    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, 1);
+    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_checksumFlag, 1);
+    return true;
+}
+
+static void compress(struct hmm_trace_writer *w, ZSTD_EndDirective end)
+{
+    ZSTD_inBuffer in = {w->buffer, w->used, 0};
+    size_t left = 1;
+    while (w->code == 0 && (in.pos < in.size || (end == ZSTD_e_end && left != 0))) {
+        ZSTD_outBuffer out = {w->compressed, BUFFER_BYTES, 0};
+        left = ZSTD_compressStream2(w->zstd, &out, &in, end);
+        if (ZSTD_isError(left))
+            fail(w, ENOMEM);
+        else
+            put_bytes(w, w->compressed, out.pos);
+    }
+    w->frame_text += w->used;
+}
+
+/*
+ * In a hurry there is no search for what is alike, only shorter codes for frequent letters: half
+ * the size at a gigabyte a second, where level 1 makes a quarter of it at a third of that speed.
+ * ZSTD_c_experimentalParam5 asks for these codes; a zstd that does not know it leaves the text as
+ * it is. One that was built without threads refuses the worker, and goes on without.
+ */
+static void next_frame(struct hmm_trace_writer *w)
+{
+    mark_boundary(w);
+    w->frame_text = 0;
+    w->frame_limit = w->frame_limit == 0              ? FIRST_FRAME
+                     : w->frame_limit < LARGEST_FRAME ? 2 * w->frame_limit
+                                                      : LARGEST_FRAME;
+    w->frame_hurry = w->hurry;
+    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, w->hurry ? -1000 : 1);
+    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_experimentalParam5, w->hurry ? 1 : 0);
+    bool worker = w->frame_limit > FIRST_FRAME && (!w->hurry || sysconf(_SC_NPROCESSORS_ONLN) > 2);
+    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_nbWorkers, worker);
+}
+
+static void flush_zstd(struct hmm_trace_writer *w, bool end)
+{
+    const uint64_t text = w->frame_text + w->used;
+    end = end || text >= w->frame_limit || (w->hurry != w->frame_hurry && text >= FIRST_FRAME);
+    if (end && text == 0)
+        return;
+    compress(w, end ? ZSTD_e_end : ZSTD_e_continue);
+    if (end)
+        next_frame(w);
+}
+
+static void stop_zstd(struct hmm_trace_writer *w)
+{
+    ZSTD_freeCCtx(w->zstd);
+    free(w->compressed);
+}
+#endif
+
+/* ---- The buffer ---- */
+
+static void flush(struct hmm_trace_writer *w, bool end)
+{
+#ifdef HAVE_ZSTD
+    if (w->zstd != NULL) {
+        flush_zstd(w, end);
+        w->used = 0;
+        return;
+    }
+#endif
+    (void)end;
+    put_bytes(w, w->buffer, w->used);
+    mark_boundary(w);
+    w->used = 0;
+}
+
+static char *put_number(char *to, uint64_t value)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    char digits[32] = "", *const end = digits + 20, *from = end; /* room for the 8 below */
+    for (; value >= 100; value /= 100)
+        from = memcpy(from - 2, pairs + 2 * (value % 100), 2);
+    from = memcpy(from - 2, pairs + 2 * value, 2);
+    from += value < 10;
+    size_t length = (size_t)(end - from);
+    if (length <= 8)
+        memcpy(to, from, 8); /* a fixed size is one move */
+    else
+        memcpy(to, from, length);
+    return to + length;
+}
+
+bool hmm_trace_write(struct hmm_trace_writer *w, const struct hmm_trace_op *op)
+{
+    static const char letters[] = "amrf"; /* as in enum hmm_trace_kind */
+    if (w->used > sizeof w->buffer - LONGEST_LINE)
+        flush(w, false);
+    char *to = w->buffer + w->used;
+    *to++ = letters[op->kind];
+    *to++ = ' ';
+    to = put_number(to, op->id);
+    if (op->kind == HMM_TRACE_ALIGNED) {
+        *to++ = ' ';
+        to = put_number(to, UINT64_C(1) << op->align_log2);
+    }
+    if (op->kind != HMM_TRACE_FREE) {
+        *to++ = ' ';
+        to = put_number(to, op->size);
+    }
+    *to++ = '\n';
+    w->used = (size_t)(to - w->buffer);
+    w->ops++;
+    return w->code == 0;
+}
+
+void hmm_trace_writer_hurry(struct hmm_trace_writer *w, bool hurry)
+{
+#ifdef HAVE_ZSTD
+    w->hurry = hurry;
+#else
+    (void)w, (void)hurry;
+#endif
+}
+
+bool hmm_trace_write_comment(struct hmm_trace_writer *w, const char *text)
+{
+    flush(w, false);
+    int length = snprintf(w->buffer, sizeof w->buffer, "# %s\n", text);
+    for (char *c = w->buffer + 2; *c != '\0' && c[1] != '\0'; c++)
+        if ((unsigned char)*c < ' ')
+            *c = '?';
+    w->used = length > 0 && (size_t)length < sizeof w->buffer ? (size_t)length : 0;
+    return w->code == 0;
+}
+
+/* ---- Opening and closing ---- */
+
+static bool wants_zstd(const char *path)
+{
+    size_t length = strlen(path);
+    return length > 4 && strcmp(path + length - 4, ".zst") == 0;
+}
+
+static bool can_compress(const char *path, struct hmm_trace_error *error)
+{
+#ifdef HAVE_ZSTD
+    (void)path, (void)error;
+    return true;
+#else
+    return !wants_zstd(path) ||
+           hmm_trace_fail(error, "this build of hmm cannot compress: give a name that does not end "
+                                 "in .zst, or rebuild it with libzstd (Debian package "
+                                 "libzstd-dev)");
+#endif
+}
+
+bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error)
+{
+    struct stat status;
+    *error = (struct hmm_trace_error){0};
+    if (!can_compress(path, error))
+        return false;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return hmm_trace_fail(error, "cannot write: it is there and is not a regular file");
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return hmm_trace_fail(error, "cannot write: %s", strerror(errno));
+    close(fd);
+    return true;
+}
+
+static bool start(struct hmm_trace_writer *w, const char *path, struct hmm_trace_error *error)
+{
+    w->fd = -1;
+    if (!can_compress(path, error))
+        return false;
+#ifdef HAVE_ZSTD
+    if (wants_zstd(path) && !start_zstd(w))
+        return hmm_trace_fail(error, "out of memory");
+#endif
+    w->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (w->fd < 0)
+        return hmm_trace_fail(error, "cannot write: %s", strerror(errno));
+    w->used = (size_t)snprintf(w->buffer, sizeof w->buffer, "# hmm-trace %d\n", HMM_TRACE_VERSION);
+    flush(w, true);
+    return w->code == 0 || hmm_trace_fail(error, "cannot write: %s", strerror(w->code));
+}
+
+static void release(struct hmm_trace_writer *w)
+{
+#ifdef HAVE_ZSTD
+    stop_zstd(w);
+#endif
+    if (w->fd >= 0)
+        close(w->fd);
+    free(w);
+}
+
+struct hmm_trace_writer *hmm_trace_writer_open(const char *path, struct hmm_trace_error *error)
+{
+    struct hmm_trace_writer *w = calloc(1, sizeof *w);
+    *error = (struct hmm_trace_error){0};
+    if (w == NULL) {
+        hmm_trace_fail(error, "out of memory");
+        return NULL;
+    }
+    if (start(w, path, error))
+        return w;
+    release(w);
+    return NULL;
+}
+
+bool hmm_trace_writer_close(struct hmm_trace_writer *w, struct hmm_trace_error *error)
+{
+    *error = (struct hmm_trace_error){0};
+    flush(w, true);
+    if (w->code == 0 && close(w->fd) != 0)
+        w->code = errno;
+    else if (w->code != 0)
+        close(w->fd);
+    w->fd = -1;
+    bool good = w->code == 0;
+    if (!good)
+        hmm_trace_fail(error, "cannot write: %s; the file has the first %llu operations",
+                       strerror(w->code), (unsigned long long)w->good_ops);
+    release(w);
+    return good;
+}
