@@ -106,10 +106,9 @@ add_preload() {
 add_adapter() {
     [ -r "$1" ] || die "--adapter: cannot read $1"
     library=$(absolute "$1")
-    "$build/bench/replay" probe "$library" >"$dir/out" 2>"$dir/err" || {
-        if [ -s "$dir/err" ]; then sed -n 1p "$dir/err" >&2; else
-            echo "bench: adapter $1: crashes when it is tried out" >&2
-        fi
+    # In braces, so that what the shell says of a crash goes to the file too.
+    { "$build/bench/replay" probe "$library" >"$dir/out"; } 2>"$dir/err" || {
+        grep -m 1 '^bench: ' "$dir/err" >&2 || die "adapter $1: crashes when it is tried out"
         exit 2
     }
     add "$(sed -n 's/^adapter //p' "$dir/out")" adapter "$library" - - adapter

@@ -29,16 +29,18 @@ target() {
 }
 
 # as_allocator COMMAND...: with the allocator in the place of malloc, and its settings.
-as_allocator() (
-    unset LD_PRELOAD
-    case $kind_of,$file in
-    malloc,[!-]*) export LD_PRELOAD="$file" ;;
-    esac
-    unset HMM_STRATEGY HMM_CACHE HMM_CHECK HMM_STATS HMM_VERBOSE HMM_HEAP_SIZE
-    [ "${strategy:?}" = - ] || export HMM_STRATEGY="$strategy"
-    [ "${cache:?}" = - ] || export HMM_CACHE="$cache"
-    exec "$@" >"$dir/out" 2>"$dir/err"
-)
+as_allocator() {
+    { (
+        unset LD_PRELOAD
+        case $kind_of,$file in
+        malloc,[!-]*) export LD_PRELOAD="$file" ;;
+        esac
+        unset HMM_STRATEGY HMM_CACHE HMM_CHECK HMM_STATS HMM_VERBOSE HMM_HEAP_SIZE
+        [ "${strategy:?}" = - ] || export HMM_STRATEGY="$strategy"
+        [ "${cache:?}" = - ] || export HMM_CACHE="$cache"
+        exec "$@" >"$dir/out"
+    ); } 2>"$dir/err"
+}
 
 # worked STATUS ON: says so where it did not.
 worked() {

@@ -19,6 +19,7 @@ several threads, and with growing numbers of free blocks.
   --preload FILE     measure this malloc library too; may be repeated
   --threads LIST     numbers of threads (default 1,2,4,8)
   --growth LIST      numbers of free blocks (default 10,1000,100000,1000000,10000000)
+  --worst LIST       the same for the search for the worst operation (default 1000,100000)
   --heaps LIST       heap sizes, with K, M or G (default 1K,64K,1M,64M,1G,16G)
   --rounds N         how often times are taken; allocators take turns (default 5)
   --json             print one JSON object for each figure, and no table
@@ -37,9 +38,10 @@ die() {
     exit 2
 }
 
+# What could not be measured. In the beginning only kept, since the run may still be refused.
 note() {
-    tell ''
-    echo "bench: $*" | tee -a "$dir/notes" >&2
+    echo "bench: $*" >>"$dir/notes"
+    [ "$planning" = yes ] || { tell ''; echo "bench: $*" >&2; }
 }
 
 tell() {
@@ -50,7 +52,7 @@ export LC_ALL=C
 build=${top_builddir:-.}
 source=${0%/*}
 awk=${AWK:-awk}
-json=no results=no output=bench-results
+planning=yes json=no results=no output=bench-results
 parts=time,memory,footprint,threads,growth,worst
 strategies='' peers=glibc,jemalloc,mimalloc,tcmalloc adapters='' preloads=''
 threads=1,2,4,8 growth=10,1000,100000,1000000,10000000 heaps=1K,64K,1M,64M,1G,16G rounds=5
@@ -70,7 +72,7 @@ while [ $# -gt 0 ]; do
     --json) json=yes ;;
     --results) results=yes ;;
     --instructions) parts=$parts,instructions ;;
-    --only | --strategies | --peers | --adapter | --preload | --threads | --growth | --heaps | \
+    --only | --strategies | --peers | --adapter | --preload | --threads | --growth | --worst | --heaps | \
         --rounds | --output)
         [ $# -gt 1 ] || die "option '$1' needs a value"
         case $1 in
@@ -132,6 +134,7 @@ one_of peers "$peers" glibc jemalloc mimalloc tcmalloc none
 numbers rounds "$rounds" 1000
 numbers threads "$threads" 64
 numbers growth "$growth" 100000000
+numbers worst "$worst" 10000000
 for item in $(words "$threads"); do
     [ $((item % 2)) -eq 0 ] || [ "$item" = 1 ] || die "--threads: '$item' is not 1 or an even number"
 done
@@ -264,6 +267,9 @@ fi
 
 # ---- Carrying it out ----
 
+tell ''
+cat "$dir/notes" >&2
+planning=no
 # shellcheck disable=SC2016
 total=$("$awk" '{ n += $1 } END { print n + 0 }' "$dir/plan")
 past=0 began=$(date +%s)
