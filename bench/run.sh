@@ -1,26 +1,35 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The benchmark: what each strategy costs, in instructions, time and memory. `make bench` runs it.
+# The benchmark: every strategy beside the allocators that are installed. `make bench` runs it.
+# First it makes a plan, a line for each process that is to be run; then it carries the plan out,
+# with each line adding samples; then awk makes of the samples what is shown.
 
 usage() {
     cat <<'END'
 Usage: bench/run.sh [OPTION]... TRACE...
-Measure every strategy, on recorded traces and with growing numbers of free blocks.
+Measure the time and the memory that hmm takes, and other allocators, on recorded traces, with
+several threads, and with growing numbers of free blocks.
 
-  --json             one JSON object a line, for each figure and each geometric mean
-  --only LIST        of instructions, time, footprint, growth: only these, with commas between
-  --strategies LIST  only these, with commas between; a plug-in by its path
-  --growth LIST      numbers of free blocks (default 100,1000,10000,100000,1000000)
-  --rounds N         how often the time is taken; strategies take turns (default 5)
+  --only LIST        of time, memory, footprint, instructions, threads, growth, worst: only these
+  --instructions     count instructions on the traces too, by callgrind (takes longer)
+  --strategies LIST  of hmm (default: all); a plug-in by its path
+  --peers LIST       of glibc, jemalloc, mimalloc, tcmalloc, or none (default: all that are installed)
+  --adapter FILE     measure the allocator of this adapter too (bench/adapter.h); may be repeated
+  --preload FILE     measure this malloc library too; may be repeated
+  --threads LIST     numbers of threads (default 1,2,4,8)
+  --growth LIST      numbers of free blocks (default 10,1000,100000,1000000,10000000)
+  --worst LIST       the same for the search for the worst operation (default 1000,100000)
+  --heaps LIST       heap sizes, with K, M or G (default 1K,64K,1M,64M,1G,16G)
+  --rounds N         how often times are taken; allocators take turns (default 5)
+  --json             print one JSON object for each figure, and no table
+  --output FOLDER    where the files go (default bench-results)
+  --results          write bench/RESULTS.md and bench/results.svg in the source folder as well
   --help             show this
 
-instructions  an operation of a trace on the bare core, by callgrind, net of the replay loop
-time          the same in nanoseconds: the least of the rounds, and their median
-footprint     the smallest region in which the trace completes, over the peak of its live bytes
-growth        a malloc and a free among so many scattered free blocks, in instructions
+Lists have commas between. bench/README.md says what the figures mean.
 
-Environment: top_builddir, where hmm and the programs of bench/ are (default: .).
+Environment: top_builddir, where the build is (default: .); AWK.
 END
 }
 
@@ -29,13 +38,30 @@ die() {
     exit 2
 }
 
+# What could not be measured. In the beginning only kept, since the run may still be refused.
+note() {
+    echo "bench: $*" >>"$dir/notes"
+    [ "$planning" = yes ] || { tell ''; echo "bench: $*" >&2; }
+}
+
+tell() {
+    if [ -t 2 ]; then printf '\r\033[K%s' "$*" >&2; fi
+}
+
+export LC_ALL=C
 build=${top_builddir:-.}
-hmm=$build/hmm
-json=no
-only=instructions,time,footprint,growth
-strategies=
-growth=100,1000,10000,100000,1000000
-rounds=5
+source=${0%/*}
+awk=${AWK:-awk}
+planning=yes json=no results=no output=bench-results
+parts=time,memory,footprint,threads,growth,worst
+strategies='' peers=glibc,jemalloc,mimalloc,tcmalloc adapters='' preloads=''
+threads=1,2,4,8 growth=10,1000,100000,1000000,10000000 heaps=1K,64K,1M,64M,1G,16G rounds=5
+worst=1000,100000
+tab=$(printf '\t')
+newline='
+'
+
+words() { echo "$1" | tr , ' '; }
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -44,11 +70,18 @@ while [ $# -gt 0 ]; do
         exit 0
         ;;
     --json) json=yes ;;
-    --only | --strategies | --growth | --rounds)
+    --results) results=yes ;;
+    --instructions) parts=$parts,instructions ;;
+    --only | --strategies | --peers | --adapter | --preload | --threads | --growth | --worst | --heaps | \
+        --rounds | --output)
         [ $# -gt 1 ] || die "option '$1' needs a value"
-        option=${1#--}
+        case $1 in
+        --only) parts=$2 ;;
+        --adapter) adapters=$adapters$2$newline ;;
+        --preload) preloads=$preloads$2$newline ;;
+        *) eval "${1#--}=\$2" ;;
+        esac
         shift
-        eval "$option=\$1"
         ;;
     --)
         shift
@@ -60,245 +93,221 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-for part in $(echo "$only" | tr , ' '); do
-    case $part in
-    instructions | time | footprint | growth) ;;
-    *) die "--only: '$part' is none of instructions, time, footprint, growth" ;;
+# ---- What was asked for ----
+
+# one_of OPTION LIST WORD...: every item of the list is one of the words.
+one_of() {
+    option=$1 list=$2
+    shift 2
+    [ -n "$list" ] || die "--$option: is empty"
+    for item in $(words "$list"); do
+        case " $* " in
+        *" $item "*) ;;
+        *) die "--$option: '$item' is none of $(echo "$*" | sed 's/ /, /g')" ;;
+        esac
+    done
+}
+
+# numbers OPTION LIST MOST
+numbers() {
+    [ -n "$2" ] || die "--$1: is empty"
+    for item in $(words "$2"); do
+        case $item in
+        *[!0-9]* | 0* | ????????*?) false ;;
+        *) [ "$item" -le "$3" ] ;;
+        esac || die "--$1: '$item' is not a number from 1 to $3"
+    done
+}
+
+# bytes SIZE: as a number.
+bytes() {
+    case $1 in
+    *K) echo $((${1%K} * 1024)) ;;
+    *M) echo $((${1%M} * 1048576)) ;;
+    *G) echo $((${1%G} * 1073741824)) ;;
+    *) echo "$1" ;;
+    esac
+}
+
+one_of only "$parts" time memory footprint instructions threads growth worst
+one_of peers "$peers" glibc jemalloc mimalloc tcmalloc none
+numbers rounds "$rounds" 1000
+numbers threads "$threads" 64
+numbers growth "$growth" 100000000
+numbers worst "$worst" 10000000
+for item in $(words "$threads"); do
+    [ $((item % 2)) -eq 0 ] || [ "$item" = 1 ] || die "--threads: '$item' is not 1 or an even number"
+done
+for item in $(words "$heaps"); do
+    case ${item%[KMG]} in
+    '' | *[!0-9]* | 0* | ????????*?) die "--heaps: '$item' is not a size" ;;
     esac
 done
-case $rounds in
-'' | *[!0-9]* | 0*) die "--rounds: '$rounds' is not a number from 1 on" ;;
-esac
-[ -x "$hmm" ] || die "no $hmm: run it by make bench"
-if [ -z "$strategies" ]; then
-    strategies=$("$hmm" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/' | tr '\n' ',')
-    strategies=${strategies%,}
-fi
-[ "$only" = growth ] || [ $# -gt 0 ] || die 'no trace given; --help shows how'
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-bench-XXXXXX") || exit 2
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM HUP
-: >"$dir/cells"
-tab=$(printf '\t')
+for program in hmm bench/replay bench/pack bench/threads bench/growth; do
+    [ -x "$build/$program" ] || die "no $build/$program: run it by make bench"
+done
+known=$("$build/hmm" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/')
+[ -n "$strategies" ] || strategies=$(echo "$known" | tr '\n' ',')
+for strategy in $(words "$strategies"); do
+    case $strategy in
+    */*) [ -r "$strategy" ] || die "--strategies: cannot read the plug-in $strategy" ;;
+    *)
+        echo "$known" | grep -qxF -e "$strategy" ||
+            die "--strategies: '$strategy' is none of $(echo "$known" | paste -sd , | sed 's/,/, /g')"
+        ;;
+    esac
+done
 
 wanted() {
-    case ,$only, in
+    case ,$parts, in
     *",$1,"*) return 0 ;;
     *) return 1 ;;
     esac
 }
 
-tell() {
-    if [ -t 2 ]; then printf '\r\033[K%s' "$*" >&2; fi
-}
+if wanted time || wanted memory || wanted footprint || wanted instructions; then
+    [ $# -gt 0 ] || die 'no trace given; --help shows how'
+fi
 
-# cell MEASURE STRATEGY ON VALUE
-cell() {
-    printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$dir/cells"
-}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-bench-XXXXXX") || exit 2
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM HUP
+: >"$dir/samples"
+: >"$dir/notes"
+: >"$dir/allocators"
+: >"$dir/plan"
 
-# The trace's name without its folder and endings.
-name_of() {
-    name=${1##*/}
-    name=${name%.zst}
-    name=${name%.trace}
-    printf '%s' "$name" | tr '\t\n' '  '
-}
+# shellcheck source=bench/allocators.sh
+. "$source/allocators.sh"
+# shellcheck source=bench/measure.sh
+. "$source/measure.sh"
 
-# of_callgrind MEASURE ON PROGRAM ARGUMENT...: a cell for each strategy that the program measures.
-of_callgrind() {
-    measure=$1 on=$2
+# ---- The plan ----
+
+# plan WEIGHT FUNCTION ALLOCATOR-LINE ARGUMENT...: weights are milliseconds, roughly.
+plan() {
+    printf '%s\t%s' "$1" "$2" >>"$dir/plan"
     shift 2
-    rm -f "$dir"/cg*
-    # shellcheck disable=SC2046
-    valgrind --tool=callgrind --callgrind-out-file="$dir/cg" --toggle-collect='measured_*' \
-        --dump-after=measured_nothing --dump-after=measured_heap "$@" $(echo "$strategies" | tr , ' ') \
-        >"$dir/lines" 2>"$dir/err" || {
-        tail -n 5 "$dir/err" >&2
-        die "$1 did not work"
-    }
-    n=0
-    while read -r strategy count failed; do
-        n=$((n + 1))
-        cost=$(sed -n 's/^totals: //p' "$dir/cg.$n")
-        echo "$strategy $count $failed $cost"
-    done <"$dir/lines" >"$dir/costs"
-    awk -v measure="$measure" -v on="$on" '
-        $1 == "nothing" { nothing = $4; next }
-        { value[$1] = ($4 - nothing) / $2; failed[$1] = $3; if (!seen[$1]++) order[++n] = $1 }
-        END {
-            for (i = 1; i <= n; i++)
-                printf "%s\t%s\t%s\t%.2f\n", measure, order[i], on, value[order[i]]
-        }' "$dir/costs" >>"$dir/cells"
+    printf '\t%s' "$@" >>"$dir/plan"
+    echo >>"$dir/plan"
 }
 
-have_valgrind() {
-    command -v valgrind >/dev/null 2>&1 && return
-    echo "bench: $1 skipped: valgrind is not installed (Debian package: valgrind)" >&2
-    return 1
-}
-
-# replayed TRACE OPTION...: what hmm replay says of all strategies, as STRATEGY FIELD lines.
-replayed() {
-    field=$1 trace=$2
-    shift 2
-    "$hmm" replay --format json "$@" -- "$trace" >"$dir/json" || die "hmm replay did not work"
-    sed -n 's/.*"strategy":"\([^"]*\)".*"'"$field"'":\([0-9.]*\).*/\1 \2/p' "$dir/json"
-}
-
-measure_footprint() {
-    tell "footprint: $2"
-    replayed smallest "$1" --smallest --runs 1 --strategy "$strategies" >"$dir/smallest"
-    live=$(sed -n '1s/.*"peak_live":\([0-9]*\).*/\1/p' "$dir/json")
-    while read -r strategy smallest; do
-        cell footprint "$strategy" "$2" \
-            "$(awk -v s="$smallest" -v l="$live" 'BEGIN { printf "%.4f", s / l }')"
-    done <"$dir/smallest"
-}
-
-# The strategies take turns, and another one begins in each round.
-measure_time() {
-    round=0
-    turn=$strategies
-    : >"$dir/times"
-    while [ "$round" -lt "$rounds" ]; do
-        round=$((round + 1))
-        tell "time: $2, round $round of $rounds"
-        replayed ns_per_op "$1" --runs 1 --strategy "$turn" >>"$dir/times"
-        case $turn in
-        *,*) turn=${turn#*,},${turn%%,*} ;;
+# for_all KINDS WEIGHT FUNCTION ARGUMENT...: for each allocator of these kinds.
+for_all() {
+    kinds=$1 weight=$2 function=$3
+    shift 3
+    while read -r allocator; do
+        case " $kinds " in
+        *" ${allocator##*"$tab"} "*) plan "$weight" "$function" "$allocator" "$@" ;;
         esac
-    done
-    sort -k 1,1 -k 2,2n "$dir/times" | awk -v on="$2" '
-        function end() {
-            if (n == 0) return
-            middle = n % 2 ? t[(n + 1) / 2] : (t[n / 2] + t[n / 2 + 1]) / 2
-            printf "ns_per_op\t%s\t%s\t%.2f\n", s, on, t[1]
-            printf "ns_per_op_median\t%s\t%s\t%.2f\n", s, on, middle
-        }
-        $1 != s { end(); s = $1; n = 0 }
-        { t[++n] = $2 }
-        END { end() }' >>"$dir/cells"
+    done <"$dir/allocators"
 }
 
-# ---- What it measures ----
-
-if wanted instructions && have_valgrind instructions; then
-    for trace in "$@"; do
-        name=$(name_of "$trace")
-        tell "instructions: $name"
-        of_callgrind instructions_per_op "$name" "$build/bench/replay_cost" "$trace"
+# The traces, packed; three warm passes a process.
+n=0
+for trace in "$@"; do
+    wanted time || wanted memory || wanted footprint || wanted instructions || break
+    n=$((n + 1)) name=$(name_of "$trace")
+    tell "reading $name"
+    "$build/bench/pack" "$trace" "$dir/trace.$n" >"$dir/pack" || exit 2
+    read -r ops live _ <"$dir/pack"
+    [ "$live" -gt 0 ] || die "$trace: has nothing to measure"
+    cost=$((ops / 8000 + 10))
+    if wanted time; then
+        for _ in $(seq "$rounds"); do
+            for_all "front plain bare peer own adapter" "$cost" measure_time "$name" "$dir/trace.$n"
+        done
+    fi
+    if wanted memory; then
+        for_all "front plain bare peer own adapter" $((cost + 200)) measure_memory "$name" \
+            "$dir/trace.$n" "$live"
+    fi
+    if wanted footprint; then
+        for_all "bare adapter" $((cost * 2)) measure_footprint "$name" "$dir/trace.$n" "$live"
+    fi
+    if wanted instructions && have_valgrind instructions; then
+        for_all "front plain bare peer own adapter" $((cost * 5 + 400)) measure_instructions \
+            "$name" "$dir/trace.$n"
+    fi
+done
+if wanted threads; then
+    for _ in $(seq "$rounds"); do
+        for pattern in local larson exchange pipeline; do
+            for count in $(words "$threads"); do
+                for_all "front plain peer own loop" $((count * 30 + 10)) measure_threads \
+                    "$pattern" "$count"
+            done
+        done
     done
-fi
-if wanted time; then
-    for trace in "$@"; do
-        measure_time "$trace" "$(name_of "$trace")"
-    done
-fi
-if wanted footprint; then
-    for trace in "$@"; do
-        measure_footprint "$trace" "$(name_of "$trace")"
+    for pattern in local larson exchange pipeline; do
+        for count in $(words "$threads"); do
+            for_all "front plain peer own" $((count * 20 + 10)) measure_threads_memory \
+                "$pattern" "$count"
+        done
     done
 fi
 if wanted growth && have_valgrind growth; then
-    for blocks in $(echo "$growth" | tr , ' '); do
-        tell "growth: $blocks free blocks"
-        of_callgrind instructions_per_pair "$blocks" "$build/bench/growth_cost" "$blocks"
+    for count in $(words "$growth"); do
+        kinds="front bare peer own adapter"
+        [ "$count" -le 1000000 ] || kinds="bare adapter"
+        enough_memory "$count" || continue
+        for_all "$kinds" $((count / 1000 + 700)) measure_growth "$count"
+    done
+    for size in $(words "$heaps"); do
+        for_all "bare adapter" 700 measure_heap "$size" "$(bytes "$size")"
     done
 fi
+if wanted worst && have_valgrind worst; then
+    for pattern in rising comb same alternating; do
+        for count in $(words "$worst"); do
+            for_all "front bare peer own adapter" 1000 measure_worst "$pattern" "$count"
+        done
+    done
+fi
+
+# ---- Carrying it out ----
+
+tell ''
+cat "$dir/notes" >&2
+planning=no
+# shellcheck disable=SC2016
+total=$("$awk" '{ n += $1 } END { print n + 0 }' "$dir/plan")
+past=0 began=$(date +%s)
+[ ! -t 2 ] || tell "about $((total / 60000 + 1)) minutes"
+# shellcheck disable=SC2034  # they are read in measure.sh
+while IFS=$tab read -r weight function name kind_of file strategy cache kind arguments <&3; do
+    left=$((total - past)) spent=$(($(date +%s) - began))
+    [ "$spent" -lt 5 ] || left=$((spent * 1000 * (total - past) / (past + 1)))
+    tell "$((past * 100 / (total + 1))) %, $((left / 60000)) min $((left / 1000 % 60)) s left:" \
+        "${function#measure_} $(echo "$arguments" | cut -f 1), $name"
+    IFS=$tab
+    # shellcheck disable=SC2086
+    set -- $arguments
+    unset IFS
+    "$function" "$@"
+    past=$((past + weight))
+done 3<"$dir/plan"
 tell ''
 
-# ---- What it prints ----
+# ---- What it shows ----
 
-# Strategies in the order asked for; a plug-in goes by the name it gives itself.
-awk -F "$tab" -v json="$json" -v first="$strategies" \
-    -v version="$("$hmm" --version)" -v host="$(uname -srm)" \
-    -v cpu="$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo 2>/dev/null | head -n 1)" '
-function quote(s) { gsub(/\\/, "\\\\", s); gsub(/"/, "\\\"", s); return "\"" s "\"" }
-function digits(m) { return m == "footprint" ? 3 : 1 }
-function figure(m, s, on, v) {
-    if (json == "yes")
-        printf "{\"measure\":%s,\"strategy\":%s,\"on\":%s,\"value\":%s}\n",
-            quote(m), quote(s), quote(on), v
-}
-# The geometric mean over all that it was measured on; 0 where something is missing.
-function mean(m, s,    i, sum) {
-    for (i = 1; i <= ons[m]; i++) {
-        if (value[m, s, on[m, i]] <= 0) return 0
-        sum += log(value[m, s, on[m, i]])
-    }
-    return exp(sum / ons[m])
-}
-function cell_of(m, v) { return v > 0 ? sprintf("%." digits(m) "f", v) : "-" }
-function table(title, m, last,    i, j, s, w, wide) {
-    if (!(m in ons)) return
-    wide = 10
-    for (i = 1; i <= strategy_count; i++)
-        if (length(strategy[i]) > wide) wide = length(strategy[i])
-    printf "%s\n%-*s", title, wide, "strategy"
-    for (j = 1; j <= ons[m]; j++) printf "  %*s", width(on[m, j]), on[m, j]
-    printf "  %s\n", last
-    for (i = 1; i <= strategy_count; i++) {
-        s = strategy[i]
-        printf "%-*s", wide, s
-        for (j = 1; j <= ons[m]; j++)
-            printf "  %*s", width(on[m, j]), cell_of(m, value[m, s, on[m, j]])
-        printf "  %*s\n", length(last), last_of(m, s)
-    }
-    printf "\n"
-}
-function width(text) { return length(text) < 6 ? 6 : length(text) }
-# What has grown: the most over the first.
-function growth(s,    i, most, m) {
-    m = "instructions_per_pair"
-    for (i = 1; i <= ons[m]; i++)
-        if (value[m, s, on[m, i]] > most) most = value[m, s, on[m, i]]
-    return ons[m] > 0 && value[m, s, on[m, 1]] > 0 ? most / value[m, s, on[m, 1]] : 0
-}
-function last_of(m, s) {
-    if (m == "instructions_per_pair") return sprintf("%.2f", growth(s))
-    return cell_of(m, mean(m, s))
-}
-{
-    if (!(($1, $3) in seen)) { seen[$1, $3] = 1; on[$1, ++ons[$1]] = $3 }
-    if (!($2 in known)) { known[$2] = 1; strategy[++strategy_count] = $2 }
-    value[$1, $2, $3] = $4
-    figure($1, $2, $3, $4)
-}
-END {
-    if (json == "yes") {
-        for (i = 1; i <= strategy_count; i++) {
-            s = strategy[i]
-            for (m in ons) {
-                if (m == "instructions_per_pair")
-                    figure("growth", s, "most over first", sprintf("%.3f", growth(s)))
-                else
-                    figure(m, s, "geometric mean", sprintf("%.4f", mean(m, s)))
-            }
-        }
-        exit
-    }
-    printf "%s on %s%s\n\n", version, host, cpu != "" ? ", " cpu : ""
-    table("Instructions an operation, bare core, net of the replay loop", "instructions_per_op",
-          "geometric mean")
-    table("Nanoseconds an operation, net of the replay loop, the least of the rounds", "ns_per_op",
-          "geometric mean")
-    table("Nanoseconds an operation, median of the rounds", "ns_per_op_median", "geometric mean")
-    table("Footprint: smallest region over peak live", "footprint", "geometric mean")
-    table("Instructions a malloc and free, by the number of free blocks", "instructions_per_pair",
-          "most / first")
-    printf "%-10s  %15s  %11s  %15s  %11s  %9s  %8s\n", "strategy", "instructions/op", "ns/op",
-        "ns/op, median", "footprint", "at fewest", "growth"
-    for (i = 1; i <= strategy_count; i++) {
-        s = strategy[i]
-        m = "instructions_per_pair"
-        printf "%-10s  %15s  %11s  %15s  %11s  %9s  %8s\n", s,
-            summary("instructions_per_op", s), summary("ns_per_op", s),
-            summary("ns_per_op_median", s), summary("footprint", s),
-            m in ons ? cell_of(m, value[m, s, on[m, 1]]) : "-",
-            m in ons ? sprintf("%.2f", growth(s)) : "-"
-    }
-}
-function summary(m, s) { return m in ons ? cell_of(m, mean(m, s)) : "-" }
-' "$dir/cells"
+"$awk" -f "$source/reduce.awk" "$dir/allocators" "$dir/samples" >"$dir/cells" || exit 2
+[ -s "$dir/cells" ] || die 'nothing could be measured'
+mkdir -p "$output" || exit 2
+machine >"$dir/machine"
+"$awk" -f "$source/json.awk" "$dir/cells" >"$output/results.json"
+"$awk" -f "$source/cells.awk" -f "$source/chart.awk" "$dir/cells" >"$output/results.svg"
+"$awk" -f "$source/cells.awk" -f "$source/table.awk" "$dir/cells" >"$output/results.txt"
+"$awk" -f "$source/cells.awk" -f "$source/markdown.awk" -v machine="$dir/machine" \
+    -v notes="$dir/notes" "$dir/cells" >"$output/RESULTS.md"
+[ -s "$output/results.svg" ] || rm -f "$output/results.svg"
+if [ "$results" = yes ]; then
+    cp "$output/RESULTS.md" "$source/RESULTS.md"
+    [ ! -e "$output/results.svg" ] || cp "$output/results.svg" "$source/results.svg"
+fi
+if [ "$json" = yes ]; then
+    cat "$output/results.json"
+else
+    cat "$output/results.txt"
+    echo "In $output: RESULTS.md with every figure, results.svg, results.json."
+fi
