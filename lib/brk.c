@@ -2,10 +2,10 @@
 /*
  * The simulated break: where it stands, how it rises and falls.
  *
- * It rises by what is needed and a 256th of what there is, so that a heap that grows n-fold moves
- * it about 180 times a doubling and never stands more than 0.4 % too high. It falls when the free
- * top exceeds sixteen such steps, and then leaves two: a program that frees and
- * allocates at the top does not move it each time.
+ * It rises by what is needed and a 256th of what the blocks have, so that a heap that grows n-fold
+ * moves it about 180 times a doubling and never stands more than 0.4 % too high. It falls when the
+ * free top exceeds sixteen such steps, and then leaves two: a program that frees and allocates at
+ * the top does not move it each time.
  */
 #include "block.h"
 
@@ -16,7 +16,7 @@
 static uint32_t brk_step(const struct hmm_heap *h)
 {
     uint32_t least = h->limit / 64 < STEP_LEAST ? h->limit / 64 : STEP_LEAST;
-    uint32_t step = h->brk >> STEP_SHIFT;
+    uint32_t step = (h->brk - h->first) >> STEP_SHIFT;
     return step > least ? step : least;
 }
 

@@ -135,6 +135,7 @@ const char *hmm_heap_check(const struct hmm_heap *heap);
 
 struct hmm_stats {
     size_t capacity;     /* bytes of the region that can be used, the control structures in it */
+    size_t control;      /* bytes of the control structures; a large heap touches few of them */
     size_t brk;          /* the break now, in bytes from the region's first byte */
     size_t brk_peak;     /* the highest it has been */
     size_t live_bytes;   /* usable bytes of the blocks in use */

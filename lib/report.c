@@ -26,8 +26,6 @@ void hmm__report_start(const char *who, const struct hmm_heap *h, const struct o
     hmm__text_size(&t, s.capacity);
     hmm__text_add(&t, ", check level ");
     hmm__text_decimal(&t, (uint64_t)o->check);
-    hmm__text_add(&t, ", cache ");
-    hmm__text_add(&t, o->cache ? "on" : "off");
     if (o->stats) {
         hmm__text_add(&t, ", statistics to ");
         hmm__text_add(&t, o->stats);
@@ -40,7 +38,7 @@ struct field {
     uint64_t value;
 };
 
-#define FIELDS 15
+#define FIELDS 16
 
 static uint64_t process_number(void);
 
@@ -48,6 +46,7 @@ static void fields_of(const struct hmm_stats *s, struct field *f)
 {
     const struct field all[FIELDS] = {
         {"capacity", s->capacity},
+        {"control", s->control},
         {"brk", s->brk},
         {"brk_peak", s->brk_peak},
         {"live_bytes", s->live_bytes},

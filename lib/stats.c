@@ -37,6 +37,13 @@ static size_t bytes(const struct hmm_heap *h, uint32_t granules)
     return (size_t)granules * HMM_GRANULE + h->skew;
 }
 
+/* From the region's first byte to the first block, and the strategy's state where it lies high. */
+static size_t control_bytes(const struct hmm_heap *h)
+{
+    size_t high = h->state_place == HMM__STATE_HIGH ? h->high_limit - h->limit : 0;
+    return bytes(h, h->first) - HMM_HEADER_BYTES + high * HMM_GRANULE;
+}
+
 void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
 {
     bool quiet = (heap->watch & HMM__WATCH_VALGRIND) != 0;
@@ -46,6 +53,7 @@ void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
     if (quiet)
         annotate_leave();
     *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit),
+                                .control = control_bytes(heap),
                                 .brk = bytes(heap, heap->brk),
                                 .brk_peak = bytes(heap, heap->brk_peak),
                                 .live_bytes = live_bytes(heap),
