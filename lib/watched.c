@@ -9,7 +9,7 @@
 /* Operations between two checks of the whole heap. */
 static uint32_t check_interval(const struct hmm_heap *h)
 {
-    return h->check_level >= 4 ? 1 : 1000;
+    return h->check_level >= 4 ? 1 : 1024;
 }
 
 static void enter(struct hmm_heap *h)

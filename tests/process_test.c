@@ -1,223 +1,555 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap: set up by call, by environment and by first use; from several threads.
+ * The process heap: its beginnings, the environment, threads. Each test is a process of its own, in
+ * which the heap is not set up yet.
  */
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
-#include "heap_memory_manager.h"
+#include "dies.h"
 #include "harness.h"
+#include "heap_memory_manager.h"
 
-#include <check.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #ifdef HAVE_PTHREAD
 #include <pthread.h>
 #endif
 
-/* Each test runs in a process of its own (Check's fork mode), with a heap not yet set up. */
-
-START_TEST(the_first_use_sets_it_up)
+static void clear_environment(void)
 {
-    unsetenv("HMM_STRATEGY");
-    int *p = HmmAlloc(10 * sizeof *p);
-    ck_assert_ptr_nonnull(p);
-    ck_assert_ptr_eq(hmm_heap_strategy(hmm_process_heap()), HMM_BEST_FIT);
-    HmmFree(p);
-    HmmFree(NULL);
-    ck_assert_ptr_null(hmm_heap_check(hmm_process_heap()));
+    static const char *const names[] = {"HMM_STRATEGY", "HMM_HEAP_SIZE", "HMM_CHECK",
+                                        "HMM_CACHE",    "HMM_STATS",     "HMM_VERBOSE"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        unsetenv(names[i]);
 }
-END_TEST
 
-START_TEST(init_takes_a_strategy_and_switches)
+static const char *strategy_now(void)
 {
-    ck_assert_int_eq(hmm_init(strategy_of(_i)), 0);
-    char *p = hmm_malloc(1000), *q = hmm_calloc(10, 10);
-    ck_assert(p != NULL && q != NULL);
-    strcpy(p, "stays");
-    for (int i = 0; i < strategy_count(); i++) {
-        ck_assert_int_eq(hmm_init(strategy_of(i)), 0);
-        ck_assert_ptr_eq(hmm_heap_strategy(hmm_process_heap()), strategy_of(i));
-        ck_assert_str_eq(p, "stays");
-    }
-    p = hmm_realloc(p, 100000);
+    return hmm_strategy_name(hmm_heap_strategy(hmm_process_heap()));
+}
+
+/* ---- Beginnings ---- */
+
+START_TEST(works_without_init)
+{
+    void *p = hmm_malloc(100);
     ck_assert_ptr_nonnull(p);
-    ck_assert_str_eq(p, "stays");
-    ck_assert_uint_ge(hmm_usable_size(p), 100000);
+    fill(p, 100, 1);
+    ck_assert_uint_ge(hmm_usable_size(p), 100);
     ck_assert_uint_eq(hmm_usable_size(NULL), 0);
-    hmm_free(q);
+    ck_assert_str_eq(strategy_now(), "best-fit");
     hmm_free(p);
     hmm_free(NULL);
-    ck_assert_ptr_null(hmm_heap_check(hmm_process_heap()));
+    assert_empty(hmm_process_heap());
 }
 END_TEST
+
+/* _i: which call is the program's first. */
+START_TEST(any_call_may_be_the_first)
+{
+    void *p = NULL;
+    switch (_i) {
+    case 0:
+        p = hmm_malloc(10);
+        break;
+    case 1:
+        p = hmm_calloc(10, 1);
+        break;
+    case 2:
+        p = hmm_realloc(NULL, 10);
+        break;
+    case 3:
+        p = hmm_aligned_alloc(64, 10);
+        break;
+    case 4:
+        p = HmmAlloc(10);
+        break;
+    case 5:
+        hmm_free(NULL);
+        p = hmm_malloc(10);
+        break;
+    default:
+        ck_assert_ptr_nonnull(hmm_process_heap());
+        p = hmm_malloc(10);
+    }
+    ck_assert_ptr_nonnull(p);
+    HmmFree(p);
+    assert_empty(hmm_process_heap());
+}
+END_TEST
+
+START_TEST(init_sets_the_strategy)
+{
+    ck_assert_int_eq(hmm_init(strategy_of(_i)), 0);
+    ck_assert_ptr_eq(hmm_heap_strategy(hmm_process_heap()), strategy_of(_i));
+    ck_assert_ptr_nonnull(hmm_malloc(10));
+    assert_sound(hmm_process_heap());
+}
+END_TEST
+
+START_TEST(a_later_init_switches_with_all_blocks_in_place)
+{
+    void *blocks[100];
+    for (size_t i = 0; i < 100; i++)
+        fill(blocks[i] = hmm_malloc(i * 10), i * 10, i);
+    for (size_t i = 0; i < 100; i += 3)
+        hmm_free(blocks[i]);
+    ck_assert_int_eq(hmm_init(strategy_of(_i)), 0);
+    ck_assert_ptr_eq(hmm_heap_strategy(hmm_process_heap()), strategy_of(_i));
+    assert_sound(hmm_process_heap());
+    for (size_t i = 0; i < 100; i++)
+        ck_assert(i % 3 == 0 || holds(blocks[i], i * 10, i));
+}
+END_TEST
+
+START_TEST(init_refuses_a_malformed_strategy)
+{
+    struct hmm_strategy bad = *strategy_of(0);
+    bad.find = NULL;
+    errno = 0;
+    ck_assert_int_eq(hmm_init(&bad), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_ptr_nonnull(hmm_malloc(10));
+    ck_assert_int_eq(hmm_init(&bad), -1);
+    ck_assert_str_eq(strategy_now(), "best-fit");
+}
+END_TEST
+
+START_TEST(every_function_does_what_it_says)
+{
+    void *p = hmm_calloc(100, 3);
+    static const char zeroes[300];
+    ck_assert_mem_eq(p, zeroes, 300);
+    fill(p, 300, 1);
+    p = hmm_realloc(p, 3000);
+    ck_assert(holds(p, 300, 1));
+    errno = 0;
+    ck_assert_ptr_null(hmm_realloc(p, SIZE_MAX));
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert(holds(p, 300, 1));
+    void *q = hmm_aligned_alloc(4096, 10);
+    ck_assert(q != NULL && (uintptr_t)q % 4096 == 0);
+    errno = 0;
+    ck_assert_ptr_null(hmm_aligned_alloc(3, 10));
+    ck_assert_int_eq(errno, EINVAL);
+    errno = 0;
+    ck_assert_ptr_null(hmm_calloc(SIZE_MAX / 2 + 1, 2));
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_ptr_null(hmm_malloc(SIZE_MAX));
+    hmm_free(q);
+    ck_assert_ptr_null(hmm_realloc(p, 0));
+    assert_empty(hmm_process_heap());
+}
+END_TEST
+
+/* ---- The environment ---- */
 
 START_TEST(the_environment_names_the_strategy)
 {
-    const struct hmm_strategy *s = strategy_of(_i);
-    setenv("HMM_STRATEGY", hmm_strategy_name(s), 1);
-    if (_i % 2)
+    setenv("HMM_STRATEGY", hmm_strategy_name(strategy_of(_i)), 1);
+    if (_i % 2 == 0)
         ck_assert_int_eq(hmm_init(NULL), 0);
-    else
-        hmm_free(hmm_malloc(1));
-    ck_assert_ptr_eq(hmm_heap_strategy(hmm_process_heap()), s);
+    ck_assert_ptr_eq(hmm_heap_strategy(hmm_process_heap()), strategy_of(_i));
 }
 END_TEST
 
-/* What a call of hmm_init(NULL) says on stderr. */
-static void init_says(char *said, size_t room)
+START_TEST(the_program_s_word_counts_before_the_environment_s)
 {
-    int ends[2];
-    ck_assert_int_eq(pipe(ends), 0);
-    int kept = dup(2);
-    dup2(ends[1], 2);
-    errno = 0;
-    int result = hmm_init(NULL), code = errno;
-    dup2(kept, 2);
-    close(kept);
-    close(ends[1]);
-    ssize_t n = read(ends[0], said, room - 1);
-    said[n > 0 ? n : 0] = '\0';
-    close(ends[0]);
-    ck_assert_int_eq(result, -1);
-    ck_assert_int_eq(code, EINVAL);
+    setenv("HMM_STRATEGY", "next-fit", 1);
+    ck_assert_int_eq(hmm_init(HMM_FIRST_FIT), 0);
+    ck_assert_str_eq(strategy_now(), "first-fit");
+    ck_assert_int_eq(hmm_init(NULL), 0);
+    ck_assert_str_eq(strategy_now(), "next-fit");
 }
+END_TEST
 
-static const struct {
-    const char *name, *value, *line;
-} bad[] = {
+START_TEST(empty_values_are_none)
+{
+    setenv("HMM_STRATEGY", "", 1);
+    setenv("HMM_CHECK", "", 1);
+    setenv("HMM_HEAP_SIZE", "", 1);
+    ck_assert_int_eq(hmm_init(NULL), 0);
+    ck_assert_str_eq(strategy_now(), "best-fit");
+}
+END_TEST
+
+START_TEST(the_environment_limits_the_heap)
+{
+    static const char *const sizes[] = {"65536", "64K", "64k"};
+    setenv("HMM_HEAP_SIZE", sizes[_i], 1);
+    ck_assert_int_eq(hmm_init(NULL), 0);
+    ck_assert_ptr_null(hmm_malloc(65536));
+    ck_assert_ptr_nonnull(hmm_malloc(60000));
+    struct hmm_stats s;
+    hmm_heap_stats(hmm_process_heap(), &s);
+    ck_assert_uint_eq(s.capacity, 65536);
+}
+END_TEST
+
+/* A value that cannot be used, and what is said of it. */
+static const struct bad_value {
+    const char *name, *value, *said;
+} bad_values[] = {
     {"HMM_STRATEGY", "worst-fit",
-     "hmm: HMM_STRATEGY=worst-fit: no such strategy; allowed are first-fit, next-fit, best-fit, "
-     "segregated, or the path of a plug-in (with a '/')\n"},
-    {"HMM_STRATEGY", "./nowhere.so",
-     "hmm: HMM_STRATEGY=./nowhere.so: no such strategy; allowed are first-fit, next-fit, best-fit, "
-     "segregated, or the path of a plug-in (with a '/')\n"},
-    {"HMM_CHECK", "5", "hmm: HMM_CHECK=5: allowed are 0 to 4\n"},
-    {"HMM_CHECK", "on", "hmm: HMM_CHECK=on: allowed are 0 to 4\n"},
-    {"HMM_CACHE", "yes", "hmm: HMM_CACHE=yes: allowed are 0 and 1\n"},
-    {"HMM_VERBOSE", "2", "hmm: HMM_VERBOSE=2: allowed are 0 and 1\n"},
+     "no such strategy; allowed are first-fit, next-fit, best-fit, segregated, or the path of a "
+     "plug-in (with a '/')\n"},
+    {"HMM_STRATEGY", "BEST-FIT", "no such strategy; allowed are "},
+    {"HMM_STRATEGY", "best-fit ", "no such strategy; allowed are "},
+    {"HMM_STRATEGY", "/nowhere/at-all.so", "no such strategy; allowed are "},
+    {"HMM_HEAP_SIZE", "0", "allowed are 4K to "},
+    {"HMM_HEAP_SIZE", "4095", "allowed are 4K to "},
+    {"HMM_HEAP_SIZE", "-1", "allowed are 4K to "},
+    {"HMM_HEAP_SIZE", "12X", "allowed are 4K to "},
+    {"HMM_HEAP_SIZE", "64KB", "allowed are 4K to "},
+    {"HMM_HEAP_SIZE", " 64K", "allowed are 4K to "},
+    {"HMM_HEAP_SIZE", "K", "allowed are 4K to "},
+    {"HMM_HEAP_SIZE", "99999999999999999999", "allowed are 4K to "},
+    {"HMM_HEAP_SIZE", "18446744073709551615G", "allowed are 4K to "},
+    {"HMM_CHECK", "5", "allowed are 0 to 4\n"},
+    {"HMM_CHECK", "-1", "allowed are 0 to 4\n"},
+    {"HMM_CHECK", "11", "allowed are 0 to 4\n"},
+    {"HMM_CHECK", "x", "allowed are 0 to 4\n"},
+    {"HMM_CACHE", "2", "allowed are 0 and 1\n"},
+    {"HMM_CACHE", "yes", "allowed are 0 and 1\n"},
+    {"HMM_VERBOSE", "2", "allowed are 0 and 1\n"},
 };
 
-START_TEST(a_bad_value_is_said_in_a_line)
+#define BAD_VALUES ((int)(sizeof bad_values / sizeof bad_values[0]))
+
+static void assert_one_line(const char *said, const struct bad_value *bad)
 {
-    char said[1000];
-    setenv(bad[_i].name, bad[_i].value, 1);
-    init_says(said, sizeof said);
-    ck_assert_str_eq(said, bad[_i].line);
-    void *p = hmm_malloc(10); /* and the program can go on */
-    ck_assert_ptr_nonnull(p);
-    hmm_free(p);
+    char want[400];
+    snprintf(want, sizeof want, "hmm: %s=%s: %s", bad->name, bad->value, bad->said);
+    ck_assert_msg(strncmp(said, want, strlen(want)) == 0, "said: %s", said);
+    ck_assert_ptr_eq(strchr(said, '\n') + 1, said + strlen(said));
+}
+
+static void init_must_refuse(void *arg)
+{
+    const struct hmm_strategy *strategy = arg;
+    errno = 0;
+    bool refused = hmm_init(strategy) == -1 && errno == EINVAL;
+    exit(refused && hmm_malloc(10) != NULL ? 0 : 6);
+}
+
+static void first_use_must_go_on(void *arg)
+{
+    (void)arg;
+    exit(hmm_malloc(10) != NULL && strcmp(strategy_now(), "best-fit") == 0 ? 0 : 6);
+}
+
+static void assert_bad(void (*act)(void *), const struct hmm_strategy *arg,
+                       const struct bad_value *bad)
+{
+    int status;
+    char *said = said_by_child(act, (void *)(uintptr_t)arg, &status);
+    assert_one_line(said, bad);
+    ck_assert_int_eq(status, 0);
+    free(said);
+}
+
+START_TEST(init_refuses_a_bad_value)
+{
+    const struct bad_value *bad = &bad_values[_i];
+    setenv(bad->name, bad->value, 1);
+    assert_bad(init_must_refuse, NULL, bad);
+    if (strcmp(bad->name, "HMM_STRATEGY") != 0)
+        assert_bad(init_must_refuse, HMM_FIRST_FIT, bad);
 }
 END_TEST
 
-static const char *const bad_sizes[] = {"0", "4T", "-1", "12", "99999999999999999999", "M", "1MB"};
-
-START_TEST(a_bad_size_is_said_in_a_line)
+START_TEST(first_use_says_a_bad_value_and_goes_on)
 {
-    char said[1000], begins[100];
-    setenv("HMM_HEAP_SIZE", bad_sizes[_i], 1);
-    init_says(said, sizeof said);
-    snprintf(begins, sizeof begins, "hmm: HMM_HEAP_SIZE=%s: allowed are 4K to ", bad_sizes[_i]);
-    ck_assert_msg(strncmp(said, begins, strlen(begins)) == 0, "%s", said);
+    const struct bad_value *bad = &bad_values[_i];
+    setenv(bad->name, bad->value, 1);
+    assert_bad(first_use_must_go_on, NULL, bad);
 }
 END_TEST
 
-START_TEST(the_size_is_a_limit)
+static void init_late(void *arg)
 {
-    setenv("HMM_HEAP_SIZE", "128K", 1);
-    ck_assert_int_eq(hmm_init(NULL), 0);
-    ck_assert_ptr_null(hmm_malloc(130 * 1024));
+    (void)arg;
+    if (hmm_init(HMM_FIRST_FIT) != 0)
+        exit(7);
+    errno = 0;
+    exit(hmm_init(NULL) == -1 && errno == EINVAL && strcmp(strategy_now(), "first-fit") == 0 ? 0
+                                                                                             : 6);
+}
+
+START_TEST(a_later_init_refuses_a_bad_value_and_changes_nothing)
+{
+    setenv("HMM_STRATEGY", bad_values[0].value, 1);
+    assert_bad(init_late, NULL, &bad_values[0]);
+}
+END_TEST
+
+static size_t too_large(size_t capacity)
+{
+    return capacity + 1;
+}
+
+/* A strategy whose index does not fit leaves no heap; the next one may make it. */
+START_TEST(init_fails_where_the_index_does_not_fit)
+{
+    struct hmm_strategy greedy = *HMM_FIRST_FIT;
+    greedy.state_size = too_large;
+    errno = 0;
+    ck_assert_int_eq(hmm_init(&greedy), -1);
     ck_assert_int_eq(errno, ENOMEM);
-    void *p = hmm_malloc(100 * 1024);
-    ck_assert_ptr_nonnull(p);
-    hmm_free(p);
+    ck_assert_int_eq(hmm_init(HMM_NEXT_FIT), 0);
+    errno = 0;
+    ck_assert_int_eq(hmm_init(&greedy), -1);
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_str_eq(strategy_now(), "next-fit");
+    ck_assert_ptr_nonnull(hmm_malloc(1000));
 }
 END_TEST
 
-START_TEST(a_malformed_strategy_is_refused)
+/* Where the user's bytes look like a header, which level 1 lets pass. */
+static void free_inside(void *arg)
 {
-    struct hmm_strategy s = *HMM_BEST_FIT;
-    s.find = NULL;
-    ck_assert_int_eq(hmm_init(&s), -1);
-    ck_assert_int_eq(errno, EINVAL);
-    s = *HMM_BEST_FIT;
-    s.abi = HMM_STRATEGY_ABI + 1;
-    ck_assert_int_eq(hmm_init(&s), -1);
-    ck_assert_ptr_null(hmm_strategy_find(NULL));
-    ck_assert_ptr_null(hmm_strategy_find("bestfit"));
-    ck_assert_int_eq(errno, ENOENT);
-    ck_assert_ptr_null(hmm_strategy_at((unsigned)strategy_count()));
+    char *p = hmm_malloc(100);
+    memset(p, 0, 100);
+    word_store(p + 48, word_load(p) - header_make(48 / HMM_GRANULE, 0));
+    hmm_on_panic(*(void (**)(const char *))arg);
+    hmm_free(p + 48);
+}
+
+static void say_shortly(const char *line)
+{
+    (void)line;
+    if (write(2, "found\n", 6) != 6)
+        exit(4);
+}
+
+START_TEST(the_environment_sets_the_level_of_checking)
+{
+    void (*handler)(const char *) = say_shortly;
+    setenv("HMM_CHECK", "2", 1);
+    assert_aborts_saying(free_inside, &handler, "found");
 }
 END_TEST
+
+static void free_twice(void *arg)
+{
+    void *p = hmm_malloc(100), *q = p;
+    hmm_on_panic(*(void (**)(const char *))arg);
+    hmm_free(p);
+    hmm_free(q);
+}
+
+START_TEST(misuse_of_the_process_heap_ends_the_program)
+{
+    void (*handler)(const char *) = say_shortly;
+    assert_aborts_saying(free_twice, &handler, "found");
+}
+END_TEST
+
+/* ---- What it says of itself ---- */
+
+static void use_a_little(void *arg)
+{
+    (void)arg;
+    hmm_free(hmm_malloc(100));
+    exit(hmm_malloc(1000) != NULL ? 0 : 6);
+}
+
+START_TEST(verbose_says_one_line)
+{
+    int status;
+    setenv("HMM_VERBOSE", "1", 1);
+    setenv("HMM_STRATEGY", "first-fit", 1);
+    char *said = said_by_child(use_a_little, NULL, &status);
+    ck_assert_int_eq(status, 0);
+    ck_assert_ptr_eq(strstr(said, "hmm: "), said);
+    ck_assert_ptr_nonnull(strstr(said, "strategy first-fit"));
+    ck_assert_ptr_eq(strchr(said, '\n') + 1, said + strlen(said));
+    free(said);
+}
+END_TEST
+
+static void assert_has_figures(const char *text)
+{
+    static const char *const names[] = {"capacity",     "brk",         "brk_peak",   "live_bytes",
+                                        "live_peak",    "live_blocks", "free_bytes", "free_blocks",
+                                        "largest_free", "top_bytes",   "splits",     "merges",
+                                        "visited",      "failed"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        ck_assert_msg(strstr(text, names[i]) != NULL, "%s is not in: %s", names[i], text);
+}
+
+START_TEST(statistics_go_to_stderr)
+{
+    int status;
+    setenv("HMM_STATS", "stderr", 1);
+    char *said = said_by_child(use_a_little, NULL, &status);
+    ck_assert_int_eq(status, 0);
+    ck_assert_ptr_eq(strstr(said, "hmm: statistics, strategy best-fit\n"), said);
+    assert_has_figures(said);
+    ck_assert_ptr_nonnull(strstr(said, "live_blocks   1\n"));
+    free(said);
+}
+END_TEST
+
+/* _i: as text, as JSON. */
+START_TEST(statistics_go_to_a_file)
+{
+    int status;
+    char folder[] = "/tmp/hmm-process-test-XXXXXX", path[64], text[2000] = "";
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/stats%s", folder, _i == 0 ? "" : ".json");
+    setenv("HMM_STATS", path, 1);
+    char *said = said_by_child(use_a_little, NULL, &status);
+    ck_assert_str_eq(said, "");
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    ck_assert_uint_gt(n, 0);
+    fclose(f);
+    assert_has_figures(text);
+    if (_i == 1)
+        ck_assert(strncmp(text, "{\"strategy\":\"best-fit\",\"", 24) == 0 && text[n - 1] == '\n' &&
+                  text[n - 2] == '}' && strstr(text, "\"live_blocks\":1,") != NULL);
+    unlink(path);
+    rmdir(folder);
+    free(said);
+}
+END_TEST
+
+START_TEST(statistics_that_cannot_be_written_are_said)
+{
+    int status;
+    setenv("HMM_STATS", "/nowhere/at-all", 1);
+    char *said = said_by_child(use_a_little, NULL, &status);
+    ck_assert_ptr_eq(strstr(said, "hmm: HMM_STATS=/nowhere/at-all: cannot be opened for writing; "
+                                  "the statistics follow\n"),
+                     said);
+    assert_has_figures(said);
+    free(said);
+}
+END_TEST
+
+/* ---- Threads ---- */
 
 #ifdef HAVE_PTHREAD
-enum { THREADS = 4, SHARED = 64 };
 
-static void *shared[SHARED];
+#define THREADS 4
 
-/* Takes what lies in a slot, whoever put it there, and puts something else in. */
 static void *work(void *arg)
 {
-    uint64_t random = (uint64_t)(uintptr_t)arg;
-    for (unsigned long i = scaled(10000); i > 0; i--) {
-        size_t size = sizeof(size_t) + (size_t)(rng_next(&random) % 600);
-        size_t *p = rng_next(&random) % 8 ? hmm_malloc(size) : hmm_calloc(1, size);
-        ck_assert_ptr_nonnull(p);
-        memset(p, 0xa5, size);
-        *p = size;
-        size_t slot = (size_t)(rng_next(&random) % SHARED);
-        size_t *was = __atomic_exchange_n(&shared[slot], p, __ATOMIC_ACQ_REL);
-        if (was == NULL)
+    uint64_t rng = (uint64_t)(uintptr_t)arg + 1;
+    void *blocks[64] = {0};
+    size_t sizes[64] = {0};
+    for (unsigned long n = scaled(50000); n != 0; n--) {
+        size_t i = rng_below(&rng, 64), size = rng_below(&rng, 400);
+        uint64_t seed = i * 8 + (uintptr_t)arg;
+        if (blocks[i] != NULL && !holds(blocks[i], sizes[i], seed))
+            return arg;
+        if (blocks[i] != NULL && n % 3 != 0) {
+            hmm_free(blocks[i]);
+            blocks[i] = NULL;
             continue;
-        size_t length = *was;
-        size_t right = sizeof(size_t);
-        while (right < length && ((unsigned char *)was)[right] == 0xa5)
-            right++;
-        ck_assert_uint_eq(right, length);
-        if (rng_next(&random) % 4 == 0)
-            was = hmm_realloc(was, length * 2);
-        hmm_free(was);
+        }
+        blocks[i] = n % 5 == 0 && blocks[i] == NULL ? hmm_aligned_alloc(64, size)
+                                                    : hmm_realloc(blocks[i], size + 1);
+        if (blocks[i] == NULL)
+            return arg;
+        sizes[i] = size;
+        fill(blocks[i], size, seed);
     }
+    for (size_t i = 0; i < 64; i++)
+        hmm_free(blocks[i]);
     return NULL;
 }
 
-START_TEST(threads_hand_blocks_to_each_other)
+/* With switches of the strategy in between. */
+START_TEST(threads_share_it)
 {
     pthread_t threads[THREADS];
     ck_assert_int_eq(hmm_init(strategy_of(_i)), 0);
     for (uintptr_t i = 0; i < THREADS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, work, (void *)(i + 1)), 0);
-    for (size_t i = 0; i < THREADS; i++)
-        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-    for (size_t i = 0; i < SHARED; i++)
-        hmm_free(shared[i]);
-    ck_assert_ptr_null(hmm_heap_check(hmm_process_heap()));
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(hmm_init(strategy_of((_i + i) % strategy_count())), 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        void *failed;
+        ck_assert_int_eq(pthread_join(threads[i], &failed), 0);
+        ck_assert_ptr_null(failed);
+    }
+    assert_empty(hmm_process_heap());
 }
 END_TEST
+
+static void *first_call(void *arg)
+{
+    (void)arg;
+    return hmm_malloc(100);
+}
+
+START_TEST(threads_race_for_the_first_call)
+{
+    pthread_t threads[THREADS];
+    void *blocks[THREADS];
+    for (size_t i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, first_call, NULL), 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], &blocks[i]), 0);
+        ck_assert_ptr_nonnull(blocks[i]);
+        for (size_t j = 0; j < i; j++)
+            ck_assert_ptr_ne(blocks[j], blocks[i]);
+    }
+    for (size_t i = 0; i < THREADS; i++)
+        hmm_free(blocks[i]);
+    assert_empty(hmm_process_heap());
+}
+END_TEST
+
+static void add_threads(Suite *s, int n)
+{
+    TCase *c = tcase_create("threads");
+    suite_add_tcase(s, c);
+    tcase_set_timeout(c, 60);
+    tcase_add_checked_fixture(c, clear_environment, NULL);
+    tcase_add_loop_test(c, threads_share_it, 0, n);
+    tcase_add_loop_test(c, threads_race_for_the_first_call, 0, 20);
+}
+
+#else
+
+static void add_threads(Suite *s, int n)
+{
+    (void)s, (void)n;
+}
+
 #endif
 
 int main(void)
 {
     int n = strategy_count();
-    TCase *t = tcase_create("process heap");
-    tcase_set_timeout(t, 60);
-    tcase_add_test(t, the_first_use_sets_it_up);
-    tcase_add_loop_test(t, init_takes_a_strategy_and_switches, 0, n);
-    tcase_add_loop_test(t, the_environment_names_the_strategy, 0, n);
-    tcase_add_loop_test(t, a_bad_value_is_said_in_a_line, 0, (int)(sizeof bad / sizeof bad[0]));
-    tcase_add_loop_test(t, a_bad_size_is_said_in_a_line, 0,
-                        (int)(sizeof bad_sizes / sizeof bad_sizes[0]));
-    tcase_add_test(t, the_size_is_a_limit);
-    tcase_add_test(t, a_malformed_strategy_is_refused);
-#ifdef HAVE_PTHREAD
-    tcase_add_loop_test(t, threads_hand_blocks_to_each_other, 0, n);
-#endif
-    Suite *s = suite_create("process");
-    suite_add_tcase(s, t);
+    Suite *s = suite_create("process heap");
+    TCase *c = tcase_create("process heap");
+    suite_add_tcase(s, c);
+    tcase_set_timeout(c, 30);
+    tcase_add_checked_fixture(c, clear_environment, NULL);
+    tcase_add_test(c, works_without_init);
+    tcase_add_loop_test(c, any_call_may_be_the_first, 0, 7);
+    tcase_add_loop_test(c, init_sets_the_strategy, 0, n);
+    tcase_add_loop_test(c, a_later_init_switches_with_all_blocks_in_place, 0, n);
+    tcase_add_test(c, init_refuses_a_malformed_strategy);
+    tcase_add_test(c, every_function_does_what_it_says);
+    tcase_add_loop_test(c, the_environment_names_the_strategy, 0, n);
+    tcase_add_test(c, the_program_s_word_counts_before_the_environment_s);
+    tcase_add_test(c, empty_values_are_none);
+    tcase_add_loop_test(c, the_environment_limits_the_heap, 0, 3);
+    tcase_add_loop_test(c, init_refuses_a_bad_value, 0, BAD_VALUES);
+    tcase_add_loop_test(c, first_use_says_a_bad_value_and_goes_on, 0, BAD_VALUES);
+    tcase_add_test(c, a_later_init_refuses_a_bad_value_and_changes_nothing);
+    tcase_add_test(c, init_fails_where_the_index_does_not_fit);
+    tcase_add_test(c, the_environment_sets_the_level_of_checking);
+    tcase_add_test(c, misuse_of_the_process_heap_ends_the_program);
+    tcase_add_test(c, verbose_says_one_line);
+    tcase_add_test(c, statistics_go_to_stderr);
+    tcase_add_loop_test(c, statistics_go_to_a_file, 0, 2);
+    tcase_add_test(c, statistics_that_cannot_be_written_are_said);
+    add_threads(s, n);
     return run_suite(s);
 }

@@ -1,0 +1,72 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The strategy that the README shows compiles as it stands, and its index is sound. Speaks TAP.
+: "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}"
+
+dir=$(mktemp -d) || exit 99
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
+log=$dir/log
+count=0
+
+# check NAME COMMAND [ARGUMENT]...: one test, which passes if the command does.
+check() {
+    count=$((count + 1))
+    name=$1
+    shift
+    if "$@" >"$log" 2>&1; then
+        echo "ok $count - $name"
+    else
+        echo "not ok $count - $name"
+        sed 's/^/#   /' "$log"
+    fi
+}
+
+if [ -n "${VALGRIND:-}" ]; then
+    echo "1..0 # SKIP nothing in here is for memcheck"
+    exit 0
+fi
+if ! grep -q '^#define HAVE_DLOPEN 1' "$top_builddir/config.h"; then
+    echo "1..0 # SKIP no plug-ins on this system"
+    exit 0
+fi
+
+# The C block of the README that defines a plug-in's strategy.
+extract() {
+    awk '/^```c$/ { on = 1; text = ""; next }
+        /^```$/ { if (on && text ~ /hmm_plugin_strategy = /) printf "%s", text; on = 0 }
+        on { text = text $0 "\n" }' "$top_srcdir/README.md" >"$dir/newest-fit.c" &&
+        grep -q '"newest-fit"' "$dir/newest-fit.c"
+}
+
+compile() {
+    # shellcheck disable=SC2086
+    $CC $TEST_CFLAGS -Wall -Wextra -shared -fPIC -I"$top_srcdir/lib" \
+        -o "$dir/newest-fit.so" "$dir/newest-fit.c" && [ ! -s "$log" ]
+}
+
+# Blocks of 40 sizes; two of three are freed, some resized, and all comes once more.
+trace() {
+    echo '# hmm-trace 1'
+    awk 'BEGIN {
+        for (round = 0; round < 20; round++) {
+            for (i = 0; i < 400; i++) print "a", i, (i * 37 + round * 11) % 640
+            for (i = 0; i < 400; i += 5) print "r", i, (i * 53) % 900 + 1
+            for (i = 0; i < 400; i += 7) { print "f", i; print "m", i, 2 ^ (i % 9), i }
+            for (i = 0; i < 400; i++) if (i % 3) print "f", i
+            for (i = 0; i < 400; i += 3) print "f", i
+        }
+    }'
+}
+
+replay() {
+    trace >"$dir/some.trace" &&
+        "$top_builddir/hmm" replay --strategy "best-fit,$dir/newest-fit.so" --check --runs 1 \
+            --format json "$dir/some.trace" &&
+        grep -q '"strategy":"newest-fit".*"failed":0' "$log"
+}
+
+check "the README's strategy is found" extract
+check "it compiles without a warning" compile
+check "hmm replays a trace with it, and finds its heap sound" replay
+echo "1..$count"
