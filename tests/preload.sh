@@ -149,6 +149,7 @@ for s in $strategies; do
         passes "$s: $c" HMM_STRATEGY="$s" "$dir/libc" "$c"
     done
     passes "$s: 8 MiB used up" HMM_STRATEGY="$s" HMM_HEAP_SIZE=8M "$dir/libc" exhaustion
+    # shellcheck disable=SC3045  # Linux shells have it
     (ulimit -v 200000 && with HMM_STRATEGY="$s" "$dir/libc" exhaustion && exit "$code")
     code=$?
     [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
@@ -250,12 +251,12 @@ runs() {
 }
 
 for s in $strategies; do
-    runs --strategy "$s" --verbose "$dir/libc" nothing
+    runs --strategy "$s" env HMM_VERBOSE=1 "$dir/libc" nothing
     [ "$code" -eq 0 ] && [ "$(wc -l < "$dir/err")" -eq 1 ] &&
         grep -q "^hmm: preload library: strategy $s," "$dir/err"
     report $? "hmm run --strategy $s"
 done
-(cd "$dir" && "$HMM" run --verbose --strategy ./newest.so ./odd elsewhere "$dir/libc" nothing \
+(cd "$dir" && HMM_VERBOSE=1 "$HMM" run --strategy ./newest.so ./odd elsewhere "$dir/libc" nothing \
     > out 2> err)
 code=$?
 [ "$code" -eq 0 ] && [ "$(grep -c 'strategy newest-fit,' "$dir/err")" -eq 2 ]
