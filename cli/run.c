@@ -18,7 +18,7 @@
 /* Exit codes of those who run another, as env has them. */
 enum { RUN_FAILED = 125, RUN_NOT_RUN = 126, RUN_NOT_FOUND = 127 };
 
-enum { OPT_STRATEGY, OPT_HEAP, OPT_STATS, OPT_VERBOSE };
+enum { OPT_STRATEGY, OPT_HEAP, OPT_STATS };
 
 /* As HMM_HEAP_SIZE has it. */
 #define LEAST_HEAP 4096u
@@ -29,7 +29,6 @@ static const struct cli_option options[] = {
     [OPT_STRATEGY] = {"strategy", "NAME", "which one; or a plug-in's path, with a '/'"},
     [OPT_HEAP] = {"heap", "SIZE", "the most that the heap may have (8M, 2G)"},
     [OPT_STATS] = {"stats", NULL, "print the heap's statistics at the end, on stderr"},
-    [OPT_VERBOSE] = {"verbose", NULL, "say on start what is used"},
     {NULL, NULL, NULL}};
 
 const struct cli_command cli_run = {
@@ -89,10 +88,8 @@ static bool take_option(int option, const char *value)
         return put_strategy(value);
     case OPT_HEAP:
         return put_heap(value);
-    case OPT_STATS:
-        return put("HMM_STATS", "stderr");
     default:
-        return put("HMM_VERBOSE", "1");
+        return put("HMM_STATS", "stderr");
     }
 }
 

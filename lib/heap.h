@@ -124,6 +124,7 @@ struct hmm_heap {
     const struct hmm__pages *pages; /* NULL: the whole region is simply there */
     size_t spared_live;             /* the live bytes when pages were spared */
     size_t spare_slack;
+    bool spare_dear; /* the last time looked at many blocks for each page that could go */
     /* Deals with a pointer outside the region that is freed. False: it cannot. NULL: nobody. */
     bool (*stray)(struct hmm_heap *h, void *payload, const char *verb);
     uint64_t failed;

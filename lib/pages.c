@@ -8,7 +8,8 @@
  *
  * They go back when the live bytes have fallen by a slack below the most that they were since the
  * last time: then those of the free top go, and those in the middle of every large free block. The
- * slack is a quarter of the live bytes, so that what is resident follows what is in use. A program
+ * slack is a quarter of the live bytes, so that what is resident follows what is in use; all of
+ * them where the blocks are so small that looking for the large free ones takes long. A program
  * that frees and takes the same memory again and again would pay for each turn; when the live bytes
  * have risen by half the slack in between, it doubles, up to a limit. All that is kept in step by
  * the one count that every free makes anyway (hmm_heap.live_below_peak).
@@ -20,6 +21,10 @@
 
 #define SLACK_LEAST ((size_t)1 << 20)
 #define SLACK_MOST ((size_t)32 << 20) /* or the live bytes, where they are more */
+
+/* Blocks that may be looked at for each page that can go. */
+#define DEAR 64u
+#define DEAR_PAGE 4096u
 
 /* The smallest free block whose pages are worth a call. */
 #define SPARE_LEAST ((64u << 10) / HMM_GRANULE)
@@ -63,8 +68,9 @@ static size_t spare_block(struct hmm_heap *h, hmm_ref r, uint32_t n)
 /* Where no free block is large the blocks need not be looked at, if the strategy knows. */
 static size_t spare_blocks(struct hmm_heap *h)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, looks = 0;
     const struct hmm_strategy *s = h->strategy;
+    h->spare_dear = false;
     if (h->free_blocks == 0 || (s->largest && s->largest(h, h->state) < SPARE_LEAST))
         return 0;
     for (hmm_ref r = h->first; r != h->top;) {
@@ -72,7 +78,9 @@ static size_t spare_blocks(struct hmm_heap *h)
         if ((word & HMM__FREE) && n >= SPARE_LEAST)
             bytes += spare_block(h, r, n);
         r += n;
+        looks++;
     }
+    h->spare_dear = looks > bytes / DEAR_PAGE * DEAR;
     return bytes;
 }
 
@@ -95,6 +103,12 @@ static void begin_again(struct hmm_heap *h, size_t live)
     h->spare_at = (intptr_t)h->spare_slack;
 }
 
+static size_t least_slack(const struct hmm_heap *h, size_t live)
+{
+    size_t slack = h->spare_dear ? live : live / 4;
+    return slack > SLACK_LEAST ? slack : SLACK_LEAST;
+}
+
 static size_t next_slack(const struct hmm_heap *h, size_t live, size_t least)
 {
     size_t most = live > SLACK_MOST ? live : SLACK_MOST;
@@ -108,14 +122,14 @@ static size_t next_slack(const struct hmm_heap *h, size_t live, size_t least)
 void hmm__pages_spare(struct hmm_heap *h)
 {
     size_t live = live_bytes(h);
-    size_t least = live / 4 > SLACK_LEAST ? live / 4 : SLACK_LEAST;
+    size_t least = least_slack(h, live);
     if (h->live_peak - live <= least) { /* the heap has grown since spare_at was set */
         h->spare_at = (intptr_t)least;
         return;
     }
-    h->spare_slack = next_slack(h, live, least);
     spare_blocks(h);
     spare_top(h);
+    h->spare_slack = next_slack(h, live, least_slack(h, live));
     begin_again(h, live);
 }
 

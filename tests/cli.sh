@@ -126,8 +126,8 @@ refuses "hmm strategies: unknown option '--formt'; $meant Allowed: --format, --h
     strategies --formt json
 refuses "hmm strategies: takes no argument: 'all'" strategies all
 
-run_options='--strategy, --heap, --stats, --verbose, --help'
-for typo in strategy:startegy heap:heep stats:stast verbose:verbsoe help:hepl; do
+run_options='--strategy, --heap, --stats, --help'
+for typo in strategy:startegy heap:heep stats:stast help:hepl; do
     meant="did you mean '--${typo%:*}'?"
     refuses "hmm run: unknown option '--${typo#*:}'; $meant Allowed: $run_options" \
         run "--${typo#*:}" true
