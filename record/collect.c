@@ -79,6 +79,15 @@ static bool map_pool(struct recorder *r, int how)
     return r->pool != NULL;
 }
 
+/* Signal handlers find it, or NULL. */
+static void unmap_pool(struct recorder *r)
+{
+    void *pool = r->pool;
+    r->pool = NULL;
+    atomic_signal_fence(memory_order_seq_cst);
+    munmap(pool, r->bytes);
+}
+
 static bool make_pool(struct recorder *r)
 {
     r->most = most_segments();
@@ -131,7 +140,7 @@ void recorder_close(struct recorder *r)
         free(r->lives[i].path);
     free(r->lives);
     if (r->pool != NULL)
-        munmap(r->pool, r->bytes);
+        unmap_pool(r);
     if (r->fd >= 0)
         close(r->fd);
     *r = (struct recorder){.fd = -1};
@@ -360,7 +369,8 @@ void recorder_sleep(struct recorder *r, uint32_t heard)
 
 void recorder_wake(struct recorder *r)
 {
-    record_ring(r->pool);
+    if (r->pool != NULL)
+        record_ring(r->pool);
 }
 
 size_t recorder_running(struct recorder *r, bool at_once)
@@ -376,7 +386,7 @@ size_t recorder_running(struct recorder *r, bool at_once)
 /* The system seals a file against writing only while nobody has it mapped for that. */
 bool recorder_is_alone(struct recorder *r)
 {
-    munmap(r->pool, r->bytes);
+    unmap_pool(r);
     bool alone = fcntl(r->fd, F_ADD_SEALS, F_SEAL_WRITE) == 0;
     if (!map_pool(r, alone ? MAP_PRIVATE : MAP_SHARED)) {
         fputs("hmm record: out of memory\n", stderr);
