@@ -63,7 +63,7 @@ const struct cli_command cli_record = {
 #define MOST_ROWS 20
 #define CANNOT_RUN 126
 #define NO_COMMAND 127
-#define PATIENCE 1.0 /* seconds before it says what it waits for */
+#define PATIENCE 50 /* turns before it says what it waits for: about a second */
 
 struct request {
     const char *file;
@@ -147,11 +147,40 @@ static void catch_signals(void)
     }
 }
 
+/* ---- What we need and the command must not get: open files, one a trace; a pool, which counts as
+ * a large file; a limit on files as an error like any other. ---- */
+
+static const int limited[] = {RLIMIT_NOFILE, RLIMIT_FSIZE}, ignored[] = {SIGXFSZ, SIGPIPE};
+static struct rlimit old_limits[2];
+static struct sigaction old_actions[2];
+
+static void make_room(void)
+{
+    struct sigaction ignore = {.sa_flags = 0};
+    ignore.sa_handler = SIG_IGN;
+    for (int i = 0; i < 2; i++) {
+        sigaction(ignored[i], &ignore, &old_actions[i]);
+        if (getrlimit((unsigned)limited[i], &old_limits[i]) == 0) {
+            struct rlimit all = {old_limits[i].rlim_max, old_limits[i].rlim_max};
+            setrlimit((unsigned)limited[i], &all);
+        }
+    }
+}
+
+static void restore_room(void)
+{
+    for (int i = 0; i < 2; i++) {
+        sigaction(ignored[i], &old_actions[i], NULL);
+        setrlimit((unsigned)limited[i], &old_limits[i]);
+    }
+}
+
 /* ---- Starting ---- */
 
 static void become_command(const struct request *q, const char *module, int report)
 {
     char variable[64];
+    restore_room();
     recorder_variable(&recorder, variable, sizeof variable);
     recorder_begin(&recorder);
     int code = ENOMEM;
@@ -195,28 +224,33 @@ static int exit_status(int status)
 static int record_command(void)
 {
     int status = 0;
-    pid_t pid = child, ended;
-    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR))
-        if (!recorder_work(&recorder))
-            recorder_sleep(&recorder);
+    for (pid_t ended = 0; ended != child && (ended == 0 || errno == EINTR);) {
+        uint32_t heard = recorder_heard(&recorder);
+        ended = waitpid(child, &status, WNOHANG);
+        if (ended == 0 && !recorder_work(&recorder))
+            recorder_sleep(&recorder, heard);
+    }
     child = 0;
     return exit_status(status);
 }
 
+static bool others_are_there(void)
+{
+    return recorder_running(&recorder, true) != 0 || !recorder_is_alone(&recorder);
+}
+
 static void record_others(void)
 {
-    size_t running, turns = 0;
-    bool said = false;
-    for (; !stop && (running = recorder_running(&recorder, true)) != 0; turns++) {
-        if (!recorder_work(&recorder))
-            recorder_sleep(&recorder);
-        if (!said && turns > 50) {
-            cli_complain("record",
-                         "the command has ended; waiting for %zu process%s that it left running: "
-                         "Ctrl-C ends the recording",
-                         running, running == 1 ? "" : "es");
-            said = true;
-        }
+    bool several = recorder.processes > 1;
+    unsigned turns = 0;
+    while (!stop && (others_are_there() || several)) {
+        uint32_t heard = recorder_heard(&recorder);
+        several = false; /* one may be on its way from one program to the next */
+        if (!stop && !recorder_work(&recorder))
+            recorder_sleep(&recorder, heard);
+        if (turns++ == PATIENCE)
+            cli_complain("record", "the command has ended; waiting for the processes that it left "
+                                   "running: Ctrl-C ends the recording");
     }
     recorder_stop(&recorder);
 }
@@ -232,6 +266,17 @@ static void add_row(struct cli_table *table, const struct record_life *l)
     cli_table_add(table, "%s", cli_bytes(l->peak_bytes).chars);
 }
 
+/* The command's own first, then the longest. */
+static int compare_lives(const void *a, const void *b)
+{
+    const struct record_life *x = a, *y = b;
+    if (x->is_first != y->is_first)
+        return x->is_first ? -1 : 1;
+    if (x->is_first) /* its last program first */
+        return x->number > y->number ? -1 : 1;
+    return x->ops != y->ops ? (x->ops > y->ops ? -1 : 1) : (x->number < y->number ? -1 : 1);
+}
+
 static void print_files(size_t files)
 {
     struct cli_table table = {.columns = 5, .left_columns = 2};
@@ -239,32 +284,33 @@ static void print_files(size_t files)
     size_t rows = 0;
     for (size_t i = 0; i < 5; i++)
         cli_table_add(&table, "%s", titles[i]);
-    for (int own = 1; own >= 0; own--)
-        for (size_t i = 0; i < recorder.life_count; i++) {
-            const struct record_life *l = &recorder.lives[i];
-            if (l->has_file && l->is_first == own && rows++ < MOST_ROWS)
-                add_row(&table, l);
+    qsort(recorder.lives, recorder.life_count, sizeof *recorder.lives, compare_lives);
+    for (size_t i = 0; i < recorder.life_count && rows < MOST_ROWS; i++)
+        if (recorder.lives[i].has_file) {
+            add_row(&table, &recorder.lives[i]);
+            rows++;
         }
     cli_table_print(&table, stderr);
-    if (files > MOST_ROWS)
-        fprintf(stderr, "and %s more\n", cli_count(files - MOST_ROWS).chars);
+    if (files > rows)
+        fprintf(stderr, "and %s more\n", cli_count(files - rows).chars);
 }
 
-static void print_losses(uint64_t unknown)
+static bool print_losses(void)
 {
     static const char *const reasons[RECORD_LOSSES] = {
-        [RECORD_LOST_TOO_MANY] = "too many run at a time",
-        [RECORD_LOST_MEMORY] = "they have no address space for it",
+        [RECORD_LOST_TOO_MANY] = "too many ran at a time",
+        [RECORD_LOST_MEMORY] = "no address space for it (ulimit -v)",
         [RECORD_LOST_SYSTEM] = "the system is too old",
     };
-    if (unknown != 0)
-        cli_complain("record", "left out: %s free or realloc of blocks from before the recording",
-                     cli_count(unknown).chars);
+    bool any = false;
     for (int i = 0; i < RECORD_LOSSES; i++) {
         unsigned lost = atomic_load(&recorder.pool->lost[i]);
+        any = any || lost != 0;
         if (lost != 0)
-            cli_complain("record", "processes not recorded: %u; %s", lost, reasons[i]);
+            cli_complain("record", "not recorded: %u process%s: %s", lost, lost == 1 ? "" : "es",
+                         reasons[i]);
     }
+    return any;
 }
 
 /* False iff something is missing that should be there. */
@@ -281,14 +327,18 @@ static bool print_summary(void)
         files += l->has_file;
         good = good && !l->failed;
     }
-    cli_complain("record", "%s process%s, %s operations, %s%s live, %s file%s",
+    cli_complain("record", "%s process%s, %s operations, peak live %s, %s file%s",
                  cli_count(recorder.processes).chars, recorder.processes == 1 ? "" : "es",
-                 cli_count(ops).chars, recorder.processes == 1 ? "at most " : "largest has ",
-                 cli_bytes(peak).chars, cli_count(files).chars, files == 1 ? "" : "s");
+                 cli_count(ops).chars, cli_bytes(peak).chars, cli_count(files).chars,
+                 files == 1 ? "" : "s");
     if (files != 0)
         print_files(files);
-    print_losses(unknown);
-    return good;
+    if (unknown != 0)
+        cli_complain("record",
+                     "left out: %s free or realloc of blocks that were allocated before "
+                     "the recording, or before a fork",
+                     cli_count(unknown).chars);
+    return !print_losses() && good;
 }
 
 /* The command's own trace is there even if it did not allocate. */
@@ -299,6 +349,8 @@ static bool is_recorded(const struct request *q)
         if (recorder.lives[i].is_first && (recorder.lives[i].has_file || recorder.lives[i].failed))
             return true;
     if (recorder.life_count == 0) {
+        if (print_losses())
+            return false;
         cli_complain("record",
                      "'%s' was not recorded: it does not load libraries (a static program), runs "
                      "with other rights, or is for another architecture",
@@ -314,16 +366,6 @@ static bool is_recorded(const struct request *q)
 
 /* ---- All of it ---- */
 
-/* Files are one a process: as many as there may be. The command gets the limit that we had. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static int record(const struct request *q, const char *module, bool is_new)
 {
     catch_signals();
@@ -334,7 +376,6 @@ static int record(const struct request *q, const char *module, bool is_new)
             unlink(q->file);
         return code == ENOENT ? NO_COMMAND : CANNOT_RUN;
     }
-    raise_file_limit();
     int status = record_command();
     record_others();
     bool good = is_recorded(q);
@@ -352,6 +393,7 @@ static int prepare_and_record(const struct request *q)
     if (module == NULL)
         return CLI_FAILED;
     bool is_new = access(q->file, F_OK) != 0;
+    make_room();
     int status = CLI_USAGE;
     if (!hmm_trace_writer_check(q->file, &error)) {
         hmm_trace_print_error(stderr, q->file, &error);

@@ -72,12 +72,28 @@ static uint32_t most_segments(void)
                                                              : RECORD_PROCESSES + FIRST_GRANT;
 }
 
+static bool map_pool(struct recorder *r, int how)
+{
+    void *pool = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, how, r->fd, 0);
+    r->pool = pool != MAP_FAILED ? pool : NULL;
+    return r->pool != NULL;
+}
+
+/* Signal handlers find it, or NULL. */
+static void unmap_pool(struct recorder *r)
+{
+    void *pool = r->pool;
+    r->pool = NULL;
+    atomic_signal_fence(memory_order_seq_cst);
+    munmap(pool, r->bytes);
+}
+
 static bool make_pool(struct recorder *r)
 {
     r->most = most_segments();
     const uint64_t bytes =
         segments_at() + (uint64_t)RECORD_SEGMENTS * RECORD_EVENTS * sizeof(struct record_event);
-    r->fd = memfd_create("hmm-record", MFD_CLOEXEC);
+    r->fd = memfd_create("hmm-record", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (r->fd < 0 || ftruncate(r->fd, (off_t)bytes) != 0)
         return false;
     int code = posix_fallocate(r->fd, 0, (off_t)segments_at());
@@ -85,10 +101,9 @@ static bool make_pool(struct recorder *r)
         errno = code;
         return false;
     }
-    void *pool = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
-    if (pool == MAP_FAILED)
+    r->bytes = bytes;
+    if (!map_pool(r, MAP_SHARED))
         return false;
-    r->pool = pool;
     r->pool->bytes = bytes;
     r->pool->segments_at = segments_at();
     r->pool->recorder = (int32_t)getpid();
@@ -125,7 +140,7 @@ void recorder_close(struct recorder *r)
         free(r->lives[i].path);
     free(r->lives);
     if (r->pool != NULL)
-        munmap(r->pool, r->pool->bytes);
+        unmap_pool(r);
     if (r->fd >= 0)
         close(r->fd);
     *r = (struct recorder){.fd = -1};
@@ -336,12 +351,16 @@ bool recorder_work(struct recorder *r)
     return any;
 }
 
-void recorder_sleep(struct recorder *r)
+uint32_t recorder_heard(const struct recorder *r)
+{
+    return atomic_load(&r->pool->bell);
+}
+
+void recorder_sleep(struct recorder *r, uint32_t heard)
 {
     struct {
         long seconds, nanoseconds;
     } longest = {0, 20000000};
-    uint32_t heard = atomic_load(&r->pool->bell);
     atomic_store(&r->pool->asleep, 1);
     if (!recorder_work(r))
         syscall(SYS_futex, &r->pool->bell, FUTEX_WAIT, heard, &longest, NULL, 0);
@@ -350,7 +369,8 @@ void recorder_sleep(struct recorder *r)
 
 void recorder_wake(struct recorder *r)
 {
-    record_ring(r->pool);
+    if (r->pool != NULL)
+        record_ring(r->pool);
 }
 
 size_t recorder_running(struct recorder *r, bool at_once)
@@ -361,6 +381,18 @@ size_t recorder_running(struct recorder *r, bool at_once)
     for (size_t i = r->first_running; i < r->life_count; i++)
         running += r->lives[i].slot != NULL;
     return running;
+}
+
+/* The system seals a file against writing only while nobody has it mapped for that. */
+bool recorder_is_alone(struct recorder *r)
+{
+    unmap_pool(r);
+    bool alone = fcntl(r->fd, F_ADD_SEALS, F_SEAL_WRITE) == 0;
+    if (!map_pool(r, alone ? MAP_PRIVATE : MAP_SHARED)) {
+        fputs("hmm record: out of memory\n", stderr);
+        exit(1); /* all traces are closed */
+    }
+    return alone;
 }
 
 void recorder_stop(struct recorder *r)

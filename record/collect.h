@@ -10,6 +10,7 @@
 
 struct recorder {
     struct record_pool *pool;
+    size_t bytes;
     int fd;
     const char *file;       /* the trace of the command's own process */
     uint32_t granted, most; /* segments that the pool has got, and may have */
@@ -30,16 +31,23 @@ void recorder_variable(const struct recorder *recorder, char *text, size_t room)
 /* To be called by the command's process, before it becomes the command. */
 void recorder_begin(struct recorder *recorder);
 
-/* Does what there is to do. False iff there was nothing; then recorder_sleep waits until there may
- * be something, a signal came, or a short time has passed. */
+/* Does what there is to do. False iff there was nothing. */
 bool recorder_work(struct recorder *recorder);
-void recorder_sleep(struct recorder *recorder);
 
-/* From a signal handler: the next recorder_sleep returns at once. */
+/* Waits until there may be something to do, recorder_wake was called, or a short time has passed;
+ * not if that was so since recorder_heard, whose answer is `heard`. */
+uint32_t recorder_heard(const struct recorder *recorder);
+void recorder_sleep(struct recorder *recorder, uint32_t heard);
+
+/* May be called by a signal handler. */
 void recorder_wake(struct recorder *recorder);
 
 /* Lives that are not over. A life's end may be seen a little late; `now` looks for ends at once. */
 size_t recorder_running(struct recorder *recorder, bool now);
+
+/* Whether no process has the pool any more: not even one that was forked and has not joined. Only
+ * when none is running. Once true, nobody can join. */
+bool recorder_is_alone(struct recorder *recorder);
 
 /* Ends the recording of processes that run on, and all traces. */
 void recorder_stop(struct recorder *recorder);

@@ -207,6 +207,12 @@ struct record_process *record_join(void)
     return me != RECORD_OFF ? me : NULL;
 }
 
+/* So that a program that allocates nothing, or not yet, is known as well. */
+__attribute__((constructor)) static void join_at_start(void)
+{
+    record_join();
+}
+
 /* ---- Waiting for a segment ---- */
 
 struct patience {

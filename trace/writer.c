@@ -126,7 +126,7 @@ static void next_frame(struct hmm_trace_writer *w)
     w->frame_hurry = w->hurry;
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, w->hurry ? -1000 : 1);
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_experimentalParam5, w->hurry ? 1 : 0);
-    bool worker = w->frame_limit > FIRST_FRAME && (!w->hurry || sysconf(_SC_NPROCESSORS_ONLN) > 2);
+    bool worker = w->frame_limit > FIRST_FRAME;
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_nbWorkers, worker);
 }
 
@@ -165,23 +165,29 @@ static void flush(struct hmm_trace_writer *w, bool end)
     w->used = 0;
 }
 
+static unsigned digits_of(uint64_t value)
+{
+    unsigned n = 1;
+    for (; value >= 10000; value /= 10000)
+        n += 4;
+    return n + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
+/* From its last digit to its first, right where it belongs. */
 static char *put_number(char *to, uint64_t value)
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324"
                                 "25262728293031323334353637383940414243444546474849"
                                 "50515253545556575859606162636465666768697071727374"
                                 "75767778798081828384858687888990919293949596979899";
-    char digits[32] = "", *const end = digits + 20, *from = end; /* room for the 8 below */
+    char *const end = to + digits_of(value), *at = end;
     for (; value >= 100; value /= 100)
-        from = memcpy(from - 2, pairs + 2 * (value % 100), 2);
-    from = memcpy(from - 2, pairs + 2 * value, 2);
-    from += value < 10;
-    size_t length = (size_t)(end - from);
-    if (length <= 8)
-        memcpy(to, from, 8); /* a fixed size is one move */
+        at = memcpy(at - 2, pairs + 2 * (value % 100), 2);
+    if (value >= 10)
+        memcpy(at - 2, pairs + 2 * value, 2);
     else
-        memcpy(to, from, length);
-    return to + length;
+        at[-1] = (char)('0' + value);
+    return end;
 }
 
 bool hmm_trace_write(struct hmm_trace_writer *w, const struct hmm_trace_op *op)
