@@ -36,7 +36,8 @@ struct bench_adapter {
     /*
      * As in C's standard library, but that `heap` is given. size is never 0 in a realloc, and block
      * never NULL. NULL iff there is no room: the region is then too small, which is no error.
-     * Where the allocator has no realloc, or none that aligns, this is the place to write it.
+     * Where the allocator has no realloc, this is the place to write it. aligned_alloc may be NULL:
+     * malloc is then asked for as much, and the block is not aligned.
      */
     void *(*malloc)(void *heap, size_t size);
     void (*free)(void *heap, void *block);

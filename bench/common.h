@@ -14,7 +14,11 @@
 #include <stdint.h>
 
 /* A function that callgrind is told about by name. */
+#if defined(__clang__)
+#define BENCH_MEASURED __attribute__((noinline))
+#else
 #define BENCH_MEASURED __attribute__((noinline, noclone))
+#endif
 #define BENCH_ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* "bench: ..." on stderr, and exit code 2. */

@@ -161,7 +161,8 @@ static void request(struct heap *h, size_t more)
 {
     void *got[PLACES];
     for (size_t i = 0; i < PLACES; i++)
-        got[i] = count_malloc(h, hole_size(h, bench_random(&h->random) % h->count) + more);
+        got[i] =
+            count_malloc(h, hole_size(h, (size_t)(bench_random(&h->random) % h->count)) + more);
     for (size_t i = 0; i < PLACES; i++)
         count_free(h, got[(i * 37) % PLACES]);
 }

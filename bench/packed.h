@@ -14,8 +14,8 @@
 /* Followed by the operations. */
 struct packed_trace {
     uint64_t magic;
-    uint64_t op_count;
-    uint64_t id_limit;
+    size_t op_count;
+    size_t id_limit;
     uint64_t peak_bytes;
     struct hmm_trace_op ops[];
 };

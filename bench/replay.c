@@ -170,7 +170,7 @@ static void measure_once(struct target *t)
     run_nothing(t);
     begin(t, capacity);
     if (complete(run(t)))
-        bench_say("operations %llu\n", (unsigned long long)trace->op_count);
+        bench_say("operations %zu\n", trace->op_count);
 }
 
 /* ---- Resident memory ---- */
@@ -292,7 +292,7 @@ int main(int argc, char **argv)
     target_open(&target, argv[2]);
     if (argc > 3) {
         trace = packed_open(argv[3]);
-        blocks = bench_table((size_t)trace->id_limit, sizeof *blocks);
+        blocks = bench_table(trace->id_limit, sizeof *blocks);
     }
     if (strcmp(argv[1], "probe") == 0)
         probe(&target);
