@@ -149,8 +149,10 @@ for s in $strategies; do
         passes "$s: $c" HMM_STRATEGY="$s" "$dir/libc" "$c"
     done
     passes "$s: 8 MiB used up" HMM_STRATEGY="$s" HMM_HEAP_SIZE=8M "$dir/libc" exhaustion
-    passes "$s: a limited address space" HMM_STRATEGY="$s" sh -c \
-        'ulimit -v 200000 && exec "$0" exhaustion' "$dir/libc"
+    (ulimit -v 200000 && with HMM_STRATEGY="$s" "$dir/libc" exhaustion && exit "$code")
+    code=$?
+    [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
+    report $? "$s: a limited address space"
     for c in $("$dir/threads"); do
         passes "$s: threads: $c" HMM_STRATEGY="$s" "$dir/threads" "$c"
     done
@@ -253,8 +255,8 @@ for s in $strategies; do
         grep -q "^hmm: preload library: strategy $s," "$dir/err"
     report $? "hmm run --strategy $s"
 done
-(cd "$dir" && "$HMM" run --verbose --strategy ./newest.so sh -c 'cd / && "$0" nothing' \
-    "$dir/libc" > out 2> err)
+(cd "$dir" && "$HMM" run --verbose --strategy ./newest.so ./odd elsewhere "$dir/libc" nothing \
+    > out 2> err)
 code=$?
 [ "$code" -eq 0 ] && [ "$(grep -c 'strategy newest-fit,' "$dir/err")" -eq 2 ]
 report $? "hmm run --strategy PLUG-IN: for programs that look from elsewhere too"
@@ -262,8 +264,8 @@ runs --heap 8M --stats -- "$dir/libc" exhaustion
 [ "$code" -eq 0 ] && grep -q '^  capacity  *8388608$' "$dir/err" &&
     grep -q '^  failed  *[1-9]' "$dir/err"
 report $? "hmm run --heap 8M --stats"
-runs sh -c 'echo "$1 $2"; exit 7' sh --stats --heap
-[ "$code" -eq 7 ] && [ "$(cat "$dir/out")" = "--stats --heap" ] && [ ! -s "$dir/err" ]
+runs "$dir/odd" say --stats --heap
+[ "$code" -eq 7 ] && [ "$(tr '\n' ' ' < "$dir/out")" = "--stats --heap " ] && [ ! -s "$dir/err" ]
 report $? "hmm run: the command's arguments and exit status are its own"
 runs sh -c 'kill -9 $$'
 [ "$code" -eq 137 ]

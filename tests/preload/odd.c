@@ -3,9 +3,9 @@
  * Memory wanted at odd times: before any constructor, by whatever name comes first, in a library
  * that is loaded and unloaded, and at exit.
  *
- *     odd NAME [LIBRARY]
- *
- * NAME is that of the function that is called first.
+ *     odd NAME [LIBRARY]       NAME is that of the function that is called first
+ *     odd say WORD...          prints the words and exits 7
+ *     odd elsewhere COMMAND... becomes the command, in another folder
  */
 #define _GNU_SOURCE 1
 #include <dlfcn.h>
@@ -58,7 +58,7 @@ static void first_call(const char *name)
 static void before_all(int argc, char **argv, char **environment)
 {
     (void)environment;
-    if (argc > 1)
+    if (argc > 1 && strcmp(argv[1], "say") != 0 && strcmp(argv[1], "elsewhere") != 0)
         first_call(argv[1]);
 }
 
@@ -94,6 +94,16 @@ static void with_library(const char *path)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "say") == 0) {
+        for (int i = 2; i < argc; i++)
+            printf("%s\n", argv[i]);
+        return 7;
+    }
+    if (argc > 2 && strcmp(argv[1], "elsewhere") == 0) {
+        CHECK(chdir("/") == 0);
+        execvp(argv[2], argv + 2);
+        return 1;
+    }
     CHECK(atexit(at_exit) == 0);
     if (argc > 2)
         with_library(argv[2]);
