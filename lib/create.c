@@ -98,12 +98,22 @@ struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_str
     return hmm__heap_create(memory, size, strategy, false, NULL);
 }
 
+/* Memcheck must not go on taking the blocks for live: the memory may be used for others. */
+static HMM__COLD void end_watch(struct hmm_heap *h)
+{
+    annotate_enter();
+    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
+        if (!(block_header(h, r) & HMM__FREE) && block_payload(h, r) != h->state)
+            annotate_free(block_payload(h, r));
+    annotate_leave();
+    annotate_region_end(block_header_at(h, h->first),
+                        (size_t)(h->high_limit - h->first) * HMM_GRANULE + HMM_HEADER_BYTES);
+}
+
 void hmm_heap_destroy(struct hmm_heap *heap)
 {
     if (heap != NULL && (heap->watch & HMM__WATCH_VALGRIND))
-        annotate_region_end(block_header_at(heap, heap->first),
-                            (size_t)(heap->high_limit - heap->first) * HMM_GRANULE +
-                                HMM_HEADER_BYTES);
+        end_watch(heap);
 }
 
 /* ---- The live switch ---- */

@@ -112,7 +112,7 @@ void *hmm__malloc(struct hmm_heap *h, size_t size)
 
 void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
 {
-    if (hmm__unlikely(size > heap->door_most))
+    if (hmm__unlikely(size >= heap->door_below))
         return malloc_with_ado(heap, size);
     return malloc_bare(heap, size);
 }
@@ -360,5 +360,9 @@ void hmm_heap_free(struct hmm_heap *heap, void *block)
 
 size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
 {
-    return block ? block_usable(block_size(heap, block_of(heap, block))) : 0;
+    if (block == NULL)
+        return 0;
+    if (hmm__unlikely(heap->watch))
+        return hmm__watched_usable_size(heap, block);
+    return block_usable(block_size(heap, block_of(heap, block)));
 }

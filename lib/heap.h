@@ -78,7 +78,7 @@
 #define HMM_HEADER_BYTES 4u
 
 /* What a heap does besides: bits of hmm_heap.watch. In the common case there are none, and the
- * doors need no test of their own for it: door_most and door_top send all calls the long way
+ * doors need no test of their own for it: door_below and door_top send all calls the long way
  * otherwise. */
 enum hmm__watch {
     HMM__WATCH_VALGRIND = 1, /* memcheck runs: tell it of every block */
@@ -105,8 +105,8 @@ struct hmm_heap {
     void (*insert)(struct hmm_heap *, void *, hmm_ref);
     void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
     void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
-    size_t door_most; /* the largest request to be served without ado; 0 while watched */
-    hmm_ref door_top; /* top; 0 while watched: every free takes the long way */
+    size_t door_below; /* requests below this are served without ado; 0 while watched */
+    hmm_ref door_top;  /* top; 0 while watched: every free takes the long way */
     hmm_ref first, top, brk;
     size_t live_blocks;
     intptr_t live_below_peak; /* live_peak less the live bytes: one subtraction keeps both */
@@ -232,6 +232,7 @@ HMM__HIDDEN void *hmm__watched_calloc(struct hmm_heap *h, size_t count, size_t s
 HMM__HIDDEN void *hmm__watched_realloc(struct hmm_heap *h, void *payload, size_t size);
 HMM__HIDDEN void *hmm__watched_aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
 HMM__HIDDEN void hmm__watched_free(struct hmm_heap *h, void *payload);
+HMM__HIDDEN size_t hmm__watched_usable_size(const struct hmm_heap *h, const void *payload);
 
 /* block.c: the defaults of the optional hooks */
 HMM__HIDDEN hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules);

@@ -2,7 +2,7 @@
 /*
  * The end of a program that misused its heap: one line, then abort. Nothing here allocates.
  */
-#include "heap.h"
+#include "annotate.h"
 #include "text.h"
 
 #if HMM_HOSTED
@@ -26,10 +26,11 @@ static _Noreturn void stop(void)
 #endif
 }
 
-/* "hmm: WHAT 0xWHERE: WHY" */
+/* "hmm: WHAT 0xWHERE: WHY". The heap's door may have silenced memcheck. */
 void hmm__panic(const char *what, const void *where, const char *why)
 {
     struct text t = {0};
+    annotate_leave();
     hmm__text_add(&t, "hmm: ");
     hmm__text_add(&t, what);
     hmm__text_add(&t, " ");
