@@ -124,7 +124,6 @@ struct hmm_heap {
     const struct hmm__pages *pages; /* NULL: the whole region is simply there */
     size_t spared_live;             /* the live bytes when pages were spared */
     size_t spare_slack;
-    bool spare_dear; /* the last time looked at many blocks for each page that could go */
     /* Deals with a pointer outside the region that is freed. False: it cannot. NULL: nobody. */
     bool (*stray)(struct hmm_heap *h, void *payload, const char *verb);
     uint64_t failed;
@@ -135,7 +134,8 @@ struct hmm_heap {
     uint32_t high_limit; /* limit without a state at the high end */
     uint32_t check_level, check_count;
     enum hmm__state_place state_place;
-    bool zeroed; /* bytes never used are known to be 0 */
+    bool zeroed;     /* bytes never used are known to be 0 */
+    bool spare_dear; /* sparing pages looked at many blocks for each page that could go */
 };
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
