@@ -14,6 +14,7 @@ several threads, and with growing numbers of free blocks.
   --only LIST        of time, memory, footprint, instructions, threads, growth, worst: only these
   --instructions     count instructions on the traces too, by callgrind (takes longer)
   --strategies LIST  of hmm (default: all); a plug-in by its path
+  --hmm LIST         of front, plain, bare, or none (default: all)
   --peers LIST       of glibc, jemalloc, mimalloc, tcmalloc, or none (default: all that are installed)
   --adapter FILE     measure the allocator of this adapter too (bench/adapter.h); may be repeated
   --preload FILE     measure this malloc library too; may be repeated
@@ -54,7 +55,7 @@ source=${0%/*}
 awk=${AWK:-awk}
 planning=yes json=no results=no output=bench-results
 parts=time,memory,footprint,threads,growth,worst
-strategies='' peers=glibc,jemalloc,mimalloc,tcmalloc adapters='' preloads=''
+hmm=front,plain,bare strategies='' peers=glibc,jemalloc,mimalloc,tcmalloc adapters='' preloads=''
 threads=1,2,4,8 growth=10,1000,100000,1000000,10000000 heaps=1K,64K,1M,64M,1G,16G rounds=5
 worst=1000,100000
 tab=$(printf '\t')
@@ -72,8 +73,8 @@ while [ $# -gt 0 ]; do
     --json) json=yes ;;
     --results) results=yes ;;
     --instructions) parts=$parts,instructions ;;
-    --only | --strategies | --peers | --adapter | --preload | --threads | --growth | --worst | --heaps | \
-        --rounds | --output)
+    --only | --hmm | --strategies | --peers | --adapter | --preload | --threads | \
+        --growth | --worst | --heaps | --rounds | --output)
         [ $# -gt 1 ] || die "option '$1' needs a value"
         case $1 in
         --only) parts=$2 ;;
@@ -130,6 +131,7 @@ bytes() {
 }
 
 one_of only "$parts" time memory footprint instructions threads growth worst
+one_of hmm "$hmm" front plain bare none
 one_of peers "$peers" glibc jemalloc mimalloc tcmalloc none
 numbers rounds "$rounds" 1000
 numbers threads "$threads" 64
