@@ -3,8 +3,8 @@
 #
 # Which allocators there are. Part of bench/run.sh, which sets what is used here.
 #
-# A line of $dir/allocators: NAME, "malloc", "adapter" or "nothing", the library, the strategy, HMM_CACHE, and
-# the kind, with tabs between; "-" where there is nothing. Kinds:
+# A line of $dir/allocators: NAME, "malloc", "adapter" or "nothing", the library, the strategy,
+# HMM_CACHE, and the kind, with tabs between; "-" where there is nothing. Kinds:
 #
 #     front    hmm's process heap in a program that is not changed
 #     plain    the same with HMM_CACHE=0: nothing between the lock and the strategy

@@ -15,7 +15,7 @@ several threads, and with growing numbers of free blocks.
   --instructions     count instructions on the traces too, by callgrind (takes longer)
   --strategies LIST  of hmm (default: all); a plug-in by its path
   --hmm LIST         of front, plain, bare, or none (default: all)
-  --peers LIST       of glibc, jemalloc, mimalloc, tcmalloc, or none (default: all that are installed)
+  --peers LIST       of glibc, jemalloc, mimalloc, tcmalloc, or none (default: all found)
   --adapter FILE     measure the allocator of this adapter too (bench/adapter.h); may be repeated
   --preload FILE     measure this malloc library too; may be repeated
   --threads LIST     numbers of threads (default 1,2,4,8)
@@ -138,7 +138,8 @@ numbers threads "$threads" 64
 numbers growth "$growth" 100000000
 numbers worst "$worst" 10000000
 for item in $(words "$threads"); do
-    [ $((item % 2)) -eq 0 ] || [ "$item" = 1 ] || die "--threads: '$item' is not 1 or an even number"
+    [ $((item % 2)) -eq 0 ] || [ "$item" = 1 ] ||
+        die "--threads: '$item' is not 1 or an even number"
 done
 for item in $(words "$heaps"); do
     case ${item%[KMG]} in
@@ -155,7 +156,8 @@ for strategy in $(words "$strategies"); do
     */*) [ -r "$strategy" ] || die "--strategies: cannot read the plug-in $strategy" ;;
     *)
         echo "$known" | grep -qxF -e "$strategy" ||
-            die "--strategies: '$strategy' is none of $(echo "$known" | paste -sd , | sed 's/,/, /g')"
+            die "--strategies: '$strategy' is none of $(
+                echo "$known" | paste -sd , | sed 's/,/, /g')"
         ;;
     esac
 done
