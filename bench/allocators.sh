@@ -3,8 +3,8 @@
 #
 # Which allocators there are. Part of bench/run.sh, which sets what is used here.
 #
-# A line of $dir/allocators: NAME, "malloc", "adapter" or "nothing", the library, the strategy, HMM_CACHE, and
-# the kind, with tabs between; "-" where there is nothing. Kinds:
+# A line of $dir/allocators: NAME, "malloc", "adapter" or "nothing", the library, the strategy,
+# HMM_CACHE, and the kind, with tabs between; "-" where there is nothing. Kinds:
 #
 #     front    hmm's process heap in a program that is not changed
 #     plain    the same with HMM_CACHE=0: nothing between the lock and the strategy
@@ -14,7 +14,7 @@
 #     adapter  an allocator that was given by --adapter
 #     loop     what the patterns of bench/threads take by themselves
 
-: "${dir:?}" "${build:?}" "${tab:?}" "${strategies:?}" "${peers:?}"
+: "${dir:?}" "${build:?}" "${tab:?}" "${hmm:?}" "${strategies:?}" "${peers:?}"
 # shellcheck disable=SC2154  # set in run.sh, and may be empty
 : "$adapters" "$preloads"
 
@@ -40,29 +40,44 @@ malloc_of() {
     LD_PRELOAD=$1 "$build/bench/replay" probe malloc 2>"$dir/err" | sed -n 's/^malloc //p'
 }
 
-add_hmm() {
+# $preload: hmm's malloc library, empty where it cannot be used.
+find_preload() {
     preload=
     for file in "$build/.libs/libhmm-preload.so" "$build/preload/.libs/libhmm-preload.so"; do
         [ ! -e "$file" ] || preload=$(absolute "$file")
     done
-    [ -n "$preload" ] ||
-        note "no libhmm-preload.so in this build: hmm is measured as a heap of one's own only"
-    if [ -n "$preload" ] && [ "$(malloc_of "$preload")" != "$preload" ]; then
+    case $preload,$(malloc_of "$preload") in
+    ,*) note "no libhmm-preload.so in this build: hmm is measured as a heap of one's own only" ;;
+    "$preload,$preload") ;;
+    *)
         note "$preload cannot be preloaded: hmm is measured as a heap of one's own only"
         preload=
-    fi
+        ;;
+    esac
+}
+
+# add_strategies KIND KIND_OF FILE CACHE: hmm in one of its kinds.
+add_strategies() {
+    for word in $(words "$strategies"); do
+        case $word in */*) word=$(absolute "$word") ;; esac
+        label=${word##*/}
+        add "$1/${label%.so}" "$2" "$3" "$word" "$4" "$1"
+    done
+}
+
+add_hmm() {
+    case ,$hmm, in *,front,* | *,plain,*) find_preload ;; esac
     bare=$(absolute "$build/bench/.libs/adapter_hmm.so")
-    [ -e "$bare" ] || note "no $bare: this build makes no shared objects"
-    for kind in ${preload:+front plain} bare; do
-        for strategy in $(words "$strategies"); do
-            case $strategy in */*) strategy=$(absolute "$strategy") ;; esac
-            label=${strategy##*/}
-            case $kind in
-            front) add "front/${label%.so}" malloc "$preload" "$strategy" 1 front ;;
-            plain) add "plain/${label%.so}" malloc "$preload" "$strategy" 0 plain ;;
-            bare) [ ! -e "$bare" ] || add "bare/${label%.so}" adapter "$bare" "$strategy" - bare ;;
-            esac
-        done
+    for which in $(words "$hmm"); do
+        case $which in
+        front) [ -z "$preload" ] || add_strategies front malloc "$preload" 1 ;;
+        plain) [ -z "$preload" ] || add_strategies plain malloc "$preload" 0 ;;
+        bare)
+            if [ -e "$bare" ]; then add_strategies bare adapter "$bare" -; else
+                note "no $bare: this build makes no shared objects"
+            fi
+            ;;
+        esac
     done
 }
 

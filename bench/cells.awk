@@ -10,8 +10,10 @@ BEGIN {
     title["instructions_per_op"] = "Instructions an operation"
     title["resident"] = "Peak of resident memory over peak live"
     title["footprint"] = "Smallest region over peak live"
-    title["threads_ns_per_op"] = "Nanoseconds of processor time an operation, gross, by pattern and threads"
-    title["threads_wall_ns_per_op"] = "Nanoseconds an operation, all threads together, by pattern and threads"
+    title["threads_ns_per_op"] = \
+        "Nanoseconds of processor time an operation, gross, by pattern and threads"
+    title["threads_wall_ns_per_op"] = \
+        "Nanoseconds an operation, all threads together, by pattern and threads"
     title["threads_resident"] = "Resident MiB, by pattern and threads"
     title["instructions_per_pair"] = "Instructions a malloc and a free, by number of free blocks"
     title["worst_of_pairs"] = "Instructions of the worst of them, by number of free blocks"

@@ -4,15 +4,15 @@
 # cells.awk. Prints nothing where one of the two was not measured.
 
 BEGIN {
-    width = 880; height = 600
-    left = 64; right = width - 24; top = 56; bottom = height - 56
+    width = 880; height = 620
+    left = 64; right = width - 24; top = 88; bottom = height - 56
     shape["front"] = shape["plain"] = shape["bare"] = "hmm"
     legend = "front hmm, with its cache|plain hmm, HMM_CACHE=0|bare hmm, a heap of one's own|" \
         "peer malloc libraries|own given libraries"
 }
 
 function x_of(v) { return left + (right - left) * (v - x_least) / (x_most - x_least) }
-function y_of(v) { return bottom - (bottom - top) * (log(v) - log(y_least)) / (log(y_most) - log(y_least)) }
+function y_of(v) { return bottom - (bottom - top) * log(v / y_least) / log(y_most / y_least) }
 
 function escape(s) {
     gsub(/&/, "\\&amp;", s)
@@ -39,7 +39,8 @@ function collect(    a, name) {
         if (time[points] < y_least) y_least = time[points]
         if (time[points] > y_most) y_most = time[points]
     }
-    x_step = x_most - x_least < 0.25 ? 0.05 : x_most - x_least < 1 ? 0.1 : x_most - x_least < 3 ? 0.25 : 1
+    x_range = x_most - x_least
+    x_step = x_range < 0.25 ? 0.05 : x_range < 1 ? 0.1 : x_range < 3 ? 0.25 : 1
     x_least = int(x_least / x_step) * x_step
     x_most = (int(x_most / x_step) + 1) * x_step
     y_least = exp(log(2) * floor(log(y_least * 0.95) / log(2)))
@@ -67,7 +68,7 @@ function style() {
 function axes(    v, n) {
     printf "<text class=\"title\" x=\"%d\" y=\"26\">Time against memory</text>\n", left
     printf "<text class=\"small\" x=\"%d\" y=\"44\">%s</text>\n", left,
-        "Geometric means over " ons["ns_per_op"] " traces. Down and to the left is better."
+        "Geometric means over the traces. Down and to the left is better."
     for (n = 0; n * x_step <= x_most - x_least + x_step / 2; n++) {
         v = x_least + n * x_step
         printf "<path class=\"grid\" d=\"M%.1f %d V%d\"/>\n", x_of(v), top, bottom
@@ -81,13 +82,14 @@ function axes(    v, n) {
     }
     printf "<text class=\"small\" text-anchor=\"middle\" x=\"%d\" y=\"%d\">%s</text>\n",
         (left + right) / 2, height - 14, "peak of resident memory / peak of live bytes"
-    printf "<text class=\"small\" text-anchor=\"middle\" transform=\"translate(18 %d) rotate(-90)\">%s</text>\n",
+    printf "<text class=\"small\" text-anchor=\"middle\"" \
+        " transform=\"translate(18 %d) rotate(-90)\">%s</text>\n",
         (top + bottom) / 2, "nanoseconds an operation"
 }
 
 # ---- Labels: the place for each that is nearest to its point and free. ----
 
-# Boxes that are taken: points and labels.
+# Boxes that are taken: points, labels and the lines from one to the other.
 function take(x0, y0, x1, y1) {
     boxes++
     box_x0[boxes] = x0; box_y0[boxes] = y0
@@ -103,47 +105,66 @@ function is_free(x0, y0, x1, y1,    i) {
 }
 
 # A label of that width whose nearest edge is `away` from the point, in direction d of 12.
-function try_place(p, wide, away, d,    angle, x, y) {
+function try_place(p, wide, away, d, strict,    angle, x, y) {
     angle = d * 3.14159265 / 6
     x = px[p] + away * cos(angle)
     y = py[p] + away * sin(angle)
     place_x = cos(angle) > 0.2 ? x : cos(angle) < -0.2 ? x - wide : x - wide / 2
     place_y = y
-    return is_free(place_x - 2, y - 8, place_x + wide + 2, y + 8)
+    return is_free(place_x - 2, y - 8, place_x + wide + 2, y + 8) && \
+        (away <= 16 || !strict || lead(p, wide, 0))
 }
-function place(p,    wide, away, d) {
+# In a throng the line may have to cross something.
+function find_place(p, wide,    strict, d) {
+    for (strict = 1; strict >= 0; strict--)
+        for (away = 10; away < 200; away += 6)
+            for (d = 0; d < 12; d++)
+                if (try_place(p, wide, away, d, strict))
+                    return 1
+    return 0
+}
+function place(p,    wide) {
     wide = length(label[p]) * 7.2
-    for (away = 10; away < 400; away += 6)
-        for (d = 0; d < 12; d++)
-            if (try_place(p, wide, away, d)) {
-                take(place_x - 2, place_y - 8, place_x + wide + 2, place_y + 8)
-                if (away > 16)
-                    leader(p, wide)
-                printf "<text x=\"%.1f\" y=\"%.1f\">%s</text>\n", place_x, place_y + 4.5,
-                    escape(label[p])
-                return
-            }
+    if (find_place(p, wide)) {
+        if (away > 16)
+            lead(p, wide, 1)
+        take(place_x - 2, place_y - 8, place_x + wide + 2, place_y + 8)
+        printf "<text x=\"%.1f\" y=\"%.1f\">%s</text>\n", place_x, place_y + 4.5,
+            escape(label[p])
+    }
 }
-# From the point to the nearest place of the label's edge.
-function leader(p, wide,    x, y) {
+# A line from the point's edge to the nearest place of the label's. Whether it meets nothing; draws
+# it if `really`.
+function lead(p, wide, really,    x, y, i, sx, sy, from, parts) {
     x = px[p] < place_x ? place_x - 2 : px[p] > place_x + wide ? place_x + wide + 2 : px[p]
     y = py[p] < place_y - 8 ? place_y - 7 : py[p] > place_y + 8 ? place_y + 7 : place_y
-    printf "<path class=\"lead\" d=\"M%.1f %.1f L%.1f %.1f\"/>\n", px[p], py[p], x, y
+    parts = int(sqrt((x - px[p]) ^ 2 + (y - py[p]) ^ 2) / 3)
+    for (i = 0; i < parts; i++) {
+        sx = px[p] + (x - px[p]) * i / parts
+        sy = py[p] + (y - py[p]) * i / parts
+        if ((sx - px[p]) ^ 2 + (sy - py[p]) ^ 2 < 80)
+            continue
+        if (!really && !is_free(sx, sy, sx + 0.1, sy + 0.1))
+            return 0
+        if (really)
+            take(sx - 1, sy - 1, sx + 1, sy + 1)
+    }
+    if (really)
+        printf "<path class=\"lead\" d=\"M%.1f %.1f L%.1f %.1f\"/>\n", px[p], py[p], x, y
+    return 1
 }
 
-function print_legend(    n, i, entry, name, x, used) {
+function print_legend(    n, i, entry, name, x) {
     n = split(legend, entry, "|")
-    x = right
-    for (i = n; i >= 1; i--) {
+    x = left + 6
+    for (i = 1; i <= n; i++) {
         name = substr(entry[i], 1, index(entry[i], " ") - 1)
         if (!(name in present))
             continue
         entry[i] = substr(entry[i], length(name) + 2)
-        x -= length(entry[i]) * 6.4 + 8
-        printf "<text class=\"small\" x=\"%.1f\" y=\"26\">%s</text>\n", x, escape(entry[i])
-        x -= 10
-        printf "<circle class=\"%s\" cx=\"%.1f\" cy=\"22\" r=\"5\"/>\n", name, x
-        x -= 16
+        printf "<circle class=\"%s\" cx=\"%.1f\" cy=\"66\" r=\"5\"/>\n", name, x
+        printf "<text class=\"small\" x=\"%.1f\" y=\"70\">%s</text>\n", x + 10, escape(entry[i])
+        x += length(entry[i]) * 7 + 40
     }
 }
 
@@ -153,7 +174,8 @@ END {
     collect()
     if (points == 0)
         exit
-    printf "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\">\n",
+    printf "<svg xmlns=\"http://www.w3.org/2000/svg\"" \
+        " viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\">\n",
         width, height, width, height
     style()
     printf "<rect class=\"back\" width=\"%d\" height=\"%d\"/>\n", width, height
@@ -167,7 +189,8 @@ END {
     for (p = 1; p <= points; p++)
         place(p)
     for (p = 1; p <= points; p++)
-        printf "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"><title>%s: %.2f ns, %.3f</title></circle>\n",
+        printf "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\">" \
+            "<title>%s: %.2f ns, %.3f</title></circle>\n",
             group[p], px[p], py[p], escape(label[p]), time[p], memory[p]
     print_legend()
     print "</svg>"

@@ -49,7 +49,8 @@ function section(m, mean_head,    i, a, n, cells) {
 
 END {
     print "# Results of the benchmark\n"
-    print "Written by `make bench BENCH_ARGS=--results`; `bench/README.md` says what is measured and how.\n"
+    print "Written by `make bench BENCH_ARGS=--results`; " \
+        "`bench/README.md` says what is measured and how.\n"
     print_list(machine, "$", "")
     while ((getline line < notes) > 0) {
         sub(/^bench: /, "", line)

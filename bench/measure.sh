@@ -79,7 +79,8 @@ own() {
 
 have_valgrind() {
     command -v valgrind >/dev/null 2>&1 && return
-    [ -e "$dir/no-valgrind" ] || note "valgrind is not installed, so no $1 (Debian package: valgrind)"
+    [ -e "$dir/no-valgrind" ] ||
+        note "valgrind is not installed, so no $1 (Debian package: valgrind)"
     : >"$dir/no-valgrind"
     return 1
 }
@@ -197,7 +198,8 @@ measure_worst() {
 # package FILE: which version of which Debian package the file is of, where that can be known.
 package() {
     real=$(readlink -f "$1") || return 0
-    owner=$(dpkg-query -S "$real" 2>"$dir/err" || dpkg-query -S "/usr$real" 2>"$dir/err") || return 0
+    owner=$(dpkg-query -S "$real" 2>"$dir/err" ||
+        dpkg-query -S "/usr$real" 2>"$dir/err") || return 0
     dpkg-query -W -f '${Package} ${Version}' "${owner%%: *}" 2>"$dir/err"
 }
 

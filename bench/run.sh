@@ -14,7 +14,8 @@ several threads, and with growing numbers of free blocks.
   --only LIST        of time, memory, footprint, instructions, threads, growth, worst: only these
   --instructions     count instructions on the traces too, by callgrind (takes longer)
   --strategies LIST  of hmm (default: all); a plug-in by its path
-  --peers LIST       of glibc, jemalloc, mimalloc, tcmalloc, or none (default: all that are installed)
+  --hmm LIST         of front, plain, bare, or none (default: all)
+  --peers LIST       of glibc, jemalloc, mimalloc, tcmalloc, or none (default: all found)
   --adapter FILE     measure the allocator of this adapter too (bench/adapter.h); may be repeated
   --preload FILE     measure this malloc library too; may be repeated
   --threads LIST     numbers of threads (default 1,2,4,8)
@@ -54,7 +55,7 @@ source=${0%/*}
 awk=${AWK:-awk}
 planning=yes json=no results=no output=bench-results
 parts=time,memory,footprint,threads,growth,worst
-strategies='' peers=glibc,jemalloc,mimalloc,tcmalloc adapters='' preloads=''
+hmm=front,plain,bare strategies='' peers=glibc,jemalloc,mimalloc,tcmalloc adapters='' preloads=''
 threads=1,2,4,8 growth=10,1000,100000,1000000,10000000 heaps=1K,64K,1M,64M,1G,16G rounds=5
 worst=1000,100000
 tab=$(printf '\t')
@@ -72,8 +73,8 @@ while [ $# -gt 0 ]; do
     --json) json=yes ;;
     --results) results=yes ;;
     --instructions) parts=$parts,instructions ;;
-    --only | --strategies | --peers | --adapter | --preload | --threads | --growth | --worst | --heaps | \
-        --rounds | --output)
+    --only | --hmm | --strategies | --peers | --adapter | --preload | --threads | \
+        --growth | --worst | --heaps | --rounds | --output)
         [ $# -gt 1 ] || die "option '$1' needs a value"
         case $1 in
         --only) parts=$2 ;;
@@ -130,13 +131,15 @@ bytes() {
 }
 
 one_of only "$parts" time memory footprint instructions threads growth worst
+one_of hmm "$hmm" front plain bare none
 one_of peers "$peers" glibc jemalloc mimalloc tcmalloc none
 numbers rounds "$rounds" 1000
 numbers threads "$threads" 64
 numbers growth "$growth" 100000000
 numbers worst "$worst" 10000000
 for item in $(words "$threads"); do
-    [ $((item % 2)) -eq 0 ] || [ "$item" = 1 ] || die "--threads: '$item' is not 1 or an even number"
+    [ $((item % 2)) -eq 0 ] || [ "$item" = 1 ] ||
+        die "--threads: '$item' is not 1 or an even number"
 done
 for item in $(words "$heaps"); do
     case ${item%[KMG]} in
@@ -153,7 +156,8 @@ for strategy in $(words "$strategies"); do
     */*) [ -r "$strategy" ] || die "--strategies: cannot read the plug-in $strategy" ;;
     *)
         echo "$known" | grep -qxF -e "$strategy" ||
-            die "--strategies: '$strategy' is none of $(echo "$known" | paste -sd , | sed 's/,/, /g')"
+            die "--strategies: '$strategy' is none of $(
+                echo "$known" | paste -sd , | sed 's/,/, /g')"
         ;;
     esac
 done
