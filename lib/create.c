@@ -56,6 +56,23 @@ static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
     return granules < UINT32_MAX ? (uint32_t)granules : UINT32_MAX;
 }
 
+/* For the control structures and a block, in a region of so many granules. */
+static bool has_room(const struct hmm_strategy *s, uint32_t limit)
+{
+    size_t bytes = (size_t)limit * HMM_GRANULE, state_bytes = s->state_size(bytes);
+    return state_bytes <= bytes && control_granules(state_bytes) + HMM_MIN_GRANULES <= limit;
+}
+
+/* A state may grow by leaps, most often at a power of two: of a tiny region that a leap fills less
+ * is used, and not none. */
+static uint32_t power_of_two_below(uint32_t limit)
+{
+    uint32_t power = 1;
+    while (power <= limit / 2)
+        power *= 2;
+    return limit == 0 ? 0 : power;
+}
+
 struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_strategy *strategy,
                                   bool zeroed, const struct hmm__pages *pages)
 {
@@ -65,10 +82,12 @@ struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_st
     if (memory == NULL)
         return refuse(ENOMEM);
     uint32_t limit = region_granules(&memory, size, &skew);
+    if (!has_room(strategy, limit)) {
+        limit = power_of_two_below(limit);
+        if (!has_room(strategy, limit))
+            return refuse(ENOMEM);
+    }
     size_t state_bytes = strategy->state_size((size_t)limit * HMM_GRANULE);
-    if (state_bytes > (size_t)limit * HMM_GRANULE ||
-        control_granules(state_bytes) + HMM_MIN_GRANULES > limit)
-        return refuse(ENOMEM);
     struct hmm_heap *h = memory;
     hmm_ref first = (uint32_t)control_granules(state_bytes);
     if (pages && !pages->need(memory, (char *)memory + (size_t)first * HMM_GRANULE))
