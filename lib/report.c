@@ -158,7 +158,7 @@ static void path_of_process(struct text *t)
 static void cannot_write(const char *path)
 {
     struct text t = {0};
-    hmm__text_add(&t, "hmm: HMM_STATS: ");
+    hmm__text_add(&t, "hmm: HMM_STATS=");
     hmm__text_add(&t, path);
     hmm__text_add(&t, ": cannot be opened for writing; the statistics follow");
     hmm__text_to_stderr(&t);

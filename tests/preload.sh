@@ -225,7 +225,7 @@ cat "$dir"/of-[0-9]*.txt > "$dir/out"
 [ "$code" -eq 0 ] && [ "$(grep -c '^hmm: statistics' "$dir/out")" -eq 3 ]
 report $? "HMM_STATS: %p is the process"
 with HMM_STATS=/nowhere/at/all "$dir/libc" nothing
-[ "$code" -eq 0 ] && grep -q '^hmm: HMM_STATS: /nowhere/at/all: cannot be opened' "$dir/err" &&
+[ "$code" -eq 0 ] && grep -q '^hmm: HMM_STATS=/nowhere/at/all: cannot be opened' "$dir/err" &&
     grep -q '^hmm: statistics' "$dir/err"
 report $? "HMM_STATS: a file that cannot be opened"
 
