@@ -144,6 +144,33 @@ static void wrap_placed(struct hmm_heap *h, void *state, hmm_ref r, uint32_t gra
     oracle.cursor = r + granules;
 }
 
+/* Whatever was taken, from the strategy, from the top or by its last search. */
+static void *wrap_malloc(struct hmm_heap *h, size_t size)
+{
+    uint32_t n = hmm__granules_for(size);
+    hmm_ref expected = scan(h, n), top = h->top;
+    uint32_t whole = expected ? block_size(h, expected) : 0;
+    void *payload = oracle.rule->malloc_whole(h, size);
+    hmm_ref got = payload ? block_of(h, payload) : 0;
+    if (expected == 0 && (got == 0 || got >= top || oracle.rule->find_last))
+        return payload; /* placed has been told */
+    hold_against(h, n, expected, got);
+    if (whole - n >= HMM_MIN_GRANULES)
+        note_free(expected + n, whole - n);
+    oracle.cursor = expected + (whole - n >= HMM_MIN_GRANULES ? n : whole);
+    return payload;
+}
+
+static void wrap_free(struct hmm_heap *h, void *payload)
+{
+    hmm_ref r = payload ? block_of(h, payload) : 0;
+    if (r != 0 && (block_header(h, r) & HMM__PREV_FREE))
+        r -= block_footer_below(h, r);
+    oracle.rule->free_whole(h, payload);
+    if (r != 0 && r < h->top)
+        note_free(r, block_size(h, r));
+}
+
 const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule, uint32_t granules)
 {
     oracle = (struct oracle){.rule = rule, .freed_at = calloc(granules, sizeof(uint64_t))};
@@ -155,6 +182,10 @@ const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule, uint32_t
         wrapped.take = wrap_take;
     if (rule->resize)
         wrapped.resize = wrap_resize;
+    if (rule->malloc_whole)
+        wrapped.malloc_whole = wrap_malloc;
+    if (rule->free_whole)
+        wrapped.free_whole = wrap_free;
     return oracle.freed_at ? &wrapped : NULL;
 }
 
