@@ -114,7 +114,6 @@ HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref 
 HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
 {
     h->top = r;
-    h->door_top = h->watch ? 0 : r;
     block_set_header(h, r, HMM__FREE);
 }
 

@@ -21,7 +21,8 @@ static void adopt(struct hmm_heap *h, const struct hmm_strategy *s, void *state,
 {
     h->strategy = s;
     h->state = state;
-    h->insert = s->insert;
+    h->malloc_bare = s->malloc_whole ? s->malloc_whole : hmm__malloc_by_hooks;
+    h->free_bare = s->free_whole ? s->free_whole : hmm__free_by_hooks;
     h->take = s->take ? s->take : hmm__default_take;
     h->resize = s->resize ? s->resize : hmm__default_resize;
     h->placed = s->placed;
@@ -178,6 +179,7 @@ static int switch_to(struct hmm_heap *h, const struct hmm_strategy *s)
     hmm__brk_settle(h);
     h->state_place = place;
     adopt(h, s, state, false);
+    hmm__set_watch(h, h->watch);
     rebuild(h);
     if (was == HMM__STATE_BLOCK)
         hmm__free(h, old);

@@ -77,13 +77,11 @@
 
 #define HMM_HEADER_BYTES 4u
 
-/* What a heap does besides: bits of hmm_heap.watch. In the common case there are none, and the
- * doors need no test of their own for it: door_below and door_top send all calls the long way
- * otherwise. */
+/* What a heap does besides: bits of hmm_heap.watch. The doors of malloc and free need no test for
+ * it: malloc_door and free_door lead the long way then. */
 enum hmm__watch {
     HMM__WATCH_VALGRIND = 1, /* memcheck runs: tell it of every block */
-    HMM__WATCH_CHECK = 2,    /* check level 2 and up */
-    HMM__WATCH_UNCHECKED = 4 /* check level 0 */
+    HMM__WATCH_CHECK = 2     /* check level 2 and up */
 };
 
 /* Where the strategy's state lies. */
@@ -101,12 +99,8 @@ struct hmm_heap {
     /* Hot: the first cache line and a half. */
     const struct hmm_strategy *strategy;
     void *state;
-    hmm_ref (*take)(struct hmm_heap *, void *, uint32_t);
-    void (*insert)(struct hmm_heap *, void *, hmm_ref);
-    void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
-    void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
-    size_t door_below; /* requests below this are served without ado; 0 while watched */
-    hmm_ref door_top;  /* top; 0 while watched: every free takes the long way */
+    void *(*malloc_door)(struct hmm_heap *, size_t);
+    void (*free_door)(struct hmm_heap *, void *);
     hmm_ref first, top, brk;
     size_t live_blocks;
     intptr_t live_below_peak; /* live_peak less the live bytes: one subtraction keeps both */
@@ -117,7 +111,12 @@ struct hmm_heap {
     hmm_ref limit;
     uint32_t watch; /* of enum hmm__watch; set by hmm__set_watch */
 
-    /* Cold. */
+    /* Cold: the strategy's functions, or what stands for them. */
+    void *(*malloc_bare)(struct hmm_heap *, size_t);
+    void (*free_bare)(struct hmm_heap *, void *);
+    hmm_ref (*take)(struct hmm_heap *, void *, uint32_t);
+    void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
+    void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
     size_t most_align;              /* the largest alignment that was ever asked for */
     size_t live_peak;               /* the most since pages were spared */
     size_t live_peak_then;          /* the most until they were */
@@ -210,13 +209,28 @@ HMM__HIDDEN void hmm__pages_clear(struct hmm_heap *h, char *from, size_t bytes);
 HMM__HIDDEN HMM__COLD void hmm__pages_spare(struct hmm_heap *h);
 HMM__HIDDEN HMM__COLD size_t hmm__pages_spare_all(struct hmm_heap *h);
 
-/* heap.c: the core's verbs, without watching */
-HMM__HIDDEN void *hmm__malloc(struct hmm_heap *h, size_t size);
-HMM__HIDDEN void hmm__free(struct hmm_heap *h, void *payload);
+/* The core's verbs, without watching. */
+HMM__ALWAYS_INLINE void *hmm__malloc(struct hmm_heap *h, size_t size)
+{
+    return h->malloc_bare(h, size);
+}
+
+HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
+{
+    h->free_bare(h, payload);
+}
+
+/* heap.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h);
+
+/* Makes free a used block that the live counts do not count. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
 
-/* aligned.c, realloc.c: the same. */
+/* malloc and free of a strategy that has none of its own. */
+HMM__HIDDEN void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
+
+/* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
 
 /* aligned.c, for those who would rather do without than move the break: from a free block only, and

@@ -118,10 +118,10 @@ const struct hmm_strategy *hmm_heap_strategy(const struct hmm_heap *heap);
 void *hmm_heap_break(const struct hmm_heap *heap);
 
 /*
- * How much is checked: 0 nothing; 1 (the default) on free and realloc the pointer and the headers
- * beside it; 2 also that a pointer is the start of a block, by a walk; 3 the whole heap every
- * 1,024 operations; 4 the whole heap at every operation.
- * Returns 0, or -1 and EINVAL iff level is not one of these.
+ * How much is checked: 0 what costs nothing; 1 (the default) on free and realloc the pointer and
+ * the headers beside it; 2 also that a pointer is the start of a block, by a walk; 3 the whole heap
+ * every 1,024 operations; 4 the whole heap at every operation. Returns 0, or -1 and EINVAL iff
+ * level is not one of these.
  */
 int hmm_heap_set_check(struct hmm_heap *heap, int level);
 

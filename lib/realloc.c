@@ -4,15 +4,28 @@
  * block above, into the top, down into the free block below (with what is free above), and only
  * then by moving. A block from aligned_alloc keeps its alignment wherever it goes.
  */
-#include "block.h"
+#include "verbs.h"
 
-/* Cuts used block r down to n granules; the rest becomes free, if it is large enough for a block.
- */
-static void shrink(struct hmm_heap *h, hmm_ref r, uint32_t n)
+/* Used block r has been given s granules, was of them before, and needs n. What it does not need
+ * becomes free, if it is large enough for a block. */
+static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint32_t n,
+                   uint32_t bits)
 {
-    uint32_t word = block_header(h, r), s = header_size(word);
-    if (s - n < HMM_MIN_GRANULES)
-        return;
+    block_set_header(h, r, header_make(s, bits));
+    if (s - n >= HMM_MIN_GRANULES) {
+        block_set_header(h, r, header_make(n, bits));
+        block_set_header(h, r + n, header_make(s - n, 0));
+        hmm__release(h, r + n);
+        h->splits++;
+        s = n;
+    }
+    live_add(h, (size_t)(s - was) * HMM_GRANULE);
+}
+
+/* Cuts used block r down to n granules. */
+static void shrink(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
+{
+    uint32_t s = header_size(word);
     block_set_header(h, r, header_make(n, word & (HMM__PREV_FREE | HMM__ALIGNED)));
     block_set_header(h, r + n, header_make(s - n, 0));
     live_sub(h, (size_t)(s - n) * HMM_GRANULE);
@@ -55,21 +68,6 @@ static uint32_t absorb_above(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t
     return s + header_size(word);
 }
 
-/* Used block r has been given s granules and needs n of them. */
-static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint32_t n,
-                   uint32_t bits)
-{
-    block_set_header(h, r, header_make(s, bits));
-    if (s - n >= HMM_MIN_GRANULES) {
-        block_set_header(h, r, header_make(n, bits));
-        block_set_header(h, r + n, header_make(s - n, 0));
-        hmm__release(h, r + n);
-        h->splits++;
-        s = n;
-    }
-    live_add(h, (size_t)(s - was) * HMM_GRANULE);
-}
-
 static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
 {
     uint32_t s = header_size(word), room = room_above(h, r + s, n - s);
@@ -96,8 +94,6 @@ static size_t alignment_of(const struct hmm_heap *h, hmm_ref r, uint32_t word)
 /* Slides block r down into the free one below it. Returns its new ref, 0 iff that cannot be. */
 static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
 {
-    if (!(word & HMM__PREV_FREE))
-        return 0;
     uint32_t s = header_size(word), below = block_footer_below(h, r);
     uint64_t room = room_above(h, r + s, n - s > below ? n - s - below : 0);
     hmm_ref low = r - below;
@@ -117,44 +113,71 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
     return low;
 }
 
-static void *move_block(struct hmm_heap *h, hmm_ref r, uint32_t word, size_t size)
+/* Block r has a free one, or the top, beside it. NULL: not even together are they enough. */
+static void *grow_in_place(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t above, uint32_t n)
 {
-    void *from = block_payload(h, r);
-    void *to = word & HMM__ALIGNED ? hmm__aligned_alloc(h, alignment_of(h, r, word), size)
-                                   : hmm__malloc(h, size);
+    if (hmm__unlikely(!hmm__seems_sound(h, block_payload(h, r))))
+        hmm__misuse(h, block_payload(h, r), "realloc");
+    if ((above & HMM__FREE) && grow_up(h, r, word, n))
+        return block_payload(h, r);
+    hmm_ref low = word & HMM__PREV_FREE ? grow_down(h, r, word, n) : 0;
+    return low ? block_payload(h, low) : NULL;
+}
+
+/* Granule by granule where there are few. */
+static void copy_payload(char *to, const char *from, uint32_t granules)
+{
+    size_t bytes = block_usable(granules);
+    if (granules > 4) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    for (; bytes >= HMM_GRANULE; bytes -= HMM_GRANULE, to += HMM_GRANULE, from += HMM_GRANULE)
+        memcpy(to, from, HMM_GRANULE);
+    memcpy(to, from, HMM_GRANULE - HMM_HEADER_BYTES);
+}
+
+static void *move_block(struct hmm_heap *h, char *from, uint32_t word, size_t size)
+{
+    void *to = word & HMM__ALIGNED
+                   ? hmm__aligned_alloc(h, alignment_of(h, block_of(h, from), word), size)
+                   : hmm__malloc(h, size);
     if (to == NULL)
         return NULL;
-    memcpy(to, from, block_usable(header_size(word)));
+    copy_payload(to, from, header_size(word));
     hmm__free(h, from);
     return to;
 }
 
-/* payload is a sound block, 0 < size. */
-static void *resize_block(struct hmm_heap *h, void *payload, size_t size)
+static HMM__COLD void *realloc_rare(struct hmm_heap *h, void *payload, size_t size)
 {
-    hmm_ref r = block_of(h, payload);
-    uint32_t word = block_header(h, r), n = hmm__granules_for(size);
-    if (n <= header_size(word)) {
-        shrink(h, r, n);
-        return payload;
-    }
-    if (grow_up(h, r, word, n))
-        return payload;
-    hmm_ref low = grow_down(h, r, word, n);
-    return low ? block_payload(h, low) : move_block(h, r, word, size);
+    if (payload == NULL)
+        return hmm__malloc(h, size);
+    if (!hmm__seems_sound(h, payload))
+        hmm__misuse(h, payload, "realloc");
+    if (size != 0)
+        return hmm__fail(h);
+    hmm__free(h, payload);
+    return NULL;
 }
 
 void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 {
-    if (payload == NULL)
-        return hmm__malloc(h, size);
-    if (!(h->watch & HMM__WATCH_UNCHECKED) && !hmm__seems_sound(h, payload))
-        hmm__misuse(h, payload, "realloc");
-    if (size == 0) {
-        hmm__free(h, payload);
-        return NULL;
+    char *p = payload;
+    hmm_ref r;
+    uint32_t word, above, n;
+    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_used(h, p, &r, &word, &above)))
+        return realloc_rare(h, payload, size);
+    n = hmm__granules_for(size);
+    if (n <= header_size(word)) {
+        if (header_size(word) - n >= HMM_MIN_GRANULES)
+            shrink(h, r, word, n);
+        return p;
     }
-    return size <= HMM_MAX_REQUEST ? resize_block(h, payload, size) : hmm__fail(h);
+    void *grown = NULL;
+    if ((word & HMM__PREV_FREE) || (above & HMM__FREE))
+        grown = grow_in_place(h, r, word, above, n);
+    return grown ? grown : move_block(h, p, word, size);
 }
 
 void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)

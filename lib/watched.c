@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The doors while something watches the heap: memcheck, or a check level other than 1. Each does
+ * The doors while something watches the heap: memcheck, or a check level above 1. Each does
  * what the plain door does, with the checks before and the annotations after.
  */
 #include "annotate.h"
@@ -120,8 +120,8 @@ size_t hmm__watched_usable_size(const struct hmm_heap *h, const void *payload)
 void hmm__set_watch(struct hmm_heap *h, uint32_t watch)
 {
     h->watch = watch;
-    h->door_below = watch ? 0 : (size_t)HMM_MAX_REQUEST + 1;
-    h->door_top = watch ? 0 : h->top;
+    h->malloc_door = watch ? hmm__watched_malloc : h->malloc_bare;
+    h->free_door = watch ? hmm__watched_free : h->free_bare;
 }
 
 int hmm_heap_set_check(struct hmm_heap *heap, int level)
@@ -133,8 +133,6 @@ int hmm_heap_set_check(struct hmm_heap *heap, int level)
     heap->check_level = (uint32_t)level;
     heap->check_count = 0;
     uint32_t watch = heap->watch & (uint32_t)HMM__WATCH_VALGRIND;
-    if (level == 0)
-        watch |= HMM__WATCH_UNCHECKED;
     if (level >= 2)
         watch |= HMM__WATCH_CHECK;
     hmm__set_watch(heap, watch);

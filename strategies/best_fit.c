@@ -4,8 +4,8 @@
  *
  * THEORY
  *
- * Free blocks of fewer than EXACT granules stand in bins, one for each size, each a list with the
- * newest at its head. A bit map tells which bins are not empty: the best bin is one bit scan away.
+ * Free blocks of fewer than BINS granules stand in bins, one for each size, the newest first
+ * (bins.h): the best bin is one bit scan away.
  *
  * Larger ones stand in tries, two to each power of two, as in Lea's malloc ("treebins"). A trie
  * is keyed by the size's bits below the leading two, highest first: every node holds a
@@ -25,26 +25,24 @@
  * Sources: Knuth, TAOCP 1, 2.5; Wilson et al. 1995, "Dynamic Storage Allocation"; Lea's malloc.
  *
  * INVARIANTS
- * T2  Bit i of `bins_map` is set iff bin i is not empty; of `tries_map` likewise.
- * T3  Every block in bin i is free and has i granules, and its back link is the one before.
+ * T2, T3  Those of the bins; bit i of `tries_map` is set iff trie i is not empty.
  * T4  Every node of a trie is free, of a size that belongs there; its children's parent it is.
  * T5  A ring holds blocks of one size, linked both ways, of which one is a node.
  */
-#include "block.h"
+#include "bins.h"
 
-#define EXACT 64u
 #define TRIES 46u /* two to each power of two from 2^6 to 2^28 */
 #define IS_ROOT UINT32_MAX
 #define BEST_PIECE_TRIES 16u
 
 struct best_state {
-    uint64_t bins_map, tries_map;
-    hmm_ref bins[EXACT];
+    struct bins bins;
+    uint64_t tries_map;
     hmm_ref tries[];
 };
 
 /* Link words of a free block. The first two are in every one, the others in those of a trie. */
-enum { BEST_NEXT, BEST_PREV, BEST_CHILD, BEST_CHILD1, BEST_PARENT };
+enum { BEST_NEXT = BIN_NEXT, BEST_PREV = BIN_PREV, BEST_CHILD, BEST_CHILD1, BEST_PARENT };
 
 static unsigned best_trie_of(uint32_t size)
 {
@@ -63,44 +61,8 @@ static size_t best_state_size(size_t capacity)
 {
     size_t granules = capacity / HMM_GRANULE;
     uint32_t most = granules > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : (uint32_t)granules;
-    size_t tries = most < EXACT ? 0 : best_trie_of(most) + 1;
+    size_t tries = most < BINS ? 0 : best_trie_of(most) + 1;
     return sizeof(struct best_state) + tries * sizeof(hmm_ref);
-}
-
-/* ---- Bins ---- */
-
-/* The back link of a bin's head is not kept: that it is the head, the bin tells. */
-HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
-{
-    hmm_ref head = s->bins[size];
-    s->bins[size] = r;
-    block_links(h, r)[BEST_NEXT] = head;
-    if (head)
-        block_links(h, head)[BEST_PREV] = r;
-    else
-        s->bins_map |= UINT64_C(1) << size;
-}
-
-HMM__ALWAYS_INLINE void bin_pop(struct hmm_heap *h, struct best_state *s, hmm_ref head,
-                                uint32_t size)
-{
-    hmm_ref next = block_links(h, head)[BEST_NEXT];
-    s->bins[size] = next;
-    if (next == 0)
-        s->bins_map &= ~(UINT64_C(1) << size);
-}
-
-HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct best_state *s, hmm_ref r,
-                                   uint32_t size)
-{
-    if (s->bins[size] == r) {
-        bin_pop(h, s, r, size);
-        return;
-    }
-    hmm_ref next = block_links(h, r)[BEST_NEXT], prev = block_links(h, r)[BEST_PREV];
-    block_links(h, prev)[BEST_NEXT] = next;
-    if (next)
-        block_links(h, next)[BEST_PREV] = prev;
 }
 
 /* ---- Tries ---- */
@@ -244,7 +206,7 @@ static hmm_ref trie_find(struct hmm_heap *h, const struct best_state *s, uint32_
     uint32_t steps = 0;
     hmm_ref node = 0;
     uint64_t above = s->tries_map;
-    if (above != 0 && size >= EXACT) {
+    if (above != 0 && size >= BINS) {
         unsigned t = best_trie_of(size);
         if (above >> t & 1)
             node = trie_best(h, s, size, &steps);
@@ -258,42 +220,20 @@ static hmm_ref trie_find(struct hmm_heap *h, const struct best_state *s, uint32_
 
 /* ---- The strategy ---- */
 
-static hmm_ref best_find(struct hmm_heap *h, void *state, uint32_t granules)
+HMM__ALWAYS_INLINE void best_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
 {
-    const struct best_state *s = state;
-    uint64_t fits = granules < EXACT ? s->bins_map >> granules << granules : 0;
-    if (fits) {
-        h->visited++;
-        return s->bins[__builtin_ctzll(fits)];
-    }
-    return trie_find(h, s, granules);
-}
-
-HMM__ALWAYS_INLINE void best_put(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
-{
-    if (size < EXACT)
-        bin_push(h, s, r, size);
+    if (hmm__likely(size < BINS))
+        bin_push(h, state, r, size);
     else
-        trie_push(h, s, r, size);
+        trie_push(h, state, r, size);
 }
 
-HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, struct best_state *s, hmm_ref r,
-                                  uint32_t size)
+HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
 {
-    if (size < EXACT)
-        bin_unlink(h, s, r, size);
+    if (hmm__likely(size < BINS))
+        bin_unlink(h, state, r, size);
     else
-        trie_unlink(h, s, r, size);
-}
-
-static void best_insert(struct hmm_heap *h, void *state, hmm_ref r)
-{
-    best_put(h, state, r, block_size(h, r));
-}
-
-static void best_remove(struct hmm_heap *h, void *state, hmm_ref r)
-{
-    best_drop(h, state, r, block_size(h, r));
+        trie_unlink(h, state, r, size);
 }
 
 /* A trie of one block alone. Programs often cut one large block again and again, and give back
@@ -313,58 +253,89 @@ HMM__ALWAYS_INLINE void trie_alone(struct hmm_heap *h, struct best_state *s, hmm
     at[BEST_PARENT] = IS_ROOT;
 }
 
-static void best_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
-                        hmm_ref now)
+static __attribute__((noinline)) void best_move_large(struct hmm_heap *h, struct best_state *s,
+                                                      hmm_ref was, uint32_t was_size, hmm_ref now,
+                                                      uint32_t size)
 {
-    struct best_state *s = state;
-    uint32_t size = block_size(h, now);
-    if (was_granules >= EXACT && best_trie_of(was_granules) == best_trie_of(size) &&
-        trie_is_alone(h, was)) {
-        trie_alone(h, s, now, best_trie_of(size));
+    unsigned t = best_trie_of(size);
+    if (was_size >= BINS && best_trie_of(was_size) == t && trie_is_alone(h, was)) {
+        trie_alone(h, s, now, t);
         return;
     }
-    best_drop(h, s, was, was_granules);
-    best_put(h, s, now, size);
+    best_drop(h, s, was, was_size);
+    trie_push(h, s, now, size);
 }
 
-/* The remainder goes back by its size: what was a trie's may be a bin's. */
-static __attribute__((noinline)) hmm_ref best_take_large(struct hmm_heap *h, struct best_state *s,
-                                                         uint32_t granules)
+HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
+                                  hmm_ref now, uint32_t size)
 {
-    hmm_ref r = trie_find(h, s, granules);
-    if (r == 0)
-        return 0;
-    uint32_t size = block_size(h, r), rest = size - granules;
-    if (rest >= EXACT && best_trie_of(rest) == best_trie_of(size) && trie_is_alone(h, r)) {
+    if (size >= BINS) {
+        best_move_large(h, state, was, was_size, now, size);
+        return;
+    }
+    bin_unlink(h, state, was, was_size);
+    bin_push(h, state, now, size);
+}
+
+/* Takes r, from the tries, and leaves what is beyond `granules` of it. The remainder goes back by
+ * its size: what was a trie's may be a bin's. */
+static void trie_cut(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size,
+                     uint32_t granules)
+{
+    uint32_t rest = size - granules;
+    if (rest >= BINS && best_trie_of(rest) == best_trie_of(size) && trie_is_alone(h, r)) {
         trie_alone(h, s, r + granules, best_trie_of(rest));
-        return r;
+        return;
     }
     trie_unlink(h, s, r, size);
     if (rest >= HMM_MIN_GRANULES)
         best_put(h, s, r + granules, rest);
-    return r;
+}
+
+static hmm_ref best_find(struct hmm_heap *h, void *state, uint32_t granules)
+{
+    const struct best_state *s = state;
+    uint64_t fits = bins_from(&s->bins, granules);
+    if (fits == 0)
+        return trie_find(h, s, granules);
+    h->visited++;
+    return s->bins.heads[granules + (uint32_t)__builtin_ctzll(fits)];
 }
 
 static hmm_ref best_take(struct hmm_heap *h, void *state, uint32_t granules)
 {
     struct best_state *s = state;
-    uint64_t fits = granules < EXACT ? s->bins_map >> granules << granules : 0;
-    if (hmm__unlikely(fits == 0))
-        return s->tries_map ? best_take_large(h, s, granules) : 0;
-    h->visited++;
-    uint32_t size = (uint32_t)__builtin_ctzll(fits);
-    hmm_ref r = s->bins[size];
-    bin_pop(h, s, r, size);
-    if (size - granules >= HMM_MIN_GRANULES)
-        bin_push(h, s, r + granules, size - granules);
+    hmm_ref r = best_find(h, s, granules);
+    if (r == 0)
+        return 0;
+    uint32_t size = block_size(h, r);
+    if (size < BINS)
+        return bin_cut(h, &s->bins, size, granules);
+    trie_cut(h, s, r, size, granules);
     return r;
+}
+
+static void best_insert(struct hmm_heap *h, void *state, hmm_ref r)
+{
+    best_put(h, state, r, block_size(h, r));
+}
+
+static void best_remove(struct hmm_heap *h, void *state, hmm_ref r)
+{
+    best_drop(h, state, r, block_size(h, r));
+}
+
+static void best_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
+                        hmm_ref now)
+{
+    best_move(h, state, was, was_granules, now, block_size(h, now));
 }
 
 /* After r, of `size`, the next of its equals in age; 0: it is the oldest. */
 static hmm_ref best_older(const struct hmm_heap *h, hmm_ref r, uint32_t size)
 {
     const uint32_t *at = block_links(h, r);
-    return size < EXACT || at[BEST_PARENT] == 0 ? at[BEST_NEXT] : 0;
+    return size < BINS || at[BEST_PARENT] == 0 ? at[BEST_NEXT] : 0;
 }
 
 static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
@@ -386,11 +357,58 @@ static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm
     return size <= HMM_MAX_GRANULES ? best_find(h, state, size) : 0;
 }
 
+/* ---- As a whole ---- */
+
+static __attribute__((noinline)) void *trie_malloc(struct hmm_heap *h, uint32_t n)
+{
+    struct best_state *s = h->state;
+    hmm_ref r = trie_find(h, s, n);
+    if (r == 0)
+        return hmm__malloc_else(h, n);
+    uint32_t size = block_size(h, r);
+    trie_cut(h, s, r, size, n);
+    return serve(h, r, n, size);
+}
+
+HMM__ALWAYS_INLINE void *best_malloc_large(struct hmm_heap *h, uint32_t n)
+{
+    const struct best_state *s = h->state;
+    return s->tries_map ? trie_malloc(h, n) : hmm__malloc_else(h, n);
+}
+
+static void *best_malloc(struct hmm_heap *h, size_t size)
+{
+    return bins_malloc(h, size, best_malloc_large);
+}
+
+static __attribute__((noinline)) void best_merge_above(struct hmm_heap *h, hmm_ref r, char *p,
+                                                       uint32_t word, uint32_t above)
+{
+    merge_above_by(h, r, p, word, above, best_move);
+}
+
+static __attribute__((noinline)) void best_merge_below(struct hmm_heap *h, hmm_ref r, char *p,
+                                                       uint32_t word, uint32_t above)
+{
+    merge_below_by(h, r, p, word, above, best_move);
+}
+
+static __attribute__((noinline)) void best_merge_both(struct hmm_heap *h, hmm_ref r, char *p,
+                                                      uint32_t word, uint32_t above)
+{
+    merge_both_by(h, r, p, word, above, best_drop, best_move);
+}
+
+static void best_free(struct hmm_heap *h, void *block)
+{
+    free_by(h, block, best_put, best_merge_above, best_merge_below, best_merge_both);
+}
+
 static uint32_t best_largest(struct hmm_heap *h, void *state)
 {
     const struct best_state *s = state;
     if (s->tries_map == 0)
-        return s->bins_map ? 63u - (uint32_t)__builtin_clzll(s->bins_map) : 0;
+        return bins_largest(&s->bins);
     uint32_t most = 0;
     hmm_ref node = s->tries[63 - __builtin_clzll(s->tries_map)];
     while (node != 0) {
@@ -403,23 +421,6 @@ static uint32_t best_largest(struct hmm_heap *h, void *state)
 }
 
 /* ---- Checking ---- */
-
-static const char *check_bin(struct hmm_heap *h, const struct best_state *s, uint32_t size,
-                             uint32_t *count)
-{
-    hmm_ref before = 0;
-    if (!(s->bins_map >> size & 1) != (s->bins[size] == 0))
-        return "T2: best-fit: a bin's bit contradicts the bin";
-    for (hmm_ref r = s->bins[size]; r != 0; r = block_links(h, r)[BEST_NEXT]) {
-        if (++*count > h->free_blocks)
-            return "T1: best-fit: more blocks in the bins than are free";
-        if (block_header(h, r) >> HMM__SIZE_SHIFT != size || !(block_header(h, r) & HMM__FREE) ||
-            (before && block_links(h, r)[BEST_PREV] != before))
-            return "T3: best-fit: a block in a bin is in use, of another size or ill linked";
-        before = r;
-    }
-    return NULL;
-}
 
 static const char *check_ring(struct hmm_heap *h, hmm_ref node, uint32_t *count)
 {
@@ -450,7 +451,7 @@ static const char *check_trie(struct hmm_heap *h, const struct best_state *s, un
             const char *broken = check_ring(h, node, count);
             if (broken != NULL)
                 return broken;
-            if (block_size(h, node) < EXACT || best_trie_of(block_size(h, node)) != t ||
+            if (block_size(h, node) < BINS || best_trie_of(block_size(h, node)) != t ||
                 (at[BEST_CHILD] && block_links(h, at[BEST_CHILD])[BEST_PARENT] != node) ||
                 (at[BEST_CHILD1] && block_links(h, at[BEST_CHILD1])[BEST_PARENT] != node))
                 return "T4: best-fit: a node is in the wrong trie or ill linked";
@@ -470,17 +471,10 @@ static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed
     const struct best_state *s = state;
     size_t tries = (best_state_size(hmm_heap_capacity(h)) - sizeof *s) / sizeof(hmm_ref);
     *indexed = 0;
-    for (uint32_t size = 0; size < EXACT; size++) {
-        const char *broken = check_bin(h, s, size, indexed);
-        if (broken != NULL)
-            return broken;
-    }
-    for (unsigned t = 0; t < tries; t++) {
-        const char *broken = check_trie(h, s, t, indexed);
-        if (broken != NULL)
-            return broken;
-    }
-    return NULL;
+    const char *broken = hmm__bins_check(h, &s->bins, indexed);
+    for (unsigned t = 0; broken == NULL && t < tries; t++)
+        broken = check_trie(h, s, t, indexed);
+    return broken;
 }
 
 static const struct hmm_strategy best_fit = {
@@ -496,6 +490,8 @@ static const struct hmm_strategy best_fit = {
     .find_piece = best_find_piece,
     .largest = best_largest,
     .check = best_check,
+    .malloc_whole = best_malloc,
+    .free_whole = best_free,
 };
 
 const struct hmm_strategy *const HMM_BEST_FIT = &best_fit;

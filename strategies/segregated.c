@@ -4,12 +4,12 @@
  *
  * THEORY
  *
- * The classes are in two levels (TLSF): a power of two, and within it SPLIT equal parts; below
- * SPLIT granules there is one class for each size. A class is taken of the *payload's*
- * granules, which is the block's less one: a block whose payload is a power of two begins a class
- * instead of lying deep in one. (Classes of the block's size miss freed power-of-two blocks: on
- * one compiler's trace that costs a fifth of the memory.) Each class is a list, newest first; two
- * levels of bit maps tell which are not empty.
+ * The classes are those of TLSF: each power of two is cut into SPLIT equal parts. A class is taken
+ * of the *payload's* granules, which is the block's less one: a block whose payload is a power of
+ * two begins a class instead of lying deep in one. (Classes of the block's size miss freed
+ * power-of-two blocks: on one compiler's trace that costs a fifth of the memory.) Up to BINS
+ * granules a class so has a single size: these are exact bins (bins.h). Each other class is a list,
+ * newest first; a bit map tells which are not empty, and one word which words of the map.
  *
  * A request looks at the first HEADS blocks of its own class, some of which may be too small; then
  * at the head of the next larger class that is not empty, which always fits. If the free top cannot
@@ -19,7 +19,7 @@
  * SEG_PIECE_TRIES blocks in all; if it fits in none of them, as for a request so large that it fits
  * wherever the block begins.
  *
- * Bound: HEADS blocks and two bit scans; before a request fails, the length of one class. Waste
+ * Bound: HEADS blocks and three bit scans; before a request fails, the length of one class. Waste
  * inside: a block is at most 1/SPLIT larger than the smallest in its class.
  *
  * Good for: bounded time, at almost best-fit's memory.
@@ -28,86 +28,77 @@
  * systems".
  *
  * INVARIANTS
- * T2  A bit of a map is set iff the list, or the row of lists, that it stands for is not empty.
- * T3  Every block in a list is free, of the list's class, and its back link is the one before.
+ * T2, T3  Those of the bins.
+ * T4  A bit of a map is set iff the list, or the word of the map, that it stands for is not empty.
+ * T5  Every block in a list is free, of the list's class, and its back link is the one before.
  */
-#include "block.h"
+#include "bins.h"
 
 #define SPLIT_LOG 5u
 #define SPLIT (1u << SPLIT_LOG)
 #define HEADS 4u
 #define SEG_PIECE_TRIES 16u
-
-struct seg_row {
-    uint32_t map;
-    hmm_ref lists[SPLIT];
-};
+#define SEG_WORDS 12u /* of map: for HMM_MAX_GRANULES */
 
 struct seg_state {
-    uint32_t map;
-    struct seg_row rows[];
+    struct bins bins;
+    uint64_t maps[SEG_WORDS];
+    uint32_t words;
+    hmm_ref lists[];
 };
 
-struct seg_class {
-    unsigned row, column;
-};
-
-enum { SEG_NEXT, SEG_PREV };
-
-HMM__ALWAYS_INLINE struct seg_class seg_class_of(uint32_t size)
+/* The class of a size from BINS on. */
+HMM__ALWAYS_INLINE uint32_t seg_class_of(uint32_t size)
 {
-    uint32_t m = size - 1;
-    if (m < SPLIT)
-        return (struct seg_class){0, m};
-    unsigned log = 31u - (unsigned)__builtin_clz(m);
-    return (struct seg_class){log - SPLIT_LOG + 1, (m >> (log - SPLIT_LOG)) - SPLIT};
+    uint32_t m = size - 1, shift = 31u - SPLIT_LOG - (uint32_t)__builtin_clz(m);
+    return (shift << SPLIT_LOG) + (m >> shift) - (BINS - 1);
 }
 
 static size_t seg_state_size(size_t capacity)
 {
     size_t granules = capacity / HMM_GRANULE;
     uint32_t most = granules > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : (uint32_t)granules;
-    size_t rows = most == 0 ? 1 : seg_class_of(most).row + 1;
-    return sizeof(struct seg_state) + rows * sizeof(struct seg_row);
+    size_t lists = most < BINS ? 0 : seg_class_of(most) + 1;
+    return sizeof(struct seg_state) + lists * sizeof(hmm_ref);
 }
 
-/* The back link of a list's head is not kept: that it is the head, the list tells. */
-HMM__ALWAYS_INLINE void seg_push(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
+/* ---- Lists ---- */
+
+/* As in the bins: the back link of a list's head is not kept. */
+static void list_push(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
 {
-    struct seg_class c = seg_class_of(size);
-    struct seg_row *row = &s->rows[c.row];
-    hmm_ref head = row->lists[c.column];
-    row->lists[c.column] = r;
-    block_links(h, r)[SEG_NEXT] = head;
+    uint32_t c = seg_class_of(size);
+    hmm_ref head = s->lists[c];
+    s->lists[c] = r;
+    block_links(h, r)[BIN_NEXT] = head;
     if (head) {
-        block_links(h, head)[SEG_PREV] = r;
+        block_links(h, head)[BIN_PREV] = r;
         return;
     }
-    row->map |= UINT32_C(1) << c.column;
-    s->map |= UINT32_C(1) << c.row;
+    s->maps[c / 64] |= UINT64_C(1) << c % 64;
+    s->words |= UINT32_C(1) << c / 64;
 }
 
-HMM__ALWAYS_INLINE void seg_unlink(struct hmm_heap *h, struct seg_state *s, hmm_ref r,
-                                   struct seg_class c)
+static void list_unlink(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
 {
-    struct seg_row *row = &s->rows[c.row];
-    hmm_ref next = block_links(h, r)[SEG_NEXT];
-    if (row->lists[c.column] != r) {
-        hmm_ref prev = block_links(h, r)[SEG_PREV];
-        block_links(h, prev)[SEG_NEXT] = next;
+    uint32_t c = seg_class_of(size);
+    hmm_ref next = block_links(h, r)[BIN_NEXT];
+    if (s->lists[c] != r) {
+        hmm_ref prev = block_links(h, r)[BIN_PREV];
+        block_links(h, prev)[BIN_NEXT] = next;
         if (next)
-            block_links(h, next)[SEG_PREV] = prev;
+            block_links(h, next)[BIN_PREV] = prev;
         return;
     }
-    row->lists[c.column] = next;
-    if (next == 0 && (row->map &= ~(UINT32_C(1) << c.column)) == 0)
-        s->map &= ~(UINT32_C(1) << c.row);
+    s->lists[c] = next;
+    if (next == 0 && (s->maps[c / 64] &= ~(UINT64_C(1) << c % 64)) == 0)
+        s->words &= ~(UINT32_C(1) << c / 64);
 }
 
 /* Of the first `heads` blocks of this list, the first that fits; 0: none. */
-HMM__ALWAYS_INLINE hmm_ref seg_scan(struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t heads)
+static hmm_ref list_scan(struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t heads)
 {
-    for (; r != 0 && heads != 0; r = block_links(h, r)[SEG_NEXT], heads--) {
+    for (; r != 0 && heads != 0; r = block_links(h, r)[BIN_NEXT], heads--) {
         h->visited++;
         if (block_size(h, r) >= size)
             return r;
@@ -115,115 +106,207 @@ HMM__ALWAYS_INLINE hmm_ref seg_scan(struct hmm_heap *h, hmm_ref r, uint32_t size
     return 0;
 }
 
-/* Finds a block and says in *c in which class. */
-HMM__ALWAYS_INLINE hmm_ref seg_search(struct hmm_heap *h, const struct seg_state *s, uint32_t size,
-                                      struct seg_class *c)
+/* The head of the lowest list from class c on that is not empty; 0: there is none. */
+static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
 {
-    if (hmm__unlikely(size > h->high_limit))
+    uint32_t word = c / 64;
+    if (word >= SEG_WORDS)
         return 0;
-    *c = seg_class_of(size);
-    const struct seg_row *row = &s->rows[c->row];
-    uint32_t here = row->map >> c->column;
-    if (here & 1) {
-        hmm_ref r = seg_scan(h, row->lists[c->column], size, HEADS);
-        if (r != 0)
-            return r;
-    }
-    here >>= 1;
-    if (here != 0) {
-        c->column += 1 + (unsigned)__builtin_ctz(here);
-        return row->lists[c->column];
-    }
-    uint32_t above = (s->map >> c->row) >> 1;
-    if (above == 0)
+    uint64_t map = s->maps[word] >> c % 64;
+    if (map != 0)
+        return s->lists[c + (uint32_t)__builtin_ctzll(map)];
+    uint32_t words = s->words >> word >> 1;
+    if (words == 0)
         return 0;
-    c->row += 1 + (unsigned)__builtin_ctz(above);
-    row = &s->rows[c->row];
-    c->column = (unsigned)__builtin_ctz(row->map);
-    return row->lists[c->column];
+    word += 1 + (uint32_t)__builtin_ctz(words);
+    return s->lists[word * 64 + (uint32_t)__builtin_ctzll(s->maps[word])];
 }
 
-static hmm_ref seg_find(struct hmm_heap *h, void *state, uint32_t granules)
+static hmm_ref lists_find(struct hmm_heap *h, const struct seg_state *s, uint32_t n)
 {
-    struct seg_class c;
-    return seg_search(h, state, granules, &c);
+    if (n < BINS)
+        return lists_from(s, 0);
+    if (n > h->high_limit || n > HMM_MAX_GRANULES)
+        return 0;
+    uint32_t c = seg_class_of(n);
+    hmm_ref r = list_scan(h, s->lists[c], n, HEADS);
+    return r ? r : lists_from(s, c + 1);
 }
 
-static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t granules)
+/* ---- The strategy ---- */
+
+HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+{
+    if (hmm__likely(size < BINS))
+        bin_push(h, state, r, size);
+    else
+        list_push(h, state, r, size);
+}
+
+HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+{
+    if (hmm__likely(size < BINS))
+        bin_unlink(h, state, r, size);
+    else
+        list_unlink(h, state, r, size);
+}
+
+static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct seg_state *s,
+                                                     hmm_ref was, uint32_t was_size, hmm_ref now,
+                                                     uint32_t size)
+{
+    seg_drop(h, s, was, was_size);
+    list_push(h, s, now, size);
+}
+
+HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
+                                 hmm_ref now, uint32_t size)
+{
+    if (size >= BINS) {
+        seg_move_large(h, state, was, was_size, now, size);
+        return;
+    }
+    bin_unlink(h, state, was, was_size);
+    bin_push(h, state, now, size);
+}
+
+/* Takes r, from the lists, and leaves what is beyond n granules of it. */
+static void list_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size, uint32_t n)
+{
+    list_unlink(h, s, r, size);
+    if (size - n >= HMM_MIN_GRANULES)
+        seg_put(h, s, r + n, size - n);
+}
+
+static hmm_ref seg_find(struct hmm_heap *h, void *state, uint32_t n)
 {
     const struct seg_state *s = state;
-    struct seg_class c = seg_class_of(granules);
-    if (granules > h->high_limit)
+    uint64_t fits = bins_from(&s->bins, n);
+    if (fits == 0)
+        return lists_find(h, s, n);
+    h->visited++;
+    return s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
+}
+
+static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
+{
+    const struct seg_state *s = state;
+    if (n < BINS || n > h->high_limit)
         return 0;
-    return seg_scan(h, s->rows[c.row].lists[c.column], granules, UINT32_MAX);
+    return list_scan(h, s->lists[seg_class_of(n)], n, UINT32_MAX);
 }
 
 static void seg_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    seg_push(h, state, r, block_size(h, r));
+    seg_put(h, state, r, block_size(h, r));
 }
 
 static void seg_remove(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    seg_unlink(h, state, r, seg_class_of(block_size(h, r)));
+    seg_drop(h, state, r, block_size(h, r));
 }
 
 static void seg_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                        hmm_ref now)
 {
-    seg_unlink(h, state, was, seg_class_of(was_granules));
-    seg_push(h, state, now, block_size(h, now));
+    seg_move(h, state, was, was_granules, now, block_size(h, now));
 }
 
-static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t granules)
+static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t n)
 {
-    struct seg_class c;
-    hmm_ref r = seg_search(h, state, granules, &c);
-    if (hmm__unlikely(r == 0))
+    struct seg_state *s = state;
+    hmm_ref r = seg_find(h, s, n);
+    if (r == 0)
         return 0;
-    uint32_t rest = block_size(h, r) - granules;
-    seg_unlink(h, state, r, c);
-    if (rest >= HMM_MIN_GRANULES)
-        seg_push(h, state, r + granules, rest);
+    uint32_t size = block_size(h, r);
+    if (size < BINS)
+        return bin_cut(h, &s->bins, size, n);
+    list_cut(h, s, r, size, n);
     return r;
 }
 
-/* The lowest class that is not empty, from *c on; false: there is none. c->column may be SPLIT. */
-static bool seg_class_from(const struct seg_state *s, struct seg_class *c)
+/* ---- As a whole ---- */
+
+static __attribute__((noinline)) void *lists_malloc(struct hmm_heap *h, uint32_t n)
 {
-    uint64_t here = (uint64_t)s->rows[c->row].map >> c->column;
-    if (here != 0) {
-        c->column += (unsigned)__builtin_ctzll(here);
-        return true;
+    struct seg_state *s = h->state;
+    hmm_ref r = lists_find(h, s, n);
+    if (r == 0)
+        return hmm__malloc_else(h, n);
+    uint32_t size = block_size(h, r);
+    list_cut(h, s, r, size, n);
+    return serve(h, r, n, size);
+}
+
+HMM__ALWAYS_INLINE void *seg_malloc_large(struct hmm_heap *h, uint32_t n)
+{
+    const struct seg_state *s = h->state;
+    return s->words ? lists_malloc(h, n) : hmm__malloc_else(h, n);
+}
+
+static void *seg_malloc(struct hmm_heap *h, size_t size)
+{
+    return bins_malloc(h, size, seg_malloc_large);
+}
+
+static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, hmm_ref r, char *p,
+                                                      uint32_t word, uint32_t above)
+{
+    merge_above_by(h, r, p, word, above, seg_move);
+}
+
+static __attribute__((noinline)) void seg_merge_below(struct hmm_heap *h, hmm_ref r, char *p,
+                                                      uint32_t word, uint32_t above)
+{
+    merge_below_by(h, r, p, word, above, seg_move);
+}
+
+static __attribute__((noinline)) void seg_merge_both(struct hmm_heap *h, hmm_ref r, char *p,
+                                                     uint32_t word, uint32_t above)
+{
+    merge_both_by(h, r, p, word, above, seg_drop, seg_move);
+}
+
+static void seg_free(struct hmm_heap *h, void *block)
+{
+    free_by(h, block, seg_put, seg_merge_above, seg_merge_below, seg_merge_both);
+}
+
+/* ---- Aligned pieces ---- */
+
+/* Of the first HEADS blocks of the list of r, the first that the piece fits in; 0: none. */
+static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece,
+                          uint32_t *tries)
+{
+    for (uint32_t heads = HEADS; r != 0 && heads != 0 && *tries != 0; heads--, --*tries) {
+        h->visited++;
+        if (hmm_piece_fits(piece, r, block_size(h, r)))
+            return r;
+        r = block_links(h, r)[BIN_NEXT];
     }
-    uint32_t above = (s->map >> c->row) >> 1;
-    if (above == 0)
-        return false;
-    c->row += 1 + (unsigned)__builtin_ctz(above);
-    c->column = (unsigned)__builtin_ctz(s->rows[c->row].map);
-    return true;
+    return 0;
 }
 
 static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     const struct seg_state *s = state;
-    uint32_t surely = hmm_piece_surely(piece), tries = SEG_PIECE_TRIES;
-    if (piece->granules > h->high_limit)
+    uint32_t tries = SEG_PIECE_TRIES, n = piece->granules;
+    if (n > h->high_limit)
         return 0;
-    struct seg_class c = seg_class_of(piece->granules);
-    while (seg_class_from(s, &c)) {
-        hmm_ref r = s->rows[c.row].lists[c.column];
-        for (uint32_t heads = HEADS; r != 0 && heads != 0; heads--) {
-            if (tries-- == 0)
-                return seg_find(h, state, surely);
-            h->visited++;
-            if (hmm_piece_fits(piece, r, block_size(h, r)))
-                return r;
-            r = block_links(h, r)[SEG_NEXT];
-        }
-        c.column++;
+    for (uint64_t fits = bins_from(&s->bins, n); fits != 0 && tries != 0; fits &= fits - 1) {
+        hmm_ref head = s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
+        hmm_ref r = list_piece(h, head, piece, &tries);
+        if (r != 0)
+            return r;
     }
-    return 0;
+    uint32_t c = n < BINS ? 0 : seg_class_of(n);
+    while (tries != 0) {
+        hmm_ref head = lists_from(s, c), r = list_piece(h, head, piece, &tries);
+        if (r != 0 || head == 0)
+            return r;
+        c = seg_class_of(block_size(h, head)) + 1;
+    }
+    return seg_find(h, state, hmm_piece_surely(piece));
 }
 
 /* The longest search of this strategy: the highest class that is not empty. */
@@ -231,25 +314,27 @@ static uint32_t seg_largest(struct hmm_heap *h, void *state)
 {
     const struct seg_state *s = state;
     uint32_t most = 0;
-    if (s->map == 0)
-        return 0;
-    const struct seg_row *row = &s->rows[31 - __builtin_clz(s->map)];
-    hmm_ref r = row->lists[31 - __builtin_clz(row->map)];
-    for (; r != 0; r = block_links(h, r)[SEG_NEXT])
+    if (s->words == 0)
+        return bins_largest(&s->bins);
+    uint32_t word = 31u - (uint32_t)__builtin_clz(s->words);
+    hmm_ref r = s->lists[word * 64 + 63u - (uint32_t)__builtin_clzll(s->maps[word])];
+    for (; r != 0; r = block_links(h, r)[BIN_NEXT])
         if (block_size(h, r) > most)
             most = block_size(h, r);
     return most;
 }
 
-static const char *check_list(struct hmm_heap *h, hmm_ref r, struct seg_class c, uint32_t *count)
+/* ---- Checking ---- */
+
+static const char *check_list(struct hmm_heap *h, hmm_ref r, uint32_t c, uint32_t *count)
 {
-    for (hmm_ref before = 0; r != 0; before = r, r = block_links(h, r)[SEG_NEXT]) {
-        struct seg_class own = seg_class_of(block_size(h, r));
+    for (hmm_ref before = 0; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
         if (++*count > h->free_blocks)
             return "T1: segregated: more blocks in the lists than are free";
-        if (!(block_header(h, r) & HMM__FREE) || own.row != c.row || own.column != c.column ||
-            (before && block_links(h, r)[SEG_PREV] != before))
-            return "T3: segregated: a block in a list is in use, of another class or ill linked";
+        if (!(block_header(h, r) & HMM__FREE) || block_size(h, r) < BINS ||
+            seg_class_of(block_size(h, r)) != c ||
+            (before && block_links(h, r)[BIN_PREV] != before))
+            return "T5: segregated: a block in a list is in use, of another class or ill linked";
     }
     return NULL;
 }
@@ -257,21 +342,18 @@ static const char *check_list(struct hmm_heap *h, hmm_ref r, struct seg_class c,
 static const char *seg_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
     const struct seg_state *s = state;
-    size_t rows = (seg_state_size(hmm_heap_capacity(h)) - sizeof *s) / sizeof(struct seg_row);
+    size_t lists = (seg_state_size(hmm_heap_capacity(h)) - sizeof *s) / sizeof(hmm_ref);
     *indexed = 0;
-    for (unsigned i = 0; i < rows; i++) {
-        const struct seg_row *row = &s->rows[i];
-        if (!(s->map >> i & 1) != (row->map == 0))
-            return "T2: segregated: a row's bit contradicts the row";
-        for (unsigned j = 0; j < SPLIT; j++) {
-            if (!(row->map >> j & 1) != (row->lists[j] == 0))
-                return "T2: segregated: a list's bit contradicts the list";
-            const char *broken = check_list(h, row->lists[j], (struct seg_class){i, j}, indexed);
-            if (broken != NULL)
-                return broken;
-        }
+    const char *broken = hmm__bins_check(h, &s->bins, indexed);
+    for (uint32_t c = 0; broken == NULL && c < lists; c++) {
+        if (!(s->maps[c / 64] >> c % 64 & 1) != (s->lists[c] == 0))
+            return "T4: segregated: a list's bit contradicts the list";
+        broken = check_list(h, s->lists[c], c, indexed);
     }
-    return NULL;
+    for (uint32_t word = 0; broken == NULL && word < SEG_WORDS; word++)
+        if (!(s->words >> word & 1) != (s->maps[word] == 0))
+            return "T4: segregated: a word's bit contradicts the word";
+    return broken;
 }
 
 static const struct hmm_strategy segregated = {
@@ -288,6 +370,8 @@ static const struct hmm_strategy segregated = {
     .find_piece = seg_find_piece,
     .largest = seg_largest,
     .check = seg_check,
+    .malloc_whole = seg_malloc,
+    .free_whole = seg_free,
 };
 
 const struct hmm_strategy *const HMM_SEGREGATED = &segregated;

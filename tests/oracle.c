@@ -248,6 +248,37 @@ static uint32_t wrap_largest(struct hmm_heap *h, void *state)
     return got;
 }
 
+/* Whatever was taken, from the strategy, from the top or by its last search. */
+static void *wrap_malloc(struct hmm_heap *h, size_t size)
+{
+    if (size > HMM_MAX_REQUEST)
+        return rule_of(h)->malloc_whole(h, size);
+    uint32_t n = hmm__granules_for(size);
+    hmm_ref expected = oracle_choose(h, n), top = h->top;
+    uint32_t whole = expected ? block_size(h, expected) : 0;
+    void *payload = rule_of(h)->malloc_whole(h, size);
+    hmm_ref got = payload ? block_of(h, payload) : 0;
+    asked++;
+    if (expected == 0 && (got == 0 || got >= top || rule_of(h)->find_last))
+        return payload; /* placed and find_last have been asked */
+    require(expected == got, "%s: for %u granules the plain scan finds %u, malloc %u",
+            rule_of(h)->name, n, expected, got);
+    if (whole - n >= HMM_MIN_GRANULES)
+        note_free(expected + n, whole - n);
+    cursor = expected + (whole - n >= HMM_MIN_GRANULES ? n : whole);
+    return payload;
+}
+
+static void wrap_free(struct hmm_heap *h, void *payload)
+{
+    hmm_ref r = payload ? block_of(h, payload) : 0;
+    if (r != 0 && (block_header(h, r) & HMM__PREV_FREE))
+        r -= block_footer_below(h, r);
+    rule_of(h)->free_whole(h, payload);
+    if (r != 0 && r < h->top)
+        note_free(r, block_size(h, r));
+}
+
 static void wrap_hooks(struct hmm_strategy *s)
 {
     s->start = wrap_start;
@@ -259,6 +290,8 @@ static void wrap_hooks(struct hmm_strategy *s)
     s->find_last = s->find_last ? wrap_find_last : NULL;
     s->resize = s->resize ? wrap_resize : NULL;
     s->largest = s->largest ? wrap_largest : NULL;
+    s->malloc_whole = s->malloc_whole ? wrap_malloc : NULL;
+    s->free_whole = s->free_whole ? wrap_free : NULL;
 }
 
 const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule)

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Exact bins: the lists of free blocks of fewer than BINS granules, one for each size, the newest
+ * first, with a map of those that are not empty. What best-fit and segregated share: for small
+ * sizes their rules are the same.
+ *
+ * INVARIANTS
+ * T2  Bit i of the map is set iff bin i is not empty.
+ * T3  Every block in bin i is free and has i granules, and its back link is the one before.
+ */
+#ifndef HMM_BINS_H
+#define HMM_BINS_H
+
+#include "verbs.h"
+
+#define BINS 64u
+
+struct bins {
+    uint64_t map;
+    hmm_ref heads[BINS];
+};
+
+/* The first link words of a free block, in a bin and elsewhere. */
+enum { BIN_NEXT, BIN_PREV };
+
+/* The back link of a bin's head is not kept: that it is the head, the bin tells. */
+HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, uint32_t size)
+{
+    hmm_ref head = s->heads[size];
+    s->heads[size] = r;
+    block_links(h, r)[BIN_NEXT] = head;
+    if (head)
+        block_links(h, head)[BIN_PREV] = r;
+    else
+        s->map |= UINT64_C(1) << size;
+}
+
+HMM__ALWAYS_INLINE void bin_pop(struct hmm_heap *h, struct bins *s, hmm_ref head, uint32_t size)
+{
+    hmm_ref next = block_links(h, head)[BIN_NEXT];
+    s->heads[size] = next;
+    if (next == 0)
+        s->map &= ~(UINT64_C(1) << size);
+}
+
+HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r, uint32_t size)
+{
+    if (s->heads[size] == r) {
+        bin_pop(h, s, r, size);
+        return;
+    }
+    hmm_ref next = block_links(h, r)[BIN_NEXT], prev = block_links(h, r)[BIN_PREV];
+    block_links(h, prev)[BIN_NEXT] = next;
+    if (next)
+        block_links(h, next)[BIN_PREV] = prev;
+}
+
+/* Takes the head of a bin, and leaves what is beyond n granules of it. */
+HMM__ALWAYS_INLINE hmm_ref bin_cut(struct hmm_heap *h, struct bins *s, uint32_t size, uint32_t n)
+{
+    hmm_ref r = s->heads[size];
+    bin_pop(h, s, r, size);
+    if (size - n >= HMM_MIN_GRANULES)
+        bin_push(h, s, r + n, size - n);
+    return r;
+}
+
+/* The bins of at least n granules that are not empty, the one of n as bit 0. */
+HMM__ALWAYS_INLINE uint64_t bins_from(const struct bins *s, uint32_t n)
+{
+    return n < BINS ? s->map >> n : 0;
+}
+
+/* malloc of a strategy whose state begins with bins; `large` is asked when they have none. */
+HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
+                                     void *(*large)(struct hmm_heap *h, uint32_t n))
+{
+    struct bins *s = h->state;
+    if (hmm__unlikely(bytes > HMM_MAX_REQUEST))
+        return hmm__fail(h);
+    uint32_t n = hmm__granules_for(bytes);
+    uint64_t fits = bins_from(s, n);
+    if (hmm__unlikely(fits == 0))
+        return large(h, n);
+    h->visited++;
+    uint32_t size = n + (uint32_t)__builtin_ctzll(fits);
+    return serve(h, bin_cut(h, s, size, n), n, size);
+}
+
+HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count);
+
+/* Size of the largest block in a bin; 0: there is none. */
+HMM__ALWAYS_INLINE uint32_t bins_largest(const struct bins *s)
+{
+    return s->map ? 63u - (uint32_t)__builtin_clzll(s->map) : 0;
+}
+
+#endif
