@@ -416,8 +416,9 @@ struct request {
 static int parse(struct request *q, int argc, char **argv)
 {
     struct cli_args args = {.command = &cli_record, .argc = argc, .argv = argv, .next = 1};
+    int arg = cli_args_next(&args);
     (void)q;
-    return cli_args_next(&args) == CLI_ARG_HELP ? CLI_ARG_HELP : CLI_ARG_END;
+    return arg == CLI_ARG_HELP || arg == CLI_ARG_BAD ? arg : CLI_ARG_END;
 }
 
 static int prepare_and_record(const struct request *q)

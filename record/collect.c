@@ -101,7 +101,7 @@ static bool make_pool(struct recorder *r)
         errno = code;
         return false;
     }
-    r->bytes = bytes;
+    r->bytes = (size_t)bytes;
     if (!map_pool(r, MAP_SHARED))
         return false;
     r->pool->bytes = bytes;

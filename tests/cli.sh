@@ -137,6 +137,27 @@ usage='hmm run [OPTION]... [--] COMMAND [ARGUMENT]...'
 refuses "hmm run: no command given: $usage" run
 refuses "hmm run: no command given: $usage" run --stats --
 
+record_options='--output, --no-follow, --help'
+for typo in output:ouptut no-follow:no-folow help:hepl; do
+    meant="did you mean '--${typo%:*}'?"
+    refuses "hmm record: unknown option '--${typo#*:}'; $meant Allowed: $record_options" \
+        record "--${typo#*:}" true
+done
+refuses "hmm record: unknown option '-q'; allowed: $record_options" record -q true
+refuses "hmm record: option '--output' needs a value: --output FILE" record -o
+prints 'record --help: short options too' '^  -o, --output FILE ' record --help
+hmm record -o "$dir/t.trace" -- true
+if grep -q 'this build cannot record' "$dir/err"; then
+    : # and says so in place of what follows
+else
+    usage='hmm record [OPTION]... [--] COMMAND [ARGUMENT]...'
+    refuses "hmm record: no command given: $usage" record
+    refuses "hmm record: no command given: $usage" record -o t.trace --
+    refuses "hmm record: --output: the name is empty" record -o '' true
+    refuses "/nowhere/t.trace: cannot write: No such file or directory" \
+        record -o/nowhere/t.trace true
+fi
+
 # ---- Options' values ----
 
 plugin="or a plug-in's path, with a '/'"
