@@ -139,9 +139,9 @@ static int set_up(const struct hmm_strategy *strategy)
     hmm_heap_set_check(h, o->check);
     h->stray = take_stray;
     size_t side_size;
-    char *side = hmm__region_side(&side_size);
-    hmm__side_set_up(side, side_size, hmm__region_pages);
-    __atomic_store_n(&process_lock.aside, side != NULL, __ATOMIC_RELAXED);
+    char *room = hmm__region_side(&side_size);
+    hmm__side_set_up(room, side_size, hmm__region_pages);
+    __atomic_store_n(&process_lock.aside, room != NULL, __ATOMIC_RELAXED);
     __atomic_store_n(&process_heap, h, __ATOMIC_RELEASE);
     return bad;
 }
