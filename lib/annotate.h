@@ -41,6 +41,13 @@ static inline void annotate_region_end(const void *from, size_t bytes)
     (void)VALGRIND_MAKE_MEM_UNDEFINED(from, bytes);
 }
 
+/* Memory of a block that the core will write to while a part of it is the user's: a word that is
+ * half accessible would be read back as undefined. */
+static inline void annotate_open(const void *from, size_t bytes)
+{
+    (void)VALGRIND_MAKE_MEM_DEFINED(from, bytes);
+}
+
 static inline void annotate_malloc(void *p, size_t size, bool zeroed)
 {
     VALGRIND_MALLOCLIKE_BLOCK(p, size, 0, zeroed);
@@ -91,6 +98,11 @@ static inline void annotate_region(const void *from, size_t bytes)
 }
 
 static inline void annotate_region_end(const void *from, size_t bytes)
+{
+    (void)from, (void)bytes;
+}
+
+static inline void annotate_open(const void *from, size_t bytes)
 {
     (void)from, (void)bytes;
 }

@@ -70,6 +70,22 @@ void *hmm__watched_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     return p;
 }
 
+/* Under memcheck: what lies behind the requested bytes is the core's while it resizes. */
+static void *realloc_seen_by_memcheck(struct hmm_heap *h, char *payload, size_t size)
+{
+    size_t usable = 0, was = 0;
+    if (hmm__seems_sound(h, payload)) {
+        usable = block_usable(block_size(h, block_of(h, payload)));
+        was = annotate_requested(payload, usable);
+    }
+    annotate_open(payload + was, usable - was);
+    void *p = hmm__realloc(h, payload, size);
+    annotate_region(payload + was, usable - was);
+    if (p != NULL)
+        annotate_realloc(payload, was, p, size);
+    return p;
+}
+
 void *hmm__watched_realloc(struct hmm_heap *h, void *payload, size_t size)
 {
     if (payload == NULL)
@@ -78,15 +94,11 @@ void *hmm__watched_realloc(struct hmm_heap *h, void *payload, size_t size)
         hmm__watched_free(h, payload);
         return NULL;
     }
-    size_t was = 0;
     enter(h);
     verify(h, payload, "realloc");
-    if ((h->watch & HMM__WATCH_VALGRIND) && hmm__seems_sound(h, payload))
-        was = hmm__watched_usable_size(h, payload);
-    void *p = hmm__realloc(h, payload, size);
+    void *p = h->watch & HMM__WATCH_VALGRIND ? realloc_seen_by_memcheck(h, payload, size)
+                                             : hmm__realloc(h, payload, size);
     leave(h);
-    if (p != NULL && (h->watch & HMM__WATCH_VALGRIND))
-        annotate_realloc(payload, was, p, size);
     return p;
 }
 

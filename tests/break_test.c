@@ -27,7 +27,7 @@ END_TEST
 /* Page by page it would move 16,000 times. */
 START_TEST(rises_geometrically)
 {
-    const size_t region = scaled(64) > 2 ? 64 << 20 : 4 << 20;
+    const size_t region = under_valgrind() ? 4 << 20 : 64 << 20;
     struct hmm_heap *h = heap_of(region, strategy_of(_i));
     size_t moves = 0, before = break_of(h);
     while (hmm_heap_malloc(h, 1000) != NULL) {
@@ -153,7 +153,8 @@ START_TEST(nothing_above_it_is_ever_touched)
     hmm_heap_stats(h, &s);
     ck_assert_uint_ge(s.brk_peak, highest);
     ck_assert_uint_lt(s.brk_peak, sizeof region);
-    hmm_heap_destroy(h);
+    if (under_valgrind()) /* which forgets what a heap's region held */
+        return;
     for (size_t i = s.brk_peak; i < sizeof region; i++)
         require(region[i] == CANARY, "byte %zu, above the break's peak of %zu, was written", i,
                 s.brk_peak);
@@ -164,9 +165,7 @@ int main(void)
 {
     int n = strategy_count();
     Suite *s = suite_create("break");
-    TCase *c = tcase_create("break");
-    suite_add_tcase(s, c);
-    tcase_set_timeout(c, 60);
+    TCase *c = add_case(s, "break");
     tcase_add_loop_test(c, starts_low, 0, n);
     tcase_add_loop_test(c, rises_geometrically, 0, n);
     tcase_add_loop_test(c, stands_little_above_the_blocks, 0, n);

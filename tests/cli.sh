@@ -16,6 +16,18 @@ export ASAN_OPTIONS UBSAN_OPTIONS
 count=0
 failures=0
 
+# excerpt FILE: its beginning and its end. A sanitizer says first what it has found, and last why it
+# gave up.
+excerpt() {
+    awk '{ line[NR] = $0 }
+        END {
+            for (i = 1; i <= NR; i++) {
+                if (i <= 40 || i > NR - 20) print "#   " line[i]
+                else if (i == 41) print "#   [" NR - 60 " lines]"
+            }
+        }' "$1"
+}
+
 # report STATUS NAME: one test's line, and what the command said if it failed.
 report() {
     count=$((count + 1))
@@ -26,9 +38,9 @@ report() {
     failures=$((failures + 1))
     echo "not ok $count - $2"
     echo "# exit code $code, on stdout:"
-    sed 's/^/#   /; 12q' "$dir/out"
+    excerpt "$dir/out"
     echo "# on stderr:"
-    sed 's/^/#   /; 12q' "$dir/err"
+    excerpt "$dir/err"
 }
 
 # hmm ARGUMENT...: runs it; leaves $code, $dir/out and $dir/err.

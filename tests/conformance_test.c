@@ -312,9 +312,7 @@ int main(void)
 {
     int n = strategy_count();
     Suite *s = suite_create("conformance");
-    TCase *c = tcase_create("conformance");
-    suite_add_tcase(s, c);
-    tcase_set_timeout(c, 60);
+    TCase *c = add_case(s, "conformance");
     tcase_add_loop_test(c, payloads_are_aligned_and_apart, 0, n);
     tcase_add_loop_test(c, all_that_is_usable_may_be_written, 0, n);
     tcase_add_loop_test(c, blocks_of_no_bytes_are_unique, 0, n);

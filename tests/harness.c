@@ -8,7 +8,8 @@
 #define RUNNING_ON_VALGRIND 0
 #endif
 
-#define VALGRIND_SHARE 25
+#define VALGRIND_SHARE 40
+#define MOST_ALIGNED ((size_t)16 << 20)
 
 int strategy_count(void)
 {
@@ -25,9 +26,14 @@ const struct hmm_strategy *strategy_of(int index)
     return s;
 }
 
+bool under_valgrind(void)
+{
+    return RUNNING_ON_VALGRIND != 0;
+}
+
 unsigned long scaled(unsigned long n)
 {
-    if (RUNNING_ON_VALGRIND)
+    if (under_valgrind())
         n /= VALGRIND_SHARE;
     return n ? n : 1;
 }
@@ -35,7 +41,10 @@ unsigned long scaled(unsigned long n)
 struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy)
 {
     void *memory;
-    ck_assert_int_eq(posix_memalign(&memory, 4096, size), 0);
+    size_t align = 4096;
+    while (align < size && align < MOST_ALIGNED)
+        align *= 2;
+    ck_assert_int_eq(posix_memalign(&memory, align, size), 0);
     struct hmm_heap *h = hmm_heap_create(memory, size, strategy);
     ck_assert_ptr_nonnull(h);
     return h;
@@ -61,6 +70,15 @@ void *must_malloc(struct hmm_heap *heap, size_t size)
     return p;
 }
 
+void *keep(void *block)
+{
+    static void *volatile kept[1024];
+    static size_t count;
+    ck_assert_ptr_nonnull(block);
+    ck_assert_uint_lt(count, sizeof kept / sizeof kept[0]);
+    return kept[count++] = block;
+}
+
 size_t exhaust(struct hmm_heap *heap, size_t size, void **blocks, size_t most)
 {
     size_t n = 0;
@@ -73,7 +91,7 @@ void fill_up(struct hmm_heap *heap)
 {
     struct hmm_stats s;
     for (hmm_heap_stats(heap, &s); s.largest_free != 0; hmm_heap_stats(heap, &s))
-        ck_assert_ptr_nonnull(hmm_heap_malloc(heap, s.largest_free));
+        keep(hmm_heap_malloc(heap, s.largest_free));
 }
 
 static int count_any(void *arg, const struct hmm_block_info *b)
@@ -148,6 +166,14 @@ uint64_t rng_next(uint64_t *state)
 uint64_t rng_below(uint64_t *state, uint64_t limit)
 {
     return rng_next(state) % limit;
+}
+
+TCase *add_case(Suite *suite, const char *name)
+{
+    TCase *c = tcase_create(name);
+    tcase_set_timeout(c, under_valgrind() ? 900 : 120);
+    suite_add_tcase(suite, c);
+    return c;
 }
 
 int run_suite(Suite *suite)

@@ -20,11 +20,12 @@
 int strategy_count(void);
 const struct hmm_strategy *strategy_of(int index);
 
-/* n, or under Valgrind a good deal less of it, at least 1. */
+/* Valgrind is slow: there n becomes a good deal less, but at least 1. */
+bool under_valgrind(void);
 unsigned long scaled(unsigned long n);
 
-/* A heap in memory of exactly this size, so that the sanitizers and memcheck see its ends. It
- * begins at a page, so that what a test sees does not depend on where. */
+/* A heap in memory of exactly this size, so that the sanitizers and memcheck see its ends. It is
+ * aligned to about its own size: what a test sees does not depend on where it lies. */
 struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy);
 
 /* Ends a heap of heap_of's, its memory too. Those that a test leaves go with its process. */
@@ -35,6 +36,9 @@ void assert_sound(const struct hmm_heap *heap);
 
 /* As malloc, but it must not fail. */
 void *must_malloc(struct hmm_heap *heap, size_t size);
+
+/* Returns block, which memcheck is not to take for lost when a test leaves it. */
+void *keep(void *block);
 
 /* Allocates blocks of this size until there is no room; returns how many. */
 size_t exhaust(struct hmm_heap *heap, size_t size, void **blocks, size_t most);
@@ -56,6 +60,9 @@ bool holds(const void *block, size_t size, uint64_t seed);
 /* The next of a sequence of numbers that look random; one below a limit. */
 uint64_t rng_next(uint64_t *state);
 uint64_t rng_below(uint64_t *state, uint64_t limit);
+
+/* A new test case of the suite's, with time enough for Valgrind on a busy machine. */
+TCase *add_case(Suite *suite, const char *name);
 
 /* Runs the suite, says what happened as TAP; main's result. */
 int run_suite(Suite *suite);

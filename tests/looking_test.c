@@ -383,8 +383,7 @@ END_TEST
 
 static void add_damage(Suite *s, int n)
 {
-    TCase *c = tcase_create("damage");
-    suite_add_tcase(s, c);
+    TCase *c = add_case(s, "damage");
     tcase_add_loop_test(c, finds_a_size_of_nothing, 0, n);
     tcase_add_loop_test(c, finds_a_size_that_leads_outside, 0, n);
     tcase_add_loop_test(c, finds_a_lost_bit_for_the_free_block_below, 0, n);
@@ -404,9 +403,7 @@ int main(void)
 {
     int n = strategy_count();
     Suite *s = suite_create("looking in");
-    TCase *c = tcase_create("looking in");
-    suite_add_tcase(s, c);
-    tcase_set_timeout(c, 60);
+    TCase *c = add_case(s, "looking in");
     tcase_add_loop_test(c, walks_an_empty_heap, 0, n);
     tcase_add_loop_test(c, walks_in_address_order, 0, n);
     tcase_add_loop_test(c, ends_early_with_what_the_visitor_returned, 0, n);

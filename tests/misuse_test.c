@@ -427,9 +427,7 @@ int main(void)
 {
     int n = strategy_count();
     Suite *s = suite_create("misuse");
-    TCase *c = tcase_create("misuse");
-    suite_add_tcase(s, c);
-    tcase_set_timeout(c, 30);
+    TCase *c = add_case(s, "misuse");
     tcase_add_loop_test(c, free_of, 0, n * MISUSES);
     tcase_add_loop_test(c, realloc_of, 0, n * MISUSES);
     tcase_add_loop_test(c, level_4_looks_at_every_operation, 0, n);

@@ -237,10 +237,8 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("oracle");
-    TCase *c = tcase_create("oracle");
+    TCase *c = add_case(s, "oracle");
     int strategies = strategy_count();
-    suite_add_tcase(s, c);
-    tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, random_operations, 0, strategies * mix_count());
     tcase_add_loop_test(c, live_switches, 0, mix_count());
     tcase_add_loop_test(c, mixes_reach_exhaustion, 0, strategies);

@@ -81,14 +81,14 @@ START_TEST(init_sets_the_strategy)
 {
     ck_assert_int_eq(hmm_init(strategy_of(_i)), 0);
     ck_assert_ptr_eq(hmm_heap_strategy(hmm_process_heap()), strategy_of(_i));
-    ck_assert_ptr_nonnull(hmm_malloc(10));
+    keep(hmm_malloc(10));
     assert_sound(hmm_process_heap());
 }
 END_TEST
 
 START_TEST(a_later_init_switches_with_all_blocks_in_place)
 {
-    void *blocks[100];
+    static void *blocks[100];
     for (size_t i = 0; i < 100; i++)
         fill(blocks[i] = hmm_malloc(i * 10), i * 10, i);
     for (size_t i = 0; i < 100; i += 3)
@@ -108,7 +108,7 @@ START_TEST(init_refuses_a_malformed_strategy)
     errno = 0;
     ck_assert_int_eq(hmm_init(&bad), -1);
     ck_assert_int_eq(errno, EINVAL);
-    ck_assert_ptr_nonnull(hmm_malloc(10));
+    keep(hmm_malloc(10));
     ck_assert_int_eq(hmm_init(&bad), -1);
     ck_assert_str_eq(strategy_now(), "best-fit");
 }
@@ -178,7 +178,7 @@ START_TEST(the_environment_limits_the_heap)
     setenv("HMM_HEAP_SIZE", sizes[_i], 1);
     ck_assert_int_eq(hmm_init(NULL), 0);
     ck_assert_ptr_null(hmm_malloc(65536));
-    ck_assert_ptr_nonnull(hmm_malloc(60000));
+    keep(hmm_malloc(60000));
     struct hmm_stats s;
     hmm_heap_stats(hmm_process_heap(), &s);
     ck_assert_uint_eq(s.capacity, 65536);
@@ -228,13 +228,13 @@ static void init_must_refuse(void *arg)
     const struct hmm_strategy *strategy = arg;
     errno = 0;
     bool refused = hmm_init(strategy) == -1 && errno == EINVAL;
-    exit(refused && hmm_malloc(10) != NULL ? 0 : 6);
+    exit(refused && keep(hmm_malloc(10)) != NULL ? 0 : 6);
 }
 
 static void first_use_must_go_on(void *arg)
 {
     (void)arg;
-    exit(hmm_malloc(10) != NULL && strcmp(strategy_now(), "best-fit") == 0 ? 0 : 6);
+    exit(keep(hmm_malloc(10)) != NULL && strcmp(strategy_now(), "best-fit") == 0 ? 0 : 6);
 }
 
 static void assert_bad(void (*act)(void *), const struct hmm_strategy *arg,
@@ -300,7 +300,7 @@ START_TEST(init_fails_where_the_index_does_not_fit)
     ck_assert_int_eq(hmm_init(&greedy), -1);
     ck_assert_int_eq(errno, ENOMEM);
     ck_assert_str_eq(strategy_now(), "next-fit");
-    ck_assert_ptr_nonnull(hmm_malloc(1000));
+    keep(hmm_malloc(1000));
 }
 END_TEST
 
@@ -350,7 +350,7 @@ static void use_a_little(void *arg)
 {
     (void)arg;
     hmm_free(hmm_malloc(100));
-    exit(hmm_malloc(1000) != NULL ? 0 : 6);
+    exit(keep(hmm_malloc(1000)) != NULL ? 0 : 6);
 }
 
 START_TEST(verbose_says_one_line)
@@ -505,9 +505,7 @@ END_TEST
 
 static void add_threads(Suite *s, int n)
 {
-    TCase *c = tcase_create("threads");
-    suite_add_tcase(s, c);
-    tcase_set_timeout(c, 60);
+    TCase *c = add_case(s, "threads");
     tcase_add_checked_fixture(c, clear_environment, NULL);
     tcase_add_loop_test(c, threads_share_it, 0, n);
     tcase_add_loop_test(c, threads_race_for_the_first_call, 0, 20);
@@ -526,9 +524,7 @@ int main(void)
 {
     int n = strategy_count();
     Suite *s = suite_create("process heap");
-    TCase *c = tcase_create("process heap");
-    suite_add_tcase(s, c);
-    tcase_set_timeout(c, 30);
+    TCase *c = add_case(s, "process heap");
     tcase_add_checked_fixture(c, clear_environment, NULL);
     tcase_add_test(c, works_without_init);
     tcase_add_loop_test(c, any_call_may_be_the_first, 0, 7);

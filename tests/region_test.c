@@ -56,8 +56,9 @@ static bool try_region(const struct hmm_strategy *strategy, size_t at, size_t si
 
 START_TEST(every_size_from_nothing_on)
 {
+    const size_t step = under_valgrind() ? 17 : 1;
     size_t least = 0;
-    for (size_t size = 0; size < MOST; size += scaled(1) + (least ? 6 : 0)) {
+    for (size_t size = 0; size < MOST; size += least ? 7 * step : step) {
         bool made = try_region(strategy_of(_i), 0, size);
         if (made && least == 0)
             least = size;
@@ -69,8 +70,9 @@ END_TEST
 
 START_TEST(every_misalignment)
 {
+    const size_t step = under_valgrind() ? 301 : 31;
     for (size_t at = 0; at < 64; at++)
-        for (size_t size = 1; size<1500; size += scaled(31)> 1 ? 31 : 301)
+        for (size_t size = 1; size < 1500; size += step)
             try_region(strategy_of(_i), at, size);
 }
 END_TEST
@@ -187,7 +189,7 @@ END_TEST
 /* NULL: the system does not give that much. Under memcheck it would have to be tracked. */
 static void *reserve(size_t size)
 {
-    if (scaled(2) == 1)
+    if (under_valgrind())
         return NULL;
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                    -1, 0);
@@ -265,9 +267,7 @@ END_TEST
 
 static void add_large(Suite *s, int n)
 {
-    TCase *c = tcase_create("large regions");
-    suite_add_tcase(s, c);
-    tcase_set_timeout(c, 120);
+    TCase *c = add_case(s, "large regions");
     tcase_add_loop_test(c, a_region_of_more_than_can_be_used, 0, n);
     tcase_add_loop_test(c, neighbours_too_large_to_merge, 0, 6 * n);
 }
@@ -285,9 +285,7 @@ int main(void)
 {
     int n = strategy_count();
     Suite *s = suite_create("region");
-    TCase *c = tcase_create("region");
-    suite_add_tcase(s, c);
-    tcase_set_timeout(c, 60);
+    TCase *c = add_case(s, "region");
     tcase_add_loop_test(c, every_size_from_nothing_on, 0, n);
     tcase_add_loop_test(c, every_misalignment, 0, n);
     tcase_add_loop_test(c, refuses_no_memory_and_no_strategy, 0, n);

@@ -77,6 +77,18 @@ user_of_library() {
         ./user
 }
 
+# An array that cannot hold the heap is said, and the program ends. The program exits 0 if so.
+too_small() {
+    cat > small.c <<'END'
+#include "heap_memory_manager.h"
+int main(void) { return HmmAlloc(1) != 0; }
+END
+    $CC -DHMM_NO_MAIN -DHMM_PROCESS_HEAP_SIZE=64 -o small small.c heap_memory_manager.c
+    (./small) > said 2>&1 && return 1
+    cat said
+    grep -Eq '^hmm: process heap 0x[0-9a-f]+: the static array is too small for it$' said
+}
+
 for folder in alone library; do
     cat > "$dir/$folder.c" <<'END'
 #include "heap_memory_manager.h"
@@ -97,6 +109,7 @@ check "the library calls no other allocator and no loader" own_memory_only
 check "no call of another allocator is in the source" \
     absent '(^|[^_[:alnum:]])(sbrk|brk|mmap|malloc)\(' heap_memory_manager.c
 check "HMM_NO_MAIN leaves the library, without main" symbols
+check "an array that is too small is said" too_small
 mv ../alone.c user.c
 check "a user's program with the two files" user_of_files
 cd ../library || exit 99

@@ -113,7 +113,7 @@ END_TEST
 static void use_environment(void *arg)
 {
     const char *name =
-        hmm_malloc(10) ? hmm_strategy_name(hmm_heap_strategy(hmm_process_heap())) : "none";
+        keep(hmm_malloc(10)) ? hmm_strategy_name(hmm_heap_strategy(hmm_process_heap())) : "none";
     exit(strcmp(name, arg) == 0 ? 0 : 6);
 }
 
@@ -158,8 +158,7 @@ END_TEST
 
 static void add_plugins(Suite *s)
 {
-    TCase *c = tcase_create("plug-ins");
-    suite_add_tcase(s, c);
+    TCase *c = add_case(s, "plug-ins");
     if (!have_plugins())
         return; /* a build without shared objects */
     tcase_add_test(c, a_plug_in_is_loaded_once);
@@ -182,8 +181,7 @@ END_TEST
 
 static void add_plugins(Suite *s)
 {
-    TCase *c = tcase_create("plug-ins");
-    suite_add_tcase(s, c);
+    TCase *c = add_case(s, "plug-ins");
     tcase_add_test(c, there_are_no_plug_ins);
 }
 
@@ -192,8 +190,7 @@ static void add_plugins(Suite *s)
 int main(void)
 {
     Suite *s = suite_create("strategies");
-    TCase *c = tcase_create("registry");
-    suite_add_tcase(s, c);
+    TCase *c = add_case(s, "registry");
     tcase_add_loop_test(c, built_ins_are_found_by_name, 0, strategy_count());
     tcase_add_test(c, the_registry_lists_the_four_of_hmm_h);
     tcase_add_test(c, other_names_are_not_found);

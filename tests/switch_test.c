@@ -159,9 +159,7 @@ int main(void)
 {
     int n = strategy_count();
     Suite *s = suite_create("switch");
-    TCase *c = tcase_create("switch");
-    suite_add_tcase(s, c);
-    tcase_set_timeout(c, 60);
+    TCase *c = add_case(s, "switch");
     tcase_add_loop_test(c, between_all_pairs, 0, n * n * mix_count());
     tcase_add_test(c, the_index_goes_to_the_high_end_and_leaves_it);
     tcase_add_test(c, the_index_goes_into_a_block_and_leaves_it);
