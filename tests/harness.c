@@ -163,9 +163,9 @@ uint64_t rng_next(uint64_t *state)
     return x * 0x2545f4914f6cdd1du >> 16;
 }
 
-uint64_t rng_below(uint64_t *state, uint64_t limit)
+size_t rng_below(uint64_t *state, size_t limit)
 {
-    return rng_next(state) % limit;
+    return (size_t)(rng_next(state) % limit);
 }
 
 TCase *add_case(Suite *suite, const char *name)

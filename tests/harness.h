@@ -59,7 +59,7 @@ bool holds(const void *block, size_t size, uint64_t seed);
 
 /* The next of a sequence of numbers that look random; one below a limit. */
 uint64_t rng_next(uint64_t *state);
-uint64_t rng_below(uint64_t *state, uint64_t limit);
+size_t rng_below(uint64_t *state, size_t limit);
 
 /* A new test case of the suite's, with time enough for Valgrind on a busy machine. */
 TCase *add_case(Suite *suite, const char *name);

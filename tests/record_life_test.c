@@ -8,8 +8,8 @@
 #endif
 
 #include "collect.h"
+#include "harness.h"
 
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,7 +43,7 @@ static struct record_event *event_at(uint64_t place)
     _Atomic uint32_t *entry = &slot->window[n % RECORD_WINDOW];
     if (*entry == 0) {
         int segment = record_take(recorder.pool);
-        ck_assert_int_ge(segment, 0);
+        require(segment >= 0, "no segment");
         *entry = record_entry(n, (uint32_t)segment);
     }
     return record_segment(recorder.pool, record_entry_segment(n, *entry)) + place % RECORD_EVENTS;
@@ -208,7 +208,7 @@ END_TEST
 START_TEST(segments_go_round)
 {
     uint64_t events = 0;
-    for (int round = 0; round < 3 * 16; round++) {
+    for (int round = 0; round < (int)scaled(3 * 16); round++) {
         for (int i = 0; i < RECORD_EVENTS; i++, events++)
             if (events % 2 == 0)
                 alloc(A + 16 * (events % 1000), events % 100);
@@ -241,10 +241,5 @@ int main(void)
     tcase_add_test(cases, segments_go_round);
     tcase_set_timeout(cases, 60);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

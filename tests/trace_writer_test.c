@@ -7,9 +7,9 @@
 #include "config.h"
 #endif
 
+#include "harness.h"
 #include "trace.h"
 
-#include <check.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MANY 1000000
+#define MANY scaled(1000000)
 
 static char folder[64], path[100];
 static struct hmm_trace_error error;
@@ -69,10 +69,9 @@ static void check_first(const struct hmm_trace *trace)
 {
     for (size_t i = 0; i < trace->op_count; i++) {
         const struct hmm_trace_op want = nth(i), *got = &trace->ops[i];
-        /* Check writes down every assertion; not millions of them. */
-        if (want.kind != got->kind || want.id != got->id || want.size != got->size ||
-            want.align_log2 != got->align_log2)
-            ck_abort_msg("operation %zu is another one", i);
+        require(want.kind == got->kind && want.id == got->id && want.size == got->size &&
+                    want.align_log2 == got->align_log2,
+                "operation %zu", i);
     }
 }
 
@@ -131,9 +130,9 @@ static void write_many(const char *name, bool hurry)
     struct hmm_trace_writer *w = open_writer(name);
     for (size_t i = 0; i < MANY; i++) {
         struct hmm_trace_op op = nth(i);
-        ck_assert(hmm_trace_write(w, &op));
-        if (hurry && i % 100000 == 0)
-            hmm_trace_writer_hurry(w, i % 200000 == 0);
+        require(hmm_trace_write(w, &op), "operation %zu", i);
+        if (hurry && i % (MANY / 10) == 0)
+            hmm_trace_writer_hurry(w, i % (MANY / 5) == 0);
     }
     ck_assert_msg(hmm_trace_writer_close(w, &error), "%s", error.reason);
 }
@@ -160,7 +159,7 @@ END_TEST
 
 START_TEST(a_full_disk_leaves_a_trace)
 {
-    const struct rlimit limit = {3000000, RLIM_INFINITY};
+    const struct rlimit limit = {scaled(3000000), RLIM_INFINITY};
     unsigned long long kept;
     bool good = true;
     signal(SIGXFSZ, SIG_IGN);
@@ -170,17 +169,15 @@ START_TEST(a_full_disk_leaves_a_trace)
         struct hmm_trace_op op = nth(i);
         good = hmm_trace_write(w, &op);
     }
-    bool closed = hmm_trace_writer_close(w, &error);
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY}), 0);
     ck_assert(!good);
-    ck_assert(!closed);
+    ck_assert(!hmm_trace_writer_close(w, &error));
     const char *has = strstr(error.reason, "; the file has the first ");
     ck_assert_msg(strncmp(error.reason, "cannot write: File too large", 28) == 0 && has != NULL,
                   "%s", error.reason);
     kept = strtoull(has + strlen("; the file has the first "), NULL, 10);
     struct hmm_trace trace = load();
     ck_assert_uint_eq(trace.op_count, kept);
-    ck_assert_uint_gt(kept, 0);
+    ck_assert(kept > 0 || MANY < 1000000); /* a frame is all or nothing */
     check_first(&trace);
     hmm_trace_free(&trace);
 }
@@ -226,10 +223,5 @@ int main(void)
     tcase_add_test(cases, checking_leaves_a_file_as_it_is);
     tcase_set_timeout(cases, 60);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }
