@@ -98,7 +98,7 @@ END_TEST
 /* _i: mix. From each strategy to each other, again and again. */
 START_TEST(live_switches)
 {
-    const uint64_t count = (uint64_t)strategy_count();
+    const size_t count = (size_t)strategy_count();
     const unsigned long steps = scaled(STEPS_PER_MIX);
     struct workload *w = watched_workload(strategy_of(0), _i, (uint64_t)_i + 100);
     unsigned switched = 0;
