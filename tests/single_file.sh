@@ -86,7 +86,7 @@ END
     $CC -DHMM_NO_MAIN -DHMM_PROCESS_HEAP_SIZE=64 -o small small.c heap_memory_manager.c
     (./small) > said 2>&1 && return 1
     cat said
-    grep -Eq '^hmm: process heap 0x[0-9a-f]+: the static array is too small for it$' said
+    grep -Eq '^hmm: process heap 0x[0-9a-f]+: there is no memory for it$' said
 }
 
 for folder in alone library; do
