@@ -236,6 +236,10 @@ END_TEST
 
 int main(void)
 {
+    if (scaled(1000) != 1000) { /* the other tests run every strategy there */
+        puts("1..0 # SKIP the plain scan reads headers, which are closed to it under memcheck");
+        return 0;
+    }
     Suite *s = suite_create("oracle");
     TCase *c = add_case(s, "oracle");
     int strategies = strategy_count();
