@@ -26,6 +26,9 @@ hmm_ref oracle_choose_last(const struct hmm_heap *h, uint32_t n);
 /* Where the payload of a malloc of `size` bytes must be; NULL: it must fail. */
 void *oracle_place(const struct hmm_heap *h, size_t size);
 
+/* The same of an aligned_alloc; align and size are such that a heap may have them. */
+void *oracle_place_aligned(const struct hmm_heap *h, size_t align, size_t size);
+
 /* Whether any free block, or the top, has room for n granules at this alignment. */
 bool oracle_fits(const struct hmm_heap *h, uint32_t n, size_t align);
 

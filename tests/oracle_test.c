@@ -26,6 +26,8 @@ static void foretell(struct workload *w, const struct op *op)
     *f = (struct foretold){0};
     if (op->kind == OP_MALLOC || op->kind == OP_CALLOC || (op->kind == OP_REALLOC && op->size))
         f->place = oracle_place(w->heap, op->size);
+    if (op->kind == OP_ALIGNED)
+        f->place = oracle_place_aligned(w->heap, op->align, op->size);
     hmm_ref below =
         op->kind == OP_REALLOC ? hmm_block_prev_free(w->heap, block_of(w->heap, op->was)) : 0;
     f->below = below ? block_payload(w->heap, below) : NULL;
@@ -35,7 +37,7 @@ static void foretell(struct workload *w, const struct op *op)
 static bool is_placed(const struct op *op, const struct foretold *f)
 {
     if (op->kind != OP_REALLOC)
-        return op->kind == OP_MALLOC || op->kind == OP_CALLOC;
+        return op->kind != OP_FREE;
     return op->result != NULL && op->result != op->was && op->result != f->below &&
            op->slot->align <= HMM_GRANULE;
 }
