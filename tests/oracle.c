@@ -10,6 +10,7 @@ struct wrapped {
 };
 
 static struct wrapped wrapped[MOST_RULES];
+static bool in_steps;
 static uint64_t clock_now, asked;
 static uint64_t
     freed_at[ORACLE_GRANULES]; /* by ref: when the block that begins there became free */
@@ -382,8 +383,8 @@ static void wrap_hooks(struct hmm_strategy *s)
     s->find_last = s->find_last ? wrap_find_last : NULL;
     s->resize = s->resize ? wrap_resize : NULL;
     s->largest = s->largest ? wrap_largest : NULL;
-    s->malloc_whole = s->malloc_whole ? wrap_malloc : NULL;
-    s->free_whole = s->free_whole ? wrap_free : NULL;
+    s->malloc_whole = s->malloc_whole && !in_steps ? wrap_malloc : NULL;
+    s->free_whole = s->free_whole && !in_steps ? wrap_free : NULL;
 }
 
 const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule)
@@ -396,6 +397,11 @@ const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule)
     w->strategy = *rule;
     wrap_hooks(&w->strategy);
     return &w->strategy;
+}
+
+void oracle_in_steps(void)
+{
+    in_steps = true;
 }
 
 uint64_t oracle_asked(void)

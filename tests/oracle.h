@@ -18,6 +18,9 @@
  */
 const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule);
 
+/* From now on without malloc_whole and free_whole: the core takes the steps one by one. */
+void oracle_in_steps(void);
+
 /* Where heap's rule places a request of n granules: in a free block that it would find at once, and
  * in one that it would find by its last search. 0: in none. */
 hmm_ref oracle_choose(const struct hmm_heap *h, uint32_t n);

@@ -81,12 +81,11 @@ static struct workload *watched_workload(const struct hmm_strategy *rule, int mi
     return &w;
 }
 
-/* _i: strategy and mix. */
-START_TEST(random_operations)
+static void random_steps(int i)
 {
     const unsigned long steps = scaled(STEPS_PER_MIX);
     struct workload *w =
-        watched_workload(strategy_of(_i / mix_count()), _i % mix_count(), (uint64_t)_i);
+        watched_workload(strategy_of(i / mix_count()), i % mix_count(), (uint64_t)i);
     for (unsigned long n = steps; n != 0; n--)
         workload_step(w);
     ck_assert_uint_gt(oracle_asked(), steps / 4);
@@ -94,6 +93,19 @@ START_TEST(random_operations)
     workload_free_all(w);
     assert_empty(w->heap);
     heap_end(w->heap);
+}
+
+/* _i: strategy and mix. */
+START_TEST(random_operations)
+{
+    random_steps(_i);
+}
+END_TEST
+
+START_TEST(random_operations_in_steps)
+{
+    oracle_in_steps();
+    random_steps(_i);
 }
 END_TEST
 
@@ -243,6 +255,7 @@ int main(void)
     TCase *c = add_case(s, "oracle");
     int strategies = strategy_count();
     tcase_add_loop_test(c, random_operations, 0, strategies * mix_count());
+    tcase_add_loop_test(c, random_operations_in_steps, 0, strategies * mix_count());
     tcase_add_loop_test(c, live_switches, 0, mix_count());
     tcase_add_loop_test(c, mixes_reach_exhaustion, 0, strategies);
     tcase_add_loop_test(c, find_changes_nothing, 0, strategies);
