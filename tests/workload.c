@@ -10,7 +10,7 @@ static size_t size_small(uint64_t *rng)
 
 static size_t size_any(uint64_t *rng)
 {
-    return rng_below(rng, UINT64_C(1) << rng_below(rng, 13));
+    return rng_below(rng, (size_t)1 << rng_below(rng, 13));
 }
 
 static size_t size_few(uint64_t *rng)
