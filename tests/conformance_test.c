@@ -219,6 +219,29 @@ START_TEST(the_largest_request_that_is_said_to_be_served_is)
 }
 END_TEST
 
+/* Blocks of many sizes near one another, all free, the larger ones freed first: a search that looks
+ * at the newest only must not give up. _i: strategy and how large they are. */
+START_TEST(serves_what_a_single_block_fits)
+{
+    static const size_t sizes[] = {100, 1100, 4200, 8400, 17000};
+    const size_t base = sizes[_i % 5], step = base / 64 > 16 ? 16 : 0, count = 14;
+    struct hmm_heap *h = heap_of(512 << 10, strategy_of(_i / 5));
+    for (size_t i = 0; i < count; i++) {
+        blocks[i] = must_malloc(h, base + (count - 1 - i) * step);
+        must_malloc(h, 1);
+    }
+    fill_up(h);
+    for (size_t i = 0; i < count; i++)
+        hmm_heap_free(h, blocks[i]);
+    for (size_t i = 0; i < count; i++) {
+        void *p = hmm_heap_malloc(h, base + (count - 1 - i) * step);
+        ck_assert(p != NULL && (step == 0 || p == blocks[i]));
+    }
+    assert_sound(h);
+    heap_end(h);
+}
+END_TEST
+
 /* ---- Everything freed ---- */
 
 enum order { UPWARD, DOWNWARD, ODD_THEN_EVEN, INWARD, SHUFFLED, ORDERS };
@@ -322,6 +345,7 @@ int main(void)
     tcase_add_loop_test(c, sizes_that_no_heap_can_serve, 0, n);
     tcase_add_loop_test(c, exhaustion_leaves_the_heap_whole, 0, n);
     tcase_add_loop_test(c, the_largest_request_that_is_said_to_be_served_is, 0, n);
+    tcase_add_loop_test(c, serves_what_a_single_block_fits, 0, 5 * n);
     tcase_add_loop_test(c, all_blocks_freed_leave_nothing, 0, n * ORDERS);
     tcase_add_loop_test(c, neighbours_merge_at_once, 0, n);
     tcase_add_loop_test(c, random_operations_checked, 0, n * mix_count());

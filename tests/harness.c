@@ -3,9 +3,10 @@
 
 #include <stdlib.h>
 #ifdef HAVE_VALGRIND
-#include <valgrind/valgrind.h>
+#include <valgrind/memcheck.h>
 #else
 #define RUNNING_ON_VALGRIND 0
+#define VALGRIND_MAKE_MEM_DEFINED(from, bytes) ((void)(from), (bytes))
 #endif
 
 #define VALGRIND_SHARE 40
@@ -48,6 +49,15 @@ struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy)
     struct hmm_heap *h = hmm_heap_create(memory, size, strategy);
     ck_assert_ptr_nonnull(h);
     return h;
+}
+
+struct hmm_heap *unwatched(struct hmm_heap *heap)
+{
+    if (heap->watch & HMM__WATCH_VALGRIND) {
+        hmm__set_watch(heap, heap->watch & ~(uint32_t)HMM__WATCH_VALGRIND);
+        (void)VALGRIND_MAKE_MEM_DEFINED(heap, (size_t)heap->high_limit * HMM_GRANULE);
+    }
+    return heap;
 }
 
 void heap_end(struct hmm_heap *heap)

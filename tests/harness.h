@@ -28,6 +28,9 @@ unsigned long scaled(unsigned long n);
  * aligned to about its own size: what a test sees does not depend on where it lies. */
 struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy);
 
+/* Takes memcheck's eyes off a heap, for tests that look at headers themselves. Returns it. */
+struct hmm_heap *unwatched(struct hmm_heap *heap);
+
 /* Ends a heap of heap_of's, its memory too. Those that a test leaves go with its process. */
 void heap_end(struct hmm_heap *heap);
 

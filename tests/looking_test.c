@@ -122,8 +122,8 @@ START_TEST(statistics_are_those_of_a_walk)
         workload_step(&w);
     struct hmm_stats s;
     hmm_heap_stats(w.heap, &s);
-    if (scaled(1000) == 1000) /* fewer steps, under Valgrind, may not come to it */
-        ck_assert(s.splits > 0 && s.merges > 0 && s.visited > 0);
+    /* fewer steps, under Valgrind, may not come to it */
+    ck_assert(under_valgrind() || (s.splits > 0 && s.merges > 0 && s.visited > 0));
     heap_end(w.heap);
 }
 END_TEST
@@ -177,7 +177,7 @@ static void *used, *unused, *above; /* three blocks, one above the other; `unuse
 
 static void make_three(int strategy)
 {
-    h = heap_of(16 << 10, strategy_of(strategy));
+    h = unwatched(heap_of(16 << 10, strategy_of(strategy)));
     used = must_malloc(h, 92);
     unused = must_malloc(h, 92);
     above = must_malloc(h, 92);
@@ -319,7 +319,7 @@ START_TEST(finds_an_index_in_which_a_size_is_wrong)
     struct hmm_stats stats;
     h->strategy->remove(h, h->state, r);
     hmm_heap_stats(h, &stats); /* lets an index that had put it off count the block out */
-    block_make_free(h, r, granules - 40, 0);
+    block_make_free(h, r, granules / 2, 0);
     h->strategy->insert(h, h->state, r);
     block_make_free(h, r, granules, 0);
     assert_breaks("T");
@@ -362,7 +362,7 @@ END_TEST
 
 START_TEST(blocks_as_a_strategy_sees_them)
 {
-    struct hmm_heap *heap = heap_of(16 << 10, strategy_of(_i));
+    struct hmm_heap *heap = unwatched(heap_of(16 << 10, strategy_of(_i)));
     ck_assert_uint_eq(hmm_block_first(heap), 0);
     heap_end(heap);
     make_three(_i);

@@ -10,6 +10,7 @@ struct wrapped {
 };
 
 static struct wrapped wrapped[MOST_RULES];
+static bool in_steps;
 static uint64_t clock_now, asked;
 static uint64_t
     freed_at[ORACLE_GRANULES]; /* by ref: when the block that begins there became free */
@@ -70,12 +71,25 @@ static uint32_t class_floor(uint32_t granules)
     return m >> lost << lost;
 }
 
-/* The newest in this class that became free before `before`. */
-static hmm_ref newest_in_class(const struct hmm_heap *h, uint32_t floor, uint64_t before)
+/* The lowest class of a free block that is `least` or above; UINT32_MAX: there is none. */
+static uint32_t lowest_class(const struct hmm_heap *h, uint32_t least, uint32_t (*class)(uint32_t))
+{
+    uint32_t lowest = UINT32_MAX;
+    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r)) {
+        uint32_t own = class(block_size(h, r));
+        if ((block_header(h, r) & HMM__FREE) && own >= least && own < lowest)
+            lowest = own;
+    }
+    return lowest;
+}
+
+/* The newest of this class that became free before `before`. */
+static hmm_ref newest_of(const struct hmm_heap *h, uint32_t own, uint32_t (*class)(uint32_t),
+                         uint64_t before)
 {
     hmm_ref newest = 0;
     for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
-        if ((block_header(h, r) & HMM__FREE) && class_floor(block_size(h, r)) == floor &&
+        if ((block_header(h, r) & HMM__FREE) && class(block_size(h, r)) == own &&
             freed_at[r] < before && (newest == 0 || freed_at[r] > freed_at[newest]))
             newest = r;
     return newest;
@@ -86,7 +100,7 @@ static hmm_ref scan_class(const struct hmm_heap *h, uint32_t n, unsigned heads)
 {
     uint64_t before = UINT64_MAX;
     for (; heads != 0; heads--) {
-        hmm_ref r = newest_in_class(h, class_floor(n), before);
+        hmm_ref r = newest_of(h, class_floor(n), class_floor, before);
         if (r == 0 || block_size(h, r) >= n)
             return r;
         before = freed_at[r];
@@ -100,13 +114,63 @@ static hmm_ref scan_segregated(const struct hmm_heap *h, uint32_t n)
     hmm_ref r = scan_class(h, n, 4);
     if (r != 0)
         return r;
-    uint32_t lowest = UINT32_MAX;
-    for (r = h->first; r != h->top; r = block_next(h, r)) {
-        uint32_t floor = class_floor(block_size(h, r));
-        if ((block_header(h, r) & HMM__FREE) && floor > class_floor(n) && floor < lowest)
-            lowest = floor;
+    uint32_t lowest = lowest_class(h, class_floor(n) + 1, class_floor);
+    return lowest == UINT32_MAX ? 0 : newest_of(h, lowest, class_floor, UINT64_MAX);
+}
+
+/* ---- Aligned pieces: the same rules, of blocks in which the piece fits ---- */
+
+static bool holds_piece(const struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece)
+{
+    return (block_header(h, r) & HMM__FREE) && hmm_piece_fits(piece, r, block_size(h, r));
+}
+
+static hmm_ref piece_from(const struct hmm_heap *h, hmm_ref from, const struct hmm_piece *piece)
+{
+    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
+        if (r >= from && holds_piece(h, r, piece))
+            return r;
+    return 0;
+}
+
+static uint32_t same_size(uint32_t granules)
+{
+    return granules;
+}
+
+/* The 16 best blocks for the piece's size, no more than `heads` of a class; then a block so large
+ * that it cannot but fit. */
+static hmm_ref scan_piece(const struct hmm_heap *h, const struct hmm_piece *piece,
+                          uint32_t (*class)(uint32_t), unsigned heads)
+{
+    unsigned tries = 16;
+    uint32_t own = lowest_class(h, class(piece->granules), class);
+    for (; own != UINT32_MAX && tries != 0; own = lowest_class(h, own + 1, class)) {
+        uint64_t before = UINT64_MAX;
+        for (unsigned i = 0; i < heads && tries != 0; i++, tries--) {
+            hmm_ref r = newest_of(h, own, class, before);
+            if (r == 0)
+                break;
+            if (holds_piece(h, r, piece))
+                return r;
+            before = freed_at[r];
+        }
     }
-    return lowest == UINT32_MAX ? 0 : newest_in_class(h, lowest, UINT64_MAX);
+    return tries == 0 ? oracle_choose(h, hmm_piece_surely(piece)) : 0;
+}
+
+static hmm_ref choose_piece(const struct hmm_heap *h, const struct hmm_piece *piece)
+{
+    const struct hmm_strategy *rule = rule_of(h);
+    if (rule == HMM_FIRST_FIT)
+        return piece_from(h, 0, piece);
+    if (rule == HMM_NEXT_FIT) {
+        hmm_ref r = piece_from(h, cursor, piece);
+        return r ? r : piece_from(h, 0, piece);
+    }
+    if (rule == HMM_BEST_FIT)
+        return scan_piece(h, piece, same_size, UINT32_MAX);
+    return scan_piece(h, piece, class_floor, 4);
 }
 
 hmm_ref oracle_choose(const struct hmm_heap *h, uint32_t n)
@@ -138,6 +202,27 @@ void *oracle_place(const struct hmm_heap *h, size_t size)
     if (r == 0)
         r = oracle_choose_last(h, n);
     return r ? block_payload(h, r) : NULL;
+}
+
+static void *in_block(const struct hmm_heap *h, const struct hmm_piece *piece, hmm_ref r)
+{
+    return block_payload(h, r + hmm_piece_gap(piece, r));
+}
+
+void *oracle_place_aligned(const struct hmm_heap *h, size_t align, size_t size)
+{
+    if (align <= HMM_GRANULE)
+        return oracle_place(h, size);
+    uint32_t step = (uint32_t)(align / HMM_GRANULE);
+    uint32_t base = (uint32_t)((uintptr_t)h / HMM_GRANULE);
+    const struct hmm_piece piece = {
+        .granules = hmm__granules_for(size), .align = step, .phase = -base & (step - 1)};
+    hmm_ref r = choose_piece(h, &piece);
+    if (r == 0 && hmm_piece_fits(&piece, h->top, h->limit - h->top))
+        r = h->top;
+    if (r == 0)
+        r = piece_from(h, 0, &piece);
+    return r ? in_block(h, &piece, r) : NULL;
 }
 
 /* Whether a block of n granules aligned like this fits between r and r + size, and what is left
@@ -201,6 +286,13 @@ static hmm_ref wrap_take(struct hmm_heap *h, void *state, uint32_t n)
     if (rest >= HMM_MIN_GRANULES)
         note_free(got + n, rest);
     cursor = got + n + (rest >= HMM_MIN_GRANULES ? 0 : rest);
+    return got;
+}
+
+static hmm_ref wrap_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
+{
+    hmm_ref got = rule_of(h)->find_piece(h, state, piece);
+    hold_against(h, piece->granules, choose_piece(h, piece), got);
     return got;
 }
 
@@ -287,11 +379,12 @@ static void wrap_hooks(struct hmm_strategy *s)
     s->remove = wrap_remove;
     s->placed = wrap_placed;
     s->take = s->take ? wrap_take : NULL;
+    s->find_piece = s->find_piece ? wrap_find_piece : NULL;
     s->find_last = s->find_last ? wrap_find_last : NULL;
     s->resize = s->resize ? wrap_resize : NULL;
     s->largest = s->largest ? wrap_largest : NULL;
-    s->malloc_whole = s->malloc_whole ? wrap_malloc : NULL;
-    s->free_whole = s->free_whole ? wrap_free : NULL;
+    s->malloc_whole = s->malloc_whole && !in_steps ? wrap_malloc : NULL;
+    s->free_whole = s->free_whole && !in_steps ? wrap_free : NULL;
 }
 
 const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule)
@@ -304,6 +397,11 @@ const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule)
     w->strategy = *rule;
     wrap_hooks(&w->strategy);
     return &w->strategy;
+}
+
+void oracle_in_steps(void)
+{
+    in_steps = true;
 }
 
 uint64_t oracle_asked(void)

@@ -18,6 +18,9 @@
  */
 const struct hmm_strategy *oracle_wrap(const struct hmm_strategy *rule);
 
+/* From now on without malloc_whole and free_whole: the core takes the steps one by one. */
+void oracle_in_steps(void);
+
 /* Where heap's rule places a request of n granules: in a free block that it would find at once, and
  * in one that it would find by its last search. 0: in none. */
 hmm_ref oracle_choose(const struct hmm_heap *h, uint32_t n);
@@ -25,6 +28,9 @@ hmm_ref oracle_choose_last(const struct hmm_heap *h, uint32_t n);
 
 /* Where the payload of a malloc of `size` bytes must be; NULL: it must fail. */
 void *oracle_place(const struct hmm_heap *h, size_t size);
+
+/* The same of an aligned_alloc; align and size are such that a heap may have them. */
+void *oracle_place_aligned(const struct hmm_heap *h, size_t align, size_t size);
 
 /* Whether any free block, or the top, has room for n granules at this alignment. */
 bool oracle_fits(const struct hmm_heap *h, uint32_t n, size_t align);

@@ -35,7 +35,7 @@ START_TEST(between_all_pairs)
     int n = strategy_count(), pair = _i / mix_count();
     const struct hmm_strategy *both[2] = {strategy_of(pair / n), strategy_of(pair % n)};
     const struct mix *mix = &mixes[_i % mix_count()];
-    workload_start(&w, heap_of(mix->region + (128 << 10), both[0]), mix, (uint64_t)_i);
+    workload_start(&w, heap_of(4 * mix->region + (64 << 10), both[0]), mix, (uint64_t)_i);
     for (unsigned i = 1; i <= 6; i++) {
         for (unsigned long steps = scaled(400); steps != 0; steps--)
             workload_step(&w);

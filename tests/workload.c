@@ -10,7 +10,7 @@ static size_t size_small(uint64_t *rng)
 
 static size_t size_any(uint64_t *rng)
 {
-    return rng_below(rng, UINT64_C(1) << rng_below(rng, 13));
+    return rng_below(rng, (size_t)1 << rng_below(rng, 13));
 }
 
 static size_t size_few(uint64_t *rng)
@@ -29,6 +29,12 @@ static size_t size_large(uint64_t *rng)
     return rng_below(rng, 5) == 0 ? rng_below(rng, 64) : 800 + rng_below(rng, 6000);
 }
 
+/* Many sizes in one class of segregated lists, with small ones between them. */
+static size_t size_close(uint64_t *rng)
+{
+    return rng_below(rng, 3) == 0 ? rng_below(rng, 60) : 8200 + rng_below(rng, 240);
+}
+
 /* The worst case of some indexes. */
 static size_t last;
 
@@ -42,7 +48,8 @@ const struct mix mixes[] = {
     {"small", size_small, 32 << 10, 256, 15, 5},   {"any", size_any, 96 << 10, 200, 20, 10},
     {"few", size_few, 128 << 10, 256, 5, 5},       {"powers", size_powers, 96 << 10, 128, 20, 20},
     {"large", size_large, 300 << 10, 160, 20, 10}, {"rising", size_rising, 200 << 10, 128, 5, 0},
-    {"tight", size_any, 16 << 10, 256, 20, 10},    {"tiny", size_small, 3 << 10, 256, 20, 10},
+    {"close", size_close, 256 << 10, 96, 5, 0},    {"tight", size_any, 16 << 10, 256, 20, 10},
+    {"tiny", size_small, 3 << 10, 256, 20, 10},
 };
 
 int mix_count(void)
