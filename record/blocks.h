@@ -63,10 +63,13 @@ static inline struct record_leaf *record_blocks_slot(struct record_leaf *leaves,
     return &leaves[i];
 }
 
+/* Leaves that the processor's caches hold are not worth it. */
+#define RECORD_FEW_LEAVES 256
+
 /* So that record_blocks_at, a little later, need not wait for memory. */
 static inline void record_blocks_prefetch(const struct record_blocks *b, uint64_t address)
 {
-    if (b->leaf_room == 0)
+    if (b->leaf_count < RECORD_FEW_LEAVES)
         return;
     const uint32_t *ids =
         record_blocks_slot(b->leaves, b->leaf_room, address / RECORD_LEAF_BYTES)->ids;

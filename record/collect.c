@@ -40,14 +40,24 @@ static uint64_t segments_at(void)
     return (sizeof(struct record_pool) + 65535) / 65536 * 65536;
 }
 
+/* For as many processes as there have been at a time. */
+static uint32_t most_segments(struct recorder *r)
+{
+    uint32_t running = (uint32_t)recorder_running(r, false);
+    if (running > r->most_running)
+        r->most_running = running;
+    return r->shared + r->most_running;
+}
+
 /* More segments, as many as there are, memory permitting. Memory that is not there must show here:
  * in the program it would be a SIGBUS. */
 static bool grant(struct recorder *r)
 {
     const uint64_t bytes = RECORD_EVENTS * sizeof(struct record_event);
+    const uint32_t most = most_segments(r);
     uint32_t more = r->granted == 0 ? FIRST_GRANT : r->granted;
-    if (more > r->most - r->granted)
-        more = r->most - r->granted;
+    if (more > most - r->granted)
+        more = most - r->granted;
     if (more == 0)
         return false;
     int code =
@@ -61,15 +71,16 @@ static bool grant(struct recorder *r)
     return true;
 }
 
-/* An eighth of the system's memory, if that is enough for all processes. */
-static uint32_t most_segments(void)
+/* What all processes may use beside the one that each holds: half the pool, or an eighth of the
+ * system's memory. More would take more time than it saves: fresh memory is slow. */
+static uint32_t shared_segments(void)
 {
     const uint64_t bytes = RECORD_EVENTS * sizeof(struct record_event);
     uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t most = memory / 8 / bytes;
-    return most < RECORD_SEGMENTS && most > RECORD_PROCESSES ? (uint32_t)most
-           : most >= RECORD_SEGMENTS                         ? RECORD_SEGMENTS
-                                                             : RECORD_PROCESSES + FIRST_GRANT;
+    return most < FIRST_GRANT                          ? FIRST_GRANT
+           : most < RECORD_SEGMENTS - RECORD_PROCESSES ? (uint32_t)most
+                                                       : RECORD_SEGMENTS - RECORD_PROCESSES;
 }
 
 static bool map_pool(struct recorder *r, int how)
@@ -90,7 +101,7 @@ static void unmap_pool(struct recorder *r)
 
 static bool make_pool(struct recorder *r)
 {
-    r->most = most_segments();
+    r->shared = shared_segments();
     const uint64_t bytes =
         segments_at() + (uint64_t)RECORD_SEGMENTS * RECORD_EVENTS * sizeof(struct record_event);
     r->fd = memfd_create("hmm-record", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -320,7 +331,7 @@ static void free_stuck(struct recorder *r, struct record_life *l)
 {
     const uint64_t begun = atomic_load(&l->slot->next) / RECORD_EVENTS;
     const bool full = begun >= l->head / RECORD_EVENTS + RECORD_WINDOW;
-    const bool none = r->granted == r->most && (uint32_t)atomic_load(&r->pool->free) == 0;
+    const bool none = r->granted == most_segments(r) && (uint32_t)atomic_load(&r->pool->free) == 0;
     if ((!full && !none) || begun == l->head / RECORD_EVENTS) {
         l->stuck = 0;
     } else if (l->stuck == 0) {
@@ -335,7 +346,7 @@ bool recorder_work(struct recorder *r)
 {
     bool any = begin_joined(r);
     atomic_fetch_add(&r->pool->heartbeat, 1);
-    if ((uint32_t)atomic_load(&r->pool->free) == 0)
+    if (atomic_exchange(&r->pool->wanting, 0) != 0 || (uint32_t)atomic_load(&r->pool->free) == 0)
         grant(r);
     for (size_t i = r->first_running; i < r->life_count; i++) {
         struct record_life *l = &r->lives[i];

@@ -12,9 +12,10 @@ struct recorder {
     struct record_pool *pool;
     size_t bytes;
     int fd;
-    const char *file;       /* the trace of the command's own process */
-    uint32_t granted, most; /* segments that the pool has got, and may have */
-    uint64_t joined;        /* of the pool, when it was last looked at */
+    const char *file;         /* the trace of the command's own process */
+    uint32_t granted, shared; /* segments that the pool has got; that all processes may share */
+    uint32_t most_running;
+    uint64_t joined; /* of the pool, when it was last looked at */
     uint64_t processes;
     struct record_life *lives; /* in the order in which they began */
     size_t life_count, life_room;

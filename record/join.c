@@ -265,6 +265,7 @@ static bool wait_a_while(struct record_process *me, struct patience *p)
         atomic_store(&record_own.process, RECORD_OFF);
         return false;
     }
+    atomic_store(&pool->wanting, 1);
     record_ring(pool);
     nap();
     return true;

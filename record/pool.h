@@ -41,10 +41,12 @@
 #define RECORD_MAGIC UINT64_C(0x31647263656d6d68) /* "hmmecrd1" */
 
 enum {
-    RECORD_EVENTS = 16384,                             /* in a segment: 256 KiB */
-    RECORD_SEGMENTS = sizeof(void *) > 4 ? 4096 : 512, /* in the pool: up to 1 GiB, or 128 MiB */
-    RECORD_WINDOW = RECORD_SEGMENTS,                   /* segments that a process may have */
-    RECORD_PROCESSES = sizeof(void *) > 4 ? 512 : 256  /* at a time; there are more segments */
+    RECORD_EVENTS = 16384, /* in a segment: 256 KiB */
+    /* At a time. Each holds a segment, though it be idle. */
+    RECORD_PROCESSES = sizeof(void *) > 4 ? 512 : 256,
+    /* In the pool, two for each process: 256 MiB, or 128 MiB, of which a few processes use half. */
+    RECORD_SEGMENTS = 2 * RECORD_PROCESSES,
+    RECORD_WINDOW = RECORD_SEGMENTS /* segments that a process may have */
 };
 
 enum record_kind { /* in the low bits of an event's first word */
@@ -100,6 +102,7 @@ struct record_pool {
     _Atomic uint32_t heartbeat;
     _Alignas(64) _Atomic uint32_t bell; /* a futex, rung when there is work for the recorder */
     _Atomic uint32_t asleep;            /* the recorder waits for it */
+    _Atomic uint32_t wanting;           /* somebody had to wait for a segment */
     _Atomic uint32_t lost[RECORD_LOSSES];
     _Atomic uint64_t numbers; /* given to processes */
     _Atomic uint64_t joined;  /* processes that have filled in a slot */

@@ -329,7 +329,7 @@ fi
 
 # ---- Compression ----
 
-if "$HMM" record -o t.zst -- true 2>err; then
+if "$HMM" record -o t.zst -- "$PROGRAM" get 1 >out 2>err; then
     record -o t.trace.zst -- "$PROGRAM" listed want 300000
     if command -v zstd >/dev/null 2>&1; then
         zstd -dqc t.trace.zst >plain && unreused plain >got && cmp want got 2>>err
@@ -344,7 +344,7 @@ if "$HMM" record -o t.zst -- true 2>err; then
     report $? 'zstd: names of children'
     full t.trace.zst
 else
-    record -o t.zst -- true
+    record -o t.zst -- "$PROGRAM" get 1
     [ "$code" -eq 2 ] && grep -q 'cannot compress: give a name that does not end in .zst' err
     report $? 'without zstd: said'
 fi

@@ -126,7 +126,7 @@ static void next_frame(struct hmm_trace_writer *w)
     w->frame_hurry = w->hurry;
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, w->hurry ? -1000 : 1);
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_experimentalParam5, w->hurry ? 1 : 0);
-    bool worker = w->frame_limit > FIRST_FRAME;
+    bool worker = w->frame_limit > FIRST_FRAME && sysconf(_SC_NPROCESSORS_ONLN) > 2;
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_nbWorkers, worker);
 }
 
@@ -165,29 +165,35 @@ static void flush(struct hmm_trace_writer *w, bool end)
     w->used = 0;
 }
 
-static unsigned digits_of(uint64_t value)
+/* Numbers below 1000: as they are, with their lengths, and with leading zeros. A table because the
+ * length of the next number is anybody's guess, and a wrong one costs more than all the rest. */
+static struct {
+    char text[3], length;
+} numbers[1000];
+static char triples[1000][4];
+
+static void fill_numbers(void)
 {
-    unsigned n = 1;
-    for (; value >= 10000; value /= 10000)
-        n += 4;
-    return n + (value >= 10) + (value >= 100) + (value >= 1000);
+    for (int i = 0; i < 1000; i++) {
+        char digits[12];
+        snprintf(digits, sizeof digits, "%03d", i);
+        int zeros = i < 10 ? 2 : i < 100 ? 1 : 0;
+        memcpy(triples[i], digits, 3);
+        memcpy(numbers[i].text, digits + zeros, (size_t)(3 - zeros));
+        numbers[i].length = (char)(3 - zeros);
+    }
 }
 
-/* From its last digit to its first, right where it belongs. */
+/* Writes up to 4 bytes more than it says. */
 static char *put_number(char *to, uint64_t value)
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-                                "25262728293031323334353637383940414243444546474849"
-                                "50515253545556575859606162636465666768697071727374"
-                                "75767778798081828384858687888990919293949596979899";
-    char *const end = to + digits_of(value), *at = end;
-    for (; value >= 100; value /= 100)
-        at = memcpy(at - 2, pairs + 2 * (value % 100), 2);
-    if (value >= 10)
-        memcpy(at - 2, pairs + 2 * value, 2);
-    else
-        at[-1] = (char)('0' + value);
-    return end;
+    if (value >= 1000) {
+        to = put_number(to, value / 1000);
+        memcpy(to, triples[value % 1000], 4);
+        return to + 3;
+    }
+    memcpy(to, &numbers[value], 4);
+    return to + numbers[value].length;
 }
 
 bool hmm_trace_write(struct hmm_trace_writer *w, const struct hmm_trace_op *op)
@@ -272,6 +278,7 @@ bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error)
 static bool start(struct hmm_trace_writer *w, const char *path, struct hmm_trace_error *error)
 {
     w->fd = -1;
+    fill_numbers();
     if (!can_compress(path, error))
         return false;
 #ifdef HAVE_ZSTD
