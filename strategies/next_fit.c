@@ -40,24 +40,27 @@ static void next_start(struct hmm_heap *h, void *state)
     hmm__address_start(&s->index, hmm_heap_capacity(h));
 }
 
+HMM__ALWAYS_INLINE hmm_ref next_hit(struct hmm_heap *h, const struct next_state *s, uint32_t n)
+{
+    if (address_unit(s->cursor) >= s->index.covered)
+        return 0;
+    return address_hit(h, &s->index, s->cursor, n);
+}
+
 /* Below the cursor's unit all is found only on the second way round. */
 HMM__ALWAYS_INLINE hmm_ref next_search(struct hmm_heap *h, struct next_state *s, uint32_t n)
 {
-    struct address_index *x = &s->index;
-    uint32_t unit = s->cursor >> ADDRESS_UNIT_LOG;
-    hmm_ref r = 0;
-    if (unit < x->covered && address_units(x)[unit] >= n << 1) {
-        r = address_in_unit(h, x, unit, s->cursor, n);
-        if (r != 0)
-            return r;
-    }
-    r = hmm__address_search(h, x, unit + 1, n);
-    return r ? r : hmm__address_lowest(h, x, n);
+    if (n > s->index.most && s->index.most < ADDRESS_MOST)
+        return 0;
+    hmm_ref r = hmm__address_search_from(h, &s->index, s->cursor, n);
+    return r ? r : hmm__address_search(h, &s->index, 0, n);
 }
 
-static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t granules)
+static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t n)
 {
-    return next_search(h, state, granules);
+    struct next_state *s = state;
+    hmm_ref r = next_hit(h, s, n);
+    return r ? r : next_search(h, s, n);
 }
 
 HMM__ALWAYS_INLINE void cursor_leave(struct next_state *s, hmm_ref r, uint32_t size)
@@ -66,38 +69,57 @@ HMM__ALWAYS_INLINE void cursor_leave(struct next_state *s, hmm_ref r, uint32_t s
         s->cursor = r;
 }
 
-static void next_insert(struct hmm_heap *h, void *state, hmm_ref r)
+HMM__ALWAYS_INLINE void next_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
 {
     struct next_state *s = state;
-    uint32_t size = block_size(h, r);
-    address_add(&s->index, r, size);
+    (void)h;
     cursor_leave(s, r, size);
+    address_add(&s->index, r, size);
+}
+
+HMM__ALWAYS_INLINE void next_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+{
+    struct next_state *s = state;
+    (void)h, (void)size;
+    address_drop(&s->index, r);
+}
+
+HMM__ALWAYS_INLINE void next_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
+                                  hmm_ref now, uint32_t size)
+{
+    struct next_state *s = state;
+    (void)h, (void)was_size;
+    cursor_leave(s, now, size);
+    address_move(&s->index, was, now, size);
+}
+
+HMM__ALWAYS_INLINE void next_cut(struct next_state *s, hmm_ref r, uint32_t size, uint32_t n)
+{
+    s->cursor = size - n >= HMM_MIN_GRANULES ? r + n : r + size;
+    address_cut(&s->index, r, size, n);
+}
+
+static void next_insert(struct hmm_heap *h, void *state, hmm_ref r)
+{
+    next_put(h, state, r, block_size(h, r));
 }
 
 static void next_remove(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    struct next_state *s = state;
-    address_drop(h, &s->index, r, block_size(h, r));
+    next_drop(h, state, r, block_size(h, r));
 }
 
 static void next_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                         hmm_ref now)
 {
-    struct next_state *s = state;
-    uint32_t size = block_size(h, now);
-    address_move(h, &s->index, was, was_granules, now, size);
-    cursor_leave(s, now, size);
+    next_move(h, state, was, was_granules, now, block_size(h, now));
 }
 
-static hmm_ref next_take(struct hmm_heap *h, void *state, uint32_t granules)
+static hmm_ref next_take(struct hmm_heap *h, void *state, uint32_t n)
 {
-    struct next_state *s = state;
-    hmm_ref r = next_search(h, s, granules);
-    if (r == 0)
-        return 0;
-    uint32_t size = block_size(h, r);
-    address_cut(h, &s->index, r, size, granules);
-    s->cursor = size - granules >= HMM_MIN_GRANULES ? r + granules : r + size;
+    hmm_ref r = next_find(h, state, n);
+    if (r != 0)
+        next_cut(state, r, block_size(h, r), n);
     return r;
 }
 
@@ -113,6 +135,53 @@ static hmm_ref next_find_piece(struct hmm_heap *h, void *state, const struct hmm
     struct next_state *s = state;
     hmm_ref r = hmm__address_piece(h, &s->index, s->cursor, piece);
     return r ? r : hmm__address_piece(h, &s->index, 0, piece);
+}
+
+/* ---- As a whole ---- */
+
+HMM__ALWAYS_INLINE void *next_serve(struct hmm_heap *h, hmm_ref r, uint32_t n)
+{
+    uint32_t size = block_size(h, r);
+    next_cut(h->state, r, size, n);
+    return serve(h, r, n, size);
+}
+
+static __attribute__((noinline)) void *next_malloc_far(struct hmm_heap *h, uint32_t n)
+{
+    hmm_ref r = next_search(h, h->state, n);
+    return r ? next_serve(h, r, n) : hmm__malloc_else(h, n);
+}
+
+static void *next_malloc(struct hmm_heap *h, size_t size)
+{
+    if (hmm__unlikely(size > HMM_MAX_REQUEST))
+        return hmm__fail(h);
+    uint32_t n = hmm__granules_for(size);
+    hmm_ref r = next_hit(h, h->state, n);
+    return hmm__likely(r != 0) ? next_serve(h, r, n) : next_malloc_far(h, n);
+}
+
+static __attribute__((noinline)) void next_merge_above(struct hmm_heap *h, hmm_ref r, char *p,
+                                                       uint32_t word, uint32_t above)
+{
+    merge_above_by(h, r, p, word, above, next_move);
+}
+
+static __attribute__((noinline)) void next_merge_below(struct hmm_heap *h, hmm_ref r, char *p,
+                                                       uint32_t word, uint32_t above)
+{
+    merge_below_by(h, r, p, word, above, next_move);
+}
+
+static __attribute__((noinline)) void next_merge_both(struct hmm_heap *h, hmm_ref r, char *p,
+                                                      uint32_t word, uint32_t above)
+{
+    merge_both_by(h, r, p, word, above, next_drop, next_move);
+}
+
+static void next_free(struct hmm_heap *h, void *block)
+{
+    free_by(h, block, next_put, next_merge_above, next_merge_below, next_merge_both);
 }
 
 static uint32_t next_largest(struct hmm_heap *h, void *state)
@@ -147,6 +216,8 @@ static const struct hmm_strategy next_fit = {
     .placed = next_placed,
     .largest = next_largest,
     .check = next_check,
+    .malloc_whole = next_malloc,
+    .free_whole = next_free,
 };
 
 const struct hmm_strategy *const HMM_NEXT_FIT = &next_fit;
