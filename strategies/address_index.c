@@ -182,7 +182,7 @@ hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_
 {
     uint32_t bar = address_clip(n), k = unit == 0 ? x->height - 1 : 0, i = unit;
     bool astray = false;
-    if (unit >= x->covered || bar > x->most)
+    if (unit >= x->covered || !address_may_have(x, n))
         return 0;
     for (;;) {
         uint32_t column = i % ADDRESS_FAN;
@@ -214,27 +214,21 @@ hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_
     }
 }
 
-hmm_ref hmm__address_search_from(struct hmm_heap *h, struct address_index *x, hmm_ref r, uint32_t n)
+/* The same from r on. */
+static hmm_ref search_from(struct hmm_heap *h, struct address_index *x, hmm_ref r, uint32_t n)
 {
-    uint32_t unit = address_unit(r);
-    if (unit >= x->covered)
+    if (address_unit(r) >= x->covered)
         return 0;
-    uint64_t map = x->maps[unit] & (UINT64_MAX << (r & 63));
-    for (; map != 0; map &= map - 1) {
-        r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
-        h->visited++;
-        if (block_size(h, r) >= n)
-            return r;
-    }
-    return hmm__address_search(h, x, unit + 1, n);
+    hmm_ref here = address_in_unit(h, x, r, n);
+    return here ? here : hmm__address_search(h, x, address_unit(r) + 1, n);
 }
 
 hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref from,
                            const struct hmm_piece *piece)
 {
-    hmm_ref r = hmm__address_search_from(h, x, from, piece->granules);
+    hmm_ref r = search_from(h, x, from, piece->granules);
     while (r != 0 && !hmm_piece_fits(piece, r, block_size(h, r)))
-        r = hmm__address_search_from(h, x, r + 1, piece->granules);
+        r = search_from(h, x, r + 1, piece->granules);
     return r;
 }
 
@@ -246,7 +240,7 @@ uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
         if (bound == 0)
             return 0;
         hmm_ref r = hmm__address_search(h, x, 0, bound);
-        for (; r != 0; r = hmm__address_search_from(h, x, r + 1, most + 1))
+        for (; r != 0; r = search_from(h, x, r + 1, most + 1))
             most = block_size(h, r);
         if (most != 0)
             return most;

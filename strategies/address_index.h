@@ -73,10 +73,6 @@ HMM__HIDDEN void hmm__address_raise(struct address_index *x, uint32_t unit, uint
 HMM__HIDDEN hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit,
                                         uint32_t n);
 
-/* The same from r on. */
-HMM__HIDDEN hmm_ref hmm__address_search_from(struct hmm_heap *h, struct address_index *x, hmm_ref r,
-                                             uint32_t n);
-
 /* The lowest free block, of those that begin at `from` or above, in which the piece fits; 0: none.
  * Looks at those only that are as large as the piece. */
 HMM__HIDDEN hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref from,
@@ -113,21 +109,27 @@ HMM__ALWAYS_INLINE uint32_t address_clip(uint32_t size)
     return size < ADDRESS_MOST ? size : ADDRESS_MOST;
 }
 
-/* Most changes end here or in the level above. */
+/* Whether there may be a block of n granules at all. */
+HMM__ALWAYS_INLINE bool address_may_have(const struct address_index *x, uint32_t n)
+{
+    return address_clip(n) <= x->most;
+}
+
+/* Most changes end in the map, or in the entry above the bound. */
 HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t size)
 {
-    uint32_t unit = address_unit(r), now = address_clip(size);
+    uint32_t unit = address_unit(r);
     if (hmm__unlikely(unit >= x->covered)) {
         hmm__address_cover(x, r, size);
         return;
     }
     x->maps[unit] |= address_bit(r);
     address_entry *bound = address_level(x, 0) + unit;
-    if (*bound >= now)
+    if (*bound >= size)
         return;
-    *bound = (address_entry)now;
-    if (hmm__unlikely(address_level(x, 1)[unit >> ADDRESS_FAN_LOG] < now))
-        hmm__address_raise(x, unit, now);
+    *bound = (address_entry)address_clip(size);
+    if (hmm__unlikely(address_level(x, 1)[unit >> ADDRESS_FAN_LOG] < *bound))
+        hmm__address_raise(x, unit, *bound);
 }
 
 HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
@@ -137,20 +139,22 @@ HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
         address_level(x, 0)[unit] = 0;
 }
 
-/* The lowest block that begins at `from` or above in the same unit, if it has n granules at
- * least: most searches end with it. 0: there must be a search. */
-HMM__ALWAYS_INLINE hmm_ref address_hit(struct hmm_heap *h, const struct address_index *x,
-                                       hmm_ref from, uint32_t n)
+/* The lowest block of at least n granules that begins at `from` or above in the same unit: most
+ * searches end with it. 0: there is none. */
+HMM__ALWAYS_INLINE hmm_ref address_in_unit(struct hmm_heap *h, const struct address_index *x,
+                                           hmm_ref from, uint32_t n)
 {
     uint32_t unit = address_unit(from);
-    if (address_bound(x, unit) < n)
+    if (address_bound(x, unit) < address_clip(n))
         return 0;
     uint64_t map = x->maps[unit] & (UINT64_MAX << (from & 63));
-    if (map == 0)
-        return 0;
-    hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
-    h->visited++;
-    return block_header(h, r) >= header_make(n, 0) ? r : 0;
+    for (; map != 0; map &= map - 1) {
+        hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
+        h->visited++;
+        if (block_header(h, r) >= header_make(n, 0))
+            return r;
+    }
+    return 0;
 }
 
 /* Takes the low n of block r's `size` granules out of the index; the remainder, whose header is not

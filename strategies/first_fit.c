@@ -68,9 +68,10 @@ static void hints_raise(struct first_state *s, hmm_ref r, uint32_t n)
         s->hints[n] = r;
 }
 
+/* Where the hint's own unit has none. */
 HMM__ALWAYS_INLINE hmm_ref first_search(struct hmm_heap *h, struct first_state *s, uint32_t n)
 {
-    hmm_ref r = hmm__address_search(h, &s->index, address_unit(hint_of(s, n)), n);
+    hmm_ref r = hmm__address_search(h, &s->index, address_unit(hint_of(s, n)) + 1, n);
     hints_raise(s, r ? r : s->nowhere, n);
     return r;
 }
@@ -78,7 +79,7 @@ HMM__ALWAYS_INLINE hmm_ref first_search(struct hmm_heap *h, struct first_state *
 static hmm_ref first_find(struct hmm_heap *h, void *state, uint32_t n)
 {
     struct first_state *s = state;
-    hmm_ref r = address_hit(h, &s->index, hint_of(s, n), n);
+    hmm_ref r = address_in_unit(h, &s->index, hint_of(s, n), n);
     return r ? r : first_search(h, s, n);
 }
 
@@ -139,7 +140,7 @@ static hmm_ref first_find_piece(struct hmm_heap *h, void *state, const struct hm
 
 /* ---- As a whole ---- */
 
-HMM__ALWAYS_INLINE void *first_serve(struct hmm_heap *h, hmm_ref r, uint32_t n)
+static __attribute__((noinline)) void *first_serve(struct hmm_heap *h, hmm_ref r, uint32_t n)
 {
     struct first_state *s = h->state;
     uint32_t size = block_size(h, r);
@@ -160,7 +161,7 @@ static void *first_malloc(struct hmm_heap *h, size_t size)
     if (hmm__unlikely(size > HMM_MAX_REQUEST))
         return hmm__fail(h);
     uint32_t n = hmm__granules_for(size);
-    hmm_ref from = hint_of(s, n), r = address_hit(h, &s->index, from, n);
+    hmm_ref from = hint_of(s, n), r = address_in_unit(h, &s->index, from, n);
     if (hmm__likely(r != 0))
         return first_serve(h, r, n);
     return from == s->nowhere ? hmm__malloc_else(h, n) : first_malloc_far(h, n);
