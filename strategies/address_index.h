@@ -5,26 +5,27 @@
  * THEORY
  *
  * The heap is cut into units of 64 granules. For each unit there is a map of the granules at which
- * a free block begins, one word, and a bound: no block that begins there is larger. Over the bounds
- * stands a tree: each entry of level k + 1 is the largest of 16 entries of level k. The lowest free
- * block of at least n granules from some unit on begins in the lowest unit from there whose bound
- * is n or more, if the bound is true: up from that unit until an entry says so, down to it, then
- * the blocks of that one unit in order.
+ * a free block begins, one word, and a bound, one byte: no block that begins there is larger, or
+ * the bound is ADDRESS_BYTE, which stands for all sizes from there on. Over the bounds stands a
+ * tree: an entry of level 1 is no less than the blocks of 32 units, one of level k + 1 no less than
+ * 32 entries of level k. The lowest free block of at least n granules from some unit on begins in
+ * the lowest unit from there whose bound is n or more, if the bound is true: up from that unit
+ * until an entry says so, down to it, then the blocks of that one unit in order.
  *
  * A bound rises with a block that is larger, and entries above it with it. Neither falls when the
- * block goes, but that the bound of an empty unit is 0, since most often one as large comes back: a
- * search that is led astray then makes true what led it, and goes on.
+ * block goes, since most often one as large comes back: a search that is led astray then makes true
+ * what led it, and goes on.
  *
- * Bounds count to ADDRESS_MOST granules, which stands for all larger sizes: a search for more looks
- * at each free block of that size on its way.
+ * Entries count to ADDRESS_MOST granules, which stands for all larger sizes: a search for more
+ * looks at each free block of that size on its way.
  *
- * Bound: the height of the tree twice, at most 14 groups for 64 GiB and 8 for 64 MiB, and 64
+ * Bound: the height of the tree twice, at most 12 groups for 64 GiB and 8 for 64 MiB, and 64
  * blocks; the same again for each entry that was not true, of which there are no more than those
  * that blocks have raised: taken over all operations, one height for each. Nothing depends on the
  * number of free blocks. For an aligned piece the search is repeated for each block below the right
  * one that is as large as the piece but ill placed.
  *
- * Memory: 10.1 bytes a unit, 0.99 % of a heap with granules of 16 bytes. Only what lies below the
+ * Memory: 9.1 bytes a unit, 0.89 % of a heap with granules of 16 bytes. Only what lies below the
  * highest free block yet seen is written: `covered` units.
  *
  * Source: the tree of maxima over segments is Brent's (1989, "Efficient implementation of the
@@ -33,31 +34,37 @@
  * INVARIANTS
  * T2  Bit i of word u of the maps is set iff a free block begins at granule 64 u + i.
  * T3  A unit's bound is not less than the size of any free block that begins in it, or is
- *     ADDRESS_MOST.
- * T4  An entry of an upper level is not less than any of the 16 below it.
+ *     ADDRESS_BYTE; an entry of level 1 likewise for 32 units and ADDRESS_MOST.
+ * T4  An entry of a higher level is not less than any of the 32 below it; one of level 1 neither.
+ * No entry of the highest is more than `most`.
  */
 #ifndef HMM_ADDRESS_INDEX_H
 #define HMM_ADDRESS_INDEX_H
 
 #include "verbs.h"
 
-#define ADDRESS_LEVELS 7u
-#define ADDRESS_FAN 16u
-#define ADDRESS_FAN_LOG 4u
+#define ADDRESS_LEVELS 6u
+#define ADDRESS_FAN 32u
+#define ADDRESS_FAN_LOG 5u
 #define ADDRESS_UNIT_LOG 6u
+#define ADDRESS_BYTE 255u
 #define ADDRESS_MOST 32767u
 
+typedef uint16_t address_entry;
+
 /*
- * Levels are named by their offset from the index, in entries: a heap's image moves as a whole. The
- * lowest has one group more than there are units, all 0: a unit that is none can be asked.
+ * The bounds and the levels are named by their offset from the index in bytes: a heap's image moves
+ * as a whole. There is one group of bounds more than there are units, all 0: a unit that is none
+ * can be asked.
  */
 struct address_index {
     uint32_t units;   /* that the heap can have, a multiple of ADDRESS_FAN */
     uint32_t covered; /* that the tree counts, likewise */
-    uint32_t height;  /* levels in use; the highest has at most ADDRESS_FAN entries */
+    uint32_t height;  /* levels in use, the bounds among them; the highest is one group */
     uint32_t most;    /* no entry is larger */
-    uint32_t level[ADDRESS_LEVELS];
-    uint64_t maps[]; /* then the levels */
+    uint64_t bounds;
+    uint64_t level[ADDRESS_LEVELS]; /* the first is none */
+    uint64_t maps[];                /* then the bounds, then the levels */
 };
 
 HMM__HIDDEN size_t hmm__address_size(size_t capacity);
@@ -66,8 +73,8 @@ HMM__HIDDEN void hmm__address_start(struct address_index *x, size_t capacity);
 /* What address_add does in a unit that is not covered yet. */
 HMM__HIDDEN HMM__COLD void hmm__address_cover(struct address_index *x, hmm_ref r, uint32_t size);
 
-/* The bound of `unit` has risen to this, above the entry above it. */
-HMM__HIDDEN void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t bound);
+/* In `unit` begins a block larger than the entry of level 1 says. */
+HMM__HIDDEN void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size);
 
 /* The lowest free block of at least n granules that begins in `unit` or above; 0: none. */
 HMM__HIDDEN hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit,
@@ -81,11 +88,14 @@ HMM__HIDDEN uint32_t hmm__address_largest(struct hmm_heap *h, struct address_ind
 HMM__HIDDEN const char *hmm__address_check(struct hmm_heap *h, const struct address_index *x,
                                            uint32_t *indexed);
 
-typedef uint16_t address_entry;
+HMM__ALWAYS_INLINE uint8_t *address_bounds(const struct address_index *x)
+{
+    return (uint8_t *)(uintptr_t)x + x->bounds;
+}
 
 HMM__ALWAYS_INLINE address_entry *address_level(const struct address_index *x, uint32_t k)
 {
-    return (address_entry *)(uintptr_t)x + x->level[k];
+    return (address_entry *)(void *)((char *)(uintptr_t)x + x->level[k]);
 }
 
 HMM__ALWAYS_INLINE uint32_t address_unit(hmm_ref r)
@@ -93,20 +103,20 @@ HMM__ALWAYS_INLINE uint32_t address_unit(hmm_ref r)
     return r >> ADDRESS_UNIT_LOG;
 }
 
-HMM__ALWAYS_INLINE uint32_t address_bound(const struct address_index *x, uint32_t unit)
-{
-    return address_level(x, 0)[unit];
-}
-
 HMM__ALWAYS_INLINE uint64_t address_bit(hmm_ref r)
 {
     return UINT64_C(1) << (r & 63);
 }
 
-/* As it counts in a bound. */
+/* As it counts in an entry, and in a bound. */
 HMM__ALWAYS_INLINE uint32_t address_clip(uint32_t size)
 {
     return size < ADDRESS_MOST ? size : ADDRESS_MOST;
+}
+
+HMM__ALWAYS_INLINE uint8_t address_byte(uint32_t size)
+{
+    return (uint8_t)(size < ADDRESS_BYTE ? size : ADDRESS_BYTE);
 }
 
 /* Whether there may be a block of n granules at all. */
@@ -124,19 +134,37 @@ HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t
         return;
     }
     x->maps[unit] |= address_bit(r);
-    address_entry *bound = address_level(x, 0) + unit;
+    uint8_t *bound = address_bounds(x) + unit;
     if (*bound >= size)
         return;
-    *bound = (address_entry)address_clip(size);
-    if (hmm__unlikely(address_level(x, 1)[unit >> ADDRESS_FAN_LOG] < *bound))
-        hmm__address_raise(x, unit, *bound);
+    *bound = address_byte(size);
+    if (hmm__unlikely(address_level(x, 1)[unit >> ADDRESS_FAN_LOG] < address_clip(size)))
+        hmm__address_raise(x, unit, size);
 }
 
 HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
 {
     uint32_t unit = address_unit(r);
     if ((x->maps[unit] &= ~address_bit(r)) == 0)
-        address_level(x, 0)[unit] = 0;
+        address_bounds(x)[unit] = 0;
+}
+
+/* The lowest of the blocks in this map of `unit` that has at least n granules. 0: there is none,
+ * and *most is the size of the largest. */
+HMM__ALWAYS_INLINE hmm_ref address_scan(struct hmm_heap *h, uint64_t map, uint32_t unit, uint32_t n,
+                                        uint32_t *most)
+{
+    uint32_t largest = 0;
+    for (; map != 0; map &= map - 1) {
+        hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
+        uint32_t word = block_header(h, r);
+        h->visited++;
+        if (word >= header_make(n, 0))
+            return r;
+        largest = word > largest ? word : largest;
+    }
+    *most = header_size(largest);
+    return 0;
 }
 
 /* The lowest block of at least n granules that begins at `from` or above in the same unit: most
@@ -144,17 +172,10 @@ HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
 HMM__ALWAYS_INLINE hmm_ref address_in_unit(struct hmm_heap *h, const struct address_index *x,
                                            hmm_ref from, uint32_t n)
 {
-    uint32_t unit = address_unit(from);
-    if (address_bound(x, unit) < address_clip(n))
+    uint32_t unit = address_unit(from), most;
+    if (address_bounds(x)[unit] < address_byte(n))
         return 0;
-    uint64_t map = x->maps[unit] & (UINT64_MAX << (from & 63));
-    for (; map != 0; map &= map - 1) {
-        hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
-        h->visited++;
-        if (block_header(h, r) >= header_make(n, 0))
-            return r;
-    }
-    return 0;
+    return address_scan(h, x->maps[unit] & UINT64_MAX << (from & 63), unit, n, &most);
 }
 
 /* Takes the low n of block r's `size` granules out of the index; the remainder, whose header is not
