@@ -167,6 +167,10 @@ void hmm__address_start(struct address_index *x, size_t capacity)
     x->height = 2;
     memset(address_level(x, 1), 0, ADDRESS_FAN * sizeof(address_entry));
     memset(address_bounds(x) + x->units, 0, ADDRESS_FAN);
+    x->nowhere = x->units << ADDRESS_UNIT_LOG;
+    x->hints[0] = 0;
+    for (uint32_t n = 1; n < ADDRESS_HINTS; n++)
+        x->hints[n] = x->nowhere;
     cover(x, 0);
 }
 
@@ -174,6 +178,14 @@ void hmm__address_cover(struct address_index *x, hmm_ref r, uint32_t size)
 {
     cover(x, address_unit(r));
     address_add(x, r, size);
+}
+
+void *hmm__address_cut_across(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n,
+                              void *p)
+{
+    address_drop(x, r);
+    address_add(x, r + n, size - n);
+    return p;
 }
 
 void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size)
@@ -267,6 +279,17 @@ hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_
     }
 }
 
+hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_t n)
+{
+    hmm_ref from = address_hint(x, n);
+    if (from == x->nowhere)
+        return 0;
+    hmm_ref r = hmm__address_search(h, x, address_unit(from) + 1, n), hint = r ? r : x->nowhere;
+    for (; n < ADDRESS_HINTS && x->hints[n] < hint; n++)
+        x->hints[n] = hint;
+    return r;
+}
+
 /* The same from r on. */
 static hmm_ref search_from(struct hmm_heap *h, struct address_index *x, hmm_ref r, uint32_t n)
 {
@@ -285,7 +308,7 @@ hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref 
     return r;
 }
 
-/* A search for the highest bound makes it true, or finds a block. */
+/* Of the highest entry, and should it not be true, of the next. */
 uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
 {
     for (;;) {
@@ -310,6 +333,8 @@ static const char *check_unit(struct hmm_heap *h, const struct address_index *x,
         if (r < h->first || r >= h->top || !(block_header(h, r) & HMM__FREE))
             return "T2: address index: a bit stands for a block that is not free";
         uint32_t size = block_size(h, r);
+        if (r < address_hint(x, size))
+            return "T5: address index: a block lies below the hint for its size";
         if (address_bounds(x)[unit] < address_byte(size) ||
             address_level(x, 1)[unit / ADDRESS_FAN] < address_clip(size))
             return "T3: address index: a block is larger than its unit's bound, or its group's";
@@ -343,5 +368,8 @@ const char *hmm__address_check(struct hmm_heap *h, const struct address_index *x
         if (broken != NULL)
             return broken;
     }
+    for (uint32_t n = 1; n < ADDRESS_HINTS; n++)
+        if (x->hints[n] < x->hints[n - 1])
+            return "T5: address index: a hint is lower than the one before";
     return check_levels(x);
 }

@@ -16,6 +16,10 @@
  * block goes, since most often one as large comes back: a search that is led astray then makes true
  * what led it, and goes on.
  *
+ * The lowest block of all need not be searched from the bottom: for each small n there is a hint,
+ * an address below which no block as large begins. A search that ends higher raises it, and a block
+ * that becomes free lower lowers it.
+ *
  * Entries count to ADDRESS_MOST granules, which stands for all larger sizes: a search for more
  * looks at each free block of that size on its way.
  *
@@ -49,6 +53,7 @@
 #define ADDRESS_UNIT_LOG 6u
 #define ADDRESS_BYTE 255u
 #define ADDRESS_MOST 32767u
+#define ADDRESS_HINTS 16u
 
 typedef uint16_t address_entry;
 
@@ -62,6 +67,9 @@ struct address_index {
     uint32_t covered; /* that the tree counts, likewise */
     uint32_t height;  /* levels in use, the bounds among them; the highest is one group */
     uint32_t most;    /* no entry is larger */
+    hmm_ref nowhere;  /* as a hint: there is no such block. Its unit is none */
+    uint32_t unused;
+    hmm_ref hints[ADDRESS_HINTS]; /* the first is 0 always: it ends loops */
     uint64_t bounds;
     uint64_t level[ADDRESS_LEVELS]; /* the first is none */
     uint64_t maps[];                /* then the bounds, then the levels */
@@ -73,12 +81,19 @@ HMM__HIDDEN void hmm__address_start(struct address_index *x, size_t capacity);
 /* What address_add does in a unit that is not covered yet. */
 HMM__HIDDEN HMM__COLD void hmm__address_cover(struct address_index *x, hmm_ref r, uint32_t size);
 
+/* The rest of address_cut: the remainder begins in another unit. */
+HMM__HIDDEN void *hmm__address_cut_across(struct address_index *x, hmm_ref r, uint32_t size,
+                                          uint32_t n, void *p);
+
 /* In `unit` begins a block larger than the entry of level 1 says. */
 HMM__HIDDEN void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size);
 
 /* The lowest free block of at least n granules that begins in `unit` or above; 0: none. */
 HMM__HIDDEN hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit,
                                         uint32_t n);
+
+/* The lowest of all, where the unit of the hint has none. */
+HMM__HIDDEN hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_t n);
 
 /* The lowest free block, of those that begin at `from` or above, in which the piece fits; 0: none.
  * Looks at those only that are as large as the piece. */
@@ -125,10 +140,22 @@ HMM__ALWAYS_INLINE bool address_may_have(const struct address_index *x, uint32_t
     return address_clip(n) <= x->most;
 }
 
+HMM__ALWAYS_INLINE hmm_ref address_hint(const struct address_index *x, uint32_t n)
+{
+    return x->hints[n < ADDRESS_HINTS ? n : ADDRESS_HINTS - 1];
+}
+
+HMM__ALWAYS_INLINE void address_lower_hints(struct address_index *x, hmm_ref r, uint32_t size)
+{
+    for (uint32_t n = size < ADDRESS_HINTS ? size : ADDRESS_HINTS - 1; x->hints[n] > r; n--)
+        x->hints[n] = r;
+}
+
 /* Most changes end in the map, or in the entry above the bound. */
 HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t size)
 {
     uint32_t unit = address_unit(r);
+    address_lower_hints(x, r, size);
     if (hmm__unlikely(unit >= x->covered)) {
         hmm__address_cover(x, r, size);
         return;
@@ -178,19 +205,19 @@ HMM__ALWAYS_INLINE hmm_ref address_in_unit(struct hmm_heap *h, const struct addr
     return address_scan(h, x->maps[unit] & UINT64_MAX << (from & 63), unit, n, &most);
 }
 
-/* Takes the low n of block r's `size` granules out of the index; the remainder, whose header is not
- * written yet, stays in. */
-HMM__ALWAYS_INLINE void address_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n)
+/* Takes the low n of block r's `size` granules out of the index; the remainder, whose header need
+ * not be written yet, stays in. Returns p: it is the last step of those who have an answer. */
+HMM__ALWAYS_INLINE void *address_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n,
+                                     void *p)
 {
     hmm_ref rest = r + n;
-    if (size - n < HMM_MIN_GRANULES) {
+    if (size - n < HMM_MIN_GRANULES)
         address_drop(x, r);
-    } else if (hmm__likely(address_unit(rest) == address_unit(r))) {
+    else if (hmm__likely(address_unit(rest) == address_unit(r)))
         x->maps[address_unit(r)] ^= address_bit(r) | address_bit(rest);
-    } else {
-        address_drop(x, r);
-        address_add(x, rest, size - n);
-    }
+    else
+        return hmm__address_cut_across(x, r, size, n, p);
+    return p;
 }
 
 /* Block `was` has melted into `now`, at or below it, of `size` granules. */

@@ -10,7 +10,7 @@
  * the first block from the cursor in which it fits.
  *
  * Structure and bound: the index by address (address_index.h), searched upward from the cursor,
- * then from the bottom. What a search upward did not find is remembered (T6): a heap that grows has
+ * then from the bottom. What a search upward did not find is remembered (T7): a heap that grows has
  * the cursor at its end most of the time, and nothing above.
  *
  * Good for: spreading placements over the heap. It uses more memory than the others by nature: it
@@ -19,8 +19,8 @@
  * Sources: Knuth, TAOCP 1, 2.5, exercise 6; Wilson et al. 1995.
  *
  * INVARIANTS, besides those of the index
- * T5  No free block contains the cursor strictly.
- * T6  No free block of `bare_of` granules or more begins at `bare` or above.
+ * T6  No free block contains the cursor strictly.
+ * T7  No free block of `bare_of` granules or more begins at `bare` or above.
  */
 #include "address_index.h"
 
@@ -55,14 +55,16 @@ HMM__ALWAYS_INLINE hmm_ref next_hit(struct hmm_heap *h, const struct next_state 
  */
 HMM__ALWAYS_INLINE hmm_ref next_search(struct hmm_heap *h, struct next_state *s, uint32_t n)
 {
+    hmm_ref r;
     if (s->cursor < s->bare || n < s->bare_of) {
-        hmm_ref r = hmm__address_search(h, &s->index, address_unit(s->cursor) + 1, n);
+        r = hmm__address_search(h, &s->index, address_unit(s->cursor) + 1, n);
         if (r != 0)
             return r;
         s->bare = s->cursor;
         s->bare_of = n;
     }
-    return hmm__address_search(h, &s->index, 0, n);
+    r = address_in_unit(h, &s->index, address_hint(&s->index, n), n);
+    return r ? r : hmm__address_lowest(h, &s->index, n);
 }
 
 static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t n)
@@ -105,12 +107,13 @@ HMM__ALWAYS_INLINE void next_move(struct hmm_heap *h, void *state, hmm_ref was, 
     address_move(&s->index, was, now, size);
 }
 
-HMM__ALWAYS_INLINE void next_cut(struct next_state *s, hmm_ref r, uint32_t size, uint32_t n)
+HMM__ALWAYS_INLINE void *next_cut(struct next_state *s, hmm_ref r, uint32_t size, uint32_t n,
+                                  void *p)
 {
     s->cursor = size - n >= HMM_MIN_GRANULES ? r + n : r + size;
     if (s->cursor >= s->bare && size - n >= s->bare_of)
         s->bare_of = size - n + 1;
-    address_cut(&s->index, r, size, n);
+    return address_cut(&s->index, r, size, n, p);
 }
 
 static void next_insert(struct hmm_heap *h, void *state, hmm_ref r)
@@ -133,7 +136,7 @@ static hmm_ref next_take(struct hmm_heap *h, void *state, uint32_t n)
 {
     hmm_ref r = next_find(h, state, n);
     if (r != 0)
-        next_cut(state, r, block_size(h, r), n);
+        next_cut(state, r, block_size(h, r), n, NULL);
     return r;
 }
 
@@ -156,8 +159,7 @@ static hmm_ref next_find_piece(struct hmm_heap *h, void *state, const struct hmm
 static __attribute__((noinline)) void *next_serve(struct hmm_heap *h, hmm_ref r, uint32_t n)
 {
     uint32_t size = block_size(h, r);
-    next_cut(h->state, r, size, n);
-    return serve(h, r, n, size);
+    return next_cut(h->state, r, size, n, serve(h, r, n, size));
 }
 
 static __attribute__((noinline)) void *next_malloc_top(struct hmm_heap *h, uint32_t n)
@@ -176,16 +178,25 @@ static __attribute__((noinline)) void *next_malloc_far(struct hmm_heap *h, uint3
     return r ? next_serve(h, r, n) : next_malloc_top(h, n);
 }
 
+static __attribute__((noinline)) void *next_malloc_large(struct hmm_heap *h, size_t size)
+{
+    if (size > HMM_MAX_REQUEST)
+        return hmm__fail(h);
+    uint32_t n = hmm__granules_for(size);
+    hmm_ref r = next_find(h, h->state, n);
+    return r ? next_serve(h, r, n) : next_malloc_top(h, n);
+}
+
 static void *next_malloc(struct hmm_heap *h, size_t size)
 {
     const struct next_state *s = h->state;
-    if (hmm__unlikely(size > HMM_MAX_REQUEST))
-        return hmm__fail(h);
+    if (hmm__unlikely(size > (ADDRESS_HINTS - 1) * HMM_GRANULE - HMM_HEADER_BYTES))
+        return next_malloc_large(h, size);
     uint32_t n = hmm__granules_for(size);
     hmm_ref r = next_hit(h, s, n);
     if (hmm__likely(r != 0))
         return next_serve(h, r, n);
-    return address_may_have(&s->index, n) ? next_malloc_far(h, n) : next_malloc_top(h, n);
+    return s->index.hints[n] == s->index.nowhere ? next_malloc_top(h, n) : next_malloc_far(h, n);
 }
 
 static __attribute__((noinline)) void next_merge_above(struct hmm_heap *h, hmm_ref r, char *p,
@@ -224,9 +235,9 @@ static const char *next_check(struct hmm_heap *h, void *state, uint32_t *indexed
         if (!(block_header(h, r) & HMM__FREE))
             continue;
         if (r < s->cursor && s->cursor - r < block_size(h, r))
-            return "T5: next-fit: a free block contains the cursor strictly";
+            return "T6: next-fit: a free block contains the cursor strictly";
         if (r >= s->bare && block_size(h, r) >= s->bare_of)
-            return "T6: next-fit: a free block is where none as large should be";
+            return "T7: next-fit: a free block is where none as large should be";
     }
     return hmm__address_check(h, &s->index, indexed);
 }
