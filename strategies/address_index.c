@@ -239,44 +239,60 @@ static hmm_ref none_from(struct address_index *x, uint32_t unit, uint32_t n)
 }
 
 /*
- * Goes from entry i of level k up, until some entry in its group and not before it will do, down to
- * it, and on from there, should the way down or the group of units lead astray. From then on each
- * group that is left behind has its entry made true.
+ * From `unit`, the first of a group, on. Goes from entry i of level k up, until some entry in its
+ * group and not before it will do, down to it, and on from there, should the way down or the group
+ * of units lead astray. From then on each group that is left behind has its entry made true.
  */
-hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit, uint32_t n)
+static __attribute__((noinline)) hmm_ref search_up(struct hmm_heap *h, struct address_index *x,
+                                                   uint32_t unit, uint32_t n)
 {
-    uint32_t bar = address_clip(n), k = unit == 0 ? x->height - 1 : 0, i = unit;
+    uint32_t bar = address_clip(n), k = unit == 0 ? x->height - 1 : 1, i = unit / ADDRESS_FAN;
     bool astray = false;
-    if (unit >= x->covered || !address_may_have(x, n))
-        return 0;
+    for (; i != 0 && i % ADDRESS_FAN == 0; i >>= ADDRESS_FAN_LOG)
+        if (++k == x->height)
+            return 0;
     for (;;) {
         uint32_t column = i % ADDRESS_FAN, seen = 0;
-        if (k == 0) {
+        uint32_t fits = entries_at_least(address_level(x, k) + (i - column), bar) >> column;
+        h->visited++;
+        if (fits != 0) {
+            i = (i + (uint32_t)__builtin_ctz(fits)) << ADDRESS_FAN_LOG;
+            if (--k > 0)
+                continue;
             hmm_ref r = search_group(h, x, i, n, &seen);
             if (r != 0)
                 return r;
-            if (column == 0)
-                settle_group(x, i >> ADDRESS_FAN_LOG, seen);
+            i >>= ADDRESS_FAN_LOG;
+            settle_group(x, i, seen);
+            astray = true;
+            k = 1;
+            i++;
         } else {
-            uint32_t fits = entries_at_least(address_level(x, k) + (i - column), bar) >> column;
-            h->visited++;
-            if (fits != 0) {
-                i = (i + (uint32_t)__builtin_ctz(fits)) << ADDRESS_FAN_LOG;
-                k--;
-                continue;
-            }
+            astray |= column == 0;
+            i += ADDRESS_FAN - column;
         }
-        astray |= column == 0;
-        i += ADDRESS_FAN - column;
-        do {
+        for (; i % ADDRESS_FAN == 0; i >>= ADDRESS_FAN_LOG) {
             if (++k == x->height)
                 return none_from(x, unit, n);
-            i >>= ADDRESS_FAN_LOG;
-            if (astray && k > 1)
-                address_level(x, k)[i - 1] =
-                    (address_entry)entries_most(address_level(x, k - 1) + (i - 1) * ADDRESS_FAN);
-        } while (i % ADDRESS_FAN == 0);
+            if (astray)
+                address_level(x, k)[(i >> ADDRESS_FAN_LOG) - 1] =
+                    (address_entry)entries_most(address_level(x, k - 1) + i - ADDRESS_FAN);
+        }
     }
+}
+
+hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit, uint32_t n)
+{
+    uint32_t seen = 0;
+    if (unit >= x->covered)
+        return 0;
+    if (unit % ADDRESS_FAN != 0) {
+        hmm_ref r = search_group(h, x, unit, n, &seen);
+        if (r != 0)
+            return r;
+        unit = (unit | (ADDRESS_FAN - 1)) + 1;
+    }
+    return address_may_have(x, n) ? search_up(h, x, unit, n) : 0;
 }
 
 hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_t n)
