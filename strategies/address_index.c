@@ -118,7 +118,7 @@ static size_t lay_out(struct address_index *x, uint32_t units)
 {
     uint32_t count = units;
     x->units = units;
-    x->bounds = sizeof *x + (size_t)units * sizeof x->maps[0];
+    x->bounds = sizeof *x + (size_t)units * sizeof(uint64_t);
     x->level[0] = 0;
     x->level[1] = x->bounds + units + ADDRESS_FAN;
     for (uint32_t k = 1;; k++) {
@@ -144,7 +144,7 @@ static void cover(struct address_index *x, uint32_t unit)
     if (now > x->units)
         now = x->units;
     x->covered = now;
-    memset(x->maps + was, 0, (size_t)(now - was) * sizeof x->maps[0]);
+    memset(address_maps(x) + was, 0, (size_t)(now - was) * sizeof(uint64_t));
     memset(address_bounds(x) + was, 0, now - was);
     for (uint32_t k = 1; k < x->height || now > ADDRESS_FAN; k++) {
         was = level_above(was);
@@ -213,7 +213,7 @@ HMM__ALWAYS_INLINE hmm_ref search_group(struct hmm_heap *h, struct address_index
     h->visited++;
     for (fits &= UINT32_MAX << unit % ADDRESS_FAN; fits != 0; fits &= fits - 1) {
         unit = first + (uint32_t)__builtin_ctz(fits);
-        hmm_ref r = address_scan(h, x->maps[unit], unit, n, &most);
+        hmm_ref r = address_scan(h, address_maps(x)[unit], unit, n, &most);
         if (r != 0)
             return r;
         address_bounds(x)[unit] = address_byte(most);
@@ -344,7 +344,7 @@ uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
 static const char *check_unit(struct hmm_heap *h, const struct address_index *x, uint32_t unit,
                               uint32_t *indexed)
 {
-    for (uint64_t map = x->maps[unit]; map != 0; map &= map - 1) {
+    for (uint64_t map = address_maps(x)[unit]; map != 0; map &= map - 1) {
         hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
         if (r < h->first || r >= h->top || !(block_header(h, r) & HMM__FREE))
             return "T2: address index: a bit stands for a block that is not free";

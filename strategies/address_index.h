@@ -58,9 +58,9 @@
 typedef uint16_t address_entry;
 
 /*
- * The bounds and the levels are named by their offset from the index in bytes: a heap's image moves
- * as a whole. There is one group of bounds more than there are units, all 0: a unit that is none
- * can be asked.
+ * The maps stand behind it. The bounds and the levels are named by their offset from the index in
+ * bytes: a heap's image moves as a whole. There is one group of bounds more than there are units,
+ * all 0: a unit that is none can be asked.
  */
 struct address_index {
     uint32_t units;   /* that the heap can have, a multiple of ADDRESS_FAN */
@@ -72,7 +72,6 @@ struct address_index {
     hmm_ref hints[ADDRESS_HINTS]; /* the first is 0 always: it ends loops */
     uint64_t bounds;
     uint64_t level[ADDRESS_LEVELS]; /* the first is none */
-    uint64_t maps[];                /* then the bounds, then the levels */
 };
 
 HMM__HIDDEN size_t hmm__address_size(size_t capacity);
@@ -102,6 +101,11 @@ HMM__HIDDEN hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index 
 HMM__HIDDEN uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x);
 HMM__HIDDEN const char *hmm__address_check(struct hmm_heap *h, const struct address_index *x,
                                            uint32_t *indexed);
+
+HMM__ALWAYS_INLINE uint64_t *address_maps(const struct address_index *x)
+{
+    return (uint64_t *)(uintptr_t)(x + 1);
+}
 
 HMM__ALWAYS_INLINE uint8_t *address_bounds(const struct address_index *x)
 {
@@ -160,7 +164,7 @@ HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t
         hmm__address_cover(x, r, size);
         return;
     }
-    x->maps[unit] |= address_bit(r);
+    address_maps(x)[unit] |= address_bit(r);
     uint8_t *bound = address_bounds(x) + unit;
     if (*bound >= size)
         return;
@@ -172,7 +176,7 @@ HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t
 HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
 {
     uint32_t unit = address_unit(r);
-    if ((x->maps[unit] &= ~address_bit(r)) == 0)
+    if ((address_maps(x)[unit] &= ~address_bit(r)) == 0)
         address_bounds(x)[unit] = 0;
 }
 
@@ -202,7 +206,7 @@ HMM__ALWAYS_INLINE hmm_ref address_in_unit(struct hmm_heap *h, const struct addr
     uint32_t unit = address_unit(from), most;
     if (address_bounds(x)[unit] < address_byte(n))
         return 0;
-    return address_scan(h, x->maps[unit] & UINT64_MAX << (from & 63), unit, n, &most);
+    return address_scan(h, address_maps(x)[unit] & UINT64_MAX << (from & 63), unit, n, &most);
 }
 
 /* Takes the low n of block r's `size` granules out of the index; the remainder, whose header need
@@ -214,7 +218,7 @@ HMM__ALWAYS_INLINE void *address_cut(struct address_index *x, hmm_ref r, uint32_
     if (size - n < HMM_MIN_GRANULES)
         address_drop(x, r);
     else if (hmm__likely(address_unit(rest) == address_unit(r)))
-        x->maps[address_unit(r)] ^= address_bit(r) | address_bit(rest);
+        address_maps(x)[address_unit(r)] ^= address_bit(r) | address_bit(rest);
     else
         return hmm__address_cut_across(x, r, size, n, p);
     return p;
@@ -224,7 +228,7 @@ HMM__ALWAYS_INLINE void *address_cut(struct address_index *x, hmm_ref r, uint32_
 HMM__ALWAYS_INLINE void address_move(struct address_index *x, hmm_ref was, hmm_ref now,
                                      uint32_t size)
 {
-    x->maps[address_unit(was)] &= ~address_bit(was);
+    address_maps(x)[address_unit(was)] &= ~address_bit(was);
     address_add(x, now, size);
 }
 
