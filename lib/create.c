@@ -45,7 +45,10 @@ static uint64_t control_granules(size_t state_bytes)
     return (bytes + HMM_GRANULE - 1) / HMM_GRANULE;
 }
 
-/* Aligns the region and counts its granules; at most what a ref can name. */
+/* What a ref can name, with room for a strategy to round up. */
+#define MOST_GRANULES (UINT32_MAX - 4095)
+
+/* Aligns the region and counts its granules, at most MOST_GRANULES. */
 static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
 {
     size_t gap = (size_t)(-(uintptr_t)*memory & (HMM_GRANULE - 1));
@@ -54,7 +57,7 @@ static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
     *memory = (char *)*memory + gap;
     *skew = (uint32_t)gap;
     size_t granules = (size - gap) / HMM_GRANULE;
-    return granules < UINT32_MAX ? (uint32_t)granules : UINT32_MAX;
+    return granules < MOST_GRANULES ? (uint32_t)granules : MOST_GRANULES;
 }
 
 /* For the control structures and a block, in a region of so many granules. */

@@ -48,22 +48,18 @@ static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint
     return hmm__malloc_else(h, n);
 }
 
-static __attribute__((noinline)) void *tell_placed(struct hmm_heap *h, hmm_ref r, uint32_t n)
+static __attribute__((noinline)) void *tell_placed(struct hmm_heap *h, void *payload, uint32_t n)
 {
-    h->placed(h, h->state, r, n);
-    return block_payload(h, r);
+    h->placed(h, h->state, block_of(h, payload), n);
+    return payload;
 }
 
 void *hmm__malloc_else(struct hmm_heap *h, uint32_t n)
 {
-    hmm_ref r = h->top;
-    if (hmm__unlikely(h->brk - r < n))
+    void *p = serve_top(h, n);
+    if (hmm__unlikely(p == NULL))
         return raise_and_malloc(h, n);
-    block_set_header(h, r, header_make(n, 0));
-    block_make_top(h, r + n);
-    h->live_blocks++;
-    live_add(h, block_usable(n));
-    return h->placed ? tell_placed(h, r, n) : block_payload(h, r);
+    return h->placed ? tell_placed(h, p, n) : p;
 }
 
 /* ---- What is rare in freeing ---- */

@@ -114,7 +114,8 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
 }
 
 /* Block r has a free one, or the top, beside it. NULL: not even together are they enough. */
-static void *grow_in_place(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t above, uint32_t n)
+static __attribute__((noinline)) void *grow_in_place(struct hmm_heap *h, hmm_ref r, uint32_t word,
+                                                     uint32_t above, uint32_t n)
 {
     if (hmm__unlikely(!hmm__seems_sound(h, block_payload(h, r))))
         hmm__misuse(h, block_payload(h, r), "realloc");

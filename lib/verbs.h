@@ -64,6 +64,19 @@ HMM__ALWAYS_INLINE void *serve(struct hmm_heap *h, hmm_ref r, uint32_t n, uint32
     return p;
 }
 
+/* From the top as far as it goes up to the break. NULL: not so far. */
+HMM__ALWAYS_INLINE void *serve_top(struct hmm_heap *h, uint32_t n)
+{
+    hmm_ref r = h->top;
+    if (hmm__unlikely(h->brk - r < n))
+        return NULL;
+    block_set_header(h, r, header_make(n, 0));
+    block_make_top(h, r + n);
+    h->live_blocks++;
+    live_add(h, block_usable(n));
+    return block_payload(h, r);
+}
+
 /* Whether the free block above p's, of header `above`, is there: its footer says the same, below
  * the top. */
 HMM__ALWAYS_INLINE bool above_agrees(const struct hmm_heap *h, hmm_ref r, const char *p,

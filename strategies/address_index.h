@@ -4,81 +4,95 @@
  *
  * THEORY
  *
- * The heap is cut into units of 128 granules. For each unit there is a map of the granules at which
- * a free block begins, and a bound: no block that begins there is larger. Over the bounds stands a
- * tree: each entry of level k + 1 is the largest of 16 entries of level k. The lowest free block of
- * at least n granules from some unit on begins in the lowest unit from there whose bound is n or
- * more, if the bound is exact: up from that unit until an entry says so, down to it, then the
- * blocks of that one unit in order.
+ * The heap is cut into units of 64 granules. For each unit there is a map of the granules at which
+ * a free block begins, one word, and a bound, one byte: no block that begins there is larger, or
+ * the bound is ADDRESS_BYTE, which stands for all sizes from there on. Over the bounds stands a
+ * tree: an entry of level 1 is no less than the blocks of 32 units, one of level k + 1 no less than
+ * 32 entries of level k. The lowest free block of at least n granules from some unit on begins in
+ * the lowest unit from there whose bound is n or more, if the bound is true: up from that unit
+ * until an entry says so, down to it, then the blocks of that one unit in order.
  *
- * A bound that is exact to begin with may come to doubt when the unit's largest block goes. It is
- * left so, since most often a block as large comes back: a search that finds nothing in the unit
- * makes it exact and goes on, and so does the change that would be the DOUBTS-th after.
+ * A bound rises with a block that is larger, and entries above it with it. Neither falls when the
+ * block goes, since most often one as large comes back: a search that is led astray then makes true
+ * what led it, and goes on.
  *
- * Bound: the height of the tree twice, at most 14 groups for 64 GiB and 8 for 64 MiB, and 64
- * blocks; for each bound in doubt, of which there are at most ADDRESS_DOUBTS, the same again.
- * Nothing depends on the number of free blocks. For an aligned piece the search is repeated for
- * each block below the right one that is as large as the piece but ill placed.
+ * The lowest block of all need not be searched from the bottom: for each small n there is a hint,
+ * an address below which no block as large begins. A search that ends higher raises it, and a block
+ * that becomes free lower lowers it.
  *
- * Memory: 20.3 bytes a unit, 0.99 % of a heap with granules of 16 bytes. Only what lies below the
+ * Entries count to ADDRESS_MOST granules, which stands for all larger sizes: a search for more
+ * looks at each free block of that size on its way.
+ *
+ * Bound: the height of the tree twice, at most 12 groups for 64 GiB and 8 for 64 MiB, and 64
+ * blocks; the same again for each entry that was not true, of which there are no more than those
+ * that blocks have raised: taken over all operations, one height for each. Nothing depends on the
+ * number of free blocks. For an aligned piece the search is repeated for each block below the right
+ * one that is as large as the piece but ill placed.
+ *
+ * Memory: 9.1 bytes a unit, 0.89 % of a heap with granules of 16 bytes. Only what lies below the
  * highest free block yet seen is written: `covered` units.
  *
  * Source: the tree of maxima over segments is Brent's (1989, "Efficient implementation of the
  * first-fit strategy for dynamic storage allocation").
  *
  * INVARIANTS
- * T2  Bit i of word w of the maps is set iff a free block begins at granule 64 w + i.
- * T3  A unit's bound is the size of the largest free block that begins in it; or it is larger, and
- *     in doubt, and the unit stands among the doubts.
- * T4  An entry of an upper level is the largest of the 16 below it.
+ * T2  Bit i of word u of the maps is set iff a free block begins at granule 64 u + i.
+ * T3  A unit's bound is not less than the size of any free block that begins in it, or is
+ *     ADDRESS_BYTE; an entry of level 1 likewise for 32 units and ADDRESS_MOST.
+ * T4  An entry of a higher level is not less than any of the 32 below it; one of level 1 neither.
+ * No entry of the highest is more than `most`.
  */
 #ifndef HMM_ADDRESS_INDEX_H
 #define HMM_ADDRESS_INDEX_H
 
-#include "block.h"
+#include "verbs.h"
 
-#define ADDRESS_LEVELS 7u
-#define ADDRESS_FAN 16u
-#define ADDRESS_FAN_LOG 4u
-#define ADDRESS_UNIT_LOG 7u
-#define ADDRESS_WORDS 2u /* of map in a unit */
-#define ADDRESS_DOUBTS 64u
+#define ADDRESS_LEVELS 6u
+#define ADDRESS_FAN 32u
+#define ADDRESS_FAN_LOG 5u
+#define ADDRESS_UNIT_LOG 6u
+#define ADDRESS_BYTE 255u
+#define ADDRESS_MOST 32767u
+#define ADDRESS_HINTS 16u
+
+typedef uint16_t address_entry;
 
 /*
- * Entries hold twice a size, so that a unit's can say with its lowest bit that it is in doubt.
- * Levels are named by their offset from the index, in words: a heap's image moves as a whole.
+ * The maps stand behind it. The bounds and the levels are named by their offset from the index in
+ * bytes: a heap's image moves as a whole. There is one group of bounds more than there are units,
+ * all 0: a unit that is none can be asked.
  */
 struct address_index {
-    uint32_t units;   /* that the heap can have */
-    uint32_t covered; /* that the tree counts, a multiple of ADDRESS_FAN */
-    uint32_t height;  /* levels in use; the highest has at most ADDRESS_FAN entries */
-    uint32_t level[ADDRESS_LEVELS];
-    uint32_t wide; /* whether the machine has wide vectors */
-    uint32_t turn; /* of the doubts, the next to be settled */
-    uint32_t doubts[ADDRESS_DOUBTS];
-    uint64_t maps[]; /* then the levels */
+    uint32_t units;   /* that the heap can have, a multiple of ADDRESS_FAN */
+    uint32_t covered; /* that the tree counts, likewise */
+    uint32_t height;  /* levels in use, the bounds among them; the highest is one group */
+    uint32_t most;    /* no entry is larger */
+    hmm_ref nowhere;  /* as a hint: there is no such block. Its unit is none */
+    uint32_t unused;
+    hmm_ref hints[ADDRESS_HINTS]; /* the first is 0 always: it ends loops */
+    uint64_t bounds;
+    uint64_t level[ADDRESS_LEVELS]; /* the first is none */
 };
 
 HMM__HIDDEN size_t hmm__address_size(size_t capacity);
 HMM__HIDDEN void hmm__address_start(struct address_index *x, size_t capacity);
-HMM__HIDDEN void hmm__address_cover(struct address_index *x, uint32_t unit);
 
-/* The size of the largest block that begins in `unit`; 0: none does. */
-HMM__HIDDEN uint32_t hmm__address_most(const struct hmm_heap *h, const struct address_index *x,
-                                       uint32_t unit);
+/* What address_add does in a unit that is not covered yet. */
+HMM__HIDDEN HMM__COLD void hmm__address_cover(struct address_index *x, hmm_ref r, uint32_t size);
 
-/* The bound of `unit` has risen: so may those above it. */
-HMM__HIDDEN void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t entry);
+/* The rest of address_cut: the remainder begins in another unit. */
+HMM__HIDDEN void *hmm__address_cut_across(struct address_index *x, hmm_ref r, uint32_t size,
+                                          uint32_t n, void *p);
 
-/* The bound of `unit` is this exactly. */
-HMM__HIDDEN void hmm__address_settle(struct address_index *x, uint32_t unit, uint32_t most);
-
-/* The lowest free block of at least n granules; 0: none. */
-HMM__HIDDEN hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_t n);
+/* In `unit` begins a block larger than the entry of level 1 says. */
+HMM__HIDDEN void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size);
 
 /* The lowest free block of at least n granules that begins in `unit` or above; 0: none. */
 HMM__HIDDEN hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit,
                                         uint32_t n);
+
+/* The lowest of all, where the unit of the hint has none. */
+HMM__HIDDEN hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_t n);
 
 /* The lowest free block, of those that begin at `from` or above, in which the piece fits; 0: none.
  * Looks at those only that are as large as the piece. */
@@ -88,9 +102,24 @@ HMM__HIDDEN uint32_t hmm__address_largest(struct hmm_heap *h, struct address_ind
 HMM__HIDDEN const char *hmm__address_check(struct hmm_heap *h, const struct address_index *x,
                                            uint32_t *indexed);
 
-HMM__ALWAYS_INLINE uint32_t *address_level(const struct address_index *x, uint32_t k)
+HMM__ALWAYS_INLINE uint64_t *address_maps(const struct address_index *x)
 {
-    return (uint32_t *)(uintptr_t)x + x->level[k];
+    return (uint64_t *)(uintptr_t)(x + 1);
+}
+
+HMM__ALWAYS_INLINE uint8_t *address_bounds(const struct address_index *x)
+{
+    return (uint8_t *)(uintptr_t)x + x->bounds;
+}
+
+HMM__ALWAYS_INLINE address_entry *address_level(const struct address_index *x, uint32_t k)
+{
+    return (address_entry *)(void *)((char *)(uintptr_t)x + x->level[k]);
+}
+
+HMM__ALWAYS_INLINE uint32_t address_unit(hmm_ref r)
+{
+    return r >> ADDRESS_UNIT_LOG;
 }
 
 HMM__ALWAYS_INLINE uint64_t address_bit(hmm_ref r)
@@ -98,99 +127,108 @@ HMM__ALWAYS_INLINE uint64_t address_bit(hmm_ref r)
     return UINT64_C(1) << (r & 63);
 }
 
-HMM__ALWAYS_INLINE uint32_t *address_units(const struct address_index *x)
+/* As it counts in an entry, and in a bound. */
+HMM__ALWAYS_INLINE uint32_t address_clip(uint32_t size)
 {
-    return address_level(x, 0);
+    return size < ADDRESS_MOST ? size : ADDRESS_MOST;
 }
 
-HMM__ALWAYS_INLINE uint64_t *address_word(struct address_index *x, hmm_ref r)
+HMM__ALWAYS_INLINE uint8_t address_byte(uint32_t size)
 {
-    return &x->maps[r >> 6];
+    return (uint8_t)(size < ADDRESS_BYTE ? size : ADDRESS_BYTE);
 }
 
+/* Whether there may be a block of n granules at all. */
+HMM__ALWAYS_INLINE bool address_may_have(const struct address_index *x, uint32_t n)
+{
+    return address_clip(n) <= x->most;
+}
+
+HMM__ALWAYS_INLINE hmm_ref address_hint(const struct address_index *x, uint32_t n)
+{
+    return x->hints[n < ADDRESS_HINTS ? n : ADDRESS_HINTS - 1];
+}
+
+HMM__ALWAYS_INLINE void address_lower_hints(struct address_index *x, hmm_ref r, uint32_t size)
+{
+    for (uint32_t n = size < ADDRESS_HINTS ? size : ADDRESS_HINTS - 1; x->hints[n] > r; n--)
+        x->hints[n] = r;
+}
+
+/* Most changes end in the map, or in the entry above the bound. */
 HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t size)
 {
-    uint32_t unit = r >> ADDRESS_UNIT_LOG;
-    if (hmm__unlikely(unit >= x->covered))
-        hmm__address_cover(x, unit);
-    *address_word(x, r) |= address_bit(r);
-    uint32_t *bound = address_units(x) + unit, was = *bound, now = size << 1;
-    if (now + 1 < was)
+    uint32_t unit = address_unit(r);
+    address_lower_hints(x, r, size);
+    if (hmm__unlikely(unit >= x->covered)) {
+        hmm__address_cover(x, r, size);
         return;
-    *bound = now;
-    if (now > was)
-        hmm__address_raise(x, unit, now);
-}
-
-/* A block of `size` granules begins in `unit` no more. */
-HMM__ALWAYS_INLINE void address_lost(const struct hmm_heap *h, struct address_index *x,
-                                     uint32_t unit, uint32_t size)
-{
-    uint32_t *bounds = address_units(x);
-    if (bounds[unit] != size << 1)
-        return;
-    bounds[unit] |= 1;
-    uint32_t turn = x->turn % ADDRESS_DOUBTS, other = x->doubts[turn];
-    x->turn = turn + 1;
-    x->doubts[turn] = unit;
-    if (hmm__unlikely((bounds[other] & 1) && other != unit))
-        hmm__address_settle(x, other, hmm__address_most(h, x, other));
-}
-
-HMM__ALWAYS_INLINE void address_drop(const struct hmm_heap *h, struct address_index *x, hmm_ref r,
-                                     uint32_t size)
-{
-    *address_word(x, r) &= ~address_bit(r);
-    address_lost(h, x, r >> ADDRESS_UNIT_LOG, size);
-}
-
-/* Of the blocks that begin in `unit` at `from` or above it, the lowest of at least n granules; 0:
- * none. */
-HMM__ALWAYS_INLINE hmm_ref address_in_unit(struct hmm_heap *h, const struct address_index *x,
-                                           uint32_t unit, hmm_ref from, uint32_t n)
-{
-    uint32_t word = from >> 6;
-    uint64_t map = x->maps[word] & (UINT64_MAX << (from & 63));
-    for (;;) {
-        for (; map != 0; map &= map - 1) {
-            hmm_ref r = word << 6 | (uint32_t)__builtin_ctzll(map);
-            h->visited++;
-            if (block_size(h, r) >= n)
-                return r;
-        }
-        if (++word == (unit + 1) * ADDRESS_WORDS)
-            return 0;
-        map = x->maps[word];
     }
+    address_maps(x)[unit] |= address_bit(r);
+    uint8_t *bound = address_bounds(x) + unit;
+    if (*bound >= size)
+        return;
+    *bound = address_byte(size);
+    if (hmm__unlikely(address_level(x, 1)[unit >> ADDRESS_FAN_LOG] < address_clip(size)))
+        hmm__address_raise(x, unit, size);
 }
 
-/* Takes the low n of block r's `size` granules out of the index; the remainder, whose header is not
- * written yet, stays in. */
-HMM__ALWAYS_INLINE void address_cut(const struct hmm_heap *h, struct address_index *x, hmm_ref r,
-                                    uint32_t size, uint32_t n)
+HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
+{
+    uint32_t unit = address_unit(r);
+    if ((address_maps(x)[unit] &= ~address_bit(r)) == 0)
+        address_bounds(x)[unit] = 0;
+}
+
+/* The lowest of the blocks in this map of `unit` that has at least n granules. 0: there is none,
+ * and *most is the size of the largest. */
+HMM__ALWAYS_INLINE hmm_ref address_scan(struct hmm_heap *h, uint64_t map, uint32_t unit, uint32_t n,
+                                        uint32_t *most)
+{
+    uint32_t largest = 0;
+    for (; map != 0; map &= map - 1) {
+        hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
+        uint32_t word = block_header(h, r);
+        h->visited++;
+        if (word >= header_make(n, 0))
+            return r;
+        largest = word > largest ? word : largest;
+    }
+    *most = header_size(largest);
+    return 0;
+}
+
+/* The lowest block of at least n granules that begins at `from` or above in the same unit: most
+ * searches end with it. 0: there is none. */
+HMM__ALWAYS_INLINE hmm_ref address_in_unit(struct hmm_heap *h, const struct address_index *x,
+                                           hmm_ref from, uint32_t n)
+{
+    uint32_t unit = address_unit(from), most;
+    if (address_bounds(x)[unit] < address_byte(n))
+        return 0;
+    return address_scan(h, address_maps(x)[unit] & UINT64_MAX << (from & 63), unit, n, &most);
+}
+
+/* Takes the low n of block r's `size` granules out of the index; the remainder, whose header need
+ * not be written yet, stays in. Returns p: it is the last step of those who have an answer. */
+HMM__ALWAYS_INLINE void *address_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n,
+                                     void *p)
 {
     hmm_ref rest = r + n;
-    uint32_t unit = r >> ADDRESS_UNIT_LOG;
-    if (size - n < HMM_MIN_GRANULES) {
-        address_drop(h, x, r, size);
-    } else if (rest >> ADDRESS_UNIT_LOG == unit) {
-        *address_word(x, r) &= ~address_bit(r);
-        *address_word(x, rest) |= address_bit(rest);
-        address_lost(h, x, unit, size);
-    } else {
-        address_drop(h, x, r, size);
-        address_add(x, rest, size - n);
-    }
+    if (size - n < HMM_MIN_GRANULES)
+        address_drop(x, r);
+    else if (hmm__likely(address_unit(rest) == address_unit(r)))
+        address_maps(x)[address_unit(r)] ^= address_bit(r) | address_bit(rest);
+    else
+        return hmm__address_cut_across(x, r, size, n, p);
+    return p;
 }
 
 /* Block `was` has melted into `now`, at or below it, of `size` granules. */
-HMM__ALWAYS_INLINE void address_move(const struct hmm_heap *h, struct address_index *x, hmm_ref was,
-                                     uint32_t was_size, hmm_ref now, uint32_t size)
+HMM__ALWAYS_INLINE void address_move(struct address_index *x, hmm_ref was, hmm_ref now,
+                                     uint32_t size)
 {
-    if (was >> ADDRESS_UNIT_LOG == now >> ADDRESS_UNIT_LOG)
-        *address_word(x, was) &= ~address_bit(was);
-    else
-        address_drop(h, x, was, was_size);
+    address_maps(x)[address_unit(was)] &= ~address_bit(was);
     address_add(x, now, size);
 }
 

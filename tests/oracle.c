@@ -351,8 +351,10 @@ static void *wrap_malloc(struct hmm_heap *h, size_t size)
     void *payload = rule_of(h)->malloc_whole(h, size);
     hmm_ref got = payload ? block_of(h, payload) : 0;
     asked++;
-    if (expected == 0 && (got == 0 || got >= top || rule_of(h)->find_last))
-        return payload; /* placed and find_last have been asked */
+    if (expected == 0 && (got == 0 || got >= top || rule_of(h)->find_last)) {
+        cursor = got ? got + block_size(h, got) : cursor;
+        return payload;
+    }
     require(expected == got, "%s: for %u granules the plain scan finds %u, malloc %u",
             rule_of(h)->name, n, expected, got);
     if (whole - n >= HMM_MIN_GRANULES)
