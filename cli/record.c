@@ -8,6 +8,8 @@
 
 #include "cli.h"
 
+#include <stdlib.h>
+
 enum { OPT_OUTPUT, OPT_NO_FOLLOW };
 
 static int run(int argc, char **argv);
@@ -54,7 +56,6 @@ const struct cli_command cli_record = {
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
