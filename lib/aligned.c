@@ -121,19 +121,6 @@ void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     return r ? hand_out(h, r) : hmm__fail(h);
 }
 
-bool hmm__hole_exists(struct hmm_heap *h, size_t align, size_t size)
-{
-    struct hmm_piece piece = piece_of(h, align, hmm__granules_for(size));
-    return find_hole(h, &piece) != 0;
-}
-
-void *hmm__hole_alloc(struct hmm_heap *h, size_t align, size_t size)
-{
-    struct hmm_piece piece = piece_of(h, align, hmm__granules_for(size));
-    hmm_ref r = cut_piece(h, find_hole(h, &piece), &piece);
-    return r ? hand_out(h, r) : NULL;
-}
-
 void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
 {
     if (hmm__unlikely(heap->watch))

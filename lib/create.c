@@ -104,7 +104,6 @@ struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_st
     h->ready = pages ? first : UINT32_MAX;
     h->spare_at = pages ? 0 : INTPTR_MAX;
     h->low_bytes = h->first * HMM_GRANULE - HMM_HEADER_BYTES - (uint32_t)sizeof *h;
-    h->zeroed = zeroed;
     h->check_level = 1;
     adopt(h, strategy, h + 1, zeroed);
     block_make_top(h, h->first);

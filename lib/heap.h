@@ -133,7 +133,6 @@ struct hmm_heap {
     uint32_t high_limit; /* limit without a state at the high end */
     uint32_t check_level, check_count;
     enum hmm__state_place state_place;
-    bool zeroed;     /* bytes never used are known to be 0 */
     bool spare_dear; /* sparing pages looked at many blocks for each page that could go */
 };
 
@@ -233,11 +232,6 @@ HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
 /* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
 
-/* aligned.c, for those who would rather do without than move the break: from a free block only, and
- * whether there is one. NULL is no failure, and not counted. align is a power of two from
- * HMM_GRANULE on; neither it nor size is above HMM_MAX_REQUEST. */
-HMM__HIDDEN void *hmm__hole_alloc(struct hmm_heap *h, size_t align, size_t size);
-HMM__HIDDEN bool hmm__hole_exists(struct hmm_heap *h, size_t align, size_t size);
 HMM__HIDDEN void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size);
 
 /* watched.c: the doors while something watches (hmm_heap.watch) */

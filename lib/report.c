@@ -131,11 +131,10 @@ void hmm__report_place(const char *where)
 {
     place.is_file = strcmp(where, "stderr") != 0 && strcmp(where, "-") != 0;
     place.path[0] = '\0';
-    if (!place.is_file) {
-        int copy = fcntl(2, F_DUPFD_CLOEXEC, STDERR_COPY);
-        place.err = copy >= 0 ? copy : 2;
+    int copy = fcntl(2, F_DUPFD_CLOEXEC, STDERR_COPY);
+    place.err = copy >= 0 ? copy : 2;
+    if (!place.is_file)
         return;
-    }
     if (where[0] != '/' && getcwd(place.path, sizeof place.path) != NULL)
         path_add("/");
     path_add(where);
@@ -161,7 +160,7 @@ static void cannot_write(const char *path)
     hmm__text_add(&t, "hmm: HMM_STATS=");
     hmm__text_add(&t, path);
     hmm__text_add(&t, ": cannot be opened for writing; the statistics follow");
-    hmm__text_to_stderr(&t);
+    hmm__text_to(&t, place.err);
 }
 
 static void put(struct text *t)
@@ -175,7 +174,7 @@ static void put(struct text *t)
         if (fd < 0)
             cannot_write(path);
     }
-    hmm__text_to(t, fd < 0 ? 2 : fd);
+    hmm__text_to(t, fd < 0 ? place.err : fd);
     if (place.is_file && fd >= 0)
         close(fd);
 }
