@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The example of an adapter: a heap of one's own, with the strategy that HMM_STRATEGY names. It is
- * also how the benchmark measures the bare core: no lock, and nothing above the strategy.
+ * also how the benchmark measures the bare core, no lock and nothing above the strategy; or, with
+ * HMM_CACHE=1, a heap of one's own with its cache.
  */
 #include "adapter.h"
 #include "hmm.h"
@@ -10,8 +11,12 @@
 
 static void *create(void *region, size_t size)
 {
-    const char *name = getenv("HMM_STRATEGY");
-    return hmm_heap_create(region, size, hmm_strategy_find(name != NULL ? name : "best-fit"));
+    const char *name = getenv("HMM_STRATEGY"), *cache = getenv("HMM_CACHE");
+    struct hmm_heap *heap =
+        hmm_heap_create(region, size, hmm_strategy_find(name != NULL ? name : "best-fit"));
+    if (heap != NULL && cache != NULL && *cache == '1' && hmm_heap_set_cache(heap, 1) != 0)
+        return NULL;
+    return heap;
 }
 
 static void destroy(void *heap)

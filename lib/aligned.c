@@ -96,6 +96,13 @@ static void *hand_out(struct hmm_heap *h, hmm_ref r)
     return block_payload(h, r);
 }
 
+void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *piece, enum hmm__piece_from from)
+{
+    hmm_ref r = from == HMM__PIECE_OF_HOLE ? cut_piece(h, find_hole(h, piece), piece)
+                                           : from_top(h, piece);
+    return r ? hand_out(h, r) : NULL;
+}
+
 static bool alignment_is_sound(size_t align)
 {
     return align != 0 && (align & (align - 1)) == 0;

@@ -61,3 +61,17 @@ void *hmm_heap_break(const struct hmm_heap *heap)
 {
     return block_payload(heap, heap->brk);
 }
+
+/* What lies above `to` is no longer the heap's. False iff it cannot be spared. */
+bool hmm__high_lower(struct hmm_heap *h, hmm_ref to)
+{
+    if (to < h->top || h->state_place == HMM__STATE_HIGH)
+        return false;
+    h->high_limit = h->limit = to;
+    if (h->ready > to && h->ready != UINT32_MAX)
+        h->ready = to;
+    if (h->brk > to)
+        h->brk = to;
+    hmm__brk_settle(h);
+    return true;
+}

@@ -3,7 +3,7 @@
  * Is it broken? The invariants of heap.h, one after the other, and what a misused pointer is.
  */
 #include "annotate.h"
-#include "block.h"
+#include "front_look.h"
 
 struct tally {
     uint32_t free_blocks;
@@ -69,7 +69,12 @@ static const char *check_all(struct hmm_heap *h)
     if (t.free_blocks != h->free_blocks || t.free_granules != free_granules(h) ||
         t.live_blocks != h->live_blocks || t.live_bytes != live_bytes(h))
         return "B7: the counts are not those of the blocks";
-    return check_index(h);
+    broken = check_index(h);
+#if HMM__FRONT
+    if (broken == NULL && h->front != NULL)
+        broken = hmm__front_check(h->front);
+#endif
+    return broken;
 }
 
 /* Looks only; the strategy's check takes a heap that it could write, and does not. */

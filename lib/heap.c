@@ -3,6 +3,7 @@
  * malloc and free for strategies that leave them to the core, what is rare in all of them, and the
  * doors. The common ways are in verbs.h.
  */
+#include "front.h"
 #include "verbs.h"
 
 void *hmm__fail(struct hmm_heap *h)
@@ -169,6 +170,19 @@ void hmm__release_and_spare(struct hmm_heap *h, hmm_ref r)
 
 /* ---- The doors ---- */
 
+#if HMM__FRONT
+HMM__ALWAYS_INLINE size_t front_usable(const struct hmm_heap *h, const void *block)
+{
+    return h->front ? hmm__front_usable(h->front, block, "usable size of") : 0;
+}
+#else
+HMM__ALWAYS_INLINE size_t front_usable(const struct hmm_heap *h, const void *block)
+{
+    (void)h, (void)block;
+    return 0;
+}
+#endif
+
 void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
 {
     return heap->malloc_door(heap, size);
@@ -180,7 +194,7 @@ void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
         return hmm__fail(heap);
     if (hmm__unlikely(heap->watch))
         return hmm__watched_calloc(heap, count, size);
-    void *p = hmm__malloc(heap, count * size);
+    void *p = heap->malloc_door(heap, count * size);
     return p ? memset(p, 0, count * size) : NULL;
 }
 
@@ -193,6 +207,9 @@ size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
 {
     if (block == NULL)
         return 0;
+    size_t usable = front_usable(heap, block);
+    if (usable != 0)
+        return usable;
     if (hmm__unlikely(heap->watch))
         return hmm__watched_usable_size(heap, block);
     return block_usable(block_size(heap, block_of(heap, block)));

@@ -93,6 +93,8 @@ struct hmm__pages {
     bool (*need)(char *from, char *to);
     /* Nothing in [from, to) is needed: its pages may go. It can be written, and is zero then. */
     void (*spare)(char *from, char *to);
+    /* Milliseconds since whenever. */
+    uint64_t (*clock)(void);
 };
 
 struct hmm_heap {
@@ -123,6 +125,7 @@ struct hmm_heap {
     const struct hmm__pages *pages; /* NULL: the whole region is simply there */
     size_t spared_live;             /* the live bytes when pages were spared */
     size_t spare_slack;
+    uint64_t spared_at; /* when; the system's clock */
     /* Deals with a pointer outside the region that is freed. False: it cannot. NULL: nobody. */
     bool (*stray)(struct hmm_heap *h, void *payload, const char *verb);
     uint64_t failed;
@@ -133,7 +136,8 @@ struct hmm_heap {
     uint32_t high_limit; /* limit without a state at the high end */
     uint32_t check_level, check_count;
     enum hmm__state_place state_place;
-    bool spare_dear; /* sparing pages looked at many blocks for each page that could go */
+    struct front *front; /* NULL: it is bare */
+    bool spare_dear;     /* sparing pages looked at many blocks for each page that could go */
 };
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
@@ -201,6 +205,7 @@ HMM__HIDDEN void hmm__set_watch(struct hmm_heap *h, uint32_t watch);
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__brk_lower(struct hmm_heap *h);
 HMM__HIDDEN void hmm__brk_settle(struct hmm_heap *h);
+HMM__HIDDEN bool hmm__high_lower(struct hmm_heap *h, hmm_ref to);
 
 /* pages.c */
 HMM__HIDDEN HMM__COLD bool hmm__pages_need(struct hmm_heap *h, hmm_ref to);
@@ -231,6 +236,12 @@ HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
 
 /* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+
+/* A block that begins where the piece may, of a free block or of the top only. NULL: there is none.
+ */
+enum hmm__piece_from { HMM__PIECE_OF_HOLE, HMM__PIECE_OF_TOP };
+HMM__HIDDEN void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *piece,
+                                  enum hmm__piece_from from);
 
 HMM__HIDDEN void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size);
 

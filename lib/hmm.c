@@ -3,6 +3,7 @@
  * The process heap: one heap, made on first use, behind a lock. Where its memory comes from is the
  * region's business: the library has a static array, the preload library asks the system.
  */
+#include "front_process.h"
 #include "heap_memory_manager.h"
 #include "lock.h"
 #include "process.h"
@@ -24,6 +25,7 @@ static void free_put_off(void);
 static struct hmm_heap *process_heap;
 static struct options process_options;
 static struct lock process_lock = {.given = free_put_off};
+static size_t process_bytes; /* of the region */
 
 enum lock_hold hmm__process_lock(void)
 {
@@ -40,7 +42,7 @@ void hmm__process_unlock(enum lock_hold hold)
 /* The whole region, blocks or not. */
 HMM__ALWAYS_INLINE bool in_region(const struct hmm_heap *h, const void *p)
 {
-    return (uintptr_t)p - (uintptr_t)h < (size_t)h->high_limit * HMM_GRANULE;
+    return (uintptr_t)p - (uintptr_t)h < process_bytes;
 }
 
 /* Ends the program, unless that is let pass. */
@@ -91,6 +93,7 @@ static void after_fork(void)
 static void after_fork_in_child(void)
 {
     hmm__side_after_fork();
+    keepers_after_fork();
     after_fork();
 }
 #endif
@@ -138,6 +141,9 @@ static int set_up(const struct hmm_strategy *strategy)
         return bad;
     hmm_heap_set_check(h, o->check);
     h->stray = take_stray;
+    process_bytes = (size_t)h->high_limit * HMM_GRANULE;
+    if (o->cache && h->watch == 0) /* who watches is to see each block */
+        open_front(h, &process_lock);
     size_t side_size;
     char *room = hmm__region_side(&side_size);
     hmm__side_set_up(room, side_size, hmm__region_pages);
@@ -152,6 +158,8 @@ static int read_late(struct options *o)
     int bad = hmm__options_read(o, HMM_BEST_FIT, hmm__region_most(), true);
     enum lock_hold hold = hmm__process_lock();
     hmm_heap_set_check(process_heap, o->check);
+    if (!o->cache)
+        hmm_heap_set_cache(process_heap, 0);
     if (hmm_heap_set_strategy(process_heap, o->strategy) != 0)
         bad++;
     hmm__process_unlock(hold);
@@ -174,6 +182,7 @@ int hmm__process_finish(void)
     struct options *o = &process_options;
     int bad = 0;
     watch_forks();
+    watch_threads();
     if (!o->seen)
         bad += read_late(o);
     if (o->plugin)
@@ -331,68 +340,159 @@ static HMM__COLD void *realloc_stray(struct hmm_heap *h, void *block, size_t siz
     return p;
 }
 
-/* ---- The doors ---- */
+/* ---- By way of the heap itself: with the lock ---- */
 
-void *hmm_malloc(size_t size)
+static void *malloc_of_heap(struct hmm_heap *h, size_t size)
 {
-    struct hmm_heap *h = the_heap();
     enum lock_hold hold = lock_take(&process_lock);
     if (hmm__unlikely(hold == LOCK_ASIDE))
         return alloc_aside(h, 1, size);
-    void *p = hmm_heap_malloc(h, size);
+    void *p = take_kept(size);
+    if (p == NULL)
+        p = hmm_heap_malloc(h, size);
+    if (hmm__unlikely(p == NULL) && size <= HMM_MAX_REQUEST && trim_front())
+        p = hmm_heap_malloc(h, size);
     lock_give(&process_lock, hold);
     return p;
 }
 
-void *hmm_calloc(size_t count, size_t size)
+static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 {
-    struct hmm_heap *h = the_heap();
     enum lock_hold hold = lock_take(&process_lock);
     if (hmm__unlikely(hold == LOCK_ASIDE))
         return calloc_aside(h, count, size);
-    void *p = hmm_heap_calloc(h, count, size);
+    void *p = size == 1 ? take_kept(count) : NULL;
+    p = p ? memset(p, 0, count) : hmm_heap_calloc(h, count, size);
+    if (hmm__unlikely(p == NULL) && trim_front())
+        p = hmm_heap_calloc(h, count, size);
     lock_give(&process_lock, hold);
     return p;
 }
 
-void *hmm_realloc(void *block, size_t size)
+static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
 {
-    if (block == NULL)
-        return hmm_malloc(size);
-    struct hmm_heap *h = the_heap();
-    if (hmm__unlikely(!in_region(h, block)))
-        return realloc_stray(h, block, size);
     enum lock_hold hold = lock_take(&process_lock);
     if (hmm__unlikely(hold == LOCK_ASIDE))
         return realloc_aside(h, block, size);
     void *p = hmm_heap_realloc(h, block, size);
+    if (hmm__unlikely(p == NULL) && size != 0 && trim_front())
+        p = hmm_heap_realloc(h, block, size);
     lock_give(&process_lock, hold);
     return p;
 }
 
-void *hmm_aligned_alloc(size_t align, size_t size)
+static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 {
-    struct hmm_heap *h = the_heap();
     enum lock_hold hold = lock_take(&process_lock);
     if (hmm__unlikely(hold == LOCK_ASIDE) && align != 0 && (align & (align - 1)) == 0)
         return alloc_aside(h, align, size);
     void *p = hmm_heap_aligned_alloc(h, align, size);
+    if (hmm__unlikely(p == NULL) && trim_front())
+        p = hmm_heap_aligned_alloc(h, align, size);
     lock_give(&process_lock, hold);
     return p;
 }
 
-void hmm_free(void *block)
+static void free_of_heap(struct hmm_heap *h, void *block)
 {
-    if (block == NULL)
-        return;
-    struct hmm_heap *h = the_heap();
     enum lock_hold hold = lock_take(&process_lock);
     if (hmm__unlikely(hold == LOCK_ASIDE)) {
         free_aside(h, block);
         return;
     }
-    hmm_heap_free(h, block);
+    if (!keep(block))
+        hmm_heap_free(h, block);
     lock_give(&process_lock, hold);
+}
+
+/* ---- By way of the front, where there is one ---- */
+
+/* The chain for this size is empty, or there is none. */
+static __attribute__((noinline)) void *malloc_new(size_t size)
+{
+    struct hmm_heap *h = the_heap();
+    void *p = size <= FRONT_MOST ? malloc_from_run(size) : NULL;
+    return p ? p : malloc_of_heap(h, size);
+}
+
+static __attribute__((noinline)) void *malloc_missed(size_t size)
+{
+    void *p = size <= FRONT_MOST ? malloc_list(size) : NULL;
+    return hmm__likely(p != NULL) ? p : malloc_new(size);
+}
+
+static __attribute__((noinline)) void free_missed(void *block)
+{
+    if (block == NULL)
+        return;
+    struct hmm_heap *h = the_heap();
+    if (!free_in_run(block))
+        free_of_heap(h, block);
+}
+
+/* An object of `usable` bytes. Where it loses half it moves. */
+static void *exchange_object(void *block, size_t usable, size_t size)
+{
+    if (size <= usable && size > usable / 2)
+        return block;
+    void *p = size ? hmm_malloc(size) : NULL;
+    if (p == NULL && size != 0)
+        return size <= usable ? block : NULL;
+    if (p != NULL)
+        memcpy(p, block, size < usable ? size : usable);
+    hmm_free(block);
+    return p;
+}
+
+/* ---- The doors ---- */
+
+void *hmm_malloc(size_t size)
+{
+    void *p = malloc_hit(size);
+    return hmm__likely(p != NULL) ? p : malloc_missed(size);
+}
+
+void *hmm_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (hmm__unlikely(__builtin_mul_overflow(count, size, &bytes)))
+        return calloc_of_heap(the_heap(), count, size);
+    if (hmm__unlikely(bytes > FRONT_MOST))
+        return calloc_of_heap(the_heap(), bytes, 1);
+    void *p = hmm_malloc(bytes);
+    return p ? memset(p, 0, bytes) : NULL;
+}
+
+static __attribute__((noinline)) void *realloc_missed(void *block, size_t size)
+{
+    if (block == NULL)
+        return hmm_malloc(size);
+    struct hmm_heap *h = the_heap();
+    size_t usable = usable_in_run(block, "realloc");
+    if (usable != 0)
+        return exchange_object(block, usable, size);
+    if (hmm__unlikely(!in_region(h, block)))
+        return realloc_stray(h, block, size);
+    return realloc_of_heap(h, block, size);
+}
+
+void *hmm_realloc(void *block, size_t size)
+{
+    void *p = realloc_hit(block, size);
+    return hmm__likely(p != NULL) ? p : realloc_missed(block, size);
+}
+
+void *hmm_aligned_alloc(size_t align, size_t size)
+{
+    if (align != 0 && align <= HMM_GRANULE && (align & (align - 1)) == 0)
+        return hmm_malloc(size);
+    return aligned_of_heap(the_heap(), align, size);
+}
+
+void hmm_free(void *block)
+{
+    if (hmm__unlikely(!free_hit(block)))
+        free_missed(block);
 }
 
 size_t hmm_usable_size(const void *block)
@@ -400,6 +500,9 @@ size_t hmm_usable_size(const void *block)
     if (block == NULL)
         return 0;
     struct hmm_heap *h = the_heap();
+    size_t usable = usable_in_run(block, "usable size of");
+    if (usable != 0)
+        return usable;
     if (hmm__likely(in_region(h, block)))
         return hmm_heap_usable_size(h, block);
     if (hmm__side_has(block))

@@ -10,9 +10,9 @@
  * last time: then those of the free top go, and those in the middle of every large free block. The
  * slack is a quarter of the live bytes, so that what is resident follows what is in use; all of
  * them where the blocks are so small that looking for the large free ones takes long. A program
- * that frees and takes the same memory again and again would pay for each turn; when the live bytes
- * have risen by half the slack in between, it doubles, up to a limit. All that is kept in step by
- * the one count that every free makes anyway (hmm_heap.live_below_peak).
+ * that frees and takes the same memory again and again, within a second, would pay for each turn:
+ * the slack then rises to a little more than what it takes. All that is kept in step by the one
+ * count that every free makes anyway (hmm_heap.live_below_peak).
  */
 #include "block.h"
 
@@ -20,7 +20,9 @@
 #define AHEAD_MOST ((32u << 20) / HMM_GRANULE)
 
 #define SLACK_LEAST ((size_t)1 << 20)
-#define SLACK_MOST ((size_t)32 << 20) /* or the live bytes, where they are more */
+
+/* Milliseconds in which what is spared and taken again is a turn of the same wheel. */
+#define LATELY 1000u
 
 /* Blocks that may be looked at for each page that can go. */
 #define DEAR 64u
@@ -109,14 +111,15 @@ static size_t least_slack(const struct hmm_heap *h, size_t live)
     return slack > SLACK_LEAST ? slack : SLACK_LEAST;
 }
 
-static size_t next_slack(const struct hmm_heap *h, size_t live, size_t least)
+/* What was taken again since pages were spared, shortly before, is to be kept the next time. */
+static size_t next_slack(struct hmm_heap *h, size_t least)
 {
-    size_t most = live > SLACK_MOST ? live : SLACK_MOST;
-    bool again = h->spared_live != 0 && h->live_peak - h->spared_live >= h->spare_slack / 2;
-    size_t slack = again ? h->spare_slack * 2 : least;
-    if (slack < least)
-        slack = least;
-    return slack < most ? slack : most;
+    uint64_t now = h->pages->clock();
+    bool lately = h->spared_at != 0 && now - h->spared_at < LATELY;
+    size_t slack = lately && h->spare_slack > least ? h->spare_slack : least;
+    size_t again = h->live_peak > h->spared_live ? h->live_peak - h->spared_live : 0;
+    h->spared_at = now;
+    return lately && again + again / 4 > slack ? again + again / 4 : slack;
 }
 
 void hmm__pages_spare(struct hmm_heap *h)
@@ -129,7 +132,7 @@ void hmm__pages_spare(struct hmm_heap *h)
     }
     spare_blocks(h);
     spare_top(h);
-    h->spare_slack = next_slack(h, live, least_slack(h, live));
+    h->spare_slack = next_slack(h, least_slack(h, live));
     begin_again(h, live);
 }
 

@@ -4,6 +4,7 @@
  * block above, into the top, down into the free block below (with what is free above), and only
  * then by moving. A block from aligned_alloc keeps its alignment wherever it goes.
  */
+#include "front.h"
 #include "verbs.h"
 
 /* Used block r has been given s granules, was of them before, and needs n. What it does not need
@@ -183,6 +184,11 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 
 void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
 {
+#if HMM__FRONT
+    size_t usable = heap->front ? hmm__front_usable(heap->front, block, "realloc") : 0;
+    if (usable != 0)
+        return hmm__front_realloc(heap, block, usable, size);
+#endif
     if (hmm__unlikely(heap->watch))
         return hmm__watched_realloc(heap, block, size);
     return hmm__realloc(heap, block, size);

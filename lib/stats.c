@@ -4,7 +4,7 @@
  * strategy knows.
  */
 #include "annotate.h"
-#include "block.h"
+#include "front_look.h"
 
 static uint32_t largest_by_walk(const struct hmm_heap *h)
 {
@@ -37,11 +37,42 @@ static size_t bytes(const struct hmm_heap *h, uint32_t granules)
     return (size_t)granules * HMM_GRANULE + h->skew;
 }
 
-/* From the region's first byte to the first block, and the strategy's state where it lies high. */
+/* What the front has of the region's high end. */
+static size_t front_bytes(const struct hmm_heap *h)
+{
+#if HMM__FRONT
+    return h->front ? (size_t)(h->front->end - (char *)h) - (size_t)h->high_limit * HMM_GRANULE : 0;
+#else
+    (void)h;
+    return 0;
+#endif
+}
+
+/* From the region's first byte to the first block, and what lies high. */
 static size_t control_bytes(const struct hmm_heap *h)
 {
     size_t high = h->state_place == HMM__STATE_HIGH ? h->high_limit - h->limit : 0;
-    return bytes(h, h->first) - HMM_HEADER_BYTES + high * HMM_GRANULE;
+    return bytes(h, h->first) - HMM_HEADER_BYTES + high * HMM_GRANULE + front_bytes(h);
+}
+
+/* Instead of its runs the objects that are in use. */
+static void count_objects(const struct hmm_heap *h, struct hmm_stats *stats)
+{
+#if HMM__FRONT
+    struct front_tally t;
+    if (h->front == NULL)
+        return;
+    hmm__front_tally(h->front, &t);
+    stats->live_bytes += t.object_bytes - t.run_bytes;
+    stats->live_blocks += t.objects - t.runs;
+    stats->free_bytes += t.run_bytes - t.object_bytes;
+    stats->free_blocks += t.free_objects + t.kept_blocks;
+    stats->live_bytes -= t.kept_bytes - t.kept_blocks * HMM_HEADER_BYTES;
+    stats->live_blocks -= t.kept_blocks;
+    stats->free_bytes += t.kept_bytes;
+#else
+    (void)h, (void)stats;
+#endif
 }
 
 void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
@@ -52,7 +83,7 @@ void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
     size_t largest = largest_request((struct hmm_heap *)(uintptr_t)heap);
     if (quiet)
         annotate_leave();
-    *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit),
+    *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit) + front_bytes(heap),
                                 .control = control_bytes(heap),
                                 .brk = bytes(heap, heap->brk),
                                 .brk_peak = bytes(heap, heap->brk_peak),
@@ -69,4 +100,5 @@ void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
                                 .merges = heap->merges,
                                 .visited = heap->visited,
                                 .failed = heap->failed};
+    count_objects(heap, stats);
 }

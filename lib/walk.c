@@ -3,7 +3,24 @@
  * All blocks, in address order.
  */
 #include "annotate.h"
-#include "block.h"
+#include "front_look.h"
+
+/* A block as the user sees it: a run is many. */
+static int show(const struct hmm_heap *h, struct hmm_block_info *info,
+                int (*visit)(void *arg, const struct hmm_block_info *), void *arg)
+{
+#if HMM__FRONT
+    const struct run *d = h->front ? hmm__front_run_at(h->front, info->payload) : NULL;
+    if (d != NULL)
+        return hmm__front_walk(h->front, d, info->size, visit, arg);
+    if (h->front && info->used && info->usable >= sizeof(struct object) &&
+        hmm__front_has_kept(h->front, info->payload))
+        info->used = 0;
+#else
+    (void)h;
+#endif
+    return visit(arg, info);
+}
 
 int hmm_heap_walk(const struct hmm_heap *heap,
                   int (*visit)(void *arg, const struct hmm_block_info *), void *arg)
@@ -21,7 +38,7 @@ int hmm_heap_walk(const struct hmm_heap *heap,
                                       .size = (size_t)n * HMM_GRANULE,
                                       .usable = block_usable(n),
                                       .used = !(word & HMM__FREE)};
-        result = visit(arg, &info);
+        result = show(heap, &info, visit, arg);
         r += n;
     }
     return result;

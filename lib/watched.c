@@ -4,7 +4,7 @@
  * what the plain door does, with the checks before and the annotations after.
  */
 #include "annotate.h"
-#include "block.h"
+#include "front.h"
 
 /* Operations between two checks of the whole heap. */
 static uint32_t check_interval(const struct hmm_heap *h)
@@ -134,6 +134,9 @@ void hmm__set_watch(struct hmm_heap *h, uint32_t watch)
     h->watch = watch;
     h->malloc_door = watch ? hmm__watched_malloc : h->malloc_bare;
     h->free_door = watch ? hmm__watched_free : h->free_bare;
+#if HMM__FRONT
+    hmm__front_doors(h);
+#endif
 }
 
 int hmm_heap_set_check(struct hmm_heap *heap, int level)
@@ -147,6 +150,8 @@ int hmm_heap_set_check(struct hmm_heap *heap, int level)
     uint32_t watch = heap->watch & (uint32_t)HMM__WATCH_VALGRIND;
     if (level >= 2)
         watch |= HMM__WATCH_CHECK;
+    if (level >= 2 && heap->front != NULL)
+        hmm_heap_set_cache(heap, 0);
     hmm__set_watch(heap, watch);
     return 0;
 }

@@ -16,6 +16,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 
 /* The region begins on a multiple of this, on all systems a multiple of the page, so that distances
  * in it, and how its blocks meet pages, are the same in every run. */
@@ -137,5 +138,14 @@ static void spare(char *from, char *to)
     errno = code;
 }
 
-static const struct hmm__pages pages = {.need = need, .spare = spare};
+static uint64_t clock_ms(void)
+{
+    struct timespec now;
+    int code = errno;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    errno = code;
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static const struct hmm__pages pages = {.need = need, .spare = spare, .clock = clock_ms};
 const struct hmm__pages *const hmm__region_pages = &pages;

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is rare before the core: a chain that is empty, a run whose count has come to 0, objects of
+ * other threads. The common way is in front.h.
+ */
+#include "front_kept.h"
+
+#if HMM__FRONT
+
+/* So much of a run is carved at once. */
+#define CARVE_BYTES 4096u
+
+/* The smallest region with a front: in a smaller one there would never be a run. */
+#define FRONT_LEAST ((size_t)256 << 10)
+
+/* ---- The chain is empty ---- */
+
+/* A further piece of the run into objects, linked in the order of their addresses. */
+static void *carve_more(struct keeper *k, struct run *d)
+{
+    size_t size = class_bytes(d->class);
+    uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = (uint32_t)d->count - d->carved;
+    n = n < rest ? n : rest;
+    char *p = (char *)run_start(k->front, d) + d->carved * size, *list = p;
+    struct object *o = NULL;
+    for (uint32_t i = 0; i < n; i++, p += size) {
+        o = (struct object *)(void *)p;
+        o->next = (struct object *)(void *)(p + size);
+        o->mark = run_mark(d, p);
+    }
+    o->next = NULL;
+    d->carved = (uint16_t)(d->carved + n);
+    return front_hand_on(k, d->class, d, (struct object *)(void *)list);
+}
+
+static void *take_current(struct keeper *k, struct run *d)
+{
+    if (d->free != NULL)
+        return front_take_list(k, d->class, d);
+    if (d->carved < d->count)
+        return carve_more(k, d);
+    d->state = RUN_FULL;
+    d->left = 1;
+    k->current[d->class] = NULL;
+    return NULL;
+}
+
+static void *make_current(struct keeper *k, struct run *d)
+{
+    d->state = RUN_CURRENT;
+    k->current[d->class] = d;
+    return take_current(k, d);
+}
+
+static struct run *run_of_others(struct keeper *k, unsigned c)
+{
+    struct front *f = k->front;
+    enum lock_hold hold = front_lock(f);
+    struct run *d = NULL;
+    if (hold == LOCK_ASIDE)
+        return NULL;
+    if (f->vacant != 0)
+        d = hmm__keeper_adopt(k, c);
+    if (d == NULL && f->open)
+        d = hmm__run_new(k, c);
+    front_unlock(f, hold);
+    return d;
+}
+
+void *hmm__front_refill(struct keeper *k, size_t size)
+{
+    unsigned c = k->class_of[(size + 15) >> FRONT_STEP_LOG];
+    if (__atomic_load_n(&k->inbox, __ATOMIC_RELAXED) != NULL)
+        hmm__front_drain(k, false);
+    struct run *d = k->current[c];
+    void *p = d ? take_current(k, d) : NULL;
+    if (p != NULL)
+        return p;
+    d = hmm__run_dequeue(k, c);
+    if (d == NULL)
+        d = run_of_others(k, c);
+    return d ? make_current(k, d) : NULL;
+}
+
+/* ---- A count has come to 0 ---- */
+
+/* The last of its class that has free objects stays: it would be made again at once. */
+static bool is_to_stay(const struct keeper *k, const struct run *d)
+{
+    const struct line *l = &k->lines[d->class];
+    return k->current[d->class] == NULL && l->oldest == l->newest;
+}
+
+static void take_back(struct keeper *k, struct run *d, bool locked)
+{
+    enum lock_hold hold = locked ? LOCK_NONE : front_lock(k->front);
+    if (hold == LOCK_ASIDE) /* it stays in the queue */
+        return;
+    hmm__run_return(k, d);
+    if (!locked)
+        front_unlock(k->front, hold);
+}
+
+static void happen(struct keeper *k, struct run *d, bool locked)
+{
+    if (d->state == RUN_FULL) {
+        d->left = (uint16_t)(d->carved - 1);
+        hmm__run_enqueue(k, d);
+    } else if (d->state == RUN_QUEUED && !is_to_stay(k, d)) {
+        take_back(k, d, locked);
+    }
+}
+
+void hmm__front_event(struct keeper *k, struct run *d)
+{
+    happen(k, d, false);
+}
+
+/* The chains go back to the runs that they were taken from. */
+static void unchain(struct keeper *k)
+{
+    for (unsigned c = 0; c < FRONT_CLASSES; c++) {
+        struct run *d = k->current[c];
+        struct object *o = k->chain[c];
+        k->chain[c] = NULL;
+        while (o != NULL) {
+            struct object *next = o->next;
+            o->next = d->free;
+            d->free = o;
+            d->left--;
+            o = next;
+        }
+    }
+}
+
+static bool trim_queue(struct keeper *k, struct line *l)
+{
+    bool any = false;
+    for (int32_t at = l->oldest; at != 0;) {
+        struct run *d = run_at(k->front, at);
+        bool oldest = at == l->oldest;
+        at = d->next;
+        if (d->state != RUN_QUEUED || d->left != 0)
+            continue;
+        hmm__run_return(k, d);
+        any = true;
+        if (oldest) /* and what was next to it may have gone too */
+            at = l->oldest;
+    }
+    return any;
+}
+
+bool hmm__front_trim(struct keeper *k)
+{
+    bool any = hmm__kept_empty(k->front);
+    unchain(k);
+    hmm__front_drain(k, true);
+    for (unsigned c = 0; c < FRONT_CLASSES; c++) {
+        struct run *d = k->current[c];
+        if (d != NULL && d->left == 0) {
+            k->current[c] = NULL;
+            hmm__run_return(k, d);
+            any = true;
+        }
+        any |= trim_queue(k, &k->lines[c]);
+    }
+    return any;
+}
+
+/* ---- Objects of others ---- */
+
+static void take_in(struct keeper *k, struct run *d, struct object *o, bool locked)
+{
+    o->next = d->free;
+    d->free = o;
+    if (--d->left == 0)
+        happen(k, d, locked);
+}
+
+static struct keeper *owner_of(const struct front *f, const struct run *d)
+{
+    uint32_t owner = __atomic_load_n(&d->owner, __ATOMIC_RELAXED);
+    return (struct keeper *)(void *)(f->table + (int32_t)(owner - low_half(f->table)));
+}
+
+static void put_into_inbox(struct keeper *k, struct object *o)
+{
+    o->next = __atomic_load_n(&k->inbox, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&k->inbox, &o->next, o, true, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED)) {
+    }
+}
+
+/* Into the owner's inbox; if nobody is there to empty it, it is done here. */
+static void send(struct front *f, struct run *d, struct object *o, bool locked)
+{
+    struct keeper *k = owner_of(f, d);
+    put_into_inbox(k, o);
+    if (__atomic_load_n(&k->state, __ATOMIC_SEQ_CST) != KEEPER_VACANT)
+        return;
+    enum lock_hold hold = locked ? LOCK_NONE : front_lock(f);
+    if (hold == LOCK_ASIDE)
+        return;
+    if (__atomic_load_n(&k->state, __ATOMIC_RELAXED) == KEEPER_VACANT)
+        hmm__front_drain(k, true);
+    if (!locked)
+        front_unlock(f, hold);
+}
+
+/* Runs may have changed hands since their objects were sent here. */
+void hmm__front_drain(struct keeper *k, bool locked)
+{
+    struct object *o = __atomic_exchange_n(&k->inbox, NULL, __ATOMIC_SEQ_CST);
+    while (o != NULL) {
+        struct object *next = o->next;
+        struct run *d = front_run_of(k->front, o);
+        if (run_is_of(d, k))
+            take_in(k, d, o, locked);
+        else
+            send(k->front, d, o, locked);
+        o = next;
+    }
+}
+
+void hmm__front_free_foreign(struct front *f, struct run *d, void *p)
+{
+    struct object *o = p;
+    if (!run_has_object(d, p) || o->mark == run_mark(d, p))
+        hmm__front_unsound(d, p, "free");
+    o->mark = run_mark(d, p);
+    send(f, d, o, false);
+}
+
+void hmm__front_unsound(const struct run *d, const void *p, const char *verb)
+{
+    if (!run_has_object(d, p))
+        hmm__panic(verb, p, "not a block: the pointer is inside one");
+    hmm__panic(verb, p, "double free, or not a block: it is not in use");
+}
+
+/* ---- The beginning ---- */
+
+bool hmm__front_open(struct front *f, struct hmm_heap *h, struct lock *lock)
+{
+    size_t capacity = (size_t)h->high_limit * HMM_GRANULE;
+    size_t bytes = sizeof(struct run) + (capacity >> FRONT_UNIT_LOG) * sizeof(int32_t);
+    *f = (struct front){.base = (uintptr_t)h, .heap = h, .lock = lock};
+    f->end = (char *)h + capacity;
+    if (capacity < FRONT_LEAST)
+        return false;
+    f->low = f->low_ready = f->table = (char *)(((uintptr_t)f->end - bytes) & ~(uintptr_t)63);
+    if (h->pages && !h->pages->need(f->table, f->table + sizeof(struct run)))
+        return false;
+    if (!hmm__high_lower(h, (hmm_ref)((size_t)(f->table - (char *)h) / HMM_GRANULE)))
+        return false;
+    struct run *nobody = run_at(f, 0);
+    memset(nobody, 0, sizeof *nobody);
+    nobody->owner = 1; /* no keeper's */
+    f->keeper = hmm__keeper_new(f);
+    f->open = f->keeper != NULL;
+    return f->open;
+}
+
+#endif

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The front: what makes small blocks fast, whichever strategy stands behind it.
+ *
+ * THEORY
+ *
+ * Small requests are served without headers, from runs. A run is an ordinary used block of the
+ * heap, placed by the strategy like any other, whose payload begins on a unit of 1 KiB and is some
+ * units long, less the 4 bytes of the next block's header: so runs abut, merge when they are
+ * returned, and compete with large blocks for the same holes. A run is cut into objects of one
+ * size class.
+ *
+ *     | run: object | object | ... | not yet carved | rest |
+ *
+ * Every run has a descriptor (struct run), and every unit an entry in the map that leads to it.
+ * Both lie together at the region's high end, the table, and not in the runs: there the first
+ * words of all runs would want the same few cache lines.
+ *
+ *     region:  | control | blocks ... | free | keepers, descriptors | nobody | map |
+ *                                             <- grows              ^ table
+ *
+ * An entry is the distance of the descriptor from the table. Entry 0 leads to the descriptor at the
+ * table itself, which nobody owns: one comparison, "the owner is me", tells an object of mine from
+ * ordinary blocks and from those of other threads.
+ *
+ * A thread has a keeper. It holds for each class a chain of free objects, from which malloc takes,
+ * one current run, whose objects the chain's are, and a queue of runs that have free ones. free
+ * puts an object into its run's own list and counts down `left`, the number of frees until
+ * something is to be done; what that is depends on the state of the run:
+ *
+ *     FULL     no object is free. The first free leads to QUEUED.
+ *     QUEUED   some are free. When all are, the run goes back to the heap; but one run, if it is
+ *              the last of its class that has free objects, stays.
+ *     CURRENT  the chain was taken from it. When all are free nothing is done: they will be wanted.
+ *     GONE     it has gone back; the descriptor is still in the queue.
+ *
+ * So neither malloc nor free tests a state, counts, or takes a lock, unless the chain is empty or
+ * left is 0. Then (front.c), in this order: what others have freed, the current run's own list,
+ * more of the current run, the oldest run of the queue, one of a thread that is gone, a new one.
+ *
+ * An object that is free says so in its second word, the mark: its address plus that of the
+ * descriptor. free finds it there when the object is freed twice. It also divides the distance
+ * from the run's start by the size, by a multiplication, to see that the pointer is an object's.
+ *
+ * A free of another thread's object goes to the owner's inbox, a list that anybody adds to by one
+ * atomic step and only its owner empties, all of it at once. When a thread ends, its keeper is
+ * vacant: the next new thread takes it over, other threads take over its queued runs, and who frees
+ * one of its objects empties the inbox, with the heap's lock. After a fork the child cannot know
+ * what the other threads were about to do: their keepers are lost, and what is freed of theirs
+ * stays.
+ *
+ * A run is made by what its class holds: a 16th of that, at least two objects, at most 32 KiB and a
+ * 128th of the heap. So a heap below 128 KiB is bare, and in a large one no class wastes much.
+ *
+ * Source: the descriptors and the map are those of size-segregated allocators since Phkmalloc
+ * (Kamp, 1998); the list of foreign frees is a Treiber stack (1986); local lists a run, and the
+ * counting down to the next event, are of the kind that mimalloc has (Leijen, Zorn, de Moura,
+ * 2019). Lemire, Kaser, Kurz (2019, "Faster remainder by direct computation") for the division.
+ *
+ * INVARIANTS
+ * F1  The map leads from each unit of a run to its descriptor, and from no other unit anywhere.
+ * F2  An object is free iff it is marked. A run's free objects are those of its own list and, of
+ *     the current run, the chain's; those in an inbox are free and counted as in use.
+ * F3  left is 1 where the run is FULL, else the number of objects in use (the chain's are counted).
+ * F4  A queue holds its keeper's runs that are QUEUED, and descriptors that are GONE.
+ */
+#ifndef HMM_FRONT_H
+#define HMM_FRONT_H
+
+#include "block.h"
+#include "lock.h"
+
+#if HMM_HOSTED && defined(__GNUC__) && !defined(HMM_NO_FRONT)
+#define HMM__FRONT 1
+#else
+#define HMM__FRONT 0
+#endif
+
+#if HMM__FRONT
+
+#define FRONT_UNIT_LOG 10u
+#define FRONT_UNIT ((size_t)1 << FRONT_UNIT_LOG)
+#define FRONT_STEP_LOG 4u
+#define FRONT_MOST 1024u /* the largest object */
+#define FRONT_CLASSES 32u
+#define FRONT_KEPT 64u /* places for kept blocks */
+
+enum run_state { RUN_FULL, RUN_QUEUED, RUN_CURRENT, RUN_GONE };
+
+struct object {
+    struct object *next;
+    uintptr_t mark;
+};
+
+/* 32 bytes. */
+struct run {
+    struct object *free;
+    uint32_t owner; /* the low half of its keeper's address; atomic */
+    uint16_t left, carved, count;
+    uint8_t class;
+    uint8_t state : 4, high : 4; /* 4 GiB of the region below it */
+    uint32_t start;              /* the low half of its first object's address */
+    uint32_t inverse;            /* of the size: 2^32 divided by it, rounded up */
+#if UINTPTR_MAX > UINT32_MAX
+    int32_t next; /* in a list: as an entry of the map; 0 is none */
+#else
+    int32_t next, unused;
+#endif
+};
+
+/* A class. */
+struct line {
+    int32_t oldest, newest; /* the queue */
+    uint32_t units;         /* of its runs, all states */
+    uint32_t tries;         /* requests before there was a run */
+};
+
+enum keeper_state { KEEPER_BUSY, KEEPER_VACANT, KEEPER_LOST };
+
+struct keeper {
+    struct object *chain[FRONT_CLASSES];
+    struct run *current[FRONT_CLASSES];
+    uint8_t class_of[FRONT_MOST / 16 + 1]; /* by (size + 15) / 16 */
+    struct front *front;
+    struct keeper *next; /* all that there are */
+    int state;           /* of enum keeper_state; atomic */
+    int32_t unused;      /* descriptors */
+    struct line lines[FRONT_CLASSES];
+    _Alignas(64) struct object *inbox; /* atomic */
+};
+
+struct front {
+    uintptr_t base;
+    size_t units; /* runs lie below it; atomic */
+    char *table;
+    struct keeper *keeper; /* where there are no threads, the one */
+    struct hmm_heap *heap;
+    struct lock *lock; /* NULL: a heap of one's own */
+    char *low;         /* what the front has of the region's high end begins here */
+    char *low_ready;   /* and so much of it can be written */
+    char *end;         /* and ends here */
+    size_t map_ready;  /* of the map, in units */
+    struct keeper *keepers;
+    uint32_t vacant;
+    bool open; /* else no more runs are made, and nothing is kept */
+
+    /* front_kept.h */
+    size_t kept_bytes, kept_most;
+    unsigned kept_hand;
+    struct object *kept[FRONT_KEPT];
+};
+
+/* Read by others while the owner writes: relaxed, and under a race detector said to be. Elsewhere a
+ * plain read can be an operand of the comparison. */
+#if defined(__SANITIZE_THREAD__)
+#define FRONT_READ(of) __atomic_load_n(&(of), __ATOMIC_RELAXED)
+#else
+#define FRONT_READ(of) (of)
+#endif
+
+/* ---- The way of a hit ---- */
+
+/* size <= FRONT_MOST */
+HMM__ALWAYS_INLINE unsigned front_class(const struct keeper *k, size_t size)
+{
+    return k->class_of[(size + 15) >> FRONT_STEP_LOG];
+}
+
+HMM__ALWAYS_INLINE void *front_pop(struct keeper *k, unsigned c)
+{
+    struct object *p = k->chain[c];
+    if (hmm__unlikely(p == NULL))
+        return NULL;
+    k->chain[c] = p->next;
+    p->mark = 0;
+    return p;
+}
+
+HMM__ALWAYS_INLINE void *front_malloc_hit(struct keeper *k, size_t size)
+{
+    return hmm__likely(size <= FRONT_MOST) ? front_pop(k, front_class(k, size)) : NULL;
+}
+
+/* The first of a list of d's objects is the answer, the rest the chain. */
+HMM__ALWAYS_INLINE void *front_hand_on(struct keeper *k, unsigned c, struct run *d,
+                                       struct object *list)
+{
+    k->chain[c] = list->next;
+    d->left = d->carved;
+    list->mark = 0;
+    return list;
+}
+
+HMM__ALWAYS_INLINE void *front_take_list(struct keeper *k, unsigned c, struct run *d)
+{
+    struct object *list = d->free;
+    d->free = NULL;
+    return front_hand_on(k, c, d, list);
+}
+
+/* The chain is empty: most often the current run has objects in its own list. */
+HMM__ALWAYS_INLINE void *front_malloc_list(struct keeper *k, size_t size)
+{
+    unsigned c = front_class(k, size);
+    struct run *d = k->current[c];
+    return d != NULL && d->free != NULL ? front_take_list(k, c, d) : NULL;
+}
+
+HMM__ALWAYS_INLINE size_t class_bytes(unsigned c)
+{
+    if (c < 16)
+        return ((size_t)c + 1) * 16;
+    return (size_t)(8 + (c & 7) + 1) << (c / 8 + 3);
+}
+
+HMM__ALWAYS_INLINE size_t front_unit(const struct front *f, const void *p)
+{
+    return ((uintptr_t)p - f->base) >> FRONT_UNIT_LOG;
+}
+
+HMM__ALWAYS_INLINE int32_t *front_map(const struct front *f)
+{
+    return (int32_t *)(void *)(f->table + sizeof(struct run));
+}
+
+HMM__ALWAYS_INLINE struct run *run_at(const struct front *f, int32_t entry)
+{
+    return (struct run *)(void *)(f->table + entry);
+}
+
+HMM__ALWAYS_INLINE uint32_t low_half(const void *p)
+{
+    return (uint32_t)(uintptr_t)p;
+}
+
+HMM__ALWAYS_INLINE bool run_is_of(const struct run *d, const struct keeper *k)
+{
+    return FRONT_READ(d->owner) == low_half(k);
+}
+
+HMM__ALWAYS_INLINE uintptr_t run_mark(const struct run *d, const void *p)
+{
+    return (uintptr_t)p + (uintptr_t)d;
+}
+
+HMM__ALWAYS_INLINE bool run_has_object(const struct run *d, const void *p)
+{
+    return (low_half(p) - d->start) * d->inverse < d->inverse;
+}
+
+/* The run that p points into; NULL: none. */
+HMM__ALWAYS_INLINE struct run *front_run_of(const struct front *f, const void *p)
+{
+    size_t unit = front_unit(f, p);
+    if (f->table == NULL || unit >= FRONT_READ(f->units))
+        return NULL;
+    int32_t entry = front_map(f)[unit];
+    return entry ? run_at(f, entry) : NULL;
+}
+
+/* front.c: what is rare */
+HMM__HIDDEN void hmm__front_event(struct keeper *k, struct run *d);
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__front_unsound(const struct run *d, const void *p,
+                                                        const char *verb);
+/* An object of a run. */
+HMM__HIDDEN void hmm__front_free_foreign(struct front *f, struct run *d, void *p);
+
+HMM__ALWAYS_INLINE bool run_object_is_sound(const struct run *d, const void *p)
+{
+    return run_has_object(d, p) && ((const struct object *)p)->mark != run_mark(d, p);
+}
+
+/* The run of k's that p points into, as far as the map tells; NULL: none. */
+HMM__ALWAYS_INLINE struct run *front_my_run(const struct front *f, const struct keeper *k,
+                                            const void *p)
+{
+    size_t unit = front_unit(f, p);
+    if (hmm__unlikely(unit >= FRONT_READ(f->units)))
+        return NULL;
+    struct run *d = run_at(f, front_map(f)[unit]);
+    return hmm__likely(run_is_of(d, k)) ? d : NULL;
+}
+
+/* k's object p of its run d, in use, is free. */
+HMM__ALWAYS_INLINE void front_push(struct keeper *k, struct run *d, void *p)
+{
+    struct object *o = p;
+    o->mark = run_mark(d, p);
+    o->next = d->free;
+    d->free = o;
+    if (hmm__unlikely(--d->left == 0))
+        hmm__front_event(k, d);
+}
+
+/* False: p is not an object of one of k's runs, and nothing was done. */
+HMM__ALWAYS_INLINE bool front_free_hit(struct front *f, struct keeper *k, void *p)
+{
+    struct run *d = front_my_run(f, k, p);
+    if (hmm__unlikely(d == NULL))
+        return false;
+    if (hmm__unlikely(!run_object_is_sound(d, p)))
+        hmm__front_unsound(d, p, "free");
+    front_push(k, d, p);
+    return true;
+}
+
+/* Copies an object's first `bytes`, rounded up to whole steps, which both objects have. */
+HMM__ALWAYS_INLINE void front_copy(char *to, const char *from, size_t bytes)
+{
+    if (bytes > 128) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    for (size_t i = 0; i < bytes; i += 16)
+        memcpy(to + i, from + i, 16);
+}
+
+/* An object of a class keeps its place if it would not lose half; else it changes places with one
+ * of the chain. NULL: neither can be done here, and nothing was. */
+HMM__ALWAYS_INLINE void *front_realloc_hit(struct front *f, struct keeper *k, void *p, size_t size)
+{
+    struct run *d = front_my_run(f, k, p);
+    if (d == NULL || hmm__unlikely(size - 1 >= FRONT_MOST))
+        return NULL;
+    if (hmm__unlikely(!run_object_is_sound(d, p)))
+        hmm__front_unsound(d, p, "realloc");
+    unsigned c = front_class(k, size);
+    size_t usable = class_bytes(d->class);
+    if (c <= d->class && size > usable / 2)
+        return p;
+    void *to = front_pop(k, c);
+    if (hmm__likely(to != NULL)) {
+        front_copy(to, p, size < usable ? size : usable);
+        front_push(k, d, p);
+    }
+    return to;
+}
+
+/* ---- The rest ---- */
+
+HMM__ALWAYS_INLINE void *run_start(const struct front *f, const struct run *d)
+{
+    return (char *)f->base + (d->start - (uint32_t)f->base + ((uint64_t)d->high << 32));
+}
+
+HMM__ALWAYS_INLINE enum lock_hold front_lock(struct front *f)
+{
+    return f->lock ? lock_take(f->lock) : LOCK_NONE;
+}
+
+HMM__ALWAYS_INLINE void front_unlock(struct front *f, enum lock_hold hold)
+{
+    if (f->lock)
+        lock_give(f->lock, hold);
+}
+
+/* front.c */
+
+/* Takes for the front what it needs of the high end of h's region. `lock`: threads share it. False
+ * iff there is no room. */
+HMM__HIDDEN bool hmm__front_open(struct front *f, struct hmm_heap *h, struct lock *lock);
+
+/* The chain for this size is empty. NULL: nothing can be had but from the heap itself. */
+HMM__HIDDEN void *hmm__front_refill(struct keeper *k, size_t size);
+
+/* Gives back all that k can spare. False: that was no run. With the lock, by k's thread. */
+HMM__HIDDEN bool hmm__front_trim(struct keeper *k);
+
+/* Empties the inbox. `locked`: the caller has the lock. */
+HMM__HIDDEN void hmm__front_drain(struct keeper *k, bool locked);
+
+/* front_own.c */
+
+/* The doors of a heap of one's own that has a front. */
+HMM__HIDDEN void hmm__front_doors(struct hmm_heap *h);
+
+/* Bytes of the object at block; 0: it is none. It is as sound as free wants it. */
+HMM__HIDDEN size_t hmm__front_usable(const struct front *f, const void *block, const char *verb);
+
+/* An object of `usable` bytes of a heap of one's own. */
+HMM__HIDDEN void *hmm__front_realloc(struct hmm_heap *h, void *block, size_t usable, size_t size);
+
+/* front_run.c: runs come and go. All with the lock. */
+HMM__HIDDEN struct run *hmm__run_new(struct keeper *k, unsigned c);
+HMM__HIDDEN void hmm__run_return(struct keeper *k, struct run *d);
+HMM__HIDDEN void hmm__run_enqueue(struct keeper *k, struct run *d);
+/* NULL: the queue is empty. */
+HMM__HIDDEN struct run *hmm__run_dequeue(struct keeper *k, unsigned c);
+HMM__HIDDEN uint32_t hmm__run_units(const struct front *f, const struct run *d);
+/* bytes at the region's high end; NULL: there is no room. */
+HMM__HIDDEN void *hmm__front_extend(struct front *f, size_t bytes);
+
+/* front_thread.c: keepers */
+HMM__HIDDEN struct keeper *hmm__keeper_new(struct front *f);
+HMM__HIDDEN void hmm__keeper_vacate(struct keeper *k);
+HMM__HIDDEN struct run *hmm__keeper_adopt(struct keeper *k, unsigned c);
+
+#endif
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "front_kept.h"
+
+#if HMM__FRONT
+
+#define KEPT_SHIFT 7
+#define KEPT_LEAST_BYTES ((size_t)4096)
+
+void hmm__kept_twice(const void *p)
+{
+    hmm__panic("free", p, "double free, or not a block: it is not in use");
+}
+
+void hmm__kept_displace(struct front *f, struct object **place)
+{
+    while (*place != NULL) {
+        struct object *o = *place;
+        *place = o->next;
+        f->kept_bytes -= (size_t)kept_granules(o) * HMM_GRANULE;
+        o->mark = 0;
+        hmm__free(f->heap, o);
+    }
+}
+
+/* To half of what may be kept, place by place, so that it is not done each time. */
+void hmm__kept_shrink(struct front *f)
+{
+    const struct hmm_heap *h = f->heap;
+    size_t most = ((size_t)(h->brk - h->first) * HMM_GRANULE) >> KEPT_SHIFT;
+    f->kept_most = most > KEPT_LEAST_BYTES ? most : KEPT_LEAST_BYTES;
+    while (f->kept_bytes > f->kept_most / 2)
+        hmm__kept_displace(f, &f->kept[f->kept_hand++ % FRONT_KEPT]);
+}
+
+bool hmm__kept_empty(struct front *f)
+{
+    bool any = f->kept_bytes != 0;
+    for (unsigned i = 0; i < FRONT_KEPT; i++)
+        hmm__kept_displace(f, &f->kept[i]);
+    return any;
+}
+
+const char *hmm__kept_check(const struct front *f)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < FRONT_KEPT; i++) {
+        for (const struct object *o = f->kept[i]; o != NULL; o = o->next) {
+            uint32_t n = kept_granules(o);
+            if (n % FRONT_KEPT != i || n != kept_granules(f->kept[i]))
+                return "F5: a kept block is in the wrong place";
+            if (o->mark != kept_mark(f, o) || (word_load((const char *)o) & HMM__FREE))
+                return "F5: a kept block is not marked, or free";
+            bytes += (size_t)n * HMM_GRANULE;
+        }
+    }
+    return bytes == f->kept_bytes ? NULL : "F5: kept_bytes is not the sum of the kept blocks";
+}
+
+#endif

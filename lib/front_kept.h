@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kept blocks: those of medium size that were freed last, kept for the next request of their size.
+ *
+ * THEORY
+ *
+ * Programs want buffers of the same few sizes again and again. Between the front's largest object
+ * and KEPT_MOST bytes a freed block is not given back to the heap but kept, in a table of lists by
+ * its size in granules; a request of exactly that size takes it. Two sizes that meet in a place of
+ * the table displace each other. All together are at most a 128th of the heap, or 4 KiB: beyond
+ * that the places are emptied in turn.
+ *
+ * A kept block is in use as far as the heap knows, and free to the user: it is marked like an
+ * object of a run. Everything here is done with the lock.
+ *
+ * INVARIANT
+ * F5  The lists hold marked blocks of their place's sizes, each list of one, which are in use as
+ *     far as the heap knows; kept_bytes is the sum of theirs.
+ */
+#ifndef HMM_FRONT_KEPT_H
+#define HMM_FRONT_KEPT_H
+
+#include "front.h"
+#include "verbs.h"
+
+#if HMM__FRONT
+
+#define KEPT_MOST 8192u /* bytes of the largest that is kept */
+#define KEPT_LEAST_GRANULES ((FRONT_MOST + HMM_HEADER_BYTES) / HMM_GRANULE + 1)
+#define KEPT_MOST_GRANULES ((KEPT_MOST + HMM_HEADER_BYTES + HMM_GRANULE - 1) / HMM_GRANULE)
+
+HMM__ALWAYS_INLINE struct object **kept_place(struct front *f, uint32_t granules)
+{
+    return &f->kept[granules % FRONT_KEPT];
+}
+
+HMM__ALWAYS_INLINE uint32_t kept_granules(const struct object *o)
+{
+    return header_size(word_load((const char *)o));
+}
+
+HMM__ALWAYS_INLINE uintptr_t kept_mark(const struct front *f, const void *p)
+{
+    return (uintptr_t)p + (uintptr_t)f->table;
+}
+
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__kept_twice(const void *p);
+HMM__HIDDEN void hmm__kept_displace(struct front *f, struct object **place);
+HMM__HIDDEN void hmm__kept_shrink(struct front *f);
+
+/* Gives all back. False: there was nothing. */
+HMM__HIDDEN bool hmm__kept_empty(struct front *f);
+
+/* NULL, or what is broken. */
+HMM__HIDDEN const char *hmm__kept_check(const struct front *f);
+
+/* A kept block of just this size; NULL: there is none. */
+HMM__ALWAYS_INLINE void *kept_take(struct front *f, size_t size)
+{
+    if (size > KEPT_MOST)
+        return NULL;
+    uint32_t n = hmm__granules_for(size);
+    struct object **place = kept_place(f, n), *o = *place;
+    if (o == NULL || kept_granules(o) != n)
+        return NULL;
+    *place = o->next;
+    o->mark = 0;
+    f->kept_bytes -= (size_t)n * HMM_GRANULE;
+    return o;
+}
+
+/* Keeps block p, if it is of such a size. False: it is not, or not sound: it is for the heap. */
+HMM__ALWAYS_INLINE bool kept_put(struct front *f, void *p)
+{
+    hmm_ref r;
+    uint32_t word, above;
+    if (hmm__unlikely(!is_used(f->heap, p, &r, &word, &above)))
+        return false;
+    uint32_t n = header_size(word);
+    if (n - KEPT_LEAST_GRANULES > KEPT_MOST_GRANULES - KEPT_LEAST_GRANULES)
+        return false;
+    struct object **place = kept_place(f, n), *o = p;
+    if (hmm__unlikely(o->mark == kept_mark(f, p)))
+        hmm__kept_twice(p);
+    if (*place != NULL && kept_granules(*place) != n)
+        hmm__kept_displace(f, place);
+    o->mark = kept_mark(f, p);
+    o->next = *place;
+    *place = o;
+    f->kept_bytes += (size_t)n * HMM_GRANULE;
+    if (hmm__unlikely(f->kept_bytes > f->kept_most))
+        hmm__kept_shrink(f);
+    return true;
+}
+
+#endif
+#endif

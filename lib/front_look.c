@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looking into runs: their objects are blocks to the user.
+ */
+#include "front_look.h"
+
+#include "front_kept.h"
+
+#if HMM__FRONT
+
+static char *object_at(const struct front *f, const struct run *d, uint32_t i)
+{
+    return (char *)run_start(f, d) + i * class_bytes(d->class);
+}
+
+static bool is_free(const struct run *d, const char *p)
+{
+    return ((const struct object *)(const void *)p)->mark == run_mark(d, p);
+}
+
+struct run *hmm__front_run_at(const struct front *f, const void *payload)
+{
+    struct run *d = front_run_of(f, payload);
+    return d != NULL && run_start(f, d) == payload ? d : NULL;
+}
+
+bool hmm__front_has_kept(const struct front *f, const void *payload)
+{
+    return ((const struct object *)payload)->mark == kept_mark(f, payload);
+}
+
+/* What is not carved yet is one free block; the last one has the rest. */
+int hmm__front_walk(const struct front *f, const struct run *d, size_t bytes,
+                    int (*visit)(void *, const struct hmm_block_info *), void *arg)
+{
+    size_t size = class_bytes(d->class), done = 0;
+    int result = 0;
+    uint32_t shown = d->carved < d->count ? d->carved + 1u : d->count;
+    for (uint32_t i = 0; i < shown && result == 0; i++) {
+        char *p = object_at(f, d, i);
+        bool last = i + 1 == shown;
+        struct hmm_block_info info = {.payload = p,
+                                      .size = last ? bytes - done : size,
+                                      .usable = size,
+                                      .used = i < d->carved && !is_free(d, p)};
+        if (i == d->carved)
+            info.usable = (d->count - i) * size;
+        done += size;
+        result = visit(arg, &info);
+    }
+    return result;
+}
+
+static void tally_run(const struct front *f, const struct run *d, struct front_tally *t)
+{
+    size_t size = class_bytes(d->class), used = 0;
+    for (uint32_t i = 0; i < d->carved; i++)
+        used += !is_free(d, object_at(f, d, i));
+    t->runs++;
+    t->run_bytes += hmm__run_units(f, d) * FRONT_UNIT - HMM_HEADER_BYTES;
+    t->objects += used;
+    t->object_bytes += used * size;
+    t->free_objects += d->count - used;
+}
+
+/* All runs, in the order of their addresses. */
+static struct run *next_run(const struct front *f, size_t *unit)
+{
+    const int32_t *map = front_map(f);
+    while (*unit < f->units && map[*unit] == 0)
+        ++*unit;
+    if (*unit >= f->units)
+        return NULL;
+    struct run *d = run_at(f, map[*unit]);
+    *unit += hmm__run_units(f, d);
+    return d;
+}
+
+void hmm__front_tally(const struct front *f, struct front_tally *t)
+{
+    size_t unit = 0;
+    *t = (struct front_tally){.kept_bytes = f->kept_bytes};
+    for (unsigned i = 0; i < FRONT_KEPT; i++)
+        for (const struct object *o = f->kept[i]; o != NULL; o = o->next)
+            t->kept_blocks++;
+    for (struct run *d; (d = next_run(f, &unit)) != NULL;)
+        tally_run(f, d, t);
+}
+
+/* ---- The check ---- */
+
+static const struct keeper *keeper_of(const struct front *f, const struct run *d)
+{
+    const struct keeper *k = f->keepers;
+    while (k != NULL && !run_is_of(d, k))
+        k = k->next;
+    return k;
+}
+
+static const char *check_map(const struct front *f, const struct run *d)
+{
+    const char *start = run_start(f, d);
+    size_t unit = front_unit(f, start);
+    uint32_t units = hmm__run_units(f, d);
+    if ((block_header(f->heap, block_of(f->heap, start)) & HMM__FREE) ||
+        d->count != (units * FRONT_UNIT - HMM_HEADER_BYTES) / class_bytes(d->class))
+        return "F1: a run is not a block in use of its size";
+    for (uint32_t i = 0; i < units; i++)
+        if (front_map(f)[unit + i] != (int32_t)((const char *)d - f->table))
+            return "F1: a unit of a run does not lead to its descriptor";
+    return NULL;
+}
+
+/* How many objects of d are in this list; more than it has where the list is broken. */
+static uint32_t list_length(const struct front *f, const struct run *d, const struct object *o)
+{
+    const char *start = run_start(f, d);
+    uint32_t n = 0;
+    for (; o != NULL && n <= d->count; o = o->next, n++) {
+        size_t at = (size_t)((const char *)o - start), size = class_bytes(d->class);
+        if ((const char *)o < start || at % size != 0 || at / size >= d->carved ||
+            !is_free(d, (const char *)o))
+            return UINT32_MAX;
+    }
+    return n;
+}
+
+static uint32_t inbox_length(const struct front *f, const struct keeper *k, const struct run *d)
+{
+    uint32_t n = 0;
+    for (const struct object *o = k->inbox; o != NULL; o = o->next)
+        n += front_run_of(f, o) == d;
+    return n;
+}
+
+static const char *check_objects(const struct front *f, const struct keeper *k, const struct run *d)
+{
+    bool current = k->current[d->class] == d;
+    uint32_t own = list_length(f, d, d->free), marked = 0;
+    uint32_t chain = current ? list_length(f, d, k->chain[d->class]) : 0;
+    if (d->carved > d->count || own > d->count || chain > d->count)
+        return "F2: a list of free objects is broken";
+    for (uint32_t i = 0; i < d->carved; i++)
+        marked += is_free(d, object_at(f, d, i));
+    if (marked != own + chain + inbox_length(f, k, d))
+        return "F2: a free object is in no list, or a used one in one";
+    if (d->state == RUN_FULL ? d->left != 1 || own != 0 : d->left + own != d->carved)
+        return "F3: the count of a run's objects is not that of its lists";
+    return NULL;
+}
+
+static const char *check_queues(const struct front *f, const struct keeper *k)
+{
+    for (unsigned c = 0; c < FRONT_CLASSES; c++) {
+        const struct line *l = &k->lines[c];
+        const struct run *current = k->current[c];
+        int32_t last = 0;
+        if (current != NULL && (current->state != RUN_CURRENT || !run_is_of(current, k)))
+            return "F4: the current run is not its keeper's";
+        for (int32_t at = l->oldest; at != 0; at = run_at(f, at)->next) {
+            const struct run *d = run_at(f, at);
+            if (d->state != RUN_GONE && (d->state != RUN_QUEUED || !run_is_of(d, k)))
+                return "F4: a queue holds a run that is not its keeper's, or not QUEUED";
+            last = at;
+        }
+        if (last != l->newest)
+            return "F4: the newest run is not the last of its queue";
+    }
+    return NULL;
+}
+
+/* What the others do is not stopped: in a program with threads this is for when they rest. */
+const char *hmm__front_check(const struct front *f)
+{
+    const char *broken = NULL;
+    size_t unit = 0, units = 0;
+    for (struct run *d; broken == NULL && (d = next_run(f, &unit)) != NULL;) {
+        const struct keeper *k = keeper_of(f, d);
+        if (k == NULL)
+            return "F1: a run's owner is no keeper";
+        if (k->state == KEEPER_LOST)
+            continue;
+        broken = check_map(f, d);
+        if (broken == NULL)
+            broken = check_objects(f, k, d);
+        units += hmm__run_units(f, d);
+    }
+    for (const struct keeper *k = f->keepers; broken == NULL && k != NULL; k = k->next) {
+        if (k->state == KEEPER_LOST)
+            return NULL;
+        broken = check_queues(f, k);
+        for (unsigned c = 0; c < FRONT_CLASSES; c++)
+            units -= k->lines[c].units;
+    }
+    if (broken == NULL && units != 0)
+        broken = "F4: the classes' units are not those of the runs";
+    return broken ? broken : hmm__kept_check(f);
+}
+
+#endif

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs come and go: how large one is made, where it is placed, its descriptor, the queue.
+ */
+#include "front.h"
+
+#if HMM__FRONT
+
+/* A run is at most a 16th of what its class holds, 32 KiB, and a 128th of the heap. */
+#define HELD_SHIFT 4
+#define HEAP_SHIFT 7
+#define RUN_MOST_UNITS 32u
+
+/* Of a run that is small no more than one part in so many is to be lost at its end. */
+#define REST_PART 8u
+
+/* A class must have been wanted for so many bytes before it gets a run. */
+#define TRIAL_BYTES 512u
+
+/* Descriptors are made so many at a time: no two threads' are in one cache line. */
+#define BATCH 8u
+
+#define ALIGN_UP(n, to) (((n) + (to)-1) & ~((size_t)(to)-1))
+
+/* ---- The high end ---- */
+
+/* The region's high end, from `low` on, is the front's. */
+static bool claim(struct front *f, const char *low)
+{
+    if ((uintptr_t)low < f->base)
+        return false;
+    size_t at = ((uintptr_t)low - f->base) / HMM_GRANULE;
+    return at >= f->heap->high_limit || hmm__high_lower(f->heap, (hmm_ref)at);
+}
+
+/* Makes [low, low_ready) writable, in steps that grow. */
+static bool make_ready(struct front *f, char *low)
+{
+    const struct hmm__pages *pages = f->heap->pages;
+    if (pages == NULL || low >= f->low_ready)
+        return true;
+    size_t step = ALIGN_UP((size_t)(f->low_ready - low), 4096);
+    if (!pages->need(f->low_ready - step, f->low_ready))
+        return false;
+    f->low_ready -= step;
+    return true;
+}
+
+void *hmm__front_extend(struct front *f, size_t bytes)
+{
+    char *low = f->low - bytes;
+    if (!claim(f, low) || !make_ready(f, low))
+        return NULL;
+    f->low = low;
+    return memset(low, 0, bytes);
+}
+
+/* So that the map can be read below `unit`. */
+static bool map_to(struct front *f, size_t unit)
+{
+    size_t most = (size_t)f->heap->high_limit * HMM_GRANULE >> FRONT_UNIT_LOG;
+    const struct hmm__pages *pages = f->heap->pages;
+    int32_t *map = front_map(f);
+    if (unit > f->map_ready) {
+        size_t to = pages ? ALIGN_UP(unit, 1024) : ALIGN_UP(unit, 16);
+        to = to < most ? to : most;
+        if (pages && !pages->need((char *)(map + f->map_ready), (char *)(map + to)))
+            return false;
+        if (pages == NULL)
+            memset(map + f->map_ready, 0, (to - f->map_ready) * sizeof *map);
+        f->map_ready = to;
+    }
+    if (unit > f->units)
+        __atomic_store_n(&f->units, unit, __ATOMIC_RELAXED);
+    return true;
+}
+
+/* ---- Descriptors ---- */
+
+static int32_t entry_of(const struct front *f, const struct run *d)
+{
+    return (int32_t)((const char *)d - f->table);
+}
+
+static void discard(struct keeper *k, struct run *d)
+{
+    d->next = k->unused;
+    k->unused = entry_of(k->front, d);
+}
+
+static struct run *descriptor(struct keeper *k)
+{
+    if (k->unused == 0) {
+        struct run *batch = hmm__front_extend(k->front, BATCH * sizeof *batch);
+        for (unsigned i = 0; batch != NULL && i < BATCH; i++)
+            discard(k, &batch[i]);
+    }
+    struct run *d = k->unused ? run_at(k->front, k->unused) : NULL;
+    if (d != NULL)
+        k->unused = d->next;
+    return d;
+}
+
+/* ---- The queue ---- */
+
+void hmm__run_enqueue(struct keeper *k, struct run *d)
+{
+    struct front *f = k->front;
+    struct line *l = &k->lines[d->class];
+    int32_t entry = entry_of(f, d);
+    d->state = RUN_QUEUED;
+    d->next = 0;
+    if (l->newest != 0)
+        run_at(f, l->newest)->next = entry;
+    else
+        l->oldest = entry;
+    l->newest = entry;
+}
+
+static struct run *unlink_oldest(struct front *f, struct line *l)
+{
+    struct run *d = run_at(f, l->oldest);
+    l->oldest = d->next;
+    if (l->oldest == 0)
+        l->newest = 0;
+    return d;
+}
+
+/* Descriptors at its old end whose runs have gone go as well. */
+static void shorten(struct keeper *k, struct line *l)
+{
+    while (l->oldest != 0 && run_at(k->front, l->oldest)->state == RUN_GONE)
+        discard(k, unlink_oldest(k->front, l));
+}
+
+struct run *hmm__run_dequeue(struct keeper *k, unsigned c)
+{
+    struct line *l = &k->lines[c];
+    shorten(k, l);
+    return l->oldest ? unlink_oldest(k->front, l) : NULL;
+}
+
+/* ---- How large ---- */
+
+static bool loses_little(uint32_t units, size_t size)
+{
+    size_t bytes = units * FRONT_UNIT - HMM_HEADER_BYTES;
+    return bytes % size * REST_PART <= bytes;
+}
+
+static size_t heap_bytes(const struct hmm_heap *h)
+{
+    return (size_t)(h->brk - h->first) * HMM_GRANULE;
+}
+
+/* Units; 0: none. */
+static uint32_t most_units(const struct front *f, const struct line *l)
+{
+    size_t heap = heap_bytes(f->heap) >> HEAP_SHIFT >> FRONT_UNIT_LOG;
+    uint32_t held = l->units >> HELD_SHIFT;
+    uint32_t most = held < RUN_MOST_UNITS ? held : RUN_MOST_UNITS;
+    return most < heap ? most : (uint32_t)heap;
+}
+
+static uint32_t least_units(size_t size)
+{
+    return (uint32_t)((2 * size + HMM_HEADER_BYTES + FRONT_UNIT - 1) >> FRONT_UNIT_LOG);
+}
+
+static uint32_t wanted_units(const struct front *f, const struct line *l, size_t size)
+{
+    uint32_t least = least_units(size), units = most_units(f, l);
+    if (heap_bytes(f->heap) >> HEAP_SHIFT < least * FRONT_UNIT)
+        return 0;
+    units = units > least ? units : least;
+    while (units < RUN_MOST_UNITS && !loses_little(units, size))
+        units++;
+    return units;
+}
+
+/* ---- Where ---- */
+
+static void *take_units(struct front *f, uint32_t units, enum hmm__piece_from from)
+{
+    struct hmm_piece piece = {.granules = units * (uint32_t)(FRONT_UNIT / HMM_GRANULE),
+                              .align = FRONT_UNIT / HMM_GRANULE,
+                              .phase = 0};
+    return hmm__take_piece(f->heap, &piece, from);
+}
+
+/* Before the break moves smaller runs are tried that fit into holes. */
+static void *place_run(struct front *f, uint32_t *units, size_t size)
+{
+    uint32_t wanted = *units, least = least_units(size);
+    void *p = take_units(f, wanted, HMM__PIECE_OF_HOLE);
+    for (uint32_t m = wanted / 2; p == NULL && m >= least; m /= 2) {
+        *units = m;
+        p = take_units(f, m, HMM__PIECE_OF_HOLE);
+    }
+    if (p == NULL) {
+        *units = wanted;
+        p = take_units(f, wanted, HMM__PIECE_OF_TOP);
+    }
+    return p;
+}
+
+/* ---- A run ---- */
+
+static void set_map(struct front *f, const struct run *d, uint32_t units, int32_t entry)
+{
+    int32_t *map = front_map(f) + front_unit(f, run_start(f, d));
+    for (uint32_t i = 0; i < units; i++)
+        map[i] = entry;
+}
+
+uint32_t hmm__run_units(const struct front *f, const struct run *d)
+{
+    const char *start = run_start(f, d);
+    return block_size(f->heap, block_of(f->heap, start)) / (FRONT_UNIT / HMM_GRANULE);
+}
+
+static void describe(struct front *f, struct run *d, unsigned c, const char *start, uint32_t units)
+{
+    size_t size = class_bytes(c);
+    d->free = NULL;
+    d->left = d->carved = 0;
+    d->count = (uint16_t)((units * FRONT_UNIT - HMM_HEADER_BYTES) / size);
+    d->class = (uint8_t)c;
+    d->state = RUN_CURRENT;
+    d->high = (uint8_t)(((uint64_t)((uintptr_t)start - f->base) >> 32) & 15);
+    d->start = low_half(start);
+    d->inverse = UINT32_MAX / (uint32_t)size + 1;
+    d->next = 0;
+}
+
+/* Is one wanted, after so few requests? */
+static bool is_worth_it(struct line *l, size_t size)
+{
+    return l->units != 0 || ++l->tries * size >= TRIAL_BYTES;
+}
+
+struct run *hmm__run_new(struct keeper *k, unsigned c)
+{
+    struct front *f = k->front;
+    struct line *l = &k->lines[c];
+    size_t size = class_bytes(c);
+    uint32_t units = is_worth_it(l, size) ? wanted_units(f, l, size) : 0;
+    struct run *d = units ? descriptor(k) : NULL;
+    char *start = d ? place_run(f, &units, size) : NULL;
+    if (start == NULL || !map_to(f, front_unit(f, start) + units)) {
+        if (start != NULL)
+            hmm__free(f->heap, start);
+        if (d != NULL)
+            discard(k, d);
+        return NULL;
+    }
+    describe(f, d, c, start, units);
+    __atomic_store_n(&d->owner, low_half(k), __ATOMIC_RELAXED);
+    set_map(f, d, units, entry_of(f, d));
+    l->units += units;
+    return d;
+}
+
+/* It is in the queue, or current. */
+void hmm__run_return(struct keeper *k, struct run *d)
+{
+    struct front *f = k->front;
+    struct line *l = &k->lines[d->class];
+    void *start = run_start(f, d);
+    uint32_t units = hmm__run_units(f, d);
+    bool queued = d->state == RUN_QUEUED;
+    set_map(f, d, units, 0);
+    l->units -= units;
+    d->state = RUN_GONE;
+    hmm__free(f->heap, start);
+    if (queued)
+        shorten(k, l);
+    else
+        discard(k, d);
+}
+
+#endif

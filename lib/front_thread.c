@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Keepers: one for each thread, made when it first wants memory, vacant when it ends.
+ */
+#include "front_process.h"
+
+#if HMM__FRONT
+
+struct front hmm__process_front;
+
+#if defined(HMM__THREADS)
+#include <pthread.h>
+
+struct keeper hmm__keeper_none, hmm__keeper_gone;
+
+__thread struct keeper *hmm__keeper_mine __attribute__((tls_model("initial-exec"))) =
+    &hmm__keeper_none;
+#else
+struct keeper hmm__keeper_none;
+struct keeper *hmm__keeper_mine = &hmm__keeper_none;
+#endif
+
+/* An owner's low half tells keepers apart, and from none. */
+static bool has_clear_address(const struct keeper *k)
+{
+#if defined(HMM__THREADS)
+    if (low_half(k) == low_half(&hmm__keeper_gone))
+        return false;
+#endif
+    return low_half(k) > 1 && low_half(k) != low_half(&hmm__keeper_none);
+}
+
+static void set_classes(struct keeper *k)
+{
+    unsigned c = 0;
+    for (size_t i = 0; i < sizeof k->class_of; i++) {
+        if (i * 16 > class_bytes(c))
+            c++;
+        k->class_of[i] = (uint8_t)c;
+    }
+}
+
+struct keeper *hmm__keeper_new(struct front *f)
+{
+    enum { BYTES = (sizeof(struct keeper) + 63) & ~(size_t)63 };
+    struct keeper *k;
+    do {
+        k = hmm__front_extend(f, BYTES);
+        if (k == NULL)
+            return NULL;
+    } while (!has_clear_address(k));
+    set_classes(k);
+    k->front = f;
+    k->next = f->keepers;
+    f->keepers = k;
+    return k;
+}
+
+/* No run is current any more: others look in the queues only. */
+static void hand_in_current(struct keeper *k)
+{
+    for (unsigned c = 0; c < FRONT_CLASSES; c++) {
+        struct run *d = k->current[c];
+        k->current[c] = NULL;
+        if (d != NULL && d->free == NULL && d->carved == d->count) {
+            d->state = RUN_FULL;
+            d->left = 1;
+        } else if (d != NULL) {
+            hmm__run_enqueue(k, d);
+        }
+    }
+}
+
+/* With the lock, by k's own thread. */
+void hmm__keeper_vacate(struct keeper *k)
+{
+    hmm__front_trim(k);
+    hand_in_current(k);
+    k->front->vacant++;
+    __atomic_store_n(&k->state, KEEPER_VACANT, __ATOMIC_SEQ_CST);
+    hmm__front_drain(k, true);
+}
+
+/* A run of a keeper that is vacant, with free objects; NULL: there is none. With the lock. */
+struct run *hmm__keeper_adopt(struct keeper *k, unsigned c)
+{
+    for (struct keeper *other = k->front->keepers; other != NULL; other = other->next) {
+        struct run *d;
+        if (__atomic_load_n(&other->state, __ATOMIC_RELAXED) != KEEPER_VACANT)
+            continue;
+        d = hmm__run_dequeue(other, c);
+        if (d == NULL)
+            continue;
+        uint32_t units = hmm__run_units(k->front, d);
+        other->lines[c].units -= units;
+        k->lines[c].units += units;
+        __atomic_store_n(&d->owner, low_half(k), __ATOMIC_RELAXED);
+        return d;
+    }
+    return NULL;
+}
+
+#if defined(HMM__THREADS)
+
+static struct {
+    pthread_key_t key;
+    bool has_key;
+} leaving;
+
+/* The thread ends. What it still frees and allocates goes to the heap itself. */
+static void leave_keeper(void *mine)
+{
+    struct keeper *k = mine;
+    struct front *f = k->front;
+    hmm__keeper_mine = &hmm__keeper_gone;
+    enum lock_hold hold = hmm__lock_insist(f->lock);
+    if (hold != LOCK_ASIDE)
+        hmm__keeper_vacate(k);
+    lock_give(f->lock, hold);
+}
+
+static struct keeper *vacant_one(struct front *f)
+{
+    struct keeper *k = f->vacant ? f->keepers : NULL;
+    while (k != NULL && __atomic_load_n(&k->state, __ATOMIC_RELAXED) != KEEPER_VACANT)
+        k = k->next;
+    if (k != NULL) {
+        f->vacant--;
+        __atomic_store_n(&k->state, KEEPER_BUSY, __ATOMIC_RELAXED);
+    }
+    return k;
+}
+
+static struct keeper *find_one(struct front *f)
+{
+    struct keeper *k = f->keeper;
+    f->keeper = NULL;
+    if (k == NULL)
+        k = vacant_one(f);
+    return k ? k : hmm__keeper_new(f);
+}
+
+/* pthread_setspecific may allocate: it finds the keeper in place. */
+static void watch_end(struct keeper *k)
+{
+    int code = errno;
+    if (leaving.has_key)
+        pthread_setspecific(leaving.key, k);
+    errno = code;
+}
+
+struct keeper *hmm__keeper_attach(struct front *f)
+{
+    enum lock_hold hold;
+    if (hmm__keeper_mine != &hmm__keeper_none || !f->open)
+        return NULL;
+    hold = front_lock(f);
+    if (hold == LOCK_ASIDE)
+        return NULL;
+    struct keeper *k = find_one(f);
+    front_unlock(f, hold);
+    if (k != NULL) {
+        hmm__keeper_mine = k;
+        watch_end(k);
+    }
+    return k;
+}
+
+void hmm__keepers_watch_threads(void)
+{
+    if (!leaving.has_key)
+        leaving.has_key = pthread_key_create(&leaving.key, leave_keeper) == 0;
+    if (hmm__keeper_mine != &hmm__keeper_none && hmm__keeper_mine != &hmm__keeper_gone)
+        watch_end(hmm__keeper_mine);
+}
+
+void hmm__keepers_after_fork(struct front *f)
+{
+    for (struct keeper *k = f->keepers; k != NULL; k = k->next)
+        if (k != hmm__keeper_mine && k != f->keeper && k->state == KEEPER_BUSY)
+            k->state = KEEPER_LOST;
+}
+
+#else
+
+struct keeper *hmm__keeper_attach(struct front *f)
+{
+    if (hmm__keeper_mine != &hmm__keeper_none || !f->open)
+        return NULL;
+    return hmm__keeper_mine = f->keeper;
+}
+
+void hmm__keepers_watch_threads(void)
+{
+}
+
+void hmm__keepers_after_fork(struct front *f)
+{
+    (void)f;
+}
+
+#endif
+#endif
