@@ -84,18 +84,13 @@ void *hmm__front_refill(struct keeper *k, size_t size)
 
 /* ---- A count has come to 0 ---- */
 
-/* The last of its class that has free objects stays: it would be made again at once. */
-static bool is_to_stay(const struct keeper *k, const struct run *d)
-{
-    const struct line *l = &k->lines[d->class];
-    return k->current[d->class] == NULL && l->oldest == l->newest;
-}
-
 static void take_back(struct keeper *k, struct run *d, bool locked)
 {
     enum lock_hold hold = locked ? LOCK_NONE : front_lock(k->front);
-    if (hold == LOCK_ASIDE) /* it stays in the queue */
+    if (hold == LOCK_ASIDE) { /* it stays in the queue */
+        k->idle += hmm__run_units(k->front, d);
         return;
+    }
     hmm__run_return(k, d);
     if (!locked)
         front_unlock(k->front, hold);
@@ -106,8 +101,12 @@ static void happen(struct keeper *k, struct run *d, bool locked)
     if (d->state == RUN_FULL) {
         d->left = (uint16_t)(d->carved - 1);
         hmm__run_enqueue(k, d);
-    } else if (d->state == RUN_QUEUED && !is_to_stay(k, d)) {
-        take_back(k, d, locked);
+    } else if (d->state == RUN_QUEUED) {
+        uint32_t units = hmm__run_units(k->front, d);
+        if (k->idle + units <= k->idle_most)
+            k->idle += units;
+        else
+            take_back(k, d, locked);
     }
 }
 
@@ -133,6 +132,12 @@ static void unchain(struct keeper *k)
     }
 }
 
+void *hmm__front_event_then(struct keeper *k, struct run *d, void *result)
+{
+    happen(k, d, false);
+    return result;
+}
+
 static bool trim_queue(struct keeper *k, struct line *l)
 {
     bool any = false;
@@ -142,11 +147,22 @@ static bool trim_queue(struct keeper *k, struct line *l)
         at = d->next;
         if (d->state != RUN_QUEUED || d->left != 0)
             continue;
+        k->idle -= hmm__run_units(k->front, d);
         hmm__run_return(k, d);
         any = true;
         if (oldest) /* and what was next to it may have gone too */
             at = l->oldest;
     }
+    return any;
+}
+
+/* Only the empty runs, and what is kept: chains and current runs are in use. */
+bool hmm__front_spare(struct front *f)
+{
+    struct keeper *k = hmm__keeper_here(f);
+    bool any = hmm__kept_empty(f);
+    for (unsigned c = 0; k != NULL && k->idle != 0 && c < FRONT_CLASSES; c++)
+        any |= trim_queue(k, &k->lines[c]);
     return any;
 }
 

@@ -29,8 +29,8 @@
  * something is to be done; what that is depends on the state of the run:
  *
  *     FULL     no object is free. The first free leads to QUEUED.
- *     QUEUED   some are free. When all are, the run goes back to the heap; but one run, if it is
- *              the last of its class that has free objects, stays.
+ *     QUEUED   some are free. When all are, the run goes back to the heap; but some such runs, a
+ *              32nd of the heap in all, stay until the break would have to rise.
  *     CURRENT  the chain was taken from it. When all are free nothing is done: they will be wanted.
  *     GONE     it has gone back; the descriptor is still in the queue.
  *
@@ -83,7 +83,8 @@
 #define FRONT_STEP_LOG 4u
 #define FRONT_MOST 1024u /* the largest object */
 #define FRONT_CLASSES 32u
-#define FRONT_KEPT 64u /* places for kept blocks */
+#define FRONT_COPY 128u /* bytes that are copied in place, by 16 */
+#define FRONT_KEPT 64u  /* places for kept blocks */
 
 enum run_state { RUN_FULL, RUN_QUEUED, RUN_CURRENT, RUN_GONE };
 
@@ -125,6 +126,8 @@ struct keeper {
     struct keeper *next; /* all that there are */
     int state;           /* of enum keeper_state; atomic */
     int32_t unused;      /* descriptors */
+    uint32_t idle;       /* units of runs in the queues whose objects are all free */
+    uint32_t idle_most;
     struct line lines[FRONT_CLASSES];
     _Alignas(64) struct object *inbox; /* atomic */
 };
@@ -260,6 +263,8 @@ HMM__ALWAYS_INLINE struct run *front_run_of(const struct front *f, const void *p
 
 /* front.c: what is rare */
 HMM__HIDDEN void hmm__front_event(struct keeper *k, struct run *d);
+/* The same on the way to a result. */
+HMM__HIDDEN void *hmm__front_event_then(struct keeper *k, struct run *d, void *result);
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__front_unsound(const struct run *d, const void *p,
                                                         const char *verb);
 /* An object of a run. */
@@ -281,15 +286,13 @@ HMM__ALWAYS_INLINE struct run *front_my_run(const struct front *f, const struct 
     return hmm__likely(run_is_of(d, k)) ? d : NULL;
 }
 
-/* k's object p of its run d, in use, is free. */
-HMM__ALWAYS_INLINE void front_push(struct keeper *k, struct run *d, void *p)
+/* Object p, in use, of run d is free; but for the counting. */
+HMM__ALWAYS_INLINE void front_mark_free(struct run *d, void *p)
 {
     struct object *o = p;
     o->mark = run_mark(d, p);
     o->next = d->free;
     d->free = o;
-    if (hmm__unlikely(--d->left == 0))
-        hmm__front_event(k, d);
 }
 
 /* False: p is not an object of one of k's runs, and nothing was done. */
@@ -300,23 +303,25 @@ HMM__ALWAYS_INLINE bool front_free_hit(struct front *f, struct keeper *k, void *
         return false;
     if (hmm__unlikely(!run_object_is_sound(d, p)))
         hmm__front_unsound(d, p, "free");
-    front_push(k, d, p);
+    front_mark_free(d, p);
+    if (hmm__unlikely(--d->left == 0))
+        hmm__front_event(k, d);
     return true;
 }
 
-/* Copies an object's first `bytes`, rounded up to whole steps, which both objects have. */
-HMM__ALWAYS_INLINE void front_copy(char *to, const char *from, size_t bytes)
+/* Object p of run d, in use, is given up for `to`, which gets its first `bytes`. Returns `to`. */
+HMM__ALWAYS_INLINE void *front_exchange(struct keeper *k, struct run *d, void *p, void *to,
+                                        size_t bytes)
 {
-    if (bytes > 128) {
-        memcpy(to, from, bytes);
-        return;
-    }
+    const char *from = p;
     for (size_t i = 0; i < bytes; i += 16)
-        memcpy(to + i, from + i, 16);
+        __builtin_memcpy((char *)to + i, from + i, 16);
+    front_mark_free(d, p);
+    return hmm__likely(--d->left != 0) ? to : hmm__front_event_then(k, d, to);
 }
 
-/* An object of a class keeps its place if it would not lose half; else it changes places with one
- * of the chain. NULL: neither can be done here, and nothing was. */
+/* An object keeps its place if it would not lose half; else, if it is not large, it changes places
+ * with one of the chain. NULL: neither can be done here, and nothing was. */
 HMM__ALWAYS_INLINE void *front_realloc_hit(struct front *f, struct keeper *k, void *p, size_t size)
 {
     struct run *d = front_my_run(f, k, p);
@@ -325,15 +330,16 @@ HMM__ALWAYS_INLINE void *front_realloc_hit(struct front *f, struct keeper *k, vo
     if (hmm__unlikely(!run_object_is_sound(d, p)))
         hmm__front_unsound(d, p, "realloc");
     unsigned c = front_class(k, size);
-    size_t usable = class_bytes(d->class);
-    if (c <= d->class && size > usable / 2)
-        return p;
-    void *to = front_pop(k, c);
-    if (hmm__likely(to != NULL)) {
-        front_copy(to, p, size < usable ? size : usable);
-        front_push(k, d, p);
+    size_t bytes = class_bytes(d->class);
+    if (c <= d->class) {
+        if (size > bytes / 2)
+            return p;
+        bytes = size;
     }
-    return to;
+    if (hmm__unlikely(bytes > FRONT_COPY))
+        return NULL;
+    void *to = front_pop(k, c);
+    return hmm__likely(to != NULL) ? front_exchange(k, d, p, to, bytes) : NULL;
 }
 
 /* ---- The rest ---- */
@@ -366,6 +372,9 @@ HMM__HIDDEN void *hmm__front_refill(struct keeper *k, size_t size);
 /* Gives back all that k can spare. False: that was no run. With the lock, by k's thread. */
 HMM__HIDDEN bool hmm__front_trim(struct keeper *k);
 
+/* The same before the break rises, by whichever thread it is. */
+HMM__HIDDEN bool hmm__front_spare(struct front *f);
+
 /* Empties the inbox. `locked`: the caller has the lock. */
 HMM__HIDDEN void hmm__front_drain(struct keeper *k, bool locked);
 
@@ -393,6 +402,8 @@ HMM__HIDDEN void *hmm__front_extend(struct front *f, size_t bytes);
 /* front_thread.c: keepers */
 HMM__HIDDEN struct keeper *hmm__keeper_new(struct front *f);
 HMM__HIDDEN void hmm__keeper_vacate(struct keeper *k);
+/* This thread's, if it has one. */
+HMM__HIDDEN struct keeper *hmm__keeper_here(struct front *f);
 HMM__HIDDEN struct run *hmm__keeper_adopt(struct keeper *k, unsigned c);
 
 #endif

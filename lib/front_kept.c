@@ -34,10 +34,11 @@ void hmm__kept_shrink(struct front *f)
 
 bool hmm__kept_empty(struct front *f)
 {
-    bool any = f->kept_bytes != 0;
+    if (f->kept_bytes == 0)
+        return false;
     for (unsigned i = 0; i < FRONT_KEPT; i++)
         hmm__kept_displace(f, &f->kept[i]);
-    return any;
+    return true;
 }
 
 const char *hmm__kept_check(const struct front *f)

@@ -7,9 +7,12 @@
 #if HMM__FRONT
 
 /* A run is at most a 16th of what its class holds, 32 KiB, and a 128th of the heap. */
-#define HELD_SHIFT 4
+#define HELD_SHIFT 3
 #define HEAP_SHIFT 7
 #define RUN_MOST_UNITS 32u
+
+/* What may be idle of the heap. */
+#define IDLE_SHIFT 5
 
 /* Of a run that is small no more than one part in so many is to be lost at its end. */
 #define REST_PART 8u
@@ -137,7 +140,12 @@ struct run *hmm__run_dequeue(struct keeper *k, unsigned c)
 {
     struct line *l = &k->lines[c];
     shorten(k, l);
-    return l->oldest ? unlink_oldest(k->front, l) : NULL;
+    if (l->oldest == 0)
+        return NULL;
+    struct run *d = unlink_oldest(k->front, l);
+    if (d->left == 0)
+        k->idle -= hmm__run_units(k->front, d);
+    return d;
 }
 
 /* ---- How large ---- */
@@ -188,20 +196,29 @@ static void *take_units(struct front *f, uint32_t units, enum hmm__piece_from fr
     return hmm__take_piece(f->heap, &piece, from);
 }
 
-/* Before the break moves smaller runs are tried that fit into holes. */
-static void *place_run(struct front *f, uint32_t *units, size_t size)
+/* In a hole; if there is none so large, in a smaller one. */
+static void *place_in_hole(struct front *f, uint32_t *units, size_t size)
 {
     uint32_t wanted = *units, least = least_units(size);
     void *p = take_units(f, wanted, HMM__PIECE_OF_HOLE);
     for (uint32_t m = wanted / 2; p == NULL && m >= least; m /= 2) {
-        *units = m;
         p = take_units(f, m, HMM__PIECE_OF_HOLE);
+        *units = m;
     }
-    if (p == NULL) {
+    if (p == NULL)
         *units = wanted;
-        p = take_units(f, wanted, HMM__PIECE_OF_TOP);
-    }
     return p;
+}
+
+/* Before the break moves what is idle is given back. */
+static void *place_run(struct front *f, uint32_t *units, size_t size)
+{
+    const struct hmm_heap *h = f->heap;
+    void *p = place_in_hole(f, units, size);
+    if (p == NULL && h->brk - h->top < (*units + 1) * (FRONT_UNIT / HMM_GRANULE) &&
+        hmm__front_spare(f))
+        p = place_in_hole(f, units, size);
+    return p ? p : take_units(f, *units, HMM__PIECE_OF_TOP);
 }
 
 /* ---- A run ---- */
@@ -258,6 +275,7 @@ struct run *hmm__run_new(struct keeper *k, unsigned c)
     __atomic_store_n(&d->owner, low_half(k), __ATOMIC_RELAXED);
     set_map(f, d, units, entry_of(f, d));
     l->units += units;
+    k->idle_most = (uint32_t)(heap_bytes(f->heap) >> IDLE_SHIFT >> FRONT_UNIT_LOG);
     return d;
 }
 

@@ -76,9 +76,16 @@ void hmm__keeper_vacate(struct keeper *k)
 {
     hmm__front_trim(k);
     hand_in_current(k);
+    k->idle_most = 0;
     k->front->vacant++;
     __atomic_store_n(&k->state, KEEPER_VACANT, __ATOMIC_SEQ_CST);
     hmm__front_drain(k, true);
+}
+
+struct keeper *hmm__keeper_here(struct front *f)
+{
+    struct keeper *k = f->lock ? keeper_mine() : f->keeper;
+    return k != NULL && k->front == f ? k : NULL;
 }
 
 /* A run of a keeper that is vacant, with free objects; NULL: there is none. With the lock. */

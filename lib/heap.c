@@ -44,6 +44,10 @@ static HMM__COLD void *malloc_last(struct hmm_heap *h, uint32_t n)
 
 static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint32_t n)
 {
+#if HMM__FRONT
+    if (h->front != NULL && hmm__front_spare(h->front))
+        return hmm__malloc(h, block_usable(n));
+#endif
     if (h->limit - h->top < n || !hmm__brk_raise(h, h->top + n))
         return malloc_last(h, n);
     return hmm__malloc_else(h, n);

@@ -430,11 +430,9 @@ static __attribute__((noinline)) void free_missed(void *block)
         free_of_heap(h, block);
 }
 
-/* An object of `usable` bytes. Where it loses half it moves. */
-static void *exchange_object(void *block, size_t usable, size_t size)
+/* An object of `usable` bytes, in which the size does not fit, or of which it is less than half. */
+static void *move_object(void *block, size_t usable, size_t size)
 {
-    if (size <= usable && size > usable / 2)
-        return block;
     void *p = size ? hmm_malloc(size) : NULL;
     if (p == NULL && size != 0)
         return size <= usable ? block : NULL;
@@ -470,7 +468,7 @@ static __attribute__((noinline)) void *realloc_missed(void *block, size_t size)
     struct hmm_heap *h = the_heap();
     size_t usable = usable_in_run(block, "realloc");
     if (usable != 0)
-        return exchange_object(block, usable, size);
+        return size <= usable && size > usable / 2 ? block : move_object(block, usable, size);
     if (hmm__unlikely(!in_region(h, block)))
         return realloc_stray(h, block, size);
     return realloc_of_heap(h, block, size);
