@@ -246,9 +246,18 @@ HMM__ALWAYS_INLINE uintptr_t run_mark(const struct run *d, const void *p)
     return (uintptr_t)p + (uintptr_t)d;
 }
 
+/*
+ * Whether p, which is in one of d's units, is where an object begins. That is so iff its distance
+ * from the start, times the inverse, is almost a whole number: as a fraction of 2^32 less than
+ * RUN_FRACTION. The inverse is too large by less than 1; at the most distant object, 2^15 bytes on,
+ * that comes to less than 2^15. A distance of r bytes more, less than a size, comes to r inverses
+ * more, and each is at least 2^32 / FRONT_MOST.
+ */
+#define RUN_FRACTION (UINT32_MAX / FRONT_MOST)
+
 HMM__ALWAYS_INLINE bool run_has_object(const struct run *d, const void *p)
 {
-    return (low_half(p) - d->start) * d->inverse < d->inverse;
+    return (low_half(p) - d->start) * d->inverse < RUN_FRACTION;
 }
 
 /* The run that p points into; NULL: none. */
