@@ -15,14 +15,15 @@
 
 /* ---- The chain is empty ---- */
 
-/* A further piece of the run into objects, linked in the order of their addresses. */
-static void *carve_more(struct keeper *k, struct run *d)
+/* A further piece of the run into objects, linked in the order of their addresses: the chain. */
+static void carve_more(struct keeper *k, struct run *d)
 {
     size_t size = class_bytes(d->class);
     uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = (uint32_t)d->count - d->carved;
     n = n < rest ? n : rest;
-    char *p = (char *)run_start(k->front, d) + d->carved * size, *list = p;
+    char *p = (char *)run_start(k->front, d) + d->carved * size;
     struct object *o = NULL;
+    k->chain[d->class] = (struct object *)(void *)p;
     for (uint32_t i = 0; i < n; i++, p += size) {
         o = (struct object *)(void *)p;
         o->next = (struct object *)(void *)(p + size);
@@ -30,26 +31,33 @@ static void *carve_more(struct keeper *k, struct run *d)
     }
     o->next = NULL;
     d->carved = (uint16_t)(d->carved + n);
-    return front_hand_on(k, d->class, d, (struct object *)(void *)list);
 }
 
-static void *take_current(struct keeper *k, struct run *d)
+/* What the current run has left becomes the chain; if that is nothing, it is current no more. */
+static bool chain_of_current(struct keeper *k, unsigned c)
 {
-    if (d->free != NULL)
-        return front_take_list(k, d->class, d);
-    if (d->carved < d->count)
-        return carve_more(k, d);
+    struct run *d = k->current[c];
+    if (d == NULL || k->chain[c] != NULL)
+        return d != NULL;
+    if (d->carved < d->count) {
+        carve_more(k, d);
+        return true;
+    }
+    k->current[c] = NULL;
     d->state = RUN_FULL;
     d->left = 1;
-    k->current[d->class] = NULL;
-    return NULL;
+    d->list = front_place(k->front, &d->free);
+    return false;
 }
 
-static void *make_current(struct keeper *k, struct run *d)
+static void make_current(struct keeper *k, struct run *d)
 {
-    d->state = RUN_CURRENT;
     k->current[d->class] = d;
-    return take_current(k, d);
+    k->chain[d->class] = d->free;
+    d->free = NULL;
+    d->state = RUN_CURRENT;
+    d->left = UINT16_MAX;
+    d->list = front_place(k->front, &k->chain[d->class]);
 }
 
 static struct run *run_of_others(struct keeper *k, unsigned c)
@@ -72,14 +80,17 @@ void *hmm__front_refill(struct keeper *k, size_t size)
     unsigned c = k->class_of[(size + 15) >> FRONT_STEP_LOG];
     if (__atomic_load_n(&k->inbox, __ATOMIC_RELAXED) != NULL)
         hmm__front_drain(k, false);
-    struct run *d = k->current[c];
-    void *p = d ? take_current(k, d) : NULL;
-    if (p != NULL)
-        return p;
-    d = hmm__run_dequeue(k, c);
-    if (d == NULL)
-        d = run_of_others(k, c);
-    return d ? make_current(k, d) : NULL;
+    if (!chain_of_current(k, c)) {
+        struct run *d = hmm__run_dequeue(k, c);
+        if (d == NULL)
+            d = run_of_others(k, c);
+        if (d == NULL)
+            return NULL;
+        make_current(k, d);
+        if (k->chain[c] == NULL)
+            carve_more(k, d);
+    }
+    return front_pop(k, c);
 }
 
 /* ---- A count has come to 0 ---- */
@@ -107,29 +118,15 @@ static void happen(struct keeper *k, struct run *d, bool locked)
             k->idle += units;
         else
             take_back(k, d, locked);
+    } else {
+        d->left = UINT16_MAX;
     }
 }
 
-void hmm__front_event(struct keeper *k, struct run *d)
+void hmm__front_event(void *p, struct run *d, struct keeper *k)
 {
+    (void)p;
     happen(k, d, false);
-}
-
-/* The chains go back to the runs that they were taken from. */
-static void unchain(struct keeper *k)
-{
-    for (unsigned c = 0; c < FRONT_CLASSES; c++) {
-        struct run *d = k->current[c];
-        struct object *o = k->chain[c];
-        k->chain[c] = NULL;
-        while (o != NULL) {
-            struct object *next = o->next;
-            o->next = d->free;
-            d->free = o;
-            d->left--;
-            o = next;
-        }
-    }
 }
 
 void *hmm__front_event_then(struct keeper *k, struct run *d, void *result)
@@ -138,20 +135,48 @@ void *hmm__front_event_then(struct keeper *k, struct run *d, void *result)
     return result;
 }
 
+/* The chains go back to the runs that they were taken from, which are current no more. */
+static void unchain(struct keeper *k)
+{
+    for (unsigned c = 0; c < FRONT_CLASSES; c++) {
+        struct run *d = k->current[c];
+        if (d == NULL)
+            continue;
+        uint16_t free_objects = 0;
+        for (const struct object *o = k->chain[c]; o != NULL; o = o->next)
+            free_objects++;
+        d->free = k->chain[c];
+        d->left = (uint16_t)(d->carved - free_objects);
+        d->list = front_place(k->front, &d->free);
+        k->chain[c] = NULL;
+        k->current[c] = NULL;
+        if (free_objects == 0 && d->carved == d->count) {
+            d->state = RUN_FULL;
+            d->left = 1;
+            continue;
+        }
+        hmm__run_enqueue(k, d);
+        if (d->left == 0)
+            k->idle += hmm__run_units(k->front, d);
+    }
+}
+
 static bool trim_queue(struct keeper *k, struct line *l)
 {
+    struct front *f = k->front;
+    struct run *d = l->oldest ? run_at(f, l->oldest) : NULL;
     bool any = false;
-    for (int32_t at = l->oldest; at != 0;) {
-        struct run *d = run_at(k->front, at);
-        bool oldest = at == l->oldest;
-        at = d->next;
-        if (d->state != RUN_QUEUED || d->left != 0)
-            continue;
-        k->idle -= hmm__run_units(k->front, d);
-        hmm__run_return(k, d);
-        any = true;
-        if (oldest) /* and what was next to it may have gone too */
-            at = l->oldest;
+    while (d != NULL) {
+        bool oldest = front_place(f, d) == l->oldest;
+        struct run *next = hmm__run_next(f, d);
+        if (d->state == RUN_QUEUED && d->left == 0) {
+            k->idle -= hmm__run_units(f, d);
+            hmm__run_return(k, d);
+            any = true;
+            if (oldest) /* and what was next to it may have gone too */
+                next = l->oldest ? run_at(f, l->oldest) : NULL;
+        }
+        d = next;
     }
     return any;
 }
@@ -171,15 +196,8 @@ bool hmm__front_trim(struct keeper *k)
     bool any = hmm__kept_empty(k->front);
     unchain(k);
     hmm__front_drain(k, true);
-    for (unsigned c = 0; c < FRONT_CLASSES; c++) {
-        struct run *d = k->current[c];
-        if (d != NULL && d->left == 0) {
-            k->current[c] = NULL;
-            hmm__run_return(k, d);
-            any = true;
-        }
-        any |= trim_queue(k, &k->lines[c]);
-    }
+    for (struct line *l = k->lines; l < k->lines + FRONT_CLASSES; l++)
+        any |= trim_queue(k, l);
     return any;
 }
 
@@ -187,8 +205,7 @@ bool hmm__front_trim(struct keeper *k)
 
 static void take_in(struct keeper *k, struct run *d, struct object *o, bool locked)
 {
-    o->next = d->free;
-    d->free = o;
+    front_mark_free(k->front, d, o);
     if (--d->left == 0)
         happen(k, d, locked);
 }

@@ -25,18 +25,20 @@
  *
  * A thread has a keeper. It holds for each class a chain of free objects, from which malloc takes,
  * one current run, whose objects the chain's are, and a queue of runs that have free ones. free
- * puts an object into its run's own list and counts down `left`, the number of frees until
- * something is to be done; what that is depends on the state of the run:
+ * puts an object into the list that its run names, the chain or the run's own, and counts down
+ * `left`, the number of frees until something is to be done; what that is depends on the state of
+ * the run:
  *
  *     FULL     no object is free. The first free leads to QUEUED.
  *     QUEUED   some are free. When all are, the run goes back to the heap; but some such runs, a
  *              32nd of the heap in all, stay until the break would have to rise.
- *     CURRENT  the chain was taken from it. When all are free nothing is done: they will be wanted.
+ *     CURRENT  its free objects are the chain. Nothing is to be done when all are free: they will
+ *              be wanted. left means nothing.
  *     GONE     it has gone back; the descriptor is still in the queue.
  *
  * So neither malloc nor free tests a state, counts, or takes a lock, unless the chain is empty or
- * left is 0. Then (front.c), in this order: what others have freed, the current run's own list,
- * more of the current run, the oldest run of the queue, one of a thread that is gone, a new one.
+ * left is 0. Then (front.c), in this order: what others have freed, more of the current run,
+ * the oldest run of the queue, one of a thread that is gone, a new one.
  *
  * An object that is free says so in its second word, the mark: its address plus that of the
  * descriptor. free finds it there when the object is freed twice. It also divides the distance
@@ -59,9 +61,9 @@
  *
  * INVARIANTS
  * F1  The map leads from each unit of a run to its descriptor, and from no other unit anywhere.
- * F2  An object is free iff it is marked. A run's free objects are those of its own list and, of
- *     the current run, the chain's; those in an inbox are free and counted as in use.
- * F3  left is 1 where the run is FULL, else the number of objects in use (the chain's are counted).
+ * F2  An object is free iff it is marked. A run's free objects are those of its own list or, of the
+ *     current run, the chain's; those in an inbox are free and counted as in use.
+ * F3  left is 1 where the run is FULL; where it is QUEUED, the number of objects in use.
  * F4  A queue holds its keeper's runs that are QUEUED, and descriptors that are GONE.
  */
 #ifndef HMM_FRONT_H
@@ -95,17 +97,16 @@ struct object {
 
 /* 32 bytes. */
 struct run {
-    struct object *free;
-    uint32_t owner; /* the low half of its keeper's address; atomic */
+    struct object *free; /* its own list */
+    int32_t list;        /* from the table: the head of the list that its objects go to */
+    uint32_t owner;      /* the low half of its keeper's address; atomic */
     uint16_t left, carved, count;
     uint8_t class;
     uint8_t state : 4, high : 4; /* 4 GiB of the region below it */
     uint32_t start;              /* the low half of its first object's address */
     uint32_t inverse;            /* of the size: 2^32 divided by it, rounded up */
-#if UINTPTR_MAX > UINT32_MAX
-    int32_t next; /* in a list: as an entry of the map; 0 is none */
-#else
-    int32_t next, unused;
+#if UINTPTR_MAX <= UINT32_MAX
+    uint32_t unused;
 #endif
 };
 
@@ -184,31 +185,6 @@ HMM__ALWAYS_INLINE void *front_malloc_hit(struct keeper *k, size_t size)
     return hmm__likely(size <= FRONT_MOST) ? front_pop(k, front_class(k, size)) : NULL;
 }
 
-/* The first of a list of d's objects is the answer, the rest the chain. */
-HMM__ALWAYS_INLINE void *front_hand_on(struct keeper *k, unsigned c, struct run *d,
-                                       struct object *list)
-{
-    k->chain[c] = list->next;
-    d->left = d->carved;
-    list->mark = 0;
-    return list;
-}
-
-HMM__ALWAYS_INLINE void *front_take_list(struct keeper *k, unsigned c, struct run *d)
-{
-    struct object *list = d->free;
-    d->free = NULL;
-    return front_hand_on(k, c, d, list);
-}
-
-/* The chain is empty: most often the current run has objects in its own list. */
-HMM__ALWAYS_INLINE void *front_malloc_list(struct keeper *k, size_t size)
-{
-    unsigned c = front_class(k, size);
-    struct run *d = k->current[c];
-    return d != NULL && d->free != NULL ? front_take_list(k, c, d) : NULL;
-}
-
 HMM__ALWAYS_INLINE size_t class_bytes(unsigned c)
 {
     if (c < 16)
@@ -270,8 +246,8 @@ HMM__ALWAYS_INLINE struct run *front_run_of(const struct front *f, const void *p
     return entry ? run_at(f, entry) : NULL;
 }
 
-/* front.c: what is rare */
-HMM__HIDDEN void hmm__front_event(struct keeper *k, struct run *d);
+/* front.c: what is rare. The arguments are in the order in which free has them at hand. */
+HMM__HIDDEN void hmm__front_event(void *p, struct run *d, struct keeper *k);
 /* The same on the way to a result. */
 HMM__HIDDEN void *hmm__front_event_then(struct keeper *k, struct run *d, void *result);
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__front_unsound(const struct run *d, const void *p,
@@ -296,12 +272,12 @@ HMM__ALWAYS_INLINE struct run *front_my_run(const struct front *f, const struct 
 }
 
 /* Object p, in use, of run d is free; but for the counting. */
-HMM__ALWAYS_INLINE void front_mark_free(struct run *d, void *p)
+HMM__ALWAYS_INLINE void front_mark_free(const struct front *f, struct run *d, void *p)
 {
-    struct object *o = p;
+    struct object **list = (struct object **)(void *)(f->table + d->list), *o = p;
     o->mark = run_mark(d, p);
-    o->next = d->free;
-    d->free = o;
+    o->next = *list;
+    *list = o;
 }
 
 /* False: p is not an object of one of k's runs, and nothing was done. */
@@ -312,20 +288,20 @@ HMM__ALWAYS_INLINE bool front_free_hit(struct front *f, struct keeper *k, void *
         return false;
     if (hmm__unlikely(!run_object_is_sound(d, p)))
         hmm__front_unsound(d, p, "free");
-    front_mark_free(d, p);
+    front_mark_free(f, d, p);
     if (hmm__unlikely(--d->left == 0))
-        hmm__front_event(k, d);
+        hmm__front_event(p, d, k);
     return true;
 }
 
 /* Object p of run d, in use, is given up for `to`, which gets its first `bytes`. Returns `to`. */
-HMM__ALWAYS_INLINE void *front_exchange(struct keeper *k, struct run *d, void *p, void *to,
-                                        size_t bytes)
+HMM__ALWAYS_INLINE void *front_exchange(const struct front *f, struct keeper *k, struct run *d,
+                                        void *p, void *to, size_t bytes)
 {
     const char *from = p;
     for (size_t i = 0; i < bytes; i += 16)
         __builtin_memcpy((char *)to + i, from + i, 16);
-    front_mark_free(d, p);
+    front_mark_free(f, d, p);
     return hmm__likely(--d->left != 0) ? to : hmm__front_event_then(k, d, to);
 }
 
@@ -348,10 +324,16 @@ HMM__ALWAYS_INLINE void *front_realloc_hit(struct front *f, struct keeper *k, vo
     if (hmm__unlikely(bytes > FRONT_COPY))
         return NULL;
     void *to = front_pop(k, c);
-    return hmm__likely(to != NULL) ? front_exchange(k, d, p, to, bytes) : NULL;
+    return hmm__likely(to != NULL) ? front_exchange(f, k, d, p, to, bytes) : NULL;
 }
 
 /* ---- The rest ---- */
+
+/* As an entry of the map has it. */
+HMM__ALWAYS_INLINE int32_t front_place(const struct front *f, const void *at)
+{
+    return (int32_t)((const char *)at - f->table);
+}
 
 HMM__ALWAYS_INLINE void *run_start(const struct front *f, const struct run *d)
 {
@@ -402,6 +384,8 @@ HMM__HIDDEN void *hmm__front_realloc(struct hmm_heap *h, void *block, size_t usa
 HMM__HIDDEN struct run *hmm__run_new(struct keeper *k, unsigned c);
 HMM__HIDDEN void hmm__run_return(struct keeper *k, struct run *d);
 HMM__HIDDEN void hmm__run_enqueue(struct keeper *k, struct run *d);
+/* The next of the queue, of runs that are QUEUED or GONE. */
+HMM__HIDDEN struct run *hmm__run_next(const struct front *f, struct run *d);
 /* NULL: the queue is empty. */
 HMM__HIDDEN struct run *hmm__run_dequeue(struct keeper *k, unsigned c);
 HMM__HIDDEN uint32_t hmm__run_units(const struct front *f, const struct run *d);

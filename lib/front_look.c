@@ -144,7 +144,9 @@ static const char *check_objects(const struct front *f, const struct keeper *k, 
         marked += is_free(d, object_at(f, d, i));
     if (marked != own + chain + inbox_length(f, k, d))
         return "F2: a free object is in no list, or a used one in one";
-    if (d->state == RUN_FULL ? d->left != 1 || own != 0 : d->left + own != d->carved)
+    if (current                ? own != 0
+        : d->state == RUN_FULL ? d->left != 1 || own != 0
+                               : d->left + own != d->carved)
         return "F3: the count of a run's objects is not that of its lists";
     return NULL;
 }
@@ -157,11 +159,11 @@ static const char *check_queues(const struct front *f, const struct keeper *k)
         int32_t last = 0;
         if (current != NULL && (current->state != RUN_CURRENT || !run_is_of(current, k)))
             return "F4: the current run is not its keeper's";
-        for (int32_t at = l->oldest; at != 0; at = run_at(f, at)->next) {
-            const struct run *d = run_at(f, at);
+        struct run *d = l->oldest ? run_at(f, l->oldest) : NULL;
+        for (; d != NULL; d = hmm__run_next(f, d)) {
             if (d->state != RUN_GONE && (d->state != RUN_QUEUED || !run_is_of(d, k)))
                 return "F4: a queue holds a run that is not its keeper's, or not QUEUED";
-            last = at;
+            last = front_place(f, d);
         }
         if (last != l->newest)
             return "F4: the newest run is not the last of its queue";

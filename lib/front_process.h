@@ -22,12 +22,6 @@ HMM__ALWAYS_INLINE void *malloc_hit(size_t size)
 }
 
 /* The chain is empty. size <= FRONT_MOST. */
-HMM__ALWAYS_INLINE void *malloc_list(size_t size)
-{
-    return front_malloc_list(keeper_mine(), size);
-}
-
-/* Nor has the current run anything. */
 HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
 {
     struct keeper *k = keeper_mine();
@@ -106,11 +100,6 @@ HMM__ALWAYS_INLINE void *malloc_hit(size_t size)
 {
     (void)size;
     return NULL;
-}
-
-HMM__ALWAYS_INLINE void *malloc_list(size_t size)
-{
-    return malloc_hit(size);
 }
 
 HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)

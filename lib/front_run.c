@@ -80,15 +80,21 @@ static bool map_to(struct front *f, size_t unit)
 
 /* ---- Descriptors ---- */
 
-static int32_t entry_of(const struct front *f, const struct run *d)
+/* The link of a descriptor in a list. A run's lies behind its last object, where there are always
+ * 12 bytes or more: objects are multiples of 16 bytes. Where there is no run, it is in place of the
+ * start. */
+static int32_t *link_of(const struct front *f, struct run *d)
 {
-    return (int32_t)((const char *)d - f->table);
+    if (d->state == RUN_GONE)
+        return (int32_t *)&d->start;
+    return (int32_t *)(void *)((char *)run_start(f, d) + d->count * class_bytes(d->class));
 }
 
 static void discard(struct keeper *k, struct run *d)
 {
-    d->next = k->unused;
-    k->unused = entry_of(k->front, d);
+    d->state = RUN_GONE;
+    *link_of(k->front, d) = k->unused;
+    k->unused = front_place(k->front, d);
 }
 
 static struct run *descriptor(struct keeper *k)
@@ -100,7 +106,7 @@ static struct run *descriptor(struct keeper *k)
     }
     struct run *d = k->unused ? run_at(k->front, k->unused) : NULL;
     if (d != NULL)
-        k->unused = d->next;
+        k->unused = *link_of(k->front, d);
     return d;
 }
 
@@ -110,11 +116,11 @@ void hmm__run_enqueue(struct keeper *k, struct run *d)
 {
     struct front *f = k->front;
     struct line *l = &k->lines[d->class];
-    int32_t entry = entry_of(f, d);
+    int32_t entry = front_place(f, d);
     d->state = RUN_QUEUED;
-    d->next = 0;
+    *link_of(f, d) = 0;
     if (l->newest != 0)
-        run_at(f, l->newest)->next = entry;
+        *link_of(f, run_at(f, l->newest)) = entry;
     else
         l->oldest = entry;
     l->newest = entry;
@@ -123,7 +129,7 @@ void hmm__run_enqueue(struct keeper *k, struct run *d)
 static struct run *unlink_oldest(struct front *f, struct line *l)
 {
     struct run *d = run_at(f, l->oldest);
-    l->oldest = d->next;
+    l->oldest = *link_of(f, d);
     if (l->oldest == 0)
         l->newest = 0;
     return d;
@@ -134,6 +140,12 @@ static void shorten(struct keeper *k, struct line *l)
 {
     while (l->oldest != 0 && run_at(k->front, l->oldest)->state == RUN_GONE)
         discard(k, unlink_oldest(k->front, l));
+}
+
+struct run *hmm__run_next(const struct front *f, struct run *d)
+{
+    int32_t next = *link_of(f, d);
+    return next ? run_at(f, next) : NULL;
 }
 
 struct run *hmm__run_dequeue(struct keeper *k, unsigned c)
@@ -244,10 +256,10 @@ static void describe(struct front *f, struct run *d, unsigned c, const char *sta
     d->count = (uint16_t)((units * FRONT_UNIT - HMM_HEADER_BYTES) / size);
     d->class = (uint8_t)c;
     d->state = RUN_CURRENT;
+    d->list = front_place(f, &d->free);
     d->high = (uint8_t)(((uint64_t)((uintptr_t)start - f->base) >> 32) & 15);
     d->start = low_half(start);
     d->inverse = UINT32_MAX / (uint32_t)size + 1;
-    d->next = 0;
 }
 
 /* Is one wanted, after so few requests? */
@@ -273,28 +285,26 @@ struct run *hmm__run_new(struct keeper *k, unsigned c)
     }
     describe(f, d, c, start, units);
     __atomic_store_n(&d->owner, low_half(k), __ATOMIC_RELAXED);
-    set_map(f, d, units, entry_of(f, d));
+    set_map(f, d, units, front_place(f, d));
     l->units += units;
     k->idle_most = (uint32_t)(heap_bytes(f->heap) >> IDLE_SHIFT >> FRONT_UNIT_LOG);
     return d;
 }
 
-/* It is in the queue, or current. */
+/* It is in the queue. */
 void hmm__run_return(struct keeper *k, struct run *d)
 {
     struct front *f = k->front;
     struct line *l = &k->lines[d->class];
     void *start = run_start(f, d);
     uint32_t units = hmm__run_units(f, d);
-    bool queued = d->state == RUN_QUEUED;
+    int32_t next = *link_of(f, d);
     set_map(f, d, units, 0);
     l->units -= units;
     d->state = RUN_GONE;
+    *link_of(f, d) = next;
     hmm__free(f->heap, start);
-    if (queued)
-        shorten(k, l);
-    else
-        discard(k, d);
+    shorten(k, l);
 }
 
 #endif

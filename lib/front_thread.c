@@ -56,26 +56,10 @@ struct keeper *hmm__keeper_new(struct front *f)
     return k;
 }
 
-/* No run is current any more: others look in the queues only. */
-static void hand_in_current(struct keeper *k)
-{
-    for (unsigned c = 0; c < FRONT_CLASSES; c++) {
-        struct run *d = k->current[c];
-        k->current[c] = NULL;
-        if (d != NULL && d->free == NULL && d->carved == d->count) {
-            d->state = RUN_FULL;
-            d->left = 1;
-        } else if (d != NULL) {
-            hmm__run_enqueue(k, d);
-        }
-    }
-}
-
 /* With the lock, by k's own thread. */
 void hmm__keeper_vacate(struct keeper *k)
 {
     hmm__front_trim(k);
-    hand_in_current(k);
     k->idle_most = 0;
     k->front->vacant++;
     __atomic_store_n(&k->state, KEEPER_VACANT, __ATOMIC_SEQ_CST);

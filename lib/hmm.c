@@ -408,17 +408,11 @@ static void free_of_heap(struct hmm_heap *h, void *block)
 /* ---- By way of the front, where there is one ---- */
 
 /* The chain for this size is empty, or there is none. */
-static __attribute__((noinline)) void *malloc_new(size_t size)
+static __attribute__((noinline)) void *malloc_missed(size_t size)
 {
     struct hmm_heap *h = the_heap();
     void *p = size <= FRONT_MOST ? malloc_from_run(size) : NULL;
     return p ? p : malloc_of_heap(h, size);
-}
-
-static __attribute__((noinline)) void *malloc_missed(size_t size)
-{
-    void *p = size <= FRONT_MOST ? malloc_list(size) : NULL;
-    return hmm__likely(p != NULL) ? p : malloc_new(size);
 }
 
 static __attribute__((noinline)) void free_missed(void *block)
