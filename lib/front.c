@@ -10,8 +10,8 @@
 /* So much of a run is carved at once. */
 #define CARVE_BYTES 4096u
 
-/* The smallest region with a front: in a smaller one there would never be a run. */
-#define FRONT_LEAST ((size_t)256 << 10)
+/* The smallest region with a front: in a smaller one its keeper would take too large a part. */
+#define FRONT_LEAST ((size_t)128 << 10)
 
 /* ---- The chain is empty ---- */
 
@@ -33,21 +33,13 @@ static void carve_more(struct keeper *k, struct run *d)
     d->carved = (uint16_t)(d->carved + n);
 }
 
-/* What the current run has left becomes the chain; if that is nothing, it is current no more. */
-static bool chain_of_current(struct keeper *k, unsigned c)
+/* The chain is empty: all of the current run's objects are in use. */
+static void end_current(struct keeper *k, struct run *d)
 {
-    struct run *d = k->current[c];
-    if (d == NULL || k->chain[c] != NULL)
-        return d != NULL;
-    if (d->carved < d->count) {
-        carve_more(k, d);
-        return true;
-    }
-    k->current[c] = NULL;
     d->state = RUN_FULL;
     d->left = 1;
     d->list = front_place(k->front, &d->free);
-    return false;
+    k->current[d->class] = NULL;
 }
 
 static void make_current(struct keeper *k, struct run *d)
@@ -77,19 +69,26 @@ static struct run *run_of_others(struct keeper *k, unsigned c)
 
 void *hmm__front_refill(struct keeper *k, size_t size)
 {
-    unsigned c = k->class_of[(size + 15) >> FRONT_STEP_LOG];
-    if (__atomic_load_n(&k->inbox, __ATOMIC_RELAXED) != NULL)
+    unsigned c = front_class(k, size);
+    hmm__front_post(k, false);
+    if (hmm__unlikely(__atomic_load_n(&k->inbox, __ATOMIC_RELAXED) != NULL)) {
         hmm__front_drain(k, false);
-    if (!chain_of_current(k, c)) {
-        struct run *d = hmm__run_dequeue(k, c);
-        if (d == NULL)
-            d = run_of_others(k, c);
-        if (d == NULL)
-            return NULL;
-        make_current(k, d);
-        if (k->chain[c] == NULL)
-            carve_more(k, d);
+        if (k->chain[c] != NULL)
+            return front_pop(k, c);
     }
+    struct run *d = k->current[c];
+    if (d != NULL && d->carved < d->count) {
+        carve_more(k, d);
+        return front_pop(k, c);
+    }
+    if (d != NULL)
+        end_current(k, d);
+    d = hmm__run_dequeue(k, c);
+    if (d == NULL && (d = run_of_others(k, c)) == NULL)
+        return NULL;
+    make_current(k, d);
+    if (k->chain[c] == NULL)
+        carve_more(k, d);
     return front_pop(k, c);
 }
 
@@ -107,11 +106,25 @@ static void take_back(struct keeper *k, struct run *d, bool locked)
         front_unlock(k->front, hold);
 }
 
+/* Of a run that was full. If the chain is empty it is the current run from now on: what is freed of
+ * it is taken at once, without more ado. */
+static void first_freed(struct keeper *k, struct run *d)
+{
+    struct run *current = k->current[d->class];
+    if (k->chain[d->class] != NULL || (current != NULL && current->carved < current->count)) {
+        d->left = (uint16_t)(d->count - 1);
+        hmm__run_enqueue(k, d);
+        return;
+    }
+    if (current != NULL)
+        end_current(k, current);
+    make_current(k, d);
+}
+
 static void happen(struct keeper *k, struct run *d, bool locked)
 {
     if (d->state == RUN_FULL) {
-        d->left = (uint16_t)(d->carved - 1);
-        hmm__run_enqueue(k, d);
+        first_freed(k, d);
     } else if (d->state == RUN_QUEUED) {
         uint32_t units = hmm__run_units(k->front, d);
         if (k->idle + units <= k->idle_most)
@@ -194,6 +207,7 @@ bool hmm__front_spare(struct front *f)
 bool hmm__front_trim(struct keeper *k)
 {
     bool any = hmm__kept_empty(k->front);
+    hmm__front_post(k, true);
     unchain(k);
     hmm__front_drain(k, true);
     for (struct line *l = k->lines; l < k->lines + FRONT_CLASSES; l++)
@@ -216,19 +230,20 @@ static struct keeper *owner_of(const struct front *f, const struct run *d)
     return (struct keeper *)(void *)(f->table + (int32_t)(owner - low_half(f->table)));
 }
 
-static void put_into_inbox(struct keeper *k, struct object *o)
+/* A list, from first to last. */
+static void put_into_inbox(struct keeper *k, struct object *first, struct object *last)
 {
-    o->next = __atomic_load_n(&k->inbox, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&k->inbox, &o->next, o, true, __ATOMIC_SEQ_CST,
+    last->next = __atomic_load_n(&k->inbox, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&k->inbox, &last->next, first, true, __ATOMIC_SEQ_CST,
                                         __ATOMIC_RELAXED)) {
     }
 }
 
-/* Into the owner's inbox; if nobody is there to empty it, it is done here. */
-static void send(struct front *f, struct run *d, struct object *o, bool locked)
+/* Into k's inbox; if nobody is there to empty it, it is done here. */
+static void send(struct keeper *k, struct object *first, struct object *last, bool locked)
 {
-    struct keeper *k = owner_of(f, d);
-    put_into_inbox(k, o);
+    struct front *f = k->front;
+    put_into_inbox(k, first, last);
     if (__atomic_load_n(&k->state, __ATOMIC_SEQ_CST) != KEEPER_VACANT)
         return;
     enum lock_hold hold = locked ? LOCK_NONE : front_lock(f);
@@ -250,18 +265,48 @@ void hmm__front_drain(struct keeper *k, bool locked)
         if (run_is_of(d, k))
             take_in(k, d, o, locked);
         else
-            send(k->front, d, o, locked);
+            send(owner_of(k->front, d), o, o, locked);
         o = next;
     }
 }
 
-void hmm__front_free_foreign(struct front *f, struct run *d, void *p)
+void hmm__front_post(struct keeper *k, bool locked)
+{
+    struct outbox *out = &k->out;
+    if (out->count == 0)
+        return;
+    out->count = 0;
+    send(out->to, out->first, out->last, locked);
+}
+
+/* Frees of the same other thread's objects are sent together. */
+static void post(struct keeper *k, struct keeper *to, struct object *o)
+{
+    struct outbox *out = &k->out;
+    if (out->to != to)
+        hmm__front_post(k, false);
+    if (out->count == 0) {
+        out->to = to;
+        out->last = o;
+        o->next = NULL;
+    } else {
+        o->next = out->first;
+    }
+    out->first = o;
+    if (++out->count == FRONT_POST || __atomic_load_n(&to->state, __ATOMIC_RELAXED) != KEEPER_BUSY)
+        hmm__front_post(k, false);
+}
+
+void hmm__front_free_foreign(struct front *f, struct keeper *k, struct run *d, void *p)
 {
     struct object *o = p;
     if (!run_has_object(d, p) || o->mark == run_mark(d, p))
         hmm__front_unsound(d, p, "free");
     o->mark = run_mark(d, p);
-    send(f, d, o, false);
+    if (k->front != NULL)
+        post(k, owner_of(f, d), o);
+    else
+        send(owner_of(f, d), o, o, false);
 }
 
 void hmm__front_unsound(const struct run *d, const void *p, const char *verb)
@@ -273,13 +318,18 @@ void hmm__front_unsound(const struct run *d, const void *p, const char *verb)
 
 /* ---- The beginning ---- */
 
+bool hmm__front_suits(const struct hmm_heap *h)
+{
+    return (size_t)h->high_limit * HMM_GRANULE >= FRONT_LEAST;
+}
+
 bool hmm__front_open(struct front *f, struct hmm_heap *h, struct lock *lock)
 {
     size_t capacity = (size_t)h->high_limit * HMM_GRANULE;
     size_t bytes = sizeof(struct run) + (capacity >> FRONT_UNIT_LOG) * sizeof(int32_t);
     *f = (struct front){.base = (uintptr_t)h, .heap = h, .lock = lock};
     f->end = (char *)h + capacity;
-    if (capacity < FRONT_LEAST)
+    if (!hmm__front_suits(h))
         return false;
     f->low = f->low_ready = f->table = (char *)(((uintptr_t)f->end - bytes) & ~(uintptr_t)63);
     if (h->pages && !h->pages->need(f->table, f->table + sizeof(struct run)))

@@ -45,14 +45,14 @@
  * from the run's start by the size, by a multiplication, to see that the pointer is an object's.
  *
  * A free of another thread's object goes to the owner's inbox, a list that anybody adds to by one
- * atomic step and only its owner empties, all of it at once. When a thread ends, its keeper is
- * vacant: the next new thread takes it over, other threads take over its queued runs, and who frees
- * one of its objects empties the inbox, with the heap's lock. After a fork the child cannot know
- * what the other threads were about to do: their keepers are lost, and what is freed of theirs
- * stays.
+ * atomic step, some objects at a time, and only its owner empties, all of it at once. When a thread
+ * ends, its keeper is vacant: the next new thread takes it over, other threads take over its queued
+ * runs, and who frees one of its objects empties the inbox, with the heap's lock. After a fork the
+ * child cannot know what the other threads were about to do: their keepers are lost, and what is
+ * freed of theirs stays.
  *
- * A run is made by what its class holds: a 16th of that, at least two objects, at most 32 KiB and a
- * 128th of the heap. So a heap below 128 KiB is bare, and in a large one no class wastes much.
+ * A run is made by what its class holds: an 8th of that, at most 32 KiB and a 128th of the heap,
+ * but at least two objects. A heap of a few KiB is bare.
  *
  * Source: the descriptors and the map are those of size-segregated allocators since Phkmalloc
  * (Kamp, 1998); the list of foreign frees is a Treiber stack (1986); local lists a run, and the
@@ -86,6 +86,7 @@
 #define FRONT_MOST 1024u /* the largest object */
 #define FRONT_CLASSES 32u
 #define FRONT_COPY 128u /* bytes that are copied in place, by 16 */
+#define FRONT_POST 16u  /* objects that are sent to another thread together */
 #define FRONT_KEPT 64u  /* places for kept blocks */
 
 enum run_state { RUN_FULL, RUN_QUEUED, RUN_CURRENT, RUN_GONE };
@@ -95,7 +96,11 @@ struct object {
     uintptr_t mark;
 };
 
-/* 32 bytes. */
+/* 32 bytes. They are made a batch at a time, so that no two threads' are in one cache line; behind
+ * those of a batch are their links. */
+#define RUN_BATCH_BYTES 512u
+#define RUN_BATCH (RUN_BATCH_BYTES / (sizeof(struct run) + sizeof(int32_t)))
+
 struct run {
     struct object *free; /* its own list */
     int32_t list;        /* from the table: the head of the list that its objects go to */
@@ -117,6 +122,13 @@ struct line {
     uint32_t tries;         /* requests before there was a run */
 };
 
+/* Objects of another thread that are on their way to it. */
+struct outbox {
+    struct keeper *to;
+    struct object *first, *last;
+    uint32_t count;
+};
+
 enum keeper_state { KEEPER_BUSY, KEEPER_VACANT, KEEPER_LOST };
 
 struct keeper {
@@ -129,6 +141,7 @@ struct keeper {
     int32_t unused;      /* descriptors */
     uint32_t idle;       /* units of runs in the queues whose objects are all free */
     uint32_t idle_most;
+    struct outbox out;
     struct line lines[FRONT_CLASSES];
     _Alignas(64) struct object *inbox; /* atomic */
 };
@@ -253,7 +266,7 @@ HMM__HIDDEN void *hmm__front_event_then(struct keeper *k, struct run *d, void *r
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__front_unsound(const struct run *d, const void *p,
                                                         const char *verb);
 /* An object of a run. */
-HMM__HIDDEN void hmm__front_free_foreign(struct front *f, struct run *d, void *p);
+HMM__HIDDEN void hmm__front_free_foreign(struct front *f, struct keeper *k, struct run *d, void *p);
 
 HMM__ALWAYS_INLINE bool run_object_is_sound(const struct run *d, const void *p)
 {
@@ -335,6 +348,13 @@ HMM__ALWAYS_INLINE int32_t front_place(const struct front *f, const void *at)
     return (int32_t)((const char *)at - f->table);
 }
 
+/* The next in a list, as an entry of the map has it; 0 is none. */
+HMM__ALWAYS_INLINE int32_t *run_link(const struct run *d)
+{
+    uintptr_t batch = (uintptr_t)d & ~(uintptr_t)(RUN_BATCH_BYTES - 1);
+    return (int32_t *)(batch + RUN_BATCH * sizeof *d) + ((uintptr_t)d - batch) / sizeof *d;
+}
+
 HMM__ALWAYS_INLINE void *run_start(const struct front *f, const struct run *d)
 {
     return (char *)f->base + (d->start - (uint32_t)f->base + ((uint64_t)d->high << 32));
@@ -359,6 +379,12 @@ HMM__HIDDEN bool hmm__front_open(struct front *f, struct hmm_heap *h, struct loc
 
 /* The chain for this size is empty. NULL: nothing can be had but from the heap itself. */
 HMM__HIDDEN void *hmm__front_refill(struct keeper *k, size_t size);
+
+/* Whether the region is large enough for one. */
+HMM__HIDDEN bool hmm__front_suits(const struct hmm_heap *h);
+
+/* Sends off what is in the outbox. */
+HMM__HIDDEN void hmm__front_post(struct keeper *k, bool locked);
 
 /* Gives back all that k can spare. False: that was no run. With the lock, by k's thread. */
 HMM__HIDDEN bool hmm__front_trim(struct keeper *k);
@@ -389,8 +415,8 @@ HMM__HIDDEN struct run *hmm__run_next(const struct front *f, struct run *d);
 /* NULL: the queue is empty. */
 HMM__HIDDEN struct run *hmm__run_dequeue(struct keeper *k, unsigned c);
 HMM__HIDDEN uint32_t hmm__run_units(const struct front *f, const struct run *d);
-/* bytes at the region's high end; NULL: there is no room. */
-HMM__HIDDEN void *hmm__front_extend(struct front *f, size_t bytes);
+/* bytes of zeros at the region's high end; NULL: there is no room. */
+HMM__HIDDEN void *hmm__front_extend(struct front *f, size_t bytes, size_t align);
 
 /* front_thread.c: keepers */
 HMM__HIDDEN struct keeper *hmm__keeper_new(struct front *f);

@@ -79,7 +79,7 @@ static struct front *open_own(struct hmm_heap *h)
 {
     struct front first, *f = NULL;
     if (hmm__front_open(&first, h, NULL))
-        f = hmm__front_extend(&first, (sizeof *f + 63) & ~(size_t)63);
+        f = hmm__front_extend(&first, sizeof *f, 64);
     if (f != NULL) {
         *f = first;
         f->keeper->front = f;
@@ -89,7 +89,7 @@ static struct front *open_own(struct hmm_heap *h)
 
 int hmm_heap_set_cache(struct hmm_heap *heap, int on)
 {
-    if (heap->front == NULL && on) {
+    if (heap->front == NULL && on && hmm__front_suits(heap)) {
         heap->front = open_own(heap);
         if (heap->front == NULL) {
             hmm__set_errno(ENOMEM);

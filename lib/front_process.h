@@ -47,7 +47,7 @@ HMM__ALWAYS_INLINE bool free_in_run(void *block)
 {
     struct run *d = front_run_of(&hmm__process_front, block);
     if (d != NULL)
-        hmm__front_free_foreign(&hmm__process_front, d, block);
+        hmm__front_free_foreign(&hmm__process_front, keeper_mine(), d, block);
     return d != NULL;
 }
 

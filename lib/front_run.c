@@ -6,7 +6,7 @@
 
 #if HMM__FRONT
 
-/* A run is at most a 16th of what its class holds, 32 KiB, and a 128th of the heap. */
+/* A run is at most an 8th of what its class holds, 32 KiB, and a 128th of the heap. */
 #define HELD_SHIFT 3
 #define HEAP_SHIFT 7
 #define RUN_MOST_UNITS 32u
@@ -14,14 +14,14 @@
 /* What may be idle of the heap. */
 #define IDLE_SHIFT 5
 
+/* A heap of less is bare. */
+#define HEAP_LEAST ((size_t)8 << 10)
+
 /* Of a run that is small no more than one part in so many is to be lost at its end. */
 #define REST_PART 8u
 
 /* A class must have been wanted for so many bytes before it gets a run. */
 #define TRIAL_BYTES 512u
-
-/* Descriptors are made so many at a time: no two threads' are in one cache line. */
-#define BATCH 8u
 
 #define ALIGN_UP(n, to) (((n) + (to)-1) & ~((size_t)(to)-1))
 
@@ -49,9 +49,10 @@ static bool make_ready(struct front *f, char *low)
     return true;
 }
 
-void *hmm__front_extend(struct front *f, size_t bytes)
+void *hmm__front_extend(struct front *f, size_t bytes, size_t align)
 {
     char *low = f->low - bytes;
+    low -= (uintptr_t)low & (align - 1);
     if (!claim(f, low) || !make_ready(f, low))
         return NULL;
     f->low = low;
@@ -80,33 +81,23 @@ static bool map_to(struct front *f, size_t unit)
 
 /* ---- Descriptors ---- */
 
-/* The link of a descriptor in a list. A run's lies behind its last object, where there are always
- * 12 bytes or more: objects are multiples of 16 bytes. Where there is no run, it is in place of the
- * start. */
-static int32_t *link_of(const struct front *f, struct run *d)
-{
-    if (d->state == RUN_GONE)
-        return (int32_t *)&d->start;
-    return (int32_t *)(void *)((char *)run_start(f, d) + d->count * class_bytes(d->class));
-}
-
 static void discard(struct keeper *k, struct run *d)
 {
     d->state = RUN_GONE;
-    *link_of(k->front, d) = k->unused;
+    *run_link(d) = k->unused;
     k->unused = front_place(k->front, d);
 }
 
 static struct run *descriptor(struct keeper *k)
 {
     if (k->unused == 0) {
-        struct run *batch = hmm__front_extend(k->front, BATCH * sizeof *batch);
-        for (unsigned i = 0; batch != NULL && i < BATCH; i++)
+        struct run *batch = hmm__front_extend(k->front, RUN_BATCH_BYTES, RUN_BATCH_BYTES);
+        for (unsigned i = 0; batch != NULL && i < RUN_BATCH; i++)
             discard(k, &batch[i]);
     }
     struct run *d = k->unused ? run_at(k->front, k->unused) : NULL;
     if (d != NULL)
-        k->unused = *link_of(k->front, d);
+        k->unused = *run_link(d);
     return d;
 }
 
@@ -114,22 +105,18 @@ static struct run *descriptor(struct keeper *k)
 
 void hmm__run_enqueue(struct keeper *k, struct run *d)
 {
-    struct front *f = k->front;
     struct line *l = &k->lines[d->class];
-    int32_t entry = front_place(f, d);
+    int32_t entry = front_place(k->front, d);
     d->state = RUN_QUEUED;
-    *link_of(f, d) = 0;
-    if (l->newest != 0)
-        *link_of(f, run_at(f, l->newest)) = entry;
-    else
-        l->oldest = entry;
+    *run_link(d) = 0;
+    *(l->newest ? run_link(run_at(k->front, l->newest)) : &l->oldest) = entry;
     l->newest = entry;
 }
 
 static struct run *unlink_oldest(struct front *f, struct line *l)
 {
     struct run *d = run_at(f, l->oldest);
-    l->oldest = *link_of(f, d);
+    l->oldest = *run_link(d);
     if (l->oldest == 0)
         l->newest = 0;
     return d;
@@ -144,20 +131,23 @@ static void shorten(struct keeper *k, struct line *l)
 
 struct run *hmm__run_next(const struct front *f, struct run *d)
 {
-    int32_t next = *link_of(f, d);
+    int32_t next = *run_link(d);
     return next ? run_at(f, next) : NULL;
 }
 
 struct run *hmm__run_dequeue(struct keeper *k, unsigned c)
 {
     struct line *l = &k->lines[c];
-    shorten(k, l);
-    if (l->oldest == 0)
-        return NULL;
-    struct run *d = unlink_oldest(k->front, l);
-    if (d->left == 0)
-        k->idle -= hmm__run_units(k->front, d);
-    return d;
+    while (l->oldest != 0) {
+        struct run *d = unlink_oldest(k->front, l);
+        if (hmm__likely(d->state == RUN_QUEUED)) {
+            if (hmm__unlikely(d->left == 0))
+                k->idle -= hmm__run_units(k->front, d);
+            return d;
+        }
+        discard(k, d);
+    }
+    return NULL;
 }
 
 /* ---- How large ---- */
@@ -190,7 +180,7 @@ static uint32_t least_units(size_t size)
 static uint32_t wanted_units(const struct front *f, const struct line *l, size_t size)
 {
     uint32_t least = least_units(size), units = most_units(f, l);
-    if (heap_bytes(f->heap) >> HEAP_SHIFT < least * FRONT_UNIT)
+    if (heap_bytes(f->heap) < HEAP_LEAST)
         return 0;
     units = units > least ? units : least;
     while (units < RUN_MOST_UNITS && !loses_little(units, size))
@@ -298,11 +288,9 @@ void hmm__run_return(struct keeper *k, struct run *d)
     struct line *l = &k->lines[d->class];
     void *start = run_start(f, d);
     uint32_t units = hmm__run_units(f, d);
-    int32_t next = *link_of(f, d);
     set_map(f, d, units, 0);
     l->units -= units;
     d->state = RUN_GONE;
-    *link_of(f, d) = next;
     hmm__free(f->heap, start);
     shorten(k, l);
 }

@@ -42,10 +42,9 @@ static void set_classes(struct keeper *k)
 
 struct keeper *hmm__keeper_new(struct front *f)
 {
-    enum { BYTES = (sizeof(struct keeper) + 63) & ~(size_t)63 };
     struct keeper *k;
     do {
-        k = hmm__front_extend(f, BYTES);
+        k = hmm__front_extend(f, sizeof *k, 64);
         if (k == NULL)
             return NULL;
     } while (!has_clear_address(k));
