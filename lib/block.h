@@ -114,6 +114,7 @@ HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref 
 HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
 {
     h->top = r;
+    h->extent = r - h->first;
     block_set_header(h, r, HMM__FREE);
 }
 
@@ -137,6 +138,17 @@ HMM__ALWAYS_INLINE void word_store(char *payload, uint32_t word)
 #else
     *((uint32_t *)(void *)payload - 1) = word;
 #endif
+}
+
+/* Of a free block, whose header nobody reads who has no business with it. */
+HMM__ALWAYS_INLINE void word_add(char *payload, uint32_t more)
+{
+    *((uint32_t *)(void *)payload - 1) += more;
+}
+
+HMM__ALWAYS_INLINE void word_lessen(char *payload, uint32_t less)
+{
+    *((uint32_t *)(void *)payload - 1) -= less;
 }
 
 HMM__ALWAYS_INLINE uint32_t footer_load(const char *above)

@@ -18,7 +18,6 @@ void *hmm__fail(struct hmm_heap *h)
 /* Used block r, of n granules, is the answer. */
 static void *hand_over(struct hmm_heap *h, hmm_ref r, uint32_t n)
 {
-    h->live_blocks++;
     live_add(h, block_usable(n));
     if (h->placed)
         h->placed(h, h->state, r, n);
@@ -38,8 +37,7 @@ static HMM__COLD void *malloc_last(struct hmm_heap *h, uint32_t n)
         block_make_free(h, r + n, size - n, 0);
         s->insert(h, h->state, r + n);
     }
-    uint32_t span = carve(h, block_payload(h, r), n, size);
-    return hand_over(h, r, header_size(span));
+    return hand_over(h, r, carve(h, block_payload(h, r), n, size));
 }
 
 static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint32_t n)
@@ -70,22 +68,30 @@ void *hmm__malloc_else(struct hmm_heap *h, uint32_t n)
 /* ---- What is rare in freeing ---- */
 
 /*
- * Block r, of header `word`, ends at the top: it melts into it, and whatever is free below it too.
- * Headers that become part of the top keep FREE, so that a double free is still seen.
+ * Block r, of header `word`, ends at the top, of header `above`: it melts into it, and whatever is
+ * free below it too. Headers that become part of the top keep FREE, so that a double free is still
+ * seen.
  */
-void hmm__melt(struct hmm_heap *h, hmm_ref r, uint32_t word)
+void hmm__melt(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above)
 {
-    block_set_header(h, r, word | HMM__FREE);
+    if (hmm__unlikely(above != HMM__FREE)) {
+        hmm__free_unsound(h, p);
+        return;
+    }
+    word_store(p, word | HMM__FREE);
     while (word & HMM__PREV_FREE) {
         r -= block_footer_below(h, r);
         h->strategy->remove(h, h->state, r);
         word = block_header(h, r);
-        h->free_blocks--;
+        h->free_unbinned--;
         h->merges++;
     }
     block_make_top(h, r);
+    h->top_blocks--;
     if (hmm__unlikely(r < h->trim_below))
         hmm__brk_lower(h);
+    if (hmm__unlikely(h->live_below_peak > h->spare_at))
+        hmm__pages_spare(h);
 }
 
 void hmm__free_unsound(struct hmm_heap *h, void *payload)
@@ -94,53 +100,65 @@ void hmm__free_unsound(struct hmm_heap *h, void *payload)
         hmm__misuse(h, payload, "free");
 }
 
-/* Block r becomes free beside a free neighbour that it cannot melt with: they are together too
- * large for a header (B3). */
-void hmm__release_apart(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word, uint32_t above)
-{
-    uint32_t span = header_span(word);
-    char *end = p + span_bytes(span);
-    word_store(p, span | HMM__FREE | (word & HMM__PREV_FREE));
-    footer_store(end, span);
-    word_store(end, above | HMM__PREV_FREE);
-    h->free_blocks++;
-    h->strategy->insert(h, h->state, r);
-}
-
 /* ---- By the hooks ---- */
 
-static void hook_insert(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+static void hook_insert(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
 {
-    (void)size;
+    (void)p, (void)size;
     h->strategy->insert(h, state, r);
 }
 
-static void hook_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+static void hook_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
 {
-    (void)size;
+    (void)p, (void)size;
     h->strategy->remove(h, state, r);
 }
 
-static void hook_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
-                        hmm_ref now, uint32_t size)
+static void hook_resize(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                        uint32_t was_size, hmm_ref now, char *now_p, uint32_t size)
 {
-    (void)size;
+    (void)was_p, (void)now_p, (void)size;
     h->resize(h, state, was, was_size, now);
 }
 
-static void hook_merge_above(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word, uint32_t above)
+static void hook_merge_above(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above,
+                             size_t room)
 {
-    merge_above_by(h, r, p, word, above, hook_resize);
+    merge_above_by(h, p, r, word, above, room, 0, hook_resize);
 }
 
-static void hook_merge_below(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word, uint32_t above)
+static void hook_merge_below(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above,
+                             size_t room)
 {
-    merge_below_by(h, r, p, word, above, hook_resize);
+    merge_below_by(h, p, r, word, above, room, hook_resize);
 }
 
-static void hook_merge_both(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word, uint32_t above)
+static void hook_merge_both(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above,
+                            size_t room)
 {
-    merge_both_by(h, r, p, word, above, hook_drop, hook_resize);
+    merge_both_by(h, p, r, word, above, room, hook_drop, hook_resize);
+}
+
+/* Block r becomes free beside one or two free neighbours that cannot all be one with it, being
+ * together too large for a header (B3): with one of them, if that can be, or alone. */
+void hmm__release_far(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above,
+                      size_t room)
+{
+    uint32_t span = header_span(word), prev_bit = word & HMM__PREV_FREE, joint;
+    char *end = p + span_bytes(span);
+    if ((above & HMM__FREE) && !__builtin_add_overflow(span, header_span(above), &joint)) {
+        merge_above_by(h, p, r, word, above, room, prev_bit, hook_resize);
+        return;
+    }
+    if (prev_bit && !__builtin_add_overflow(span, footer_load(p), &joint)) {
+        hook_merge_below(h, p, r, word, above, room);
+        return;
+    }
+    word_store(p, span | HMM__FREE | prev_bit);
+    footer_store(end, span);
+    word_store(end, above | HMM__PREV_FREE);
+    h->free_unbinned++;
+    h->strategy->insert(h, h->state, r);
 }
 
 void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size)
@@ -160,14 +178,19 @@ void hmm__free_by_hooks(struct hmm_heap *h, void *payload)
 void hmm__release(struct hmm_heap *h, hmm_ref block)
 {
     char *p = block_payload(h, block);
-    uint32_t word = word_load(p);
-    release_by(h, block, p, word, word_load(p + span_bytes(header_span(word))), hook_insert,
-               hook_merge_above, hook_merge_below, hook_merge_both);
+    uint32_t word = word_load(p), above = word_load(p + span_bytes(header_span(word)));
+    if ((word & HMM__PREV_FREE) || (above & HMM__FREE))
+        release_beside(h, p, block, word, above, h->top - block, hook_merge_above, hook_merge_below,
+                       hook_merge_both);
+    else
+        release_alone(h, p, block, word, above, hook_insert);
 }
 
-/* Much has been freed since the live bytes were at their most. */
+/* Much has been freed since the live bytes were at their most. Where it is decided what else is to
+ * be freed with the block, it is not to be asked again. */
 void hmm__release_and_spare(struct hmm_heap *h, hmm_ref r)
 {
+    h->spare_at = INTPTR_MAX;
     hmm__release(h, r);
     hmm__pages_spare(h);
 }

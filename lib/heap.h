@@ -104,12 +104,15 @@ struct hmm_heap {
     void *(*malloc_door)(struct hmm_heap *, size_t);
     void (*free_door)(struct hmm_heap *, void *);
     hmm_ref first, top, brk;
-    size_t live_blocks;
+    hmm_ref trim_below;       /* the break falls when the top does below this */
+    size_t extent;            /* top - first */
     intptr_t live_below_peak; /* live_peak less the live bytes: one subtraction keeps both */
     intptr_t spare_at;        /* pages may go when live_below_peak exceeds this */
+    /* Each way through malloc and free adds to one count; the statistics are sums of them. */
     uint64_t splits, merges, visited;
-    uint32_t free_blocks;
-    hmm_ref trim_below; /* the break falls when the top does below this */
+    uint64_t bin_whole, bin_splits; /* served from an exact bin: a block whole, or cut */
+    uint64_t top_blocks;            /* made of the top or by a realloc, less those the top took */
+    uint32_t free_unbinned;         /* free_blocks and bin_whole */
     hmm_ref limit;
     uint32_t watch; /* of enum hmm__watch; set by hmm__set_watch */
 
@@ -159,10 +162,21 @@ HMM__ALWAYS_INLINE size_t live_bytes(const struct hmm_heap *h)
     return h->live_peak - (size_t)h->live_below_peak;
 }
 
+HMM__ALWAYS_INLINE uint32_t free_blocks(const struct hmm_heap *h)
+{
+    return h->free_unbinned - (uint32_t)h->bin_whole;
+}
+
+/* A split makes a block more, a merge one less; so does the top, when it gives or takes one. */
+HMM__ALWAYS_INLINE size_t live_blocks(const struct hmm_heap *h)
+{
+    return (size_t)(h->top_blocks + h->splits + h->bin_splits - h->merges) - free_blocks(h);
+}
+
 /* What of [first, top) is not in use. */
 HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
-    size_t used = live_bytes(h) + h->live_blocks * HMM_HEADER_BYTES;
+    size_t used = live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES;
     return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
 }
 

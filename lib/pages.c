@@ -73,7 +73,7 @@ static size_t spare_blocks(struct hmm_heap *h)
     size_t bytes = 0, looks = 0;
     const struct hmm_strategy *s = h->strategy;
     h->spare_dear = false;
-    if (h->free_blocks == 0 || (s->largest && s->largest(h, h->state) < SPARE_LEAST))
+    if (free_blocks(h) == 0 || (s->largest && s->largest(h, h->state) < SPARE_LEAST))
         return 0;
     for (hmm_ref r = h->first; r != h->top;) {
         uint32_t word = block_header(h, r), n = header_size(word);

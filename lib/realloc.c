@@ -30,6 +30,7 @@ static void shrink(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
     block_set_header(h, r, header_make(n, word & (HMM__PREV_FREE | HMM__ALIGNED)));
     block_set_header(h, r + n, header_make(s - n, 0));
     live_sub(h, (size_t)(s - n) * HMM_GRANULE);
+    h->top_blocks++;
     hmm__release(h, r + n);
     if (h->live_below_peak > h->spare_at)
         hmm__pages_spare(h);
@@ -63,7 +64,7 @@ static uint32_t absorb_above(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t
     if (!(word & HMM__FREE))
         return s;
     h->strategy->remove(h, h->state, end);
-    h->free_blocks--;
+    h->free_unbinned--;
     h->merges++;
     block_clear_prev_free(h, end + header_size(word));
     return s + header_size(word);
@@ -104,7 +105,7 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
         return 0;
     uint32_t prev_bit = block_header(h, low) & HMM__PREV_FREE;
     h->strategy->remove(h, h->state, low);
-    h->free_blocks--;
+    h->free_unbinned--;
     h->merges++;
     uint32_t got = below + s;
     if (got < n)
@@ -166,11 +167,11 @@ static HMM__COLD void *realloc_rare(struct hmm_heap *h, void *payload, size_t si
 void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 {
     char *p = payload;
-    hmm_ref r;
-    uint32_t word, above, n;
-    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_used(h, p, &r, &word, &above)))
+    struct seen b;
+    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_placed(h, p, &b) || !is_used(&b)))
         return realloc_rare(h, payload, size);
-    n = hmm__granules_for(size);
+    hmm_ref r = b.r;
+    uint32_t word = b.word, above = b.above, n = hmm__granules_for(size);
     if (n <= header_size(word)) {
         if (header_size(word) - n >= HMM_MIN_GRANULES)
             shrink(h, r, word, n);

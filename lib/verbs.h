@@ -11,56 +11,66 @@
 
 #include "block.h"
 
-/* As the hooks of struct hmm_strategy, but that sizes come with the blocks: what is free already
- * has its header and footer, but the strategy need not read them. */
-typedef void insert_verb(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size);
-typedef void resize_verb(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
-                         hmm_ref now, uint32_t size);
+/* As the hooks of struct hmm_strategy, but that payloads and sizes come with the blocks: what is
+ * free already has its header and footer, but the strategy need not read them. */
+typedef void insert_verb(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size);
+typedef void resize_verb(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                         uint32_t was_size, hmm_ref now, char *now_p, uint32_t size);
 
-/* A free on its way: block r at p, of header `word`, below a block of header `above`. */
-typedef void merge_verb(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word, uint32_t above);
+/* A free on its way: block r at p, of header `word`, below a block of header `above`; from r to the
+ * top are `room` granules. */
+typedef void merge_verb(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above,
+                        size_t room);
 
 /* heap.c: what is rare. */
 HMM__HIDDEN void *hmm__malloc_else(struct hmm_heap *h, uint32_t n);
-HMM__HIDDEN void hmm__melt(struct hmm_heap *h, hmm_ref r, uint32_t word);
+HMM__HIDDEN void hmm__melt(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above);
 HMM__HIDDEN HMM__COLD void hmm__free_unsound(struct hmm_heap *h, void *payload);
 HMM__HIDDEN HMM__COLD void hmm__release_and_spare(struct hmm_heap *h, hmm_ref r);
-HMM__HIDDEN HMM__COLD void hmm__release_apart(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word,
-                                              uint32_t above);
+HMM__HIDDEN HMM__COLD void hmm__release_far(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word,
+                                            uint32_t above, size_t room);
 
 /*
- * Makes a used block of the low n granules of a free block of `size`, which the index has let go:
+ * Makes a used block of the low n granules of a free block, and of the others, which are a block's
+ * at least, a free one:
  *
- *     | p, free, size               |  ->  | p, used, n | free, size - n |
- *
- * The remainder, if it is large enough to be a block, is in the index already. Returns the used
- * block's span.
+ *     | p, free, n + rest           |  ->  | p, used, n | free, rest |
  */
+HMM__ALWAYS_INLINE void carve_low(char *p, uint32_t n, uint32_t rest)
+{
+    uint32_t span = header_make(n, 0), above = header_make(rest, HMM__FREE);
+    word_store(p + span_bytes(span), above);
+    footer_store(p + span_bytes(header_make(n + rest, 0)), above - HMM__FREE);
+    word_lessen(p, above);
+}
+
+/* A free block becomes a used one whole. */
+HMM__ALWAYS_INLINE void carve_whole(char *p, uint32_t size)
+{
+    char *end = p + span_bytes(header_make(size, 0));
+    word_store(end, word_load(end) & ~(uint32_t)HMM__PREV_FREE);
+    word_lessen(p, HMM__FREE);
+}
+
+/* One or the other, of a free block that the index has let go; the remainder is in the index
+ * already. Returns the used block's size. */
 HMM__ALWAYS_INLINE uint32_t carve(struct hmm_heap *h, char *p, uint32_t n, uint32_t size)
 {
-    uint32_t span = header_make(n, 0), above = header_make(size - n, HMM__FREE);
     if (size - n >= HMM_MIN_GRANULES) {
-        word_store(p + span_bytes(span), above);
-        footer_store(p + span_bytes(header_make(size, 0)), above - HMM__FREE);
-        word_store(p, word_load(p) - above);
+        carve_low(p, n, size - n);
         h->splits++;
-    } else {
-        span = header_make(size, 0);
-        above = word_load(p + span_bytes(span));
-        word_store(p + span_bytes(span), above & ~(uint32_t)HMM__PREV_FREE);
-        word_store(p, word_load(p) - HMM__FREE);
-        h->free_blocks--;
+        return n;
     }
-    return span;
+    carve_whole(p, size);
+    h->free_unbinned--;
+    return size;
 }
 
 /* The same, and it is the answer to a request. */
 HMM__ALWAYS_INLINE void *serve(struct hmm_heap *h, hmm_ref r, uint32_t n, uint32_t size)
 {
     char *p = block_payload(h, r);
-    uint32_t span = carve(h, p, n, size);
-    h->live_blocks++;
-    live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
+    live_add(h, block_usable(carve(h, p, n, size)));
     return p;
 }
 
@@ -70,21 +80,22 @@ HMM__ALWAYS_INLINE void *serve_top(struct hmm_heap *h, uint32_t n)
     hmm_ref r = h->top;
     if (hmm__unlikely(h->brk - r < n))
         return NULL;
-    block_set_header(h, r, header_make(n, 0));
-    block_make_top(h, r + n);
-    h->live_blocks++;
-    live_add(h, block_usable(n));
-    return block_payload(h, r);
+    char *p = block_payload(h, r);
+    uint32_t span = header_make(n, 0);
+    word_store(p, span);
+    word_store(p + span_bytes(span), HMM__FREE);
+    h->top = r + n;
+    h->extent += n;
+    h->top_blocks++;
+    live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
+    return p;
 }
 
-/* Whether the free block above p's, of header `above`, is there: its footer says the same, below
- * the top. */
-HMM__ALWAYS_INLINE bool above_agrees(const struct hmm_heap *h, hmm_ref r, const char *p,
-                                     uint32_t span, uint32_t above)
+/* Whether the free block above p's, of span nn, is there: its footer says the same, below the top,
+ * to which there are `left` granules, times eight. */
+HMM__ALWAYS_INLINE bool above_agrees(const char *end, uint32_t nn, size_t left)
 {
-    uint32_t nn = header_span(above);
-    return header_size(nn) < h->top - r - header_size(span) &&
-           footer_load(p + span_bytes(span) + span_bytes(nn)) == nn;
+    return nn < left && footer_load(end + span_bytes(nn)) == nn;
 }
 
 HMM__ALWAYS_INLINE bool below_agrees(const struct hmm_heap *h, hmm_ref r, const char *p,
@@ -94,31 +105,46 @@ HMM__ALWAYS_INLINE bool below_agrees(const struct hmm_heap *h, hmm_ref r, const 
            (word_load(p - span_bytes(below)) & ~(uint32_t)HMM__PREV_FREE) == (below | HMM__FREE);
 }
 
+/* Pages go back to the system only where a large block becomes free. */
+#define SPARE_GRANULES 64u
+
+HMM__ALWAYS_INLINE bool spare_is_due(const struct hmm_heap *h, uint32_t span)
+{
+    return span >= header_make(SPARE_GRANULES, 0) && h->live_below_peak > h->spare_at;
+}
+
 /*
- * A free block above, or the top:
+ * A free block above, or the top; `prev_bit` tells of the block below, which stays apart:
  *
  *     | r, n | free, nn |  ->  | free, n + nn |
  */
-HMM__ALWAYS_INLINE void merge_above_by(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word,
-                                       uint32_t above, resize_verb *resize)
+HMM__ALWAYS_INLINE void merge_above_by(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word,
+                                       uint32_t above, size_t room, uint32_t prev_bit,
+                                       resize_verb *resize)
 {
-    uint32_t span = header_span(word), n = header_size(span), joint;
-    if (above == HMM__FREE && r + n == h->top) {
-        hmm__melt(h, r, word);
+    uint32_t span = header_span(word), nn = header_span(above), joint;
+    size_t left = (room << HMM__SIZE_SHIFT) - span;
+    char *end = p + span_bytes(span);
+    if (left == 0) {
+        hmm__melt(h, p, r, word, above);
         return;
     }
-    if (hmm__unlikely(!above_agrees(h, r, p, span, above))) {
+    if (hmm__unlikely(!above_agrees(end, nn, left))) {
         hmm__free_unsound(h, p);
         return;
     }
-    if (hmm__unlikely(__builtin_add_overflow(span, header_span(above), &joint))) {
-        hmm__release_apart(h, r, p, word, above);
+    if (hmm__unlikely(__builtin_add_overflow(span, nn, &joint))) {
+        hmm__release_far(h, p, r, word, above, room);
         return;
     }
-    word_store(p, joint | HMM__FREE | (word & HMM__PREV_FREE));
+    if (hmm__unlikely(spare_is_due(h, joint))) {
+        hmm__release_and_spare(h, r);
+        return;
+    }
+    word_store(p, joint | HMM__FREE | prev_bit);
     footer_store(p + span_bytes(joint), joint);
     h->merges++;
-    resize(h, h->state, r + n, header_size(above), r, header_size(joint));
+    resize(h, h->state, r + header_size(span), end, header_size(nn), r, p, header_size(joint));
 }
 
 /*
@@ -126,8 +152,8 @@ HMM__ALWAYS_INLINE void merge_above_by(struct hmm_heap *h, hmm_ref r, char *p, u
  *
  *     | free, pn | r, n |  ->  | free, pn + n |
  */
-HMM__ALWAYS_INLINE void merge_below_by(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word,
-                                       uint32_t above, resize_verb *resize)
+HMM__ALWAYS_INLINE void merge_below_by(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word,
+                                       uint32_t above, size_t room, resize_verb *resize)
 {
     uint32_t span = header_span(word), below = footer_load(p), joint;
     char *low = p - span_bytes(below), *end = p + span_bytes(span);
@@ -136,16 +162,20 @@ HMM__ALWAYS_INLINE void merge_below_by(struct hmm_heap *h, hmm_ref r, char *p, u
         return;
     }
     if (hmm__unlikely(__builtin_add_overflow(span, below, &joint))) {
-        hmm__release_apart(h, r, p, word, above);
+        hmm__release_far(h, p, r, word, above, room);
+        return;
+    }
+    if (hmm__unlikely(spare_is_due(h, joint))) {
+        hmm__release_and_spare(h, r);
         return;
     }
     word_store(p, word | HMM__FREE);
-    word_store(low, joint | HMM__FREE | (word_load(low) & HMM__PREV_FREE));
+    word_add(low, span);
     footer_store(end, joint);
     word_store(end, above | HMM__PREV_FREE);
     h->merges++;
     hmm_ref now = r - header_size(below);
-    resize(h, h->state, now, header_size(below), now, header_size(joint));
+    resize(h, h->state, now, low, header_size(below), now, low, header_size(joint));
 }
 
 /*
@@ -153,73 +183,100 @@ HMM__ALWAYS_INLINE void merge_below_by(struct hmm_heap *h, hmm_ref r, char *p, u
  *
  *     | free, pn | r, n | free, nn |  ->  | free, pn + n + nn |
  */
-HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word,
-                                      uint32_t above, insert_verb *drop, resize_verb *resize)
+HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word,
+                                      uint32_t above, size_t room, insert_verb *drop,
+                                      resize_verb *resize)
 {
-    uint32_t span = header_span(word), below = footer_load(p), upper, joint;
-    if (above == HMM__FREE && r + header_size(span) == h->top) {
-        hmm__melt(h, r, word);
+    uint32_t span = header_span(word), nn = header_span(above), below = footer_load(p);
+    uint32_t upper, joint;
+    size_t left = (room << HMM__SIZE_SHIFT) - span;
+    char *low = p - span_bytes(below), *end = p + span_bytes(span);
+    if (left == 0) {
+        hmm__melt(h, p, r, word, above);
         return;
     }
-    if (hmm__unlikely(!below_agrees(h, r, p, below) || !above_agrees(h, r, p, span, above))) {
+    if (hmm__unlikely(!below_agrees(h, r, p, below) || !above_agrees(end, nn, left))) {
         hmm__free_unsound(h, p);
         return;
     }
-    if (hmm__unlikely(__builtin_add_overflow(span, header_span(above), &upper))) {
-        merge_below_by(h, r, p, word, above, resize);
+    if (hmm__unlikely(__builtin_add_overflow(span, nn, &upper) ||
+                      __builtin_add_overflow(below, upper, &joint))) {
+        hmm__release_far(h, p, r, word, above, room);
         return;
     }
-    if (hmm__unlikely(__builtin_add_overflow(below, upper, &joint))) {
-        merge_above_by(h, r, p, word, above, resize);
+    if (hmm__unlikely(spare_is_due(h, joint))) {
+        hmm__release_and_spare(h, r);
         return;
     }
-    drop(h, h->state, r + header_size(span), header_size(above));
-    char *low = p - span_bytes(below);
+    drop(h, h->state, r + header_size(span), end, header_size(nn));
     word_store(p, word | HMM__FREE);
-    word_store(low, joint | HMM__FREE | (word_load(low) & HMM__PREV_FREE));
+    word_add(low, upper);
     footer_store(low + span_bytes(joint), joint);
     h->merges += 2;
-    h->free_blocks--;
+    h->free_unbinned--;
     hmm_ref now = r - header_size(below);
-    resize(h, h->state, now, header_size(below), now, header_size(joint));
+    resize(h, h->state, now, low, header_size(below), now, low, header_size(joint));
+}
+
+/* Used block r at p becomes free, whole, and has no free neighbour. */
+HMM__ALWAYS_INLINE void release_alone(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word,
+                                      uint32_t above, insert_verb *insert)
+{
+    uint32_t span = header_span(word);
+    char *end = p + span_bytes(span);
+    if (hmm__unlikely(spare_is_due(h, span))) {
+        hmm__release_and_spare(h, r);
+        return;
+    }
+    word_store(p, span | HMM__FREE);
+    footer_store(end, span);
+    word_store(end, above | HMM__PREV_FREE);
+    h->free_unbinned++;
+    insert(h, h->state, r, p, header_size(span));
 }
 
 /* Used block r at p, of header `word`, becomes free, whole. `above` is the header above it. */
-HMM__ALWAYS_INLINE void release_by(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word,
-                                   uint32_t above, insert_verb *insert, merge_verb *merge_above,
-                                   merge_verb *merge_below, merge_verb *merge_both)
+HMM__ALWAYS_INLINE void release_beside(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word,
+                                       uint32_t above, size_t room, merge_verb *merge_above,
+                                       merge_verb *merge_below, merge_verb *merge_both)
 {
-    if (word & HMM__PREV_FREE) {
-        if (above & HMM__FREE)
-            merge_both(h, r, p, word, above);
-        else
-            merge_below(h, r, p, word, above);
-    } else if (above & HMM__FREE) {
-        merge_above(h, r, p, word, above);
-    } else {
-        uint32_t span = header_span(word);
-        char *end = p + span_bytes(span);
-        word_store(p, span | HMM__FREE);
-        footer_store(end, span);
-        word_store(end, above | HMM__PREV_FREE);
-        h->free_blocks++;
-        insert(h, h->state, r, header_size(span));
-    }
+    if (!(above & HMM__FREE))
+        merge_below(h, p, r, word, above, room);
+    else if (word & HMM__PREV_FREE)
+        merge_both(h, p, r, word, above, room);
+    else
+        merge_above(h, p, r, word, above, room);
 }
 
-/* Whether p is a used block, as far as its header and the next tell; and these. */
-HMM__ALWAYS_INLINE bool is_used(const struct hmm_heap *h, const char *p, hmm_ref *r, uint32_t *word,
-                                uint32_t *above)
+/* What an address, its header and the next tell of a block. */
+struct seen {
+    size_t room; /* granules from it to the top */
+    hmm_ref r;
+    uint32_t word, above;
+};
+
+enum { HMM__MARKS = HMM__FREE | HMM__PREV_FREE };
+
+/* Whether p could be a block of the heap that ends in it. */
+HMM__ALWAYS_INLINE bool is_placed(const struct hmm_heap *h, const char *p, struct seen *b)
 {
     size_t at = ref_or_more(h, p);
-    *r = (hmm_ref)at;
-    if (hmm__unlikely(at >= h->top || at < h->first))
+    b->r = (hmm_ref)at;
+    b->room = h->top - at;
+    if (hmm__unlikely(b->room > h->extent))
         return false;
-    *word = word_load(p);
-    if (hmm__unlikely((*word & HMM__FREE) || header_size(*word) - 1 >= h->top - *r))
+    b->word = word_load(p);
+    size_t span = header_span(b->word);
+    if (hmm__unlikely(span - header_make(1, 0) >= b->room << HMM__SIZE_SHIFT))
         return false;
-    *above = word_load(p + span_bytes(header_span(*word)));
-    return hmm__likely(!(*above & HMM__PREV_FREE));
+    b->above = word_load(p + span_bytes((uint32_t)span));
+    return true;
+}
+
+/* Whether it is in use, as far as its header and the next tell. */
+HMM__ALWAYS_INLINE bool is_used(const struct seen *b)
+{
+    return !(b->word & HMM__FREE) && !(b->above & HMM__PREV_FREE);
 }
 
 /* The tests, with those of the merges, are the ones of hmm__seems_sound, made in passing. */
@@ -227,19 +284,23 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_verb *insert
                                 merge_verb *merge_above, merge_verb *merge_below,
                                 merge_verb *merge_both)
 {
-    hmm_ref r;
-    uint32_t word, above;
-    if (hmm__unlikely(!is_used(h, p, &r, &word, &above))) {
+    struct seen b;
+    if (hmm__unlikely(!is_placed(h, p, &b))) {
         hmm__free_unsound(h, p);
         return;
     }
-    live_sub(h, span_bytes(header_span(word)) - HMM_HEADER_BYTES);
-    h->live_blocks--;
-    if (hmm__unlikely(h->live_below_peak > h->spare_at)) {
-        hmm__release_and_spare(h, r);
+    size_t bytes = span_bytes(header_span(b.word)) - HMM_HEADER_BYTES;
+    if (((b.word | b.above) & HMM__MARKS) == 0) {
+        live_sub(h, bytes);
+        release_alone(h, p, b.r, b.word, b.above, insert);
         return;
     }
-    release_by(h, r, p, word, above, insert, merge_above, merge_below, merge_both);
+    if (hmm__unlikely(!is_used(&b))) {
+        hmm__free_unsound(h, p);
+        return;
+    }
+    live_sub(h, bytes);
+    release_beside(h, p, b.r, b.word, b.above, b.room, merge_above, merge_below, merge_both);
 }
 
 #endif

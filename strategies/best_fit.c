@@ -220,18 +220,19 @@ static hmm_ref trie_find(struct hmm_heap *h, const struct best_state *s, uint32_
 
 /* ---- The strategy ---- */
 
-HMM__ALWAYS_INLINE void best_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void best_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
 {
     if (hmm__likely(size < BINS))
-        bin_push(h, state, r, size);
+        bin_push(h, state, r, p, size);
     else
         trie_push(h, state, r, size);
 }
 
-HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,
+                                  uint32_t size)
 {
     if (hmm__likely(size < BINS))
-        bin_unlink(h, state, r, size);
+        bin_unlink(h, state, r, p, size);
     else
         trie_unlink(h, state, r, size);
 }
@@ -262,19 +263,19 @@ static __attribute__((noinline)) void best_move_large(struct hmm_heap *h, struct
         trie_alone(h, s, now, t);
         return;
     }
-    best_drop(h, s, was, was_size);
+    best_drop(h, s, was, block_payload(h, was), was_size);
     trie_push(h, s, now, size);
 }
 
-HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
-                                  hmm_ref now, uint32_t size)
+HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                                  uint32_t was_size, hmm_ref now, char *now_p, uint32_t size)
 {
     if (size >= BINS) {
         best_move_large(h, state, was, was_size, now, size);
         return;
     }
-    bin_unlink(h, state, was, was_size);
-    bin_push(h, state, now, size);
+    bin_unlink(h, state, was, was_p, was_size);
+    bin_push(h, state, now, now_p, size);
 }
 
 /* Takes r, from the tries, and leaves what is beyond `granules` of it. The remainder goes back by
@@ -289,7 +290,7 @@ static void trie_cut(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32
     }
     trie_unlink(h, s, r, size);
     if (rest >= HMM_MIN_GRANULES)
-        best_put(h, s, r + granules, rest);
+        best_put(h, s, r + granules, block_payload(h, r + granules), rest);
 }
 
 static hmm_ref best_find(struct hmm_heap *h, void *state, uint32_t granules)
@@ -317,18 +318,19 @@ static hmm_ref best_take(struct hmm_heap *h, void *state, uint32_t granules)
 
 static void best_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    best_put(h, state, r, block_size(h, r));
+    best_put(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
 static void best_remove(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    best_drop(h, state, r, block_size(h, r));
+    best_drop(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
 static void best_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                         hmm_ref now)
 {
-    best_move(h, state, was, was_granules, now, block_size(h, now));
+    best_move(h, state, was, block_payload(h, was), was_granules, now, block_payload(h, now),
+              block_size(h, now));
 }
 
 /* After r, of `size`, the next of its equals in age; 0: it is the oldest. */
@@ -370,33 +372,44 @@ static __attribute__((noinline)) void *trie_malloc(struct hmm_heap *h, uint32_t 
     return serve(h, r, n, size);
 }
 
-HMM__ALWAYS_INLINE void *best_malloc_large(struct hmm_heap *h, uint32_t n)
+/* No bin has any: the tries, then the top. */
+static __attribute__((noinline)) void *best_malloc_else(struct hmm_heap *h, uint32_t n)
 {
     const struct best_state *s = h->state;
-    return s->tries_map ? trie_malloc(h, n) : hmm__malloc_else(h, n);
+    if (s->tries_map)
+        return trie_malloc(h, n);
+    void *p = serve_top(h, n);
+    return p ? p : hmm__malloc_else(h, n);
+}
+
+static __attribute__((noinline)) void *best_malloc_large(struct hmm_heap *h, size_t size)
+{
+    if (size > HMM_MAX_REQUEST)
+        return hmm__fail(h);
+    return best_malloc_else(h, hmm__granules_for(size));
 }
 
 static void *best_malloc(struct hmm_heap *h, size_t size)
 {
-    return bins_malloc(h, size, best_malloc_large);
+    return bins_malloc(h, size, best_malloc_else, best_malloc_large);
 }
 
-static __attribute__((noinline)) void best_merge_above(struct hmm_heap *h, hmm_ref r, char *p,
-                                                       uint32_t word, uint32_t above)
+static __attribute__((noinline)) void best_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
+                                                       uint32_t word, uint32_t above, size_t room)
 {
-    merge_above_by(h, r, p, word, above, best_move);
+    merge_above_by(h, p, r, word, above, room, 0, best_move);
 }
 
-static __attribute__((noinline)) void best_merge_below(struct hmm_heap *h, hmm_ref r, char *p,
-                                                       uint32_t word, uint32_t above)
+static __attribute__((noinline)) void best_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
+                                                       uint32_t word, uint32_t above, size_t room)
 {
-    merge_below_by(h, r, p, word, above, best_move);
+    merge_below_by(h, p, r, word, above, room, best_move);
 }
 
-static __attribute__((noinline)) void best_merge_both(struct hmm_heap *h, hmm_ref r, char *p,
-                                                      uint32_t word, uint32_t above)
+static __attribute__((noinline)) void best_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      uint32_t word, uint32_t above, size_t room)
 {
-    merge_both_by(h, r, p, word, above, best_drop, best_move);
+    merge_both_by(h, p, r, word, above, room, best_drop, best_move);
 }
 
 static void best_free(struct hmm_heap *h, void *block)
@@ -427,7 +440,7 @@ static const char *check_ring(struct hmm_heap *h, hmm_ref node, uint32_t *count)
     hmm_ref r = node;
     do {
         const uint32_t *at = block_links(h, r);
-        if (++*count > h->free_blocks)
+        if (++*count > free_blocks(h))
             return "T1: best-fit: more blocks in the tries than are free";
         if (block_size(h, r) != block_size(h, node) || !(block_header(h, r) & HMM__FREE) ||
             block_links(h, at[BEST_NEXT])[BEST_PREV] != r || (r != node && at[BEST_PARENT] != 0))

@@ -8,7 +8,7 @@ static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t 
     if (!(s->map >> size & 1) != (s->heads[size] == 0))
         return "T2: bins: a bin's bit contradicts the bin";
     for (hmm_ref r = s->heads[size]; r != 0; r = block_links(h, r)[BIN_NEXT]) {
-        if (++*count > h->free_blocks)
+        if (++*count > free_blocks(h))
             return "T1: bins: more blocks in the bins than are free";
         if (block_size(h, r) != size || !(block_header(h, r) & HMM__FREE) ||
             (before && block_links(h, r)[BIN_PREV] != before))

@@ -23,33 +23,43 @@ struct bins {
 /* The first link words of a free block, in a bin and elsewhere. */
 enum { BIN_NEXT, BIN_PREV };
 
+/* The largest request that a bin may serve, in bytes. */
+#define BINS_MOST ((size_t)(BINS - 1) * HMM_GRANULE - HMM_HEADER_BYTES)
+
+HMM__ALWAYS_INLINE uint32_t *bin_links(char *p)
+{
+    return (uint32_t *)(void *)p;
+}
+
 /* The back link of a bin's head is not kept: that it is the head, the bin tells. */
-HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
+                                 uint32_t size)
 {
     hmm_ref head = s->heads[size];
     s->heads[size] = r;
-    block_links(h, r)[BIN_NEXT] = head;
+    bin_links(p)[BIN_NEXT] = head;
     if (head)
         block_links(h, head)[BIN_PREV] = r;
     else
         s->map |= UINT64_C(1) << size;
 }
 
-HMM__ALWAYS_INLINE void bin_pop(struct hmm_heap *h, struct bins *s, hmm_ref head, uint32_t size)
+HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, uint32_t size)
 {
-    hmm_ref next = block_links(h, head)[BIN_NEXT];
+    hmm_ref next = bin_links(p)[BIN_NEXT];
     s->heads[size] = next;
     if (next == 0)
         s->map &= ~(UINT64_C(1) << size);
 }
 
-HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
+                                   uint32_t size)
 {
     if (s->heads[size] == r) {
-        bin_pop(h, s, r, size);
+        bin_pop(s, p, size);
         return;
     }
-    hmm_ref next = block_links(h, r)[BIN_NEXT], prev = block_links(h, r)[BIN_PREV];
+    hmm_ref next = bin_links(p)[BIN_NEXT], prev = bin_links(p)[BIN_PREV];
     block_links(h, prev)[BIN_NEXT] = next;
     if (next)
         block_links(h, next)[BIN_PREV] = prev;
@@ -59,9 +69,9 @@ HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r
 HMM__ALWAYS_INLINE hmm_ref bin_cut(struct hmm_heap *h, struct bins *s, uint32_t size, uint32_t n)
 {
     hmm_ref r = s->heads[size];
-    bin_pop(h, s, r, size);
+    bin_pop(s, block_payload(h, r), size);
     if (size - n >= HMM_MIN_GRANULES)
-        bin_push(h, s, r + n, size - n);
+        bin_push(h, s, r + n, block_payload(h, r + n), size - n);
     return r;
 }
 
@@ -71,20 +81,53 @@ HMM__ALWAYS_INLINE uint64_t bins_from(const struct bins *s, uint32_t n)
     return n < BINS ? s->map >> n : 0;
 }
 
-/* malloc of a strategy whose state begins with bins; `large` is asked when they have none. */
+/* Serves a request from the head of a bin of its size. */
+HMM__ALWAYS_INLINE void *bin_serve(struct hmm_heap *h, struct bins *s, uint32_t n)
+{
+    char *p = block_payload(h, s->heads[n]);
+    bin_pop(s, p, n);
+    carve_whole(p, n);
+    h->bin_whole++;
+    live_add(h, block_usable(n));
+    return p;
+}
+
+/* From one of a larger size. */
+HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, uint32_t n,
+                                       uint32_t rest)
+{
+    hmm_ref r = s->heads[n + rest];
+    char *p = block_payload(h, r);
+    bin_pop(s, p, n + rest);
+    if (HMM_MIN_GRANULES > 1 && rest < HMM_MIN_GRANULES) {
+        carve_whole(p, n + rest);
+        h->bin_whole++;
+        live_add(h, block_usable(n + rest));
+        return p;
+    }
+    carve_low(p, n, rest);
+    bin_push(h, s, r + n, p + span_bytes(header_make(n, 0)), rest);
+    h->bin_splits++;
+    live_add(h, block_usable(n));
+    return p;
+}
+
+/* malloc of a strategy whose state begins with bins. `none` is asked when they have none, `large`
+ * where they cannot. */
 HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
-                                     void *(*large)(struct hmm_heap *h, uint32_t n))
+                                     void *(*none)(struct hmm_heap *h, uint32_t n),
+                                     void *(*large)(struct hmm_heap *h, size_t bytes))
 {
     struct bins *s = h->state;
-    if (hmm__unlikely(bytes > HMM_MAX_REQUEST))
-        return hmm__fail(h);
+    if (hmm__unlikely(bytes > BINS_MOST))
+        return large(h, bytes);
     uint32_t n = hmm__granules_for(bytes);
-    uint64_t fits = bins_from(s, n);
-    if (hmm__unlikely(fits == 0))
-        return large(h, n);
-    h->visited++;
-    uint32_t size = n + (uint32_t)__builtin_ctzll(fits);
-    return serve(h, bin_cut(h, s, size, n), n, size);
+    if (s->map >> n & 1)
+        return bin_serve(h, s, n);
+    uint64_t fits = s->map >> n;
+    if (fits == 0)
+        return none(h, n);
+    return bin_serve_low(h, s, n, (uint32_t)__builtin_ctzll(fits));
 }
 
 HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count);

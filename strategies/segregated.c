@@ -135,18 +135,18 @@ static hmm_ref lists_find(struct hmm_heap *h, const struct seg_state *s, uint32_
 
 /* ---- The strategy ---- */
 
-HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
 {
     if (hmm__likely(size < BINS))
-        bin_push(h, state, r, size);
+        bin_push(h, state, r, p, size);
     else
         list_push(h, state, r, size);
 }
 
-HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
 {
     if (hmm__likely(size < BINS))
-        bin_unlink(h, state, r, size);
+        bin_unlink(h, state, r, p, size);
     else
         list_unlink(h, state, r, size);
 }
@@ -155,19 +155,19 @@ static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct 
                                                      hmm_ref was, uint32_t was_size, hmm_ref now,
                                                      uint32_t size)
 {
-    seg_drop(h, s, was, was_size);
+    seg_drop(h, s, was, block_payload(h, was), was_size);
     list_push(h, s, now, size);
 }
 
-HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
-                                 hmm_ref now, uint32_t size)
+HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                                 uint32_t was_size, hmm_ref now, char *now_p, uint32_t size)
 {
     if (size >= BINS) {
         seg_move_large(h, state, was, was_size, now, size);
         return;
     }
-    bin_unlink(h, state, was, was_size);
-    bin_push(h, state, now, size);
+    bin_unlink(h, state, was, was_p, was_size);
+    bin_push(h, state, now, now_p, size);
 }
 
 /* Takes r, from the lists, and leaves what is beyond n granules of it. */
@@ -175,7 +175,7 @@ static void list_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_
 {
     list_unlink(h, s, r, size);
     if (size - n >= HMM_MIN_GRANULES)
-        seg_put(h, s, r + n, size - n);
+        seg_put(h, s, r + n, block_payload(h, r + n), size - n);
 }
 
 static hmm_ref seg_find(struct hmm_heap *h, void *state, uint32_t n)
@@ -198,18 +198,19 @@ static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
 
 static void seg_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    seg_put(h, state, r, block_size(h, r));
+    seg_put(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
 static void seg_remove(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    seg_drop(h, state, r, block_size(h, r));
+    seg_drop(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
 static void seg_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                        hmm_ref now)
 {
-    seg_move(h, state, was, was_granules, now, block_size(h, now));
+    seg_move(h, state, was, block_payload(h, was), was_granules, now, block_payload(h, now),
+             block_size(h, now));
 }
 
 static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t n)
@@ -238,33 +239,44 @@ static __attribute__((noinline)) void *lists_malloc(struct hmm_heap *h, uint32_t
     return serve(h, r, n, size);
 }
 
-HMM__ALWAYS_INLINE void *seg_malloc_large(struct hmm_heap *h, uint32_t n)
+/* No bin has any: the lists, then the top. */
+static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, uint32_t n)
 {
     const struct seg_state *s = h->state;
-    return s->words ? lists_malloc(h, n) : hmm__malloc_else(h, n);
+    if (s->words)
+        return lists_malloc(h, n);
+    void *p = serve_top(h, n);
+    return p ? p : hmm__malloc_else(h, n);
+}
+
+static __attribute__((noinline)) void *seg_malloc_large(struct hmm_heap *h, size_t size)
+{
+    if (size > HMM_MAX_REQUEST)
+        return hmm__fail(h);
+    return seg_malloc_else(h, hmm__granules_for(size));
 }
 
 static void *seg_malloc(struct hmm_heap *h, size_t size)
 {
-    return bins_malloc(h, size, seg_malloc_large);
+    return bins_malloc(h, size, seg_malloc_else, seg_malloc_large);
 }
 
-static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, hmm_ref r, char *p,
-                                                      uint32_t word, uint32_t above)
+static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      uint32_t word, uint32_t above, size_t room)
 {
-    merge_above_by(h, r, p, word, above, seg_move);
+    merge_above_by(h, p, r, word, above, room, 0, seg_move);
 }
 
-static __attribute__((noinline)) void seg_merge_below(struct hmm_heap *h, hmm_ref r, char *p,
-                                                      uint32_t word, uint32_t above)
+static __attribute__((noinline)) void seg_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      uint32_t word, uint32_t above, size_t room)
 {
-    merge_below_by(h, r, p, word, above, seg_move);
+    merge_below_by(h, p, r, word, above, room, seg_move);
 }
 
-static __attribute__((noinline)) void seg_merge_both(struct hmm_heap *h, hmm_ref r, char *p,
-                                                     uint32_t word, uint32_t above)
+static __attribute__((noinline)) void seg_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
+                                                     uint32_t word, uint32_t above, size_t room)
 {
-    merge_both_by(h, r, p, word, above, seg_drop, seg_move);
+    merge_both_by(h, p, r, word, above, room, seg_drop, seg_move);
 }
 
 static void seg_free(struct hmm_heap *h, void *block)
@@ -329,7 +341,7 @@ static uint32_t seg_largest(struct hmm_heap *h, void *state)
 static const char *check_list(struct hmm_heap *h, hmm_ref r, uint32_t c, uint32_t *count)
 {
     for (hmm_ref before = 0; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
-        if (++*count > h->free_blocks)
+        if (++*count > free_blocks(h))
             return "T1: segregated: more blocks in the lists than are free";
         if (!(block_header(h, r) & HMM__FREE) || block_size(h, r) < BINS ||
             seg_class_of(block_size(h, r)) != c ||
