@@ -140,6 +140,17 @@ HMM__ALWAYS_INLINE void word_store(char *payload, uint32_t word)
 #endif
 }
 
+/* A reader in another thread sees the word as it was or as it will be. In one instruction where
+ * there is one; ThreadSanitizer must be told. */
+HMM__ALWAYS_INLINE void word_clear(char *payload, uint32_t bits)
+{
+#if defined(__SANITIZE_THREAD__)
+    word_store(payload, word_load(payload) & ~bits);
+#else
+    *((uint32_t *)(void *)payload - 1) &= ~bits;
+#endif
+}
+
 /* Of a free block, whose header nobody reads who has no business with it. */
 HMM__ALWAYS_INLINE void word_add(char *payload, uint32_t more)
 {

@@ -180,10 +180,10 @@ void hmm__release(struct hmm_heap *h, hmm_ref block)
     char *p = block_payload(h, block);
     uint32_t word = word_load(p), above = word_load(p + span_bytes(header_span(word)));
     if ((word & HMM__PREV_FREE) || (above & HMM__FREE))
-        release_beside(h, p, block, word, above, h->top - block, hook_merge_above, hook_merge_below,
-                       hook_merge_both);
+        release_beside(h, p, block, word, above, (size_t)(h->top - block) << HMM__SIZE_SHIFT,
+                       hook_merge_above, hook_merge_below, hook_merge_both);
     else
-        release_alone(h, p, block, word, above, hook_insert);
+        release_alone(h, p, block, header_span(word), above, hook_insert);
 }
 
 /* Much has been freed since the live bytes were at their most. Where it is decided what else is to

@@ -67,12 +67,18 @@
 #define HMM__COLD __attribute__((cold, noinline))
 #define HMM__ALWAYS_INLINE static inline __attribute__((always_inline))
 #define HMM__HIDDEN __attribute__((visibility("hidden")))
+/* The compiler does not know what is in x any more. Where it would keep what it can make again in
+ * one instruction, and save registers for that, or spell out an operation on memory. */
+#define hmm__forget(x) __asm__("" : "+r"(x))
+#define hmm__forget_memory(x) __asm__("" : "+m"(x))
 #else
 #define hmm__likely(x) (x)
 #define hmm__unlikely(x) (x)
 #define HMM__COLD
 #define HMM__ALWAYS_INLINE static inline
 #define HMM__HIDDEN
+#define hmm__forget(x) ((void)0)
+#define hmm__forget_memory(x) ((void)0)
 #endif
 
 #define HMM_HEADER_BYTES 4u
@@ -147,6 +153,7 @@ HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
 {
     h->live_below_peak -= (intptr_t)bytes;
     if (h->live_below_peak < 0) {
+        hmm__forget_memory(h->live_below_peak);
         h->live_peak += (size_t)-h->live_below_peak;
         h->live_below_peak = 0;
     }
@@ -155,6 +162,7 @@ HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
 HMM__ALWAYS_INLINE void live_sub(struct hmm_heap *h, size_t bytes)
 {
     h->live_below_peak += (intptr_t)bytes;
+    hmm__forget_memory(h->live_below_peak);
 }
 
 HMM__ALWAYS_INLINE size_t live_bytes(const struct hmm_heap *h)

@@ -17,8 +17,8 @@ typedef void insert_verb(struct hmm_heap *h, void *state, hmm_ref r, char *p, ui
 typedef void resize_verb(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
                          uint32_t was_size, hmm_ref now, char *now_p, uint32_t size);
 
-/* A free on its way: block r at p, of header `word`, below a block of header `above`; from r to the
- * top are `room` granules. */
+/* A free on its way: block r at p, of header `word`, below a block of header `above`; `room`
+ * is how many granules there are from r to the top, in the scale of a span. */
 typedef void merge_verb(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above,
                         size_t room);
 
@@ -48,7 +48,7 @@ HMM__ALWAYS_INLINE void carve_low(char *p, uint32_t n, uint32_t rest)
 HMM__ALWAYS_INLINE void carve_whole(char *p, uint32_t size)
 {
     char *end = p + span_bytes(header_make(size, 0));
-    word_store(end, word_load(end) & ~(uint32_t)HMM__PREV_FREE);
+    word_clear(end, HMM__PREV_FREE);
     word_lessen(p, HMM__FREE);
 }
 
@@ -123,7 +123,7 @@ HMM__ALWAYS_INLINE void merge_above_by(struct hmm_heap *h, char *p, hmm_ref r, u
                                        resize_verb *resize)
 {
     uint32_t span = header_span(word), nn = header_span(above), joint;
-    size_t left = (room << HMM__SIZE_SHIFT) - span;
+    size_t left = room - span;
     char *end = p + span_bytes(span);
     if (left == 0) {
         hmm__melt(h, p, r, word, above);
@@ -189,7 +189,7 @@ HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, char *p, hmm_ref r, ui
 {
     uint32_t span = header_span(word), nn = header_span(above), below = footer_load(p);
     uint32_t upper, joint;
-    size_t left = (room << HMM__SIZE_SHIFT) - span;
+    size_t left = room - span;
     char *low = p - span_bytes(below), *end = p + span_bytes(span);
     if (left == 0) {
         hmm__melt(h, p, r, word, above);
@@ -219,10 +219,9 @@ HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, char *p, hmm_ref r, ui
 }
 
 /* Used block r at p becomes free, whole, and has no free neighbour. */
-HMM__ALWAYS_INLINE void release_alone(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word,
+HMM__ALWAYS_INLINE void release_alone(struct hmm_heap *h, char *p, hmm_ref r, uint32_t span,
                                       uint32_t above, insert_verb *insert)
 {
-    uint32_t span = header_span(word);
     char *end = p + span_bytes(span);
     if (hmm__unlikely(spare_is_due(h, span))) {
         hmm__release_and_spare(h, r);
@@ -250,9 +249,9 @@ HMM__ALWAYS_INLINE void release_beside(struct hmm_heap *h, char *p, hmm_ref r, u
 
 /* What an address, its header and the next tell of a block. */
 struct seen {
-    size_t room; /* granules from it to the top */
+    size_t room; /* from it to the top, in the scale of a span */
     hmm_ref r;
-    uint32_t word, above;
+    uint32_t word, span, above;
 };
 
 enum { HMM__MARKS = HMM__FREE | HMM__PREV_FREE };
@@ -262,14 +261,15 @@ HMM__ALWAYS_INLINE bool is_placed(const struct hmm_heap *h, const char *p, struc
 {
     size_t at = ref_or_more(h, p);
     b->r = (hmm_ref)at;
-    b->room = h->top - at;
-    if (hmm__unlikely(b->room > h->extent))
+    size_t granules = h->top - at;
+    if (hmm__unlikely(granules > h->extent))
         return false;
+    b->room = granules << HMM__SIZE_SHIFT;
     b->word = word_load(p);
-    size_t span = header_span(b->word);
-    if (hmm__unlikely(span - header_make(1, 0) >= b->room << HMM__SIZE_SHIFT))
+    b->span = header_span(b->word);
+    if (hmm__unlikely((size_t)b->span - header_make(1, 0) >= b->room))
         return false;
-    b->above = word_load(p + span_bytes((uint32_t)span));
+    b->above = word_load(p + span_bytes(b->span));
     return true;
 }
 
@@ -289,17 +289,17 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_verb *insert
         hmm__free_unsound(h, p);
         return;
     }
-    size_t bytes = span_bytes(header_span(b.word)) - HMM_HEADER_BYTES;
+    hmm__forget(b.span);
     if (((b.word | b.above) & HMM__MARKS) == 0) {
-        live_sub(h, bytes);
-        release_alone(h, p, b.r, b.word, b.above, insert);
+        live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
+        release_alone(h, p, b.r, b.span, b.above, insert);
         return;
     }
     if (hmm__unlikely(!is_used(&b))) {
         hmm__free_unsound(h, p);
         return;
     }
-    live_sub(h, bytes);
+    live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
     release_beside(h, p, b.r, b.word, b.above, b.room, merge_above, merge_below, merge_both);
 }
 

@@ -31,6 +31,20 @@ HMM__ALWAYS_INLINE uint32_t *bin_links(char *p)
     return (uint32_t *)(void *)p;
 }
 
+HMM__ALWAYS_INLINE void bins_mark(struct bins *s, uint32_t size)
+{
+    uint64_t map = s->map;
+    hmm__forget(map);
+    s->map = map | UINT64_C(1) << size;
+}
+
+HMM__ALWAYS_INLINE void bins_unmark(struct bins *s, uint32_t size)
+{
+    uint64_t map = s->map;
+    hmm__forget(map);
+    s->map = map & ~(UINT64_C(1) << size);
+}
+
 /* The back link of a bin's head is not kept: that it is the head, the bin tells. */
 HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
                                  uint32_t size)
@@ -41,7 +55,7 @@ HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, 
     if (head)
         block_links(h, head)[BIN_PREV] = r;
     else
-        s->map |= UINT64_C(1) << size;
+        bins_mark(s, size);
 }
 
 HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, uint32_t size)
@@ -49,7 +63,7 @@ HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, uint32_t size)
     hmm_ref next = bin_links(p)[BIN_NEXT];
     s->heads[size] = next;
     if (next == 0)
-        s->map &= ~(UINT64_C(1) << size);
+        bins_unmark(s, size);
 }
 
 HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
@@ -122,9 +136,11 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
     if (hmm__unlikely(bytes > BINS_MOST))
         return large(h, bytes);
     uint32_t n = hmm__granules_for(bytes);
-    if (s->map >> n & 1)
+    uint64_t fits = s->map;
+    if (fits >> n & 1)
         return bin_serve(h, s, n);
-    uint64_t fits = s->map >> n;
+    hmm__forget(fits);
+    fits >>= n;
     if (fits == 0)
         return none(h, n);
     return bin_serve_low(h, s, n, (uint32_t)__builtin_ctzll(fits));
