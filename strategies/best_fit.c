@@ -37,6 +37,9 @@
 
 struct best_state {
     struct bins bins;
+    hmm_ref held; /* 0: none, and held_size is 0 */
+    uint32_t held_size;
+    uint32_t floor; /* no block in the tries is smaller */
     uint64_t tries_map;
     hmm_ref tries[];
 };
@@ -65,6 +68,12 @@ static size_t best_state_size(size_t capacity)
     return sizeof(struct best_state) + tries * sizeof(hmm_ref);
 }
 
+static void best_start(struct hmm_heap *h, void *state)
+{
+    (void)h;
+    ((struct best_state *)state)->floor = UINT32_MAX;
+}
+
 /* ---- Tries ---- */
 
 static void trie_push(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
@@ -73,6 +82,8 @@ static void trie_push(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint3
     unsigned t = best_trie_of(size);
     uint32_t path = best_path(size);
     hmm_ref *slot = &s->tries[t], parent = IS_ROOT;
+    if (size < s->floor)
+        s->floor = size;
     s->tries_map |= UINT64_C(1) << t;
     while (*slot != 0) {
         hmm_ref node = *slot;
@@ -121,8 +132,8 @@ static void trie_replace(struct hmm_heap *h, struct best_state *s, hmm_ref node,
     const uint32_t *was = block_links(h, node);
     if (was[BEST_PARENT] == IS_ROOT) {
         s->tries[t] = heir;
-        if (heir == 0)
-            s->tries_map &= ~(UINT64_C(1) << t);
+        if (heir == 0 && (s->tries_map &= ~(UINT64_C(1) << t)) == 0)
+            s->floor = UINT32_MAX;
     } else {
         uint32_t *parent = block_links(h, was[BEST_PARENT]);
         parent[parent[BEST_CHILD] == node ? BEST_CHILD : BEST_CHILD1] = heir;
@@ -218,6 +229,39 @@ static hmm_ref trie_find(struct hmm_heap *h, const struct best_state *s, uint32_
     return node ? block_links(h, node)[BEST_NEXT] : 0;
 }
 
+/* ---- The held block ---- */
+
+/* Whether the held block is the best for this request. False does not say that it is not. */
+HMM__ALWAYS_INLINE bool held_is_best(const struct best_state *s, uint32_t n)
+{
+    return s->held_size >= n && s->held_size <= s->floor;
+}
+
+HMM__ALWAYS_INLINE void hold(struct best_state *s, hmm_ref r, uint32_t size)
+{
+    s->held = r;
+    s->held_size = size;
+}
+
+/* A block that has become free just now, or has changed. It is held: the next request may well be
+ * for it, and what is released beside it. */
+static void large_put(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
+{
+    hmm_ref other = s->held;
+    uint32_t other_size = s->held_size;
+    hold(s, r, size);
+    if (other != 0)
+        trie_push(h, s, other, other_size);
+}
+
+static void large_drop(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
+{
+    if (s->held == r)
+        hold(s, 0, 0);
+    else
+        trie_unlink(h, s, r, size);
+}
+
 /* ---- The strategy ---- */
 
 HMM__ALWAYS_INLINE void best_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
@@ -225,7 +269,7 @@ HMM__ALWAYS_INLINE void best_put(struct hmm_heap *h, void *state, hmm_ref r, cha
     if (hmm__likely(size < BINS))
         bin_push(h, state, r, p, size);
     else
-        trie_push(h, state, r, size);
+        large_put(h, state, r, size);
 }
 
 HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,
@@ -234,37 +278,19 @@ HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, void *state, hmm_ref r, ch
     if (hmm__likely(size < BINS))
         bin_unlink(h, state, r, p, size);
     else
-        trie_unlink(h, state, r, size);
-}
-
-/* A trie of one block alone. Programs often cut one large block again and again, and give back
- * beside it: such a block can change its size, within the trie's, where it stands. */
-HMM__ALWAYS_INLINE bool trie_is_alone(const struct hmm_heap *h, hmm_ref r)
-{
-    const uint32_t *at = block_links(h, r);
-    return at[BEST_PARENT] == IS_ROOT && at[BEST_NEXT] == r && !(at[BEST_CHILD] | at[BEST_CHILD1]);
-}
-
-HMM__ALWAYS_INLINE void trie_alone(struct hmm_heap *h, struct best_state *s, hmm_ref r, unsigned t)
-{
-    uint32_t *at = block_links(h, r);
-    s->tries[t] = r;
-    at[BEST_NEXT] = at[BEST_PREV] = r;
-    at[BEST_CHILD] = at[BEST_CHILD1] = 0;
-    at[BEST_PARENT] = IS_ROOT;
+        large_drop(h, state, r, size);
 }
 
 static __attribute__((noinline)) void best_move_large(struct hmm_heap *h, struct best_state *s,
                                                       hmm_ref was, uint32_t was_size, hmm_ref now,
                                                       uint32_t size)
 {
-    unsigned t = best_trie_of(size);
-    if (was_size >= BINS && best_trie_of(was_size) == t && trie_is_alone(h, was)) {
-        trie_alone(h, s, now, t);
+    if (was == s->held) {
+        hold(s, now, size);
         return;
     }
     best_drop(h, s, was, block_payload(h, was), was_size);
-    trie_push(h, s, now, size);
+    large_put(h, s, now, size);
 }
 
 HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
@@ -278,19 +304,26 @@ HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, 
     bin_push(h, state, now, now_p, size);
 }
 
-/* Takes r, from the tries, and leaves what is beyond `granules` of it. The remainder goes back by
- * its size: what was a trie's may be a bin's. */
-static void trie_cut(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size,
-                     uint32_t granules)
+/* The best of the large ones; 0: none. */
+static hmm_ref large_find(struct hmm_heap *h, const struct best_state *s, uint32_t n)
 {
-    uint32_t rest = size - granules;
-    if (rest >= BINS && best_trie_of(rest) == best_trie_of(size) && trie_is_alone(h, r)) {
-        trie_alone(h, s, r + granules, best_trie_of(rest));
-        return;
+    if (held_is_best(s, n)) {
+        h->visited++;
+        return s->held;
     }
-    trie_unlink(h, s, r, size);
+    hmm_ref r = trie_find(h, s, n);
+    return s->held_size >= n && (r == 0 || s->held_size <= block_size(h, r)) ? s->held : r;
+}
+
+/* Takes r, a large one, and leaves what is beyond n granules of it. The remainder goes back by its
+ * size: what was a trie's may be a bin's. */
+static void large_cut(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size,
+                      uint32_t n)
+{
+    uint32_t rest = size - n;
+    large_drop(h, s, r, size);
     if (rest >= HMM_MIN_GRANULES)
-        best_put(h, s, r + granules, block_payload(h, r + granules), rest);
+        best_put(h, s, r + n, block_payload(h, r + n), rest);
 }
 
 static hmm_ref best_find(struct hmm_heap *h, void *state, uint32_t granules)
@@ -298,7 +331,7 @@ static hmm_ref best_find(struct hmm_heap *h, void *state, uint32_t granules)
     const struct best_state *s = state;
     uint64_t fits = bins_from(&s->bins, granules);
     if (fits == 0)
-        return trie_find(h, s, granules);
+        return large_find(h, s, granules);
     h->visited++;
     return s->bins.heads[granules + (uint32_t)__builtin_ctzll(fits)];
 }
@@ -312,7 +345,7 @@ static hmm_ref best_take(struct hmm_heap *h, void *state, uint32_t granules)
     uint32_t size = block_size(h, r);
     if (size < BINS)
         return bin_cut(h, &s->bins, size, granules);
-    trie_cut(h, s, r, size, granules);
+    large_cut(h, s, r, size, granules);
     return r;
 }
 
@@ -334,9 +367,13 @@ static void best_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t w
 }
 
 /* After r, of `size`, the next of its equals in age; 0: it is the oldest. */
-static hmm_ref best_older(const struct hmm_heap *h, hmm_ref r, uint32_t size)
+static hmm_ref best_older(struct hmm_heap *h, const struct best_state *s, hmm_ref r, uint32_t size)
 {
     const uint32_t *at = block_links(h, r);
+    if (r == s->held) {
+        hmm_ref next = trie_find(h, s, size);
+        return next && block_size(h, next) == size ? next : 0;
+    }
     return size < BINS || at[BEST_PARENT] == 0 ? at[BEST_NEXT] : 0;
 }
 
@@ -348,7 +385,7 @@ static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm
         if (r == 0)
             return 0;
         size = block_size(h, r);
-        for (; r != 0; r = best_older(h, r, size)) {
+        for (; r != 0; r = best_older(h, state, r, size)) {
             if (hmm_piece_fits(piece, r, size))
                 return r;
             if (--tries == 0)
@@ -361,23 +398,52 @@ static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm
 
 /* ---- As a whole ---- */
 
-static __attribute__((noinline)) void *trie_malloc(struct hmm_heap *h, uint32_t n)
+/* The held block is not known to be the best. */
+static __attribute__((noinline)) void *large_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct best_state *s = h->state;
-    hmm_ref r = trie_find(h, s, n);
+    hmm_ref r = large_find(h, s, n);
     if (r == 0)
         return hmm__malloc_else(h, n);
     uint32_t size = block_size(h, r);
-    trie_cut(h, s, r, size, n);
+    if (n <= s->floor && r != s->held)
+        s->floor = size;
+    large_cut(h, s, r, size, n);
     return serve(h, r, n, size);
 }
 
-/* No bin has any: the tries, then the top. */
+HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, struct best_state *s, uint32_t n)
+{
+    hmm_ref r = s->held;
+    uint32_t rest = s->held_size - n;
+    char *p = block_payload(h, r);
+    h->visited++;
+    if (rest >= BINS) {
+        hold(s, r + n, rest);
+    } else {
+        hold(s, 0, 0);
+        if (rest < HMM_MIN_GRANULES) {
+            carve_whole(p, n + rest);
+            h->free_unbinned--;
+            live_add(h, block_usable(n + rest));
+            return p;
+        }
+        bin_push(h, &s->bins, r + n, p + span_bytes(header_make(n, 0)), rest);
+    }
+    carve_low(p, n, rest);
+    h->splits++;
+    live_add(h, block_usable(n));
+    return p;
+}
+
+/* No bin has any: the large ones, then the top. */
 static __attribute__((noinline)) void *best_malloc_else(struct hmm_heap *h, uint32_t n)
 {
-    const struct best_state *s = h->state;
-    if (s->tries_map)
-        return trie_malloc(h, n);
+    struct best_state *s = h->state;
+    if (held_is_best(s, n))
+        return held_serve(h, s, n);
+    if (s->tries_map | s->held)
+        return large_malloc(h, n);
     void *p = serve_top(h, n);
     return p ? p : hmm__malloc_else(h, n);
 }
@@ -420,9 +486,9 @@ static void best_free(struct hmm_heap *h, void *block)
 static uint32_t best_largest(struct hmm_heap *h, void *state)
 {
     const struct best_state *s = state;
+    uint32_t most = s->held_size;
     if (s->tries_map == 0)
-        return bins_largest(&s->bins);
-    uint32_t most = 0;
+        return most ? most : bins_largest(&s->bins);
     hmm_ref node = s->tries[63 - __builtin_clzll(s->tries_map)];
     while (node != 0) {
         const uint32_t *at = block_links(h, node);
@@ -464,7 +530,8 @@ static const char *check_trie(struct hmm_heap *h, const struct best_state *s, un
             const char *broken = check_ring(h, node, count);
             if (broken != NULL)
                 return broken;
-            if (block_size(h, node) < BINS || best_trie_of(block_size(h, node)) != t ||
+            if (block_size(h, node) < BINS || block_size(h, node) < s->floor ||
+                best_trie_of(block_size(h, node)) != t ||
                 (at[BEST_CHILD] && block_links(h, at[BEST_CHILD])[BEST_PARENT] != node) ||
                 (at[BEST_CHILD1] && block_links(h, at[BEST_CHILD1])[BEST_PARENT] != node))
                 return "T4: best-fit: a node is in the wrong trie or ill linked";
@@ -479,12 +546,21 @@ static const char *check_trie(struct hmm_heap *h, const struct best_state *s, un
     return NULL;
 }
 
+static bool held_is_sound(const struct hmm_heap *h, const struct best_state *s)
+{
+    return (block_header(h, s->held) & HMM__FREE) && s->held_size >= BINS &&
+           block_size(h, s->held) == s->held_size;
+}
+
 static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
     const struct best_state *s = state;
     size_t tries = (best_state_size(hmm_heap_capacity(h)) - sizeof *s) / sizeof(hmm_ref);
     *indexed = 0;
     const char *broken = hmm__bins_check(h, &s->bins, indexed);
+    if (broken == NULL && (!s->held != !s->held_size || (s->held && !held_is_sound(h, s))))
+        return "T6: best-fit: the held block is in use, or not of the size that is kept";
+    *indexed += s->held != 0;
     for (unsigned t = 0; broken == NULL && t < tries; t++)
         broken = check_trie(h, s, t, indexed);
     return broken;
@@ -498,6 +574,7 @@ static const struct hmm_strategy best_fit = {
     .find = best_find,
     .insert = best_insert,
     .remove = best_remove,
+    .start = best_start,
     .resize = best_resize,
     .take = best_take,
     .find_piece = best_find_piece,
