@@ -64,10 +64,15 @@ HMM__ALWAYS_INLINE uint32_t header_span(uint32_t word)
     return word & ~(uint32_t)(HMM__FREE | HMM__PREV_FREE | HMM__ALIGNED);
 }
 
-/* Bytes of a span. */
-HMM__ALWAYS_INLINE size_t span_bytes(uint32_t span)
+/* Bytes and granules of a span. */
+HMM__ALWAYS_INLINE size_t span_bytes(size_t span)
 {
-    return (size_t)span * (HMM_GRANULE >> HMM__SIZE_SHIFT);
+    return span * (HMM_GRANULE >> HMM__SIZE_SHIFT);
+}
+
+HMM__ALWAYS_INLINE size_t span_granules(size_t span)
+{
+    return span >> HMM__SIZE_SHIFT;
 }
 
 HMM__ALWAYS_INLINE hmm_ref block_next(const struct hmm_heap *h, hmm_ref r)
@@ -148,6 +153,15 @@ HMM__ALWAYS_INLINE void word_clear(char *payload, uint32_t bits)
     word_store(payload, word_load(payload) & ~bits);
 #else
     *((uint32_t *)(void *)payload - 1) &= ~bits;
+#endif
+}
+
+HMM__ALWAYS_INLINE void word_set(char *payload, uint32_t bits)
+{
+#if defined(__SANITIZE_THREAD__)
+    word_store(payload, word_load(payload) | bits);
+#else
+    *((uint32_t *)(void *)payload - 1) |= bits;
 #endif
 }
 

@@ -68,13 +68,13 @@ void *hmm__malloc_else(struct hmm_heap *h, uint32_t n)
 /* ---- What is rare in freeing ---- */
 
 /*
- * Block r, of header `word`, ends at the top, of header `above`: it melts into it, and whatever is
- * free below it too. Headers that become part of the top keep FREE, so that a double free is still
- * seen.
+ * Block r at p ends at the top: it melts into it, and whatever is free below it too. Headers that
+ * become part of the top keep FREE, so that a double free is still seen.
  */
-void hmm__melt(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above)
+void hmm__melt(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    if (hmm__unlikely(above != HMM__FREE)) {
+    uint32_t word = word_load(p);
+    if (hmm__unlikely(block_header(h, h->top) != HMM__FREE)) {
         hmm__free_unsound(h, p);
         return;
     }
@@ -102,63 +102,76 @@ void hmm__free_unsound(struct hmm_heap *h, void *payload)
 
 /* ---- By the hooks ---- */
 
-static void hook_insert(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
+static void hook_insert(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     (void)p, (void)size;
     h->strategy->insert(h, state, r);
 }
 
-static void hook_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
+static void hook_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     (void)p, (void)size;
     h->strategy->remove(h, state, r);
 }
 
-static void hook_resize(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                        uint32_t was_size, hmm_ref now, char *now_p, uint32_t size)
+static void hook_resize(struct hmm_heap *h, void *state, hmm_ref was, char *was_p, size_t was_size,
+                        hmm_ref now, char *now_p, size_t size)
 {
     (void)was_p, (void)now_p, (void)size;
-    h->resize(h, state, was, was_size, now);
+    h->resize(h, state, was, (uint32_t)was_size, now);
 }
 
-static void hook_merge_above(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above,
+static void hook_merge_above(struct hmm_heap *h, char *p, hmm_ref r, size_t span, uint32_t above,
                              size_t room)
 {
-    merge_above_by(h, p, r, word, above, room, 0, hook_resize);
+    merge_above_by(h, p, r, span, above, room, hook_resize, NULL);
 }
 
-static void hook_merge_below(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above,
+static void hook_merge_below(struct hmm_heap *h, char *p, hmm_ref r, size_t span, uint32_t above,
                              size_t room)
 {
-    merge_below_by(h, p, r, word, above, room, hook_resize);
+    (void)above, (void)room;
+    merge_below_by(h, p, r, span, hook_resize, NULL);
 }
 
-static void hook_merge_both(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above,
+static void hook_merge_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, uint32_t above,
                             size_t room)
 {
-    merge_both_by(h, p, r, word, above, room, hook_drop, hook_resize);
+    merge_both_by(h, p, r, span, above, room, hook_drop, hook_resize, NULL);
 }
 
-/* Block r becomes free beside one or two free neighbours that cannot all be one with it, being
+/* Block r at p becomes free beside one or two free neighbours that cannot all be one with it, being
  * together too large for a header (B3): with one of them, if that can be, or alone. */
-void hmm__release_far(struct hmm_heap *h, char *p, hmm_ref r, uint32_t word, uint32_t above,
-                      size_t room)
+static void release_far(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn, size_t pn)
 {
-    uint32_t span = header_span(word), prev_bit = word & HMM__PREV_FREE, joint;
-    char *end = p + span_bytes(span);
-    if ((above & HMM__FREE) && !__builtin_add_overflow(span, header_span(above), &joint)) {
-        merge_above_by(h, p, r, word, above, room, prev_bit, hook_resize);
+    uint32_t prev_bit = pn ? HMM__PREV_FREE : 0;
+    if (nn != 0 && span + nn <= UINT32_MAX) {
+        join_above(h, p, r, span, nn, prev_bit, hook_resize);
+    } else if (pn != 0 && pn + span <= UINT32_MAX) {
+        join_below(h, p, r - (hmm_ref)span_granules(pn), span, pn, hook_resize);
+    } else {
+        word_store(p, (uint32_t)span + HMM__FREE + prev_bit);
+        footer_store(p + span_bytes(span), (uint32_t)span);
+        word_set(p + span_bytes(span), HMM__PREV_FREE);
+        h->free_unbinned++;
+        h->strategy->insert(h, h->state, r);
+    }
+}
+
+/* Much has been freed since the live bytes were at their most; or a block is too large. While the
+ * block is released it is not to be asked again whether pages may go. */
+void hmm__release_special(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    uint32_t word = word_load(p), above = word_load(p + span_bytes(header_span(word)));
+    size_t span = header_span(word), nn = above & HMM__FREE ? header_span(above) : 0;
+    size_t pn = word & HMM__PREV_FREE ? footer_load(p) : 0;
+    if (pn + span + nn > UINT32_MAX) {
+        release_far(h, p, r, span, nn, pn);
         return;
     }
-    if (prev_bit && !__builtin_add_overflow(span, footer_load(p), &joint)) {
-        hook_merge_below(h, p, r, word, above, room);
-        return;
-    }
-    word_store(p, span | HMM__FREE | prev_bit);
-    footer_store(end, span);
-    word_store(end, above | HMM__PREV_FREE);
-    h->free_unbinned++;
-    h->strategy->insert(h, h->state, r);
+    h->spare_at = INTPTR_MAX;
+    hmm__release(h, r);
+    hmm__pages_spare(h);
 }
 
 void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size)
@@ -179,20 +192,14 @@ void hmm__release(struct hmm_heap *h, hmm_ref block)
 {
     char *p = block_payload(h, block);
     uint32_t word = word_load(p), above = word_load(p + span_bytes(header_span(word)));
-    if ((word & HMM__PREV_FREE) || (above & HMM__FREE))
-        release_beside(h, p, block, word, above, (size_t)(h->top - block) << HMM__SIZE_SHIFT,
-                       hook_merge_above, hook_merge_below, hook_merge_both);
+    size_t span = header_span(word), room = (size_t)(h->top - block) << HMM__SIZE_SHIFT;
+    bool below = word & HMM__PREV_FREE;
+    if (above & HMM__FREE)
+        (below ? hook_merge_both : hook_merge_above)(h, p, block, span, above, room);
+    else if (below)
+        hook_merge_below(h, p, block, span, above, room);
     else
-        release_alone(h, p, block, header_span(word), above, hook_insert);
-}
-
-/* Much has been freed since the live bytes were at their most. Where it is decided what else is to
- * be freed with the block, it is not to be asked again. */
-void hmm__release_and_spare(struct hmm_heap *h, hmm_ref r)
-{
-    h->spare_at = INTPTR_MAX;
-    hmm__release(h, r);
-    hmm__pages_spare(h);
+        release_alone(h, p, block, span, hook_insert);
 }
 
 /* ---- The doors ---- */

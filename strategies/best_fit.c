@@ -264,21 +264,20 @@ static void large_drop(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint
 
 /* ---- The strategy ---- */
 
-HMM__ALWAYS_INLINE void best_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
+HMM__ALWAYS_INLINE void best_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     if (hmm__likely(size < BINS))
         bin_push(h, state, r, p, size);
     else
-        large_put(h, state, r, size);
+        large_put(h, state, r, (uint32_t)size);
 }
 
-HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,
-                                  uint32_t size)
+HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     if (hmm__likely(size < BINS))
         bin_unlink(h, state, r, p, size);
     else
-        large_drop(h, state, r, size);
+        large_drop(h, state, r, (uint32_t)size);
 }
 
 static __attribute__((noinline)) void best_move_large(struct hmm_heap *h, struct best_state *s,
@@ -294,14 +293,13 @@ static __attribute__((noinline)) void best_move_large(struct hmm_heap *h, struct
 }
 
 HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                  uint32_t was_size, hmm_ref now, char *now_p, uint32_t size)
+                                  size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
     if (size >= BINS) {
-        best_move_large(h, state, was, was_size, now, size);
+        best_move_large(h, state, was, (uint32_t)was_size, now, (uint32_t)size);
         return;
     }
-    bin_unlink(h, state, was, was_p, was_size);
-    bin_push(h, state, now, now_p, size);
+    bins_move(h, state, was, was_p, was_size, now, now_p, size);
 }
 
 /* The best of the large ones; 0: none. */
@@ -423,14 +421,14 @@ HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, struct best_state *s, ui
     } else {
         hold(s, 0, 0);
         if (rest < HMM_MIN_GRANULES) {
-            carve_whole(p, n + rest);
+            carve_whole(p, header_make(n + rest, 0));
             h->free_unbinned--;
             live_add(h, block_usable(n + rest));
             return p;
         }
         bin_push(h, &s->bins, r + n, p + span_bytes(header_make(n, 0)), rest);
     }
-    carve_low(p, n, rest);
+    carve_low(p, header_make(n, 0), header_make(rest, 0));
     h->splits++;
     live_add(h, block_usable(n));
     return p;
@@ -460,22 +458,38 @@ static void *best_malloc(struct hmm_heap *h, size_t size)
     return bins_malloc(h, size, best_malloc_else, best_malloc_large);
 }
 
-static __attribute__((noinline)) void best_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       uint32_t word, uint32_t above, size_t room)
+static __attribute__((noinline)) void best_large_above(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    merge_above_by(h, p, r, word, above, room, 0, best_move);
+    large_above_by(h, p, r, best_move);
+}
+
+static __attribute__((noinline)) void best_large_below(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    large_below_by(h, p, r, best_move);
+}
+
+static __attribute__((noinline)) void best_large_both(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    large_both_by(h, p, r, best_drop, best_move);
+}
+
+static __attribute__((noinline)) void best_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
+                                                       size_t span, uint32_t above, size_t room)
+{
+    merge_above_by(h, p, r, span, above, room, bins_move, best_large_above);
 }
 
 static __attribute__((noinline)) void best_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       uint32_t word, uint32_t above, size_t room)
+                                                       size_t span, uint32_t above, size_t room)
 {
-    merge_below_by(h, p, r, word, above, room, best_move);
+    (void)above, (void)room;
+    merge_below_by(h, p, r, span, bins_move, best_large_below);
 }
 
 static __attribute__((noinline)) void best_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      uint32_t word, uint32_t above, size_t room)
+                                                      size_t span, uint32_t above, size_t room)
 {
-    merge_both_by(h, p, r, word, above, room, best_drop, best_move);
+    merge_both_by(h, p, r, span, above, room, bins_drop, bins_move, best_large_both);
 }
 
 static void best_free(struct hmm_heap *h, void *block)

@@ -31,14 +31,14 @@ HMM__ALWAYS_INLINE uint32_t *bin_links(char *p)
     return (uint32_t *)(void *)p;
 }
 
-HMM__ALWAYS_INLINE void bins_mark(struct bins *s, uint32_t size)
+HMM__ALWAYS_INLINE void bins_mark(struct bins *s, size_t size)
 {
     uint64_t map = s->map;
     hmm__forget(map);
     s->map = map | UINT64_C(1) << size;
 }
 
-HMM__ALWAYS_INLINE void bins_unmark(struct bins *s, uint32_t size)
+HMM__ALWAYS_INLINE void bins_unmark(struct bins *s, size_t size)
 {
     uint64_t map = s->map;
     hmm__forget(map);
@@ -47,7 +47,7 @@ HMM__ALWAYS_INLINE void bins_unmark(struct bins *s, uint32_t size)
 
 /* The back link of a bin's head is not kept: that it is the head, the bin tells. */
 HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
-                                 uint32_t size)
+                                 size_t size)
 {
     hmm_ref head = s->heads[size];
     s->heads[size] = r;
@@ -58,7 +58,7 @@ HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, 
         bins_mark(s, size);
 }
 
-HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, uint32_t size)
+HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, size_t size)
 {
     hmm_ref next = bin_links(p)[BIN_NEXT];
     s->heads[size] = next;
@@ -67,7 +67,7 @@ HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, uint32_t size)
 }
 
 HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
-                                   uint32_t size)
+                                   size_t size)
 {
     if (s->heads[size] == r) {
         bin_pop(s, p, size);
@@ -77,6 +77,19 @@ HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r
     block_links(h, prev)[BIN_NEXT] = next;
     if (next)
         block_links(h, next)[BIN_PREV] = prev;
+}
+
+/* Where all sizes are the bins'. */
+HMM__ALWAYS_INLINE void bins_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+{
+    bin_unlink(h, state, r, p, size);
+}
+
+HMM__ALWAYS_INLINE void bins_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                                  size_t was_size, hmm_ref now, char *now_p, size_t size)
+{
+    bin_unlink(h, state, was, was_p, was_size);
+    bin_push(h, state, now, now_p, size);
 }
 
 /* Takes the head of a bin, and leaves what is beyond n granules of it. */
@@ -96,33 +109,33 @@ HMM__ALWAYS_INLINE uint64_t bins_from(const struct bins *s, uint32_t n)
 }
 
 /* Serves a request from the head of a bin of its size. */
-HMM__ALWAYS_INLINE void *bin_serve(struct hmm_heap *h, struct bins *s, uint32_t n)
+HMM__ALWAYS_INLINE void *bin_serve(struct hmm_heap *h, struct bins *s, size_t n)
 {
     char *p = block_payload(h, s->heads[n]);
     bin_pop(s, p, n);
-    carve_whole(p, n);
+    carve_whole(p, n << HMM__SIZE_SHIFT);
     h->bin_whole++;
-    live_add(h, block_usable(n));
+    live_add(h, span_bytes(n << HMM__SIZE_SHIFT) - HMM_HEADER_BYTES);
     return p;
 }
 
 /* From one of a larger size. */
-HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, uint32_t n,
-                                       uint32_t rest)
+HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_t n, size_t rest)
 {
     hmm_ref r = s->heads[n + rest];
     char *p = block_payload(h, r);
+    size_t span = n << HMM__SIZE_SHIFT;
     bin_pop(s, p, n + rest);
     if (HMM_MIN_GRANULES > 1 && rest < HMM_MIN_GRANULES) {
-        carve_whole(p, n + rest);
+        span += rest << HMM__SIZE_SHIFT;
+        carve_whole(p, span);
         h->bin_whole++;
-        live_add(h, block_usable(n + rest));
-        return p;
+    } else {
+        carve_low(p, span, rest << HMM__SIZE_SHIFT);
+        bin_push(h, s, r + (hmm_ref)n, p + span_bytes(span), rest);
+        h->bin_splits++;
     }
-    carve_low(p, n, rest);
-    bin_push(h, s, r + n, p + span_bytes(header_make(n, 0)), rest);
-    h->bin_splits++;
-    live_add(h, block_usable(n));
+    live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
     return p;
 }
 
@@ -135,15 +148,15 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
     struct bins *s = h->state;
     if (hmm__unlikely(bytes > BINS_MOST))
         return large(h, bytes);
-    uint32_t n = hmm__granules_for(bytes);
+    size_t n = hmm__granules_for(bytes);
     uint64_t fits = s->map;
     if (fits >> n & 1)
         return bin_serve(h, s, n);
     hmm__forget(fits);
     fits >>= n;
     if (fits == 0)
-        return none(h, n);
-    return bin_serve_low(h, s, n, (uint32_t)__builtin_ctzll(fits));
+        return none(h, (uint32_t)n);
+    return bin_serve_low(h, s, n, (size_t)__builtin_ctzll(fits));
 }
 
 HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count);

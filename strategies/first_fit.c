@@ -31,25 +31,23 @@ static hmm_ref first_find(struct hmm_heap *h, void *state, uint32_t n)
     return r ? r : hmm__address_lowest(h, x, n);
 }
 
-HMM__ALWAYS_INLINE void first_put(struct hmm_heap *h, void *state, hmm_ref r, char *p,
-                                  uint32_t size)
+HMM__ALWAYS_INLINE void first_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     (void)h, (void)p;
-    address_add(state, r, size);
+    address_add(state, r, (uint32_t)size);
 }
 
-HMM__ALWAYS_INLINE void first_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,
-                                   uint32_t size)
+HMM__ALWAYS_INLINE void first_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     (void)h, (void)p, (void)size;
     address_drop(state, r);
 }
 
 HMM__ALWAYS_INLINE void first_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                   uint32_t was_size, hmm_ref now, char *now_p, uint32_t size)
+                                   size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
     (void)h, (void)was_p, (void)was_size, (void)now_p;
-    address_move(state, was, now, size);
+    address_move(state, was, now, (uint32_t)size);
 }
 
 static void first_insert(struct hmm_heap *h, void *state, hmm_ref r)
@@ -118,21 +116,22 @@ static void *first_malloc(struct hmm_heap *h, size_t size)
 }
 
 static __attribute__((noinline)) void first_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
-                                                        uint32_t word, uint32_t above, size_t room)
+                                                        size_t span, uint32_t above, size_t room)
 {
-    merge_above_by(h, p, r, word, above, room, 0, first_move);
+    merge_above_by(h, p, r, span, above, room, first_move, NULL);
 }
 
 static __attribute__((noinline)) void first_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
-                                                        uint32_t word, uint32_t above, size_t room)
+                                                        size_t span, uint32_t above, size_t room)
 {
-    merge_below_by(h, p, r, word, above, room, first_move);
+    (void)above, (void)room;
+    merge_below_by(h, p, r, span, first_move, NULL);
 }
 
 static __attribute__((noinline)) void first_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       uint32_t word, uint32_t above, size_t room)
+                                                       size_t span, uint32_t above, size_t room)
 {
-    merge_both_by(h, p, r, word, above, room, first_drop, first_move);
+    merge_both_by(h, p, r, span, above, room, first_drop, first_move, NULL);
 }
 
 static void first_free(struct hmm_heap *h, void *block)

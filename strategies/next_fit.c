@@ -83,16 +83,15 @@ HMM__ALWAYS_INLINE void next_note(struct next_state *s, hmm_ref r, uint32_t size
         s->bare_of = size + 1;
 }
 
-HMM__ALWAYS_INLINE void next_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
+HMM__ALWAYS_INLINE void next_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     struct next_state *s = state;
     (void)h, (void)p;
-    next_note(s, r, size);
-    address_add(&s->index, r, size);
+    next_note(s, r, (uint32_t)size);
+    address_add(&s->index, r, (uint32_t)size);
 }
 
-HMM__ALWAYS_INLINE void next_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,
-                                  uint32_t size)
+HMM__ALWAYS_INLINE void next_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     struct next_state *s = state;
     (void)h, (void)p, (void)size;
@@ -100,12 +99,12 @@ HMM__ALWAYS_INLINE void next_drop(struct hmm_heap *h, void *state, hmm_ref r, ch
 }
 
 HMM__ALWAYS_INLINE void next_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                  uint32_t was_size, hmm_ref now, char *now_p, uint32_t size)
+                                  size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
     struct next_state *s = state;
     (void)h, (void)was_p, (void)was_size, (void)now_p;
-    next_note(s, now, size);
-    address_move(&s->index, was, now, size);
+    next_note(s, now, (uint32_t)size);
+    address_move(&s->index, was, now, (uint32_t)size);
 }
 
 HMM__ALWAYS_INLINE void *next_cut(struct next_state *s, hmm_ref r, uint32_t size, uint32_t n,
@@ -202,21 +201,22 @@ static void *next_malloc(struct hmm_heap *h, size_t size)
 }
 
 static __attribute__((noinline)) void next_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       uint32_t word, uint32_t above, size_t room)
+                                                       size_t span, uint32_t above, size_t room)
 {
-    merge_above_by(h, p, r, word, above, room, 0, next_move);
+    merge_above_by(h, p, r, span, above, room, next_move, NULL);
 }
 
 static __attribute__((noinline)) void next_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       uint32_t word, uint32_t above, size_t room)
+                                                       size_t span, uint32_t above, size_t room)
 {
-    merge_below_by(h, p, r, word, above, room, next_move);
+    (void)above, (void)room;
+    merge_below_by(h, p, r, span, next_move, NULL);
 }
 
 static __attribute__((noinline)) void next_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      uint32_t word, uint32_t above, size_t room)
+                                                      size_t span, uint32_t above, size_t room)
 {
-    merge_both_by(h, p, r, word, above, room, next_drop, next_move);
+    merge_both_by(h, p, r, span, above, room, next_drop, next_move, NULL);
 }
 
 static void next_free(struct hmm_heap *h, void *block)

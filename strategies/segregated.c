@@ -135,20 +135,20 @@ static hmm_ref lists_find(struct hmm_heap *h, const struct seg_state *s, uint32_
 
 /* ---- The strategy ---- */
 
-HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
+HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     if (hmm__likely(size < BINS))
         bin_push(h, state, r, p, size);
     else
-        list_push(h, state, r, size);
+        list_push(h, state, r, (uint32_t)size);
 }
 
-HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, uint32_t size)
+HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     if (hmm__likely(size < BINS))
         bin_unlink(h, state, r, p, size);
     else
-        list_unlink(h, state, r, size);
+        list_unlink(h, state, r, (uint32_t)size);
 }
 
 static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct seg_state *s,
@@ -160,14 +160,13 @@ static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct 
 }
 
 HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                 uint32_t was_size, hmm_ref now, char *now_p, uint32_t size)
+                                 size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
     if (size >= BINS) {
-        seg_move_large(h, state, was, was_size, now, size);
+        seg_move_large(h, state, was, (uint32_t)was_size, now, (uint32_t)size);
         return;
     }
-    bin_unlink(h, state, was, was_p, was_size);
-    bin_push(h, state, now, now_p, size);
+    bins_move(h, state, was, was_p, was_size, now, now_p, size);
 }
 
 /* Takes r, from the lists, and leaves what is beyond n granules of it. */
@@ -261,22 +260,38 @@ static void *seg_malloc(struct hmm_heap *h, size_t size)
     return bins_malloc(h, size, seg_malloc_else, seg_malloc_large);
 }
 
-static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      uint32_t word, uint32_t above, size_t room)
+static __attribute__((noinline)) void seg_large_above(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    merge_above_by(h, p, r, word, above, room, 0, seg_move);
+    large_above_by(h, p, r, seg_move);
+}
+
+static __attribute__((noinline)) void seg_large_below(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    large_below_by(h, p, r, seg_move);
+}
+
+static __attribute__((noinline)) void seg_large_both(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    large_both_by(h, p, r, seg_drop, seg_move);
+}
+
+static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      size_t span, uint32_t above, size_t room)
+{
+    merge_above_by(h, p, r, span, above, room, bins_move, seg_large_above);
 }
 
 static __attribute__((noinline)) void seg_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      uint32_t word, uint32_t above, size_t room)
+                                                      size_t span, uint32_t above, size_t room)
 {
-    merge_below_by(h, p, r, word, above, room, seg_move);
+    (void)above, (void)room;
+    merge_below_by(h, p, r, span, bins_move, seg_large_below);
 }
 
 static __attribute__((noinline)) void seg_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                     uint32_t word, uint32_t above, size_t room)
+                                                     size_t span, uint32_t above, size_t room)
 {
-    merge_both_by(h, p, r, word, above, room, seg_drop, seg_move);
+    merge_both_by(h, p, r, span, above, room, bins_drop, bins_move, seg_large_both);
 }
 
 static void seg_free(struct hmm_heap *h, void *block)
