@@ -170,7 +170,7 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
     struct seen b;
     if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_placed(h, p, &b) || !is_used(&b)))
         return realloc_rare(h, payload, size);
-    hmm_ref r = b.r;
+    hmm_ref r = (hmm_ref)b.at;
     uint32_t word = b.word, above = b.above, n = hmm__granules_for(size);
     if (n <= header_size(word)) {
         if (header_size(word) - n >= HMM_MIN_GRANULES)

@@ -98,11 +98,13 @@ HMM__ALWAYS_INLINE bool above_agrees(const char *end, size_t nn, size_t left)
 }
 
 /* Whether the one below r at p, of span `below`, is there, and which it is. */
-HMM__ALWAYS_INLINE bool below_agrees(const struct hmm_heap *h, hmm_ref r, const char *p,
-                                     uint32_t below, hmm_ref *low)
+HMM__ALWAYS_INLINE bool below_agrees(const struct hmm_heap *h, hmm_ref r, char *p, uint32_t below,
+                                     hmm_ref *low)
 {
+    char *low_p = p - span_bytes(below);
+    hmm__forget(low_p);
     return !__builtin_sub_overflow(r, header_size(below), low) && *low >= h->first &&
-           (word_load(p - span_bytes(below)) & ~(uint32_t)HMM__PREV_FREE) == below + HMM__FREE;
+           (word_load(low_p) & ~(uint32_t)HMM__PREV_FREE) == below + HMM__FREE;
 }
 
 /* From this span on a free block is large. */
@@ -286,7 +288,7 @@ HMM__ALWAYS_INLINE void release_alone(struct hmm_heap *h, char *p, hmm_ref r, si
 struct seen {
     size_t room; /* from it to the top, in the scale of a span */
     size_t span;
-    hmm_ref r;
+    size_t at; /* its ref, if it is placed */
     uint32_t word, above;
 };
 
@@ -296,7 +298,7 @@ enum { HMM__MARKS = HMM__FREE | HMM__PREV_FREE };
 HMM__ALWAYS_INLINE bool is_placed(const struct hmm_heap *h, const char *p, struct seen *b)
 {
     size_t at = ref_or_more(h, p), granules = h->top - at;
-    b->r = (hmm_ref)at;
+    b->at = at;
     if (hmm__unlikely(granules > h->extent))
         return false;
     b->room = granules << HMM__SIZE_SHIFT;
@@ -327,20 +329,22 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_verb *insert
     uint32_t marks = (b.word | b.above) & HMM__MARKS;
     if (marks == 0) {
         live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
-        release_alone(h, p, b.r, b.span, insert);
+        release_alone(h, p, (hmm_ref)b.at, b.span, insert);
         return;
     }
-    if (hmm__unlikely(!is_used(&b))) {
+    /* Each of the two is one header's or the other's: it must be the right one's. */
+    if (marks == HMM__FREE && !(b.word & HMM__FREE)) {
+        live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
+        merge_above(h, p, (hmm_ref)b.at, b.span, b.above, b.room);
+    } else if (marks == HMM__PREV_FREE && !(b.above & HMM__PREV_FREE)) {
+        live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
+        merge_below(h, p, (hmm_ref)b.at, b.span, b.above, b.room);
+    } else if (hmm__likely(is_used(&b))) {
+        live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
+        merge_both(h, p, (hmm_ref)b.at, b.span, b.above, b.room);
+    } else {
         hmm__free_unsound(h, p);
-        return;
     }
-    live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
-    if (marks == HMM__FREE)
-        merge_above(h, p, b.r, b.span, b.above, b.room);
-    else if (marks == HMM__PREV_FREE)
-        merge_below(h, p, b.r, b.span, b.above, b.room);
-    else
-        merge_both(h, p, b.r, b.span, b.above, b.room);
 }
 
 #endif

@@ -245,7 +245,8 @@ HMM__ALWAYS_INLINE void hold(struct best_state *s, hmm_ref r, uint32_t size)
 
 /* A block that has become free just now, or has changed. It is held: the next request may well be
  * for it, and what is released beside it. */
-static void large_put(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, struct best_state *s, hmm_ref r,
+                                  uint32_t size)
 {
     hmm_ref other = s->held;
     uint32_t other_size = s->held_size;
@@ -254,7 +255,8 @@ static void large_put(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint3
         trie_push(h, s, other, other_size);
 }
 
-static void large_drop(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
+static __attribute__((noinline)) void large_drop(struct hmm_heap *h, struct best_state *s,
+                                                 hmm_ref r, uint32_t size)
 {
     if (s->held == r)
         hold(s, 0, 0);
@@ -284,10 +286,6 @@ static __attribute__((noinline)) void best_move_large(struct hmm_heap *h, struct
                                                       hmm_ref was, uint32_t was_size, hmm_ref now,
                                                       uint32_t size)
 {
-    if (was == s->held) {
-        hold(s, now, size);
-        return;
-    }
     best_drop(h, s, was, block_payload(h, was), was_size);
     large_put(h, s, now, size);
 }
@@ -295,6 +293,11 @@ static __attribute__((noinline)) void best_move_large(struct hmm_heap *h, struct
 HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
                                   size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
+    struct best_state *s = state;
+    if (size >= BINS && was == s->held) {
+        hold(s, now, (uint32_t)size);
+        return;
+    }
     if (size >= BINS) {
         best_move_large(h, state, was, (uint32_t)was_size, now, (uint32_t)size);
         return;
@@ -435,15 +438,15 @@ HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, struct best_state *s, ui
 }
 
 /* No bin has any: the large ones, then the top. */
-static __attribute__((noinline)) void *best_malloc_else(struct hmm_heap *h, uint32_t n)
+static __attribute__((noinline)) void *best_malloc_else(struct hmm_heap *h, size_t n)
 {
     struct best_state *s = h->state;
-    if (held_is_best(s, n))
-        return held_serve(h, s, n);
+    if (held_is_best(s, (uint32_t)n))
+        return held_serve(h, s, (uint32_t)n);
     if (s->tries_map | s->held)
-        return large_malloc(h, n);
-    void *p = serve_top(h, n);
-    return p ? p : hmm__malloc_else(h, n);
+        return large_malloc(h, (uint32_t)n);
+    void *p = serve_top(h, (uint32_t)n);
+    return p ? p : hmm__malloc_else(h, (uint32_t)n);
 }
 
 static __attribute__((noinline)) void *best_malloc_large(struct hmm_heap *h, size_t size)

@@ -124,15 +124,17 @@ HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_
 {
     hmm_ref r = s->heads[n + rest];
     char *p = block_payload(h, r);
-    size_t span = n << HMM__SIZE_SHIFT;
     bin_pop(s, p, n + rest);
+    size_t span = n << HMM__SIZE_SHIFT;
     if (HMM_MIN_GRANULES > 1 && rest < HMM_MIN_GRANULES) {
         span += rest << HMM__SIZE_SHIFT;
         carve_whole(p, span);
         h->bin_whole++;
     } else {
         carve_low(p, span, rest << HMM__SIZE_SHIFT);
+        hmm__forget(span);
         bin_push(h, s, r + (hmm_ref)n, p + span_bytes(span), rest);
+        hmm__forget(span);
         h->bin_splits++;
     }
     live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
@@ -142,7 +144,7 @@ HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_
 /* malloc of a strategy whose state begins with bins. `none` is asked when they have none, `large`
  * where they cannot. */
 HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
-                                     void *(*none)(struct hmm_heap *h, uint32_t n),
+                                     void *(*none)(struct hmm_heap *h, size_t n),
                                      void *(*large)(struct hmm_heap *h, size_t bytes))
 {
     struct bins *s = h->state;
@@ -155,7 +157,7 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
     hmm__forget(fits);
     fits >>= n;
     if (fits == 0)
-        return none(h, (uint32_t)n);
+        return none(h, n);
     return bin_serve_low(h, s, n, (size_t)__builtin_ctzll(fits));
 }
 

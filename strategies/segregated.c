@@ -239,13 +239,13 @@ static __attribute__((noinline)) void *lists_malloc(struct hmm_heap *h, uint32_t
 }
 
 /* No bin has any: the lists, then the top. */
-static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, uint32_t n)
+static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, size_t n)
 {
     const struct seg_state *s = h->state;
     if (s->words)
-        return lists_malloc(h, n);
-    void *p = serve_top(h, n);
-    return p ? p : hmm__malloc_else(h, n);
+        return lists_malloc(h, (uint32_t)n);
+    void *p = serve_top(h, (uint32_t)n);
+    return p ? p : hmm__malloc_else(h, (uint32_t)n);
 }
 
 static __attribute__((noinline)) void *seg_malloc_large(struct hmm_heap *h, size_t size)
