@@ -37,9 +37,6 @@
 
 struct best_state {
     struct bins bins;
-    hmm_ref held; /* 0: none, and held_size is 0 */
-    uint32_t held_size;
-    uint32_t floor; /* no block in the tries is smaller */
     uint64_t tries_map;
     hmm_ref tries[];
 };
@@ -71,7 +68,7 @@ static size_t best_state_size(size_t capacity)
 static void best_start(struct hmm_heap *h, void *state)
 {
     (void)h;
-    ((struct best_state *)state)->floor = UINT32_MAX;
+    ((struct best_state *)state)->bins.floor = UINT32_MAX;
 }
 
 /* ---- Tries ---- */
@@ -82,8 +79,8 @@ static void trie_push(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint3
     unsigned t = best_trie_of(size);
     uint32_t path = best_path(size);
     hmm_ref *slot = &s->tries[t], parent = IS_ROOT;
-    if (size < s->floor)
-        s->floor = size;
+    if (size < s->bins.floor)
+        s->bins.floor = size;
     s->tries_map |= UINT64_C(1) << t;
     while (*slot != 0) {
         hmm_ref node = *slot;
@@ -133,7 +130,7 @@ static void trie_replace(struct hmm_heap *h, struct best_state *s, hmm_ref node,
     if (was[BEST_PARENT] == IS_ROOT) {
         s->tries[t] = heir;
         if (heir == 0 && (s->tries_map &= ~(UINT64_C(1) << t)) == 0)
-            s->floor = UINT32_MAX;
+            s->bins.floor = UINT32_MAX;
     } else {
         uint32_t *parent = block_links(h, was[BEST_PARENT]);
         parent[parent[BEST_CHILD] == node ? BEST_CHILD : BEST_CHILD1] = heir;
@@ -229,28 +226,16 @@ static hmm_ref trie_find(struct hmm_heap *h, const struct best_state *s, uint32_
     return node ? block_links(h, node)[BEST_NEXT] : 0;
 }
 
-/* ---- The held block ---- */
-
-/* Whether the held block is the best for this request. False does not say that it is not. */
-HMM__ALWAYS_INLINE bool held_is_best(const struct best_state *s, uint32_t n)
-{
-    return s->held_size >= n && s->held_size <= s->floor;
-}
-
-HMM__ALWAYS_INLINE void hold(struct best_state *s, hmm_ref r, uint32_t size)
-{
-    s->held = r;
-    s->held_size = size;
-}
+/* ---- The large ones ---- */
 
 /* A block that has become free just now, or has changed. It is held: the next request may well be
  * for it, and what is released beside it. */
 HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, struct best_state *s, hmm_ref r,
                                   uint32_t size)
 {
-    hmm_ref other = s->held;
-    uint32_t other_size = s->held_size;
-    hold(s, r, size);
+    hmm_ref other = s->bins.held;
+    uint32_t other_size = s->bins.held_size;
+    hold(&s->bins, r, size);
     if (other != 0)
         trie_push(h, s, other, other_size);
 }
@@ -258,8 +243,8 @@ HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, struct best_state *s, hmm_
 static __attribute__((noinline)) void large_drop(struct hmm_heap *h, struct best_state *s,
                                                  hmm_ref r, uint32_t size)
 {
-    if (s->held == r)
-        hold(s, 0, 0);
+    if (s->bins.held == r)
+        hold(&s->bins, 0, 0);
     else
         trie_unlink(h, s, r, size);
 }
@@ -294,8 +279,8 @@ HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, 
                                   size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
     struct best_state *s = state;
-    if (size >= BINS && was == s->held) {
-        hold(s, now, (uint32_t)size);
+    if (size >= BINS && was == s->bins.held) {
+        hold(&s->bins, now, (uint32_t)size);
         return;
     }
     if (size >= BINS) {
@@ -308,12 +293,14 @@ HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, 
 /* The best of the large ones; 0: none. */
 static hmm_ref large_find(struct hmm_heap *h, const struct best_state *s, uint32_t n)
 {
-    if (held_is_best(s, n)) {
+    if (held_is_next(&s->bins, n)) {
         h->visited++;
-        return s->held;
+        return s->bins.held;
     }
     hmm_ref r = trie_find(h, s, n);
-    return s->held_size >= n && (r == 0 || s->held_size <= block_size(h, r)) ? s->held : r;
+    return s->bins.held_size >= n && (r == 0 || s->bins.held_size <= block_size(h, r))
+               ? s->bins.held
+               : r;
 }
 
 /* Takes r, a large one, and leaves what is beyond n granules of it. The remainder goes back by its
@@ -371,7 +358,7 @@ static void best_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t w
 static hmm_ref best_older(struct hmm_heap *h, const struct best_state *s, hmm_ref r, uint32_t size)
 {
     const uint32_t *at = block_links(h, r);
-    if (r == s->held) {
+    if (r == s->bins.held) {
         hmm_ref next = trie_find(h, s, size);
         return next && block_size(h, next) == size ? next : 0;
     }
@@ -407,43 +394,19 @@ static __attribute__((noinline)) void *large_malloc(struct hmm_heap *h, uint32_t
     if (r == 0)
         return hmm__malloc_else(h, n);
     uint32_t size = block_size(h, r);
-    if (n <= s->floor && r != s->held)
-        s->floor = size;
+    if (n <= s->bins.floor && r != s->bins.held)
+        s->bins.floor = size;
     large_cut(h, s, r, size, n);
     return serve(h, r, n, size);
-}
-
-HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, struct best_state *s, uint32_t n)
-{
-    hmm_ref r = s->held;
-    uint32_t rest = s->held_size - n;
-    char *p = block_payload(h, r);
-    h->visited++;
-    if (rest >= BINS) {
-        hold(s, r + n, rest);
-    } else {
-        hold(s, 0, 0);
-        if (rest < HMM_MIN_GRANULES) {
-            carve_whole(p, header_make(n + rest, 0));
-            h->free_unbinned--;
-            live_add(h, block_usable(n + rest));
-            return p;
-        }
-        bin_push(h, &s->bins, r + n, p + span_bytes(header_make(n, 0)), rest);
-    }
-    carve_low(p, header_make(n, 0), header_make(rest, 0));
-    h->splits++;
-    live_add(h, block_usable(n));
-    return p;
 }
 
 /* No bin has any: the large ones, then the top. */
 static __attribute__((noinline)) void *best_malloc_else(struct hmm_heap *h, size_t n)
 {
     struct best_state *s = h->state;
-    if (held_is_best(s, (uint32_t)n))
-        return held_serve(h, s, (uint32_t)n);
-    if (s->tries_map | s->held)
+    if (held_is_next(&s->bins, n))
+        return held_serve(h, &s->bins, n);
+    if (s->tries_map | s->bins.held)
         return large_malloc(h, (uint32_t)n);
     void *p = serve_top(h, (uint32_t)n);
     return p ? p : hmm__malloc_else(h, (uint32_t)n);
@@ -503,9 +466,9 @@ static void best_free(struct hmm_heap *h, void *block)
 static uint32_t best_largest(struct hmm_heap *h, void *state)
 {
     const struct best_state *s = state;
-    uint32_t most = s->held_size;
+    uint32_t most = bins_largest(&s->bins);
     if (s->tries_map == 0)
-        return most ? most : bins_largest(&s->bins);
+        return most;
     hmm_ref node = s->tries[63 - __builtin_clzll(s->tries_map)];
     while (node != 0) {
         const uint32_t *at = block_links(h, node);
@@ -547,7 +510,7 @@ static const char *check_trie(struct hmm_heap *h, const struct best_state *s, un
             const char *broken = check_ring(h, node, count);
             if (broken != NULL)
                 return broken;
-            if (block_size(h, node) < BINS || block_size(h, node) < s->floor ||
+            if (block_size(h, node) < BINS || block_size(h, node) < s->bins.floor ||
                 best_trie_of(block_size(h, node)) != t ||
                 (at[BEST_CHILD] && block_links(h, at[BEST_CHILD])[BEST_PARENT] != node) ||
                 (at[BEST_CHILD1] && block_links(h, at[BEST_CHILD1])[BEST_PARENT] != node))
@@ -563,21 +526,12 @@ static const char *check_trie(struct hmm_heap *h, const struct best_state *s, un
     return NULL;
 }
 
-static bool held_is_sound(const struct hmm_heap *h, const struct best_state *s)
-{
-    return (block_header(h, s->held) & HMM__FREE) && s->held_size >= BINS &&
-           block_size(h, s->held) == s->held_size;
-}
-
 static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
     const struct best_state *s = state;
     size_t tries = (best_state_size(hmm_heap_capacity(h)) - sizeof *s) / sizeof(hmm_ref);
     *indexed = 0;
     const char *broken = hmm__bins_check(h, &s->bins, indexed);
-    if (broken == NULL && (!s->held != !s->held_size || (s->held && !held_is_sound(h, s))))
-        return "T6: best-fit: the held block is in use, or not of the size that is kept";
-    *indexed += s->held != 0;
     for (unsigned t = 0; broken == NULL && t < tries; t++)
         broken = check_trie(h, s, t, indexed);
     return broken;

@@ -18,9 +18,18 @@ static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t 
     return NULL;
 }
 
+static bool held_is_sound(const struct hmm_heap *h, const struct bins *s)
+{
+    return (block_header(h, s->held) & HMM__FREE) && s->held_size >= BINS &&
+           block_size(h, s->held) == s->held_size;
+}
+
 /* Adds the blocks to *count. */
 const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count)
 {
+    if (!s->held != !s->held_size || (s->held && !held_is_sound(h, s)))
+        return "T4: bins: the held block is in use, or not of the size that is kept";
+    *count += s->held != 0;
     for (uint32_t size = 0; size < BINS; size++) {
         const char *broken = check_bin(h, s, size, count);
         if (broken != NULL)

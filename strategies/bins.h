@@ -18,6 +18,9 @@
 struct bins {
     uint64_t map;
     hmm_ref heads[BINS];
+    hmm_ref held; /* 0: none */
+    uint32_t held_size;
+    uint32_t floor; /* a held block up to this size goes before all large ones that are not held */
 };
 
 /* The first link words of a free block, in a bin and elsewhere. */
@@ -141,6 +144,46 @@ HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_
     return p;
 }
 
+/* ---- The held block ---- */
+
+HMM__ALWAYS_INLINE void hold(struct bins *s, hmm_ref r, size_t size)
+{
+    s->held = r;
+    s->held_size = (uint32_t)size;
+}
+
+/* Whether it is what serves this request, for which there is nothing in the bins. False does not
+ * say that it is not. */
+HMM__ALWAYS_INLINE bool held_is_next(const struct bins *s, size_t n)
+{
+    return s->held_size >= n && s->held_size <= s->floor;
+}
+
+HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, struct bins *s, size_t n)
+{
+    hmm_ref r = s->held;
+    char *p = block_payload(h, r);
+    size_t rest = s->held_size - n, span = n << HMM__SIZE_SHIFT;
+    if (rest >= BINS) {
+        hold(s, r + (hmm_ref)n, rest);
+    } else {
+        hold(s, 0, 0);
+        if (rest < HMM_MIN_GRANULES) {
+            span += rest << HMM__SIZE_SHIFT;
+            carve_whole(p, span);
+            h->bin_whole++;
+            live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
+            return p;
+        }
+        bin_push(h, s, r + (hmm_ref)n, p + span_bytes(span), rest);
+    }
+    carve_low(p, span, rest << HMM__SIZE_SHIFT);
+    h->bin_splits++;
+    hmm__forget(span);
+    live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
+    return p;
+}
+
 /* malloc of a strategy whose state begins with bins. `none` is asked when they have none, `large`
  * where they cannot. */
 HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
@@ -163,9 +206,11 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
 
 HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count);
 
-/* Size of the largest block in a bin; 0: there is none. */
+/* Size of the largest block in a bin, or held; 0: there is none. */
 HMM__ALWAYS_INLINE uint32_t bins_largest(const struct bins *s)
 {
+    if (s->held)
+        return s->held_size;
     return s->map ? 63u - (uint32_t)__builtin_clzll(s->map) : 0;
 }
 

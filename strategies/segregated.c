@@ -62,12 +62,27 @@ static size_t seg_state_size(size_t capacity)
     return sizeof(struct seg_state) + lists * sizeof(hmm_ref);
 }
 
+static void seg_start(struct hmm_heap *h, void *state)
+{
+    (void)h;
+    ((struct seg_state *)state)->bins.floor = UINT32_MAX;
+}
+
+/* The largest size of the class that this one is of. */
+HMM__ALWAYS_INLINE uint32_t seg_class_most(uint32_t size)
+{
+    uint32_t m = size - 1, shift = 31u - SPLIT_LOG - (uint32_t)__builtin_clz(m);
+    return ((m >> shift) + 1) << shift;
+}
+
 /* ---- Lists ---- */
 
 /* As in the bins: the back link of a list's head is not kept. */
 static void list_push(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
 {
     uint32_t c = seg_class_of(size);
+    if (size < s->bins.floor)
+        s->bins.floor = seg_class_most(size);
     hmm_ref head = s->lists[c];
     s->lists[c] = r;
     block_links(h, r)[BIN_NEXT] = head;
@@ -91,8 +106,9 @@ static void list_unlink(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint
         return;
     }
     s->lists[c] = next;
-    if (next == 0 && (s->maps[c / 64] &= ~(UINT64_C(1) << c % 64)) == 0)
-        s->words &= ~(UINT32_C(1) << c / 64);
+    if (next == 0 && (s->maps[c / 64] &= ~(UINT64_C(1) << c % 64)) == 0 &&
+        (s->words &= ~(UINT32_C(1) << c / 64)) == 0)
+        s->bins.floor = UINT32_MAX;
 }
 
 /* Of the first `heads` blocks of this list, the first that fits; 0: none. */
@@ -122,15 +138,47 @@ static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
     return s->lists[word * 64 + (uint32_t)__builtin_ctzll(s->maps[word])];
 }
 
-static hmm_ref lists_find(struct hmm_heap *h, const struct seg_state *s, uint32_t n)
+/* Of the held block and the lists, as if it were the head of its list. */
+static hmm_ref large_find(struct hmm_heap *h, const struct seg_state *s, uint32_t n)
 {
-    if (n < BINS)
-        return lists_from(s, 0);
+    uint32_t c = 0, heads = HEADS, size = s->bins.held_size;
     if (n > h->high_limit || n > HMM_MAX_GRANULES)
         return 0;
-    uint32_t c = seg_class_of(n);
-    hmm_ref r = list_scan(h, s->lists[c], n, HEADS);
-    return r ? r : lists_from(s, c + 1);
+    if (n >= BINS) {
+        c = seg_class_of(n);
+        if (size >= BINS && seg_class_of(size) == c) {
+            h->visited++;
+            if (size >= n)
+                return s->bins.held;
+            heads--;
+        }
+        hmm_ref r = list_scan(h, s->lists[c], n, heads);
+        if (r != 0)
+            return r;
+        c++;
+    }
+    hmm_ref next = lists_from(s, c);
+    if (size < BINS || seg_class_of(size) < c)
+        return next;
+    return next == 0 || size <= seg_class_most(block_size(h, next)) ? s->bins.held : next;
+}
+
+HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
+{
+    hmm_ref other = s->bins.held;
+    uint32_t other_size = s->bins.held_size;
+    hold(&s->bins, r, size);
+    if (other != 0)
+        list_push(h, s, other, other_size);
+}
+
+static __attribute__((noinline)) void large_drop(struct hmm_heap *h, struct seg_state *s, hmm_ref r,
+                                                 uint32_t size)
+{
+    if (s->bins.held == r)
+        hold(&s->bins, 0, 0);
+    else
+        list_unlink(h, s, r, size);
 }
 
 /* ---- The strategy ---- */
@@ -140,7 +188,7 @@ HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, char
     if (hmm__likely(size < BINS))
         bin_push(h, state, r, p, size);
     else
-        list_push(h, state, r, (uint32_t)size);
+        large_put(h, state, r, (uint32_t)size);
 }
 
 HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
@@ -148,7 +196,7 @@ HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, cha
     if (hmm__likely(size < BINS))
         bin_unlink(h, state, r, p, size);
     else
-        list_unlink(h, state, r, (uint32_t)size);
+        large_drop(h, state, r, (uint32_t)size);
 }
 
 static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct seg_state *s,
@@ -156,12 +204,17 @@ static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct 
                                                      uint32_t size)
 {
     seg_drop(h, s, was, block_payload(h, was), was_size);
-    list_push(h, s, now, size);
+    large_put(h, s, now, size);
 }
 
 HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
                                  size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
+    struct seg_state *s = state;
+    if (size >= BINS && was == s->bins.held) {
+        hold(&s->bins, now, size);
+        return;
+    }
     if (size >= BINS) {
         seg_move_large(h, state, was, (uint32_t)was_size, now, (uint32_t)size);
         return;
@@ -169,10 +222,10 @@ HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, c
     bins_move(h, state, was, was_p, was_size, now, now_p, size);
 }
 
-/* Takes r, from the lists, and leaves what is beyond n granules of it. */
-static void list_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size, uint32_t n)
+/* Takes r, a large one, and leaves what is beyond n granules of it. */
+static void large_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size, uint32_t n)
 {
-    list_unlink(h, s, r, size);
+    large_drop(h, s, r, size);
     if (size - n >= HMM_MIN_GRANULES)
         seg_put(h, s, r + n, block_payload(h, r + n), size - n);
 }
@@ -182,7 +235,7 @@ static hmm_ref seg_find(struct hmm_heap *h, void *state, uint32_t n)
     const struct seg_state *s = state;
     uint64_t fits = bins_from(&s->bins, n);
     if (fits == 0)
-        return lists_find(h, s, n);
+        return large_find(h, s, n);
     h->visited++;
     return s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
 }
@@ -221,29 +274,31 @@ static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t n)
     uint32_t size = block_size(h, r);
     if (size < BINS)
         return bin_cut(h, &s->bins, size, n);
-    list_cut(h, s, r, size, n);
+    large_cut(h, s, r, size, n);
     return r;
 }
 
 /* ---- As a whole ---- */
 
-static __attribute__((noinline)) void *lists_malloc(struct hmm_heap *h, uint32_t n)
+static __attribute__((noinline)) void *large_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct seg_state *s = h->state;
-    hmm_ref r = lists_find(h, s, n);
+    hmm_ref r = large_find(h, s, n);
     if (r == 0)
         return hmm__malloc_else(h, n);
     uint32_t size = block_size(h, r);
-    list_cut(h, s, r, size, n);
+    large_cut(h, s, r, size, n);
     return serve(h, r, n, size);
 }
 
 /* No bin has any: the lists, then the top. */
 static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, size_t n)
 {
-    const struct seg_state *s = h->state;
-    if (s->words)
-        return lists_malloc(h, (uint32_t)n);
+    struct seg_state *s = h->state;
+    if (held_is_next(&s->bins, n))
+        return held_serve(h, &s->bins, n);
+    if (s->words | s->bins.held)
+        return large_malloc(h, (uint32_t)n);
     void *p = serve_top(h, (uint32_t)n);
     return p ? p : hmm__malloc_else(h, (uint32_t)n);
 }
@@ -316,10 +371,11 @@ static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece 
 
 static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
-    const struct seg_state *s = state;
+    struct seg_state *s = state;
     uint32_t tries = SEG_PIECE_TRIES, n = piece->granules;
     if (n > h->high_limit)
         return 0;
+    large_put(h, s, 0, 0); /* what is held goes into its list */
     for (uint64_t fits = bins_from(&s->bins, n); fits != 0 && tries != 0; fits &= fits - 1) {
         hmm_ref head = s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
         hmm_ref r = list_piece(h, head, piece, &tries);
@@ -340,9 +396,9 @@ static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_
 static uint32_t seg_largest(struct hmm_heap *h, void *state)
 {
     const struct seg_state *s = state;
-    uint32_t most = 0;
+    uint32_t most = bins_largest(&s->bins);
     if (s->words == 0)
-        return bins_largest(&s->bins);
+        return most;
     uint32_t word = 31u - (uint32_t)__builtin_clz(s->words);
     hmm_ref r = s->lists[word * 64 + 63u - (uint32_t)__builtin_clzll(s->maps[word])];
     for (; r != 0; r = block_links(h, r)[BIN_NEXT])
@@ -391,6 +447,7 @@ static const struct hmm_strategy segregated = {
     .find = seg_find,
     .insert = seg_insert,
     .remove = seg_remove,
+    .start = seg_start,
     .resize = seg_resize,
     .take = seg_take,
     .find_last = seg_find_last,
