@@ -386,17 +386,22 @@ static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm
 
 /* ---- As a whole ---- */
 
-/* The held block is not known to be the best. */
+/* The held block is not known to be the best. That the floor is too low may be all that was in its
+ * way. */
 static __attribute__((noinline)) void *large_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct best_state *s = h->state;
-    hmm_ref r = large_find(h, s, n);
+    hmm_ref r = trie_find(h, s, n);
+    uint32_t size = r ? block_size(h, r) : UINT32_MAX;
+    if (n <= s->bins.floor)
+        s->bins.floor = size;
+    if (s->bins.held_size >= n && s->bins.held_size <= size)
+        return held_serve(h, &s->bins, n);
     if (r == 0)
         return hmm__malloc_else(h, n);
-    uint32_t size = block_size(h, r);
-    if (n <= s->bins.floor && r != s->bins.held)
-        s->bins.floor = size;
-    large_cut(h, s, r, size, n);
+    trie_unlink(h, s, r, size);
+    if (size - n >= HMM_MIN_GRANULES)
+        best_put(h, s, r + n, block_payload(h, r + n), size - n);
     return serve(h, r, n, size);
 }
 
@@ -406,7 +411,7 @@ static __attribute__((noinline)) void *best_malloc_else(struct hmm_heap *h, size
     struct best_state *s = h->state;
     if (held_is_next(&s->bins, n))
         return held_serve(h, &s->bins, n);
-    if (s->tries_map | s->bins.held)
+    if (s->tries_map)
         return large_malloc(h, (uint32_t)n);
     void *p = serve_top(h, (uint32_t)n);
     return p ? p : hmm__malloc_else(h, (uint32_t)n);

@@ -280,15 +280,29 @@ static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t n)
 
 /* ---- As a whole ---- */
 
+/* Takes r, a large one, for a request. */
+static void *large_serve(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t n)
+{
+    uint32_t size = block_size(h, r);
+    large_cut(h, s, r, size, n);
+    return serve(h, r, n, size);
+}
+
+/* For a request of a bin's size, where the lists are not empty. That the floor is too low may be
+ * all that was in the way of the held block. */
+static __attribute__((noinline)) void *lists_malloc(struct hmm_heap *h, uint32_t n)
+{
+    struct seg_state *s = h->state;
+    hmm_ref r = lists_from(s, 0);
+    s->bins.floor = seg_class_most(block_size(h, r));
+    return held_is_next(&s->bins, n) ? held_serve(h, &s->bins, n) : large_serve(h, s, r, n);
+}
+
 static __attribute__((noinline)) void *large_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct seg_state *s = h->state;
     hmm_ref r = large_find(h, s, n);
-    if (r == 0)
-        return hmm__malloc_else(h, n);
-    uint32_t size = block_size(h, r);
-    large_cut(h, s, r, size, n);
-    return serve(h, r, n, size);
+    return r ? large_serve(h, s, r, n) : hmm__malloc_else(h, n);
 }
 
 /* No bin has any: the lists, then the top. */
@@ -297,8 +311,8 @@ static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, size_
     struct seg_state *s = h->state;
     if (held_is_next(&s->bins, n))
         return held_serve(h, &s->bins, n);
-    if (s->words | s->bins.held)
-        return large_malloc(h, (uint32_t)n);
+    if (s->words)
+        return n < BINS ? lists_malloc(h, (uint32_t)n) : large_malloc(h, (uint32_t)n);
     void *p = serve_top(h, (uint32_t)n);
     return p ? p : hmm__malloc_else(h, (uint32_t)n);
 }
