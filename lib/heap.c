@@ -134,10 +134,16 @@ static void hook_merge_below(struct hmm_heap *h, char *p, hmm_ref r, size_t span
     merge_below_by(h, p, r, span, hook_resize, NULL);
 }
 
+static void hook_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn,
+                           size_t pn)
+{
+    join_both(h, p, r, span, nn, pn, hook_drop, hook_resize);
+}
+
 static void hook_merge_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, uint32_t above,
                             size_t room)
 {
-    merge_both_by(h, p, r, span, above, room, hook_drop, hook_resize, NULL);
+    merge_both_by(h, p, r, span, above, room, hook_join_both, NULL);
 }
 
 /* Block r at p becomes free beside one or two free neighbours that cannot all be one with it, being

@@ -158,10 +158,12 @@ HMM__ALWAYS_INLINE void join_below(struct hmm_heap *h, char *p, hmm_ref low, siz
 HMM__ALWAYS_INLINE void join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn,
                                   size_t pn, insert_verb *drop, resize_verb *resize)
 {
+    drop(h, h->state, r + (hmm_ref)span_granules(span), p + span_bytes(span), span_granules(nn));
+    hmm__forget(pn);
+    hmm__forget(span);
     size_t joint = pn + span + nn;
     char *low_p = p - span_bytes(pn);
     hmm_ref low = r - (hmm_ref)span_granules(pn);
-    drop(h, h->state, r + (hmm_ref)span_granules(span), p + span_bytes(span), span_granules(nn));
     word_add(p, HMM__FREE);
     word_add(low_p, (uint32_t)(span + nn));
     footer_store(low_p + span_bytes(joint), (uint32_t)joint);
@@ -169,6 +171,9 @@ HMM__ALWAYS_INLINE void join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t
     h->free_unbinned--;
     resize(h, h->state, low, low_p, span_granules(pn), low, low_p, span_granules(joint));
 }
+
+/* join_both, made of a strategy's functions. */
+typedef void join_verb(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn, size_t pn);
 
 /* These make the tests, with those of is_placed and free_by, that hmm__seems_sound makes. Of what
  * is small nothing else can be in the way; what is large is left to `large`, if there is one. */
@@ -214,8 +219,8 @@ HMM__ALWAYS_INLINE void merge_below_by(struct hmm_heap *h, char *p, hmm_ref r, s
 }
 
 HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, char *p, hmm_ref r, size_t span,
-                                      uint32_t above, size_t room, insert_verb *drop,
-                                      resize_verb *resize, large_verb *large)
+                                      uint32_t above, size_t room, join_verb *join,
+                                      large_verb *large)
 {
     uint32_t below = footer_load(p);
     size_t nn = header_span(above), pn = below, left = room - span;
@@ -235,7 +240,7 @@ HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, char *p, hmm_ref r, si
             return;
         }
     }
-    join_both(h, p, r, span, nn, pn, drop, resize);
+    join(h, p, r, span, nn, pn);
 }
 
 /* A large_verb of each. */
@@ -272,16 +277,17 @@ HMM__ALWAYS_INLINE void large_both_by(struct hmm_heap *h, char *p, hmm_ref r, in
 HMM__ALWAYS_INLINE void release_alone(struct hmm_heap *h, char *p, hmm_ref r, size_t span,
                                       insert_verb *insert)
 {
-    char *end = p + span_bytes(span);
     if (span >= LARGE_SPAN && hmm__unlikely(is_special(h, span))) {
         hmm__release_special(h, p, r);
         return;
     }
+    size_t size = span_granules(span);
+    hmm__forget(span);
     word_store(p, (uint32_t)span + HMM__FREE);
-    footer_store(end, (uint32_t)span);
-    word_set(end, HMM__PREV_FREE);
+    footer_store(p + span_bytes(span), (uint32_t)span);
+    word_set(p + span_bytes(span), HMM__PREV_FREE);
     h->free_unbinned++;
-    insert(h, h->state, r, p, span_granules(span));
+    insert(h, h->state, r, p, size);
 }
 
 /* What an address, its header and the next tell of a block. */
@@ -339,7 +345,7 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_verb *insert
     } else if (marks == HMM__PREV_FREE && !(b.above & HMM__PREV_FREE)) {
         live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
         merge_below(h, p, (hmm_ref)b.at, b.span, b.above, b.room);
-    } else if (hmm__likely(is_used(&b))) {
+    } else if (hmm__likely(!(b.word & HMM__FREE)) && hmm__likely(!(b.above & HMM__PREV_FREE))) {
         live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
         merge_both(h, p, (hmm_ref)b.at, b.span, b.above, b.room);
     } else {

@@ -429,19 +429,32 @@ static void *best_malloc(struct hmm_heap *h, size_t size)
     return bins_malloc(h, size, best_malloc_else, best_malloc_large);
 }
 
+/* Where a large block comes of it. */
+HMM__ALWAYS_INLINE void best_move_to_large(struct hmm_heap *h, void *state, hmm_ref was,
+                                           char *was_p, size_t was_size, hmm_ref now, char *now_p,
+                                           size_t size)
+{
+    struct best_state *s = state;
+    (void)was_p, (void)now_p;
+    if (was == s->bins.held)
+        hold(&s->bins, now, size);
+    else
+        best_move_large(h, s, was, (uint32_t)was_size, now, (uint32_t)size);
+}
+
 static __attribute__((noinline)) void best_large_above(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    large_above_by(h, p, r, best_move);
+    large_above_by(h, p, r, best_move_to_large);
 }
 
 static __attribute__((noinline)) void best_large_below(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    large_below_by(h, p, r, best_move);
+    large_below_by(h, p, r, best_move_to_large);
 }
 
 static __attribute__((noinline)) void best_large_both(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    large_both_by(h, p, r, best_drop, best_move);
+    large_both_by(h, p, r, best_drop, best_move_to_large);
 }
 
 static __attribute__((noinline)) void best_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
@@ -457,10 +470,16 @@ static __attribute__((noinline)) void best_merge_below(struct hmm_heap *h, char 
     merge_below_by(h, p, r, span, bins_move, best_large_below);
 }
 
+static __attribute__((noinline)) void best_join_both(struct hmm_heap *h, char *p, hmm_ref r,
+                                                     size_t span, size_t nn, size_t pn)
+{
+    join_both(h, p, r, span, nn, pn, bins_drop, bins_move);
+}
+
 static __attribute__((noinline)) void best_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
                                                       size_t span, uint32_t above, size_t room)
 {
-    merge_both_by(h, p, r, span, above, room, bins_drop, bins_move, best_large_both);
+    merge_both_by(h, p, r, span, above, room, best_join_both, best_large_both);
 }
 
 static void best_free(struct hmm_heap *h, void *block)

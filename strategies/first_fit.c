@@ -128,10 +128,16 @@ static __attribute__((noinline)) void first_merge_below(struct hmm_heap *h, char
     merge_below_by(h, p, r, span, first_move, NULL);
 }
 
+HMM__ALWAYS_INLINE void first_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span,
+                                        size_t nn, size_t pn)
+{
+    join_both(h, p, r, span, nn, pn, first_drop, first_move);
+}
+
 static __attribute__((noinline)) void first_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
                                                        size_t span, uint32_t above, size_t room)
 {
-    merge_both_by(h, p, r, span, above, room, first_drop, first_move, NULL);
+    merge_both_by(h, p, r, span, above, room, first_join_both, NULL);
 }
 
 static void first_free(struct hmm_heap *h, void *block)

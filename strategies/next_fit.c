@@ -213,10 +213,16 @@ static __attribute__((noinline)) void next_merge_below(struct hmm_heap *h, char 
     merge_below_by(h, p, r, span, next_move, NULL);
 }
 
+HMM__ALWAYS_INLINE void next_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span,
+                                       size_t nn, size_t pn)
+{
+    join_both(h, p, r, span, nn, pn, next_drop, next_move);
+}
+
 static __attribute__((noinline)) void next_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
                                                       size_t span, uint32_t above, size_t room)
 {
-    merge_both_by(h, p, r, span, above, room, next_drop, next_move, NULL);
+    merge_both_by(h, p, r, span, above, room, next_join_both, NULL);
 }
 
 static void next_free(struct hmm_heap *h, void *block)

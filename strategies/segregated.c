@@ -329,19 +329,31 @@ static void *seg_malloc(struct hmm_heap *h, size_t size)
     return bins_malloc(h, size, seg_malloc_else, seg_malloc_large);
 }
 
+/* Where a large block comes of it. */
+HMM__ALWAYS_INLINE void seg_move_to_large(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                                          size_t was_size, hmm_ref now, char *now_p, size_t size)
+{
+    struct seg_state *s = state;
+    (void)was_p, (void)now_p;
+    if (was == s->bins.held)
+        hold(&s->bins, now, size);
+    else
+        seg_move_large(h, s, was, (uint32_t)was_size, now, (uint32_t)size);
+}
+
 static __attribute__((noinline)) void seg_large_above(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    large_above_by(h, p, r, seg_move);
+    large_above_by(h, p, r, seg_move_to_large);
 }
 
 static __attribute__((noinline)) void seg_large_below(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    large_below_by(h, p, r, seg_move);
+    large_below_by(h, p, r, seg_move_to_large);
 }
 
 static __attribute__((noinline)) void seg_large_both(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    large_both_by(h, p, r, seg_drop, seg_move);
+    large_both_by(h, p, r, seg_drop, seg_move_to_large);
 }
 
 static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
@@ -357,10 +369,16 @@ static __attribute__((noinline)) void seg_merge_below(struct hmm_heap *h, char *
     merge_below_by(h, p, r, span, bins_move, seg_large_below);
 }
 
+static __attribute__((noinline)) void seg_join_both(struct hmm_heap *h, char *p, hmm_ref r,
+                                                    size_t span, size_t nn, size_t pn)
+{
+    join_both(h, p, r, span, nn, pn, bins_drop, bins_move);
+}
+
 static __attribute__((noinline)) void seg_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
                                                      size_t span, uint32_t above, size_t room)
 {
-    merge_both_by(h, p, r, span, above, room, bins_drop, bins_move, seg_large_both);
+    merge_both_by(h, p, r, span, above, room, seg_join_both, seg_large_both);
 }
 
 static void seg_free(struct hmm_heap *h, void *block)
