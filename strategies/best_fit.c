@@ -46,15 +46,15 @@ static void best_start(struct hmm_heap *h, void *state)
 
 /* ---- The large ones ---- */
 
-static __attribute__((noinline)) void index_put(struct hmm_heap *h, struct best_state *s, hmm_ref r,
-                                                uint32_t size)
+static __attribute__((noinline)) void best_index_put(struct hmm_heap *h, struct best_state *s,
+                                                     hmm_ref r, uint32_t size)
 {
     if (size < s->bins.floor)
         s->bins.floor = size;
     hmm__size_push(h, &s->sizes, r, size);
 }
 
-static void index_drop(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
+static void best_index_drop(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
 {
     hmm__size_unlink(h, &s->sizes, r, size);
     if (s->sizes.groups == 0)
@@ -63,23 +63,23 @@ static void index_drop(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint
 
 /* A block that has become free just now, or has changed. It is held: the next request may well be
  * for it, and what is released beside it. */
-HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, struct best_state *s, hmm_ref r,
-                                  uint32_t size)
+HMM__ALWAYS_INLINE void best_large_put(struct hmm_heap *h, struct best_state *s, hmm_ref r,
+                                       uint32_t size)
 {
     hmm_ref other = s->bins.held;
     uint32_t other_size = s->bins.held_size;
     hold(&s->bins, r, size);
     if (other != 0)
-        index_put(h, s, other, other_size);
+        best_index_put(h, s, other, other_size);
 }
 
-static __attribute__((noinline)) void large_drop(struct hmm_heap *h, struct best_state *s,
-                                                 hmm_ref r, uint32_t size)
+static __attribute__((noinline)) void best_large_drop(struct hmm_heap *h, struct best_state *s,
+                                                      hmm_ref r, uint32_t size)
 {
     if (s->bins.held == r)
         hold(&s->bins, 0, 0);
     else
-        index_drop(h, s, r, size);
+        best_index_drop(h, s, r, size);
 }
 
 /* ---- The strategy ---- */
@@ -89,7 +89,7 @@ HMM__ALWAYS_INLINE void best_put(struct hmm_heap *h, void *state, hmm_ref r, cha
     if (hmm__likely(size < BINS))
         bin_push(h, state, r, p, size);
     else
-        large_put(h, state, r, (uint32_t)size);
+        best_large_put(h, state, r, (uint32_t)size);
 }
 
 HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
@@ -97,7 +97,7 @@ HMM__ALWAYS_INLINE void best_drop(struct hmm_heap *h, void *state, hmm_ref r, ch
     if (hmm__likely(size < BINS))
         bin_unlink(h, state, r, p, size);
     else
-        large_drop(h, state, r, (uint32_t)size);
+        best_large_drop(h, state, r, (uint32_t)size);
 }
 
 static __attribute__((noinline)) void best_move_large(struct hmm_heap *h, struct best_state *s,
@@ -105,7 +105,7 @@ static __attribute__((noinline)) void best_move_large(struct hmm_heap *h, struct
                                                       uint32_t size)
 {
     best_drop(h, s, was, block_payload(h, was), was_size);
-    large_put(h, s, now, size);
+    best_large_put(h, s, now, size);
 }
 
 HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
@@ -124,7 +124,7 @@ HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, 
 }
 
 /* The best of the large ones; 0: none. */
-static hmm_ref large_find(struct hmm_heap *h, const struct best_state *s, uint32_t n)
+static hmm_ref best_large_find(struct hmm_heap *h, const struct best_state *s, uint32_t n)
 {
     if (held_is_next(&s->bins, n)) {
         h->visited++;
@@ -138,11 +138,11 @@ static hmm_ref large_find(struct hmm_heap *h, const struct best_state *s, uint32
 
 /* Takes r, a large one, and leaves what is beyond n granules of it. The remainder goes back by its
  * size: what was a trie's may be a bin's. */
-static void large_cut(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size,
-                      uint32_t n)
+static void best_large_cut(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size,
+                           uint32_t n)
 {
     uint32_t rest = size - n;
-    large_drop(h, s, r, size);
+    best_large_drop(h, s, r, size);
     if (rest >= HMM_MIN_GRANULES)
         best_put(h, s, r + n, block_payload(h, r + n), rest);
 }
@@ -152,7 +152,7 @@ static hmm_ref best_find(struct hmm_heap *h, void *state, uint32_t granules)
     const struct best_state *s = state;
     uint64_t fits = bins_from(&s->bins, granules);
     if (fits == 0)
-        return large_find(h, s, granules);
+        return best_large_find(h, s, granules);
     h->visited++;
     return s->bins.heads[granules + (uint32_t)__builtin_ctzll(fits)];
 }
@@ -166,7 +166,7 @@ static hmm_ref best_take(struct hmm_heap *h, void *state, uint32_t granules)
     uint32_t size = block_size(h, r);
     if (size < BINS)
         return bin_cut(h, &s->bins, size, granules);
-    large_cut(h, s, r, size, granules);
+    best_large_cut(h, s, r, size, granules);
     return r;
 }
 
@@ -221,7 +221,7 @@ static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm
 
 /* The held block is not known to be the best. That the floor is too low may be all that was in its
  * way. */
-static __attribute__((noinline)) void *large_malloc(struct hmm_heap *h, uint32_t n)
+static __attribute__((noinline)) void *best_large_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct best_state *s = h->state;
     hmm_ref r = hmm__size_find(h, &s->sizes, n);
@@ -232,7 +232,7 @@ static __attribute__((noinline)) void *large_malloc(struct hmm_heap *h, uint32_t
         return held_serve(h, &s->bins, n);
     if (r == 0)
         return hmm__malloc_else(h, n);
-    index_drop(h, s, r, size);
+    best_index_drop(h, s, r, size);
     if (size - n >= HMM_MIN_GRANULES)
         best_put(h, s, r + n, block_payload(h, r + n), size - n);
     return serve(h, r, n, size);
@@ -245,7 +245,7 @@ static __attribute__((noinline)) void *best_malloc_else(struct hmm_heap *h, size
     if (held_is_next(&s->bins, n))
         return held_serve(h, &s->bins, n);
     if (s->sizes.groups)
-        return large_malloc(h, (uint32_t)n);
+        return best_large_malloc(h, (uint32_t)n);
     void *p = serve_top(h, (uint32_t)n);
     return p ? p : hmm__malloc_else(h, (uint32_t)n);
 }

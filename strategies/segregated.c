@@ -139,7 +139,7 @@ static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
 }
 
 /* Of the held block and the lists, as if it were the head of its list. */
-static hmm_ref large_find(struct hmm_heap *h, const struct seg_state *s, uint32_t n)
+static hmm_ref seg_large_find(struct hmm_heap *h, const struct seg_state *s, uint32_t n)
 {
     uint32_t c = 0, heads = HEADS, size = s->bins.held_size;
     if (n > h->high_limit || n > HMM_MAX_GRANULES)
@@ -163,7 +163,8 @@ static hmm_ref large_find(struct hmm_heap *h, const struct seg_state *s, uint32_
     return next == 0 || size <= seg_class_most(block_size(h, next)) ? s->bins.held : next;
 }
 
-HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void seg_large_put(struct hmm_heap *h, struct seg_state *s, hmm_ref r,
+                                      uint32_t size)
 {
     hmm_ref other = s->bins.held;
     uint32_t other_size = s->bins.held_size;
@@ -172,8 +173,8 @@ HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, struct seg_state *s, hmm_r
         list_push(h, s, other, other_size);
 }
 
-static __attribute__((noinline)) void large_drop(struct hmm_heap *h, struct seg_state *s, hmm_ref r,
-                                                 uint32_t size)
+static __attribute__((noinline)) void seg_large_drop(struct hmm_heap *h, struct seg_state *s,
+                                                     hmm_ref r, uint32_t size)
 {
     if (s->bins.held == r)
         hold(&s->bins, 0, 0);
@@ -188,7 +189,7 @@ HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, char
     if (hmm__likely(size < BINS))
         bin_push(h, state, r, p, size);
     else
-        large_put(h, state, r, (uint32_t)size);
+        seg_large_put(h, state, r, (uint32_t)size);
 }
 
 HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
@@ -196,7 +197,7 @@ HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, cha
     if (hmm__likely(size < BINS))
         bin_unlink(h, state, r, p, size);
     else
-        large_drop(h, state, r, (uint32_t)size);
+        seg_large_drop(h, state, r, (uint32_t)size);
 }
 
 static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct seg_state *s,
@@ -204,7 +205,7 @@ static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct 
                                                      uint32_t size)
 {
     seg_drop(h, s, was, block_payload(h, was), was_size);
-    large_put(h, s, now, size);
+    seg_large_put(h, s, now, size);
 }
 
 HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
@@ -223,9 +224,10 @@ HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, c
 }
 
 /* Takes r, a large one, and leaves what is beyond n granules of it. */
-static void large_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size, uint32_t n)
+static void seg_large_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size,
+                          uint32_t n)
 {
-    large_drop(h, s, r, size);
+    seg_large_drop(h, s, r, size);
     if (size - n >= HMM_MIN_GRANULES)
         seg_put(h, s, r + n, block_payload(h, r + n), size - n);
 }
@@ -235,7 +237,7 @@ static hmm_ref seg_find(struct hmm_heap *h, void *state, uint32_t n)
     const struct seg_state *s = state;
     uint64_t fits = bins_from(&s->bins, n);
     if (fits == 0)
-        return large_find(h, s, n);
+        return seg_large_find(h, s, n);
     h->visited++;
     return s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
 }
@@ -274,35 +276,35 @@ static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t n)
     uint32_t size = block_size(h, r);
     if (size < BINS)
         return bin_cut(h, &s->bins, size, n);
-    large_cut(h, s, r, size, n);
+    seg_large_cut(h, s, r, size, n);
     return r;
 }
 
 /* ---- As a whole ---- */
 
 /* Takes r, a large one, for a request. */
-static void *large_serve(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t n)
+static void *seg_large_serve(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t n)
 {
     uint32_t size = block_size(h, r);
-    large_cut(h, s, r, size, n);
+    seg_large_cut(h, s, r, size, n);
     return serve(h, r, n, size);
 }
 
 /* For a request of a bin's size, where the lists are not empty. That the floor is too low may be
  * all that was in the way of the held block. */
-static __attribute__((noinline)) void *lists_malloc(struct hmm_heap *h, uint32_t n)
+static __attribute__((noinline)) void *seg_lists_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct seg_state *s = h->state;
     hmm_ref r = lists_from(s, 0);
     s->bins.floor = seg_class_most(block_size(h, r));
-    return held_is_next(&s->bins, n) ? held_serve(h, &s->bins, n) : large_serve(h, s, r, n);
+    return held_is_next(&s->bins, n) ? held_serve(h, &s->bins, n) : seg_large_serve(h, s, r, n);
 }
 
-static __attribute__((noinline)) void *large_malloc(struct hmm_heap *h, uint32_t n)
+static __attribute__((noinline)) void *seg_large_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct seg_state *s = h->state;
-    hmm_ref r = large_find(h, s, n);
-    return r ? large_serve(h, s, r, n) : hmm__malloc_else(h, n);
+    hmm_ref r = seg_large_find(h, s, n);
+    return r ? seg_large_serve(h, s, r, n) : hmm__malloc_else(h, n);
 }
 
 /* No bin has any: the lists, then the top. */
@@ -312,7 +314,7 @@ static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, size_
     if (held_is_next(&s->bins, n))
         return held_serve(h, &s->bins, n);
     if (s->words)
-        return n < BINS ? lists_malloc(h, (uint32_t)n) : large_malloc(h, (uint32_t)n);
+        return n < BINS ? seg_lists_malloc(h, (uint32_t)n) : seg_large_malloc(h, (uint32_t)n);
     void *p = serve_top(h, (uint32_t)n);
     return p ? p : hmm__malloc_else(h, (uint32_t)n);
 }
@@ -407,7 +409,7 @@ static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_
     uint32_t tries = SEG_PIECE_TRIES, n = piece->granules;
     if (n > h->high_limit)
         return 0;
-    large_put(h, s, 0, 0); /* what is held goes into its list */
+    seg_large_put(h, s, 0, 0); /* what is held goes into its list */
     for (uint64_t fits = bins_from(&s->bins, n); fits != 0 && tries != 0; fits &= fits - 1) {
         hmm_ref head = s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
         hmm_ref r = list_piece(h, head, piece, &tries);
