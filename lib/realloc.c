@@ -221,14 +221,20 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
     return p;
 }
 
-void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
+/* Where the heap is not bare, or watched. */
+static __attribute__((noinline)) void *realloc_before(struct hmm_heap *h, void *block, size_t size)
 {
 #if HMM__FRONT
-    size_t usable = heap->front ? hmm__front_usable(heap->front, block, "realloc") : 0;
+    size_t usable = h->front ? hmm__front_usable(h->front, block, "realloc") : 0;
     if (usable != 0)
-        return hmm__front_realloc(heap, block, usable, size);
+        return hmm__front_realloc(h, block, usable, size);
 #endif
-    if (hmm__unlikely(heap->watch))
-        return hmm__watched_realloc(heap, block, size);
+    return h->watch ? hmm__watched_realloc(h, block, size) : hmm__realloc(h, block, size);
+}
+
+void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
+{
+    if (heap->front || heap->watch)
+        return realloc_before(heap, block, size);
     return hmm__realloc(heap, block, size);
 }

@@ -32,15 +32,15 @@ HMM__HIDDEN HMM__COLD void hmm__free_unsound(struct hmm_heap *h, void *payload);
 HMM__HIDDEN HMM__COLD void hmm__release_special(struct hmm_heap *h, char *p, hmm_ref r);
 
 /*
- * Makes a used block of the low `span` of a free block, and of the rest, which is a block's at
- * least, a free one:
+ * Makes a used block of a free one up to `end`, and of the rest, which is a block's at least, a
+ * free one:
  *
- *     | p, free, span + rest        |  ->  | p, used, span | free, rest |
+ *     | p, free                     |  ->  | p, used | end, free, rest |
  */
-HMM__ALWAYS_INLINE void carve_low(char *p, size_t span, size_t rest)
+HMM__ALWAYS_INLINE void carve_low(char *p, char *end, size_t rest)
 {
-    word_store(p + span_bytes(span), (uint32_t)rest + HMM__FREE);
-    footer_store(p + span_bytes(span + rest), (uint32_t)rest);
+    word_store(end, (uint32_t)rest + HMM__FREE);
+    footer_store(end + span_bytes(rest), (uint32_t)rest);
     word_lessen(p, (uint32_t)rest + HMM__FREE);
 }
 
@@ -56,7 +56,7 @@ HMM__ALWAYS_INLINE void carve_whole(char *p, size_t span)
 HMM__ALWAYS_INLINE uint32_t carve(struct hmm_heap *h, char *p, uint32_t n, uint32_t size)
 {
     if (size - n >= HMM_MIN_GRANULES) {
-        carve_low(p, header_make(n, 0), header_make(size - n, 0));
+        carve_low(p, p + span_bytes(header_make(n, 0)), header_make(size - n, 0));
         h->splits++;
         return n;
     }

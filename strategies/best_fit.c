@@ -229,7 +229,7 @@ static __attribute__((noinline)) void *best_large_malloc(struct hmm_heap *h, uin
     if (n <= s->bins.floor)
         s->bins.floor = size;
     if (s->bins.held_size >= n && s->bins.held_size <= size)
-        return held_serve(h, &s->bins, n);
+        return hmm__held_serve(h, n);
     if (r == 0)
         return hmm__malloc_else(h, n);
     best_index_drop(h, s, r, size);
@@ -243,7 +243,7 @@ static __attribute__((noinline)) void *best_malloc_else(struct hmm_heap *h, size
 {
     struct best_state *s = h->state;
     if (held_is_next(&s->bins, n))
-        return held_serve(h, &s->bins, n);
+        return hmm__held_serve(h, n);
     if (s->sizes.groups)
         return best_large_malloc(h, (uint32_t)n);
     void *p = serve_top(h, (uint32_t)n);

@@ -1,6 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 #include "bins.h"
 
+void *hmm__held_serve(struct hmm_heap *h, size_t n)
+{
+    struct bins *s = h->state;
+    hmm_ref r = s->held;
+    char *p = block_payload(h, r);
+    size_t rest = s->held_size - n;
+    if (rest >= BINS) {
+        hold(s, r + (hmm_ref)n, rest);
+    } else {
+        hold(s, 0, 0);
+        if (rest < HMM_MIN_GRANULES) {
+            carve_whole(p, header_make((uint32_t)(n + rest), 0));
+            h->bin_whole++;
+            live_add(h, (n + rest) * HMM_GRANULE - HMM_HEADER_BYTES);
+            return p;
+        }
+        bin_push(h, s, r + (hmm_ref)n, p + n * HMM_GRANULE, rest);
+    }
+    hmm__forget(n);
+    size_t bytes = n * HMM_GRANULE;
+    carve_low(p, p + bytes, rest << HMM__SIZE_SHIFT);
+    h->bin_splits++;
+    live_add(h, bytes - HMM_HEADER_BYTES);
+    return p;
+}
+
 static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t size,
                              uint32_t *count)
 {

@@ -122,25 +122,25 @@ HMM__ALWAYS_INLINE void *bin_serve(struct hmm_heap *h, struct bins *s, size_t n)
     return p;
 }
 
-/* From one of a larger size. */
+/* From one that is larger by `rest`. */
 HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_t n, size_t rest)
 {
+    hmm__forget(rest);
     hmm_ref r = s->heads[n + rest];
     char *p = block_payload(h, r);
     bin_pop(s, p, n + rest);
-    size_t span = n << HMM__SIZE_SHIFT;
+    hmm__forget(n);
+    size_t bytes = n * HMM_GRANULE;
     if (HMM_MIN_GRANULES > 1 && rest < HMM_MIN_GRANULES) {
-        span += rest << HMM__SIZE_SHIFT;
-        carve_whole(p, span);
+        bytes += rest * HMM_GRANULE;
+        carve_whole(p, header_make((uint32_t)(n + rest), 0));
         h->bin_whole++;
     } else {
-        carve_low(p, span, rest << HMM__SIZE_SHIFT);
-        hmm__forget(span);
-        bin_push(h, s, r + (hmm_ref)n, p + span_bytes(span), rest);
-        hmm__forget(span);
+        carve_low(p, p + bytes, rest << HMM__SIZE_SHIFT);
+        bin_push(h, s, r + (hmm_ref)n, p + bytes, rest);
         h->bin_splits++;
     }
-    live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
+    live_add(h, bytes - HMM_HEADER_BYTES);
     return p;
 }
 
@@ -159,30 +159,7 @@ HMM__ALWAYS_INLINE bool held_is_next(const struct bins *s, size_t n)
     return s->held_size >= n && s->held_size <= s->floor;
 }
 
-HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, struct bins *s, size_t n)
-{
-    hmm_ref r = s->held;
-    char *p = block_payload(h, r);
-    size_t rest = s->held_size - n, span = n << HMM__SIZE_SHIFT;
-    if (rest >= BINS) {
-        hold(s, r + (hmm_ref)n, rest);
-    } else {
-        hold(s, 0, 0);
-        if (rest < HMM_MIN_GRANULES) {
-            span += rest << HMM__SIZE_SHIFT;
-            carve_whole(p, span);
-            h->bin_whole++;
-            live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
-            return p;
-        }
-        bin_push(h, s, r + (hmm_ref)n, p + span_bytes(span), rest);
-    }
-    carve_low(p, span, rest << HMM__SIZE_SHIFT);
-    h->bin_splits++;
-    hmm__forget(span);
-    live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
-    return p;
-}
+HMM__HIDDEN void *hmm__held_serve(struct hmm_heap *h, size_t n);
 
 /* malloc of a strategy whose state begins with bins. `none` is asked when they have none, `large`
  * where they cannot. */
@@ -194,14 +171,14 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
     if (hmm__unlikely(bytes > BINS_MOST))
         return large(h, bytes);
     size_t n = hmm__granules_for(bytes);
-    uint64_t fits = s->map;
-    if (fits >> n & 1)
+    uint64_t map = s->map;
+    if (map >> n & 1)
         return bin_serve(h, s, n);
-    hmm__forget(fits);
-    fits >>= n;
+    hmm__forget(map);
+    uint64_t fits = map >> n;
     if (fits == 0)
         return none(h, n);
-    return bin_serve_low(h, s, n, (size_t)__builtin_ctzll(fits));
+    return bin_serve_low(h, s, n, (unsigned)__builtin_ctzll(fits));
 }
 
 HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count);

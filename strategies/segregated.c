@@ -297,7 +297,7 @@ static __attribute__((noinline)) void *seg_lists_malloc(struct hmm_heap *h, uint
     struct seg_state *s = h->state;
     hmm_ref r = lists_from(s, 0);
     s->bins.floor = seg_class_most(block_size(h, r));
-    return held_is_next(&s->bins, n) ? held_serve(h, &s->bins, n) : seg_large_serve(h, s, r, n);
+    return held_is_next(&s->bins, n) ? hmm__held_serve(h, n) : seg_large_serve(h, s, r, n);
 }
 
 static __attribute__((noinline)) void *seg_large_malloc(struct hmm_heap *h, uint32_t n)
@@ -312,7 +312,7 @@ static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, size_
 {
     struct seg_state *s = h->state;
     if (held_is_next(&s->bins, n))
-        return held_serve(h, &s->bins, n);
+        return hmm__held_serve(h, n);
     if (s->words)
         return n < BINS ? seg_lists_malloc(h, (uint32_t)n) : seg_large_malloc(h, (uint32_t)n);
     void *p = serve_top(h, (uint32_t)n);
