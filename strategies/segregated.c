@@ -200,11 +200,23 @@ HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, cha
         seg_large_drop(h, state, r, (uint32_t)size);
 }
 
+static __attribute__((noinline)) void seg_move_indexed(struct hmm_heap *h, struct seg_state *s,
+                                                       hmm_ref was, uint32_t was_size, hmm_ref now,
+                                                       uint32_t size)
+{
+    seg_large_drop(h, s, was, was_size);
+    seg_large_put(h, s, now, size);
+}
+
 static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct seg_state *s,
                                                      hmm_ref was, uint32_t was_size, hmm_ref now,
                                                      uint32_t size)
 {
-    seg_drop(h, s, was, block_payload(h, was), was_size);
+    if (was_size >= BINS) {
+        seg_move_indexed(h, s, was, was_size, now, size);
+        return;
+    }
+    bin_unlink(h, &s->bins, was, block_payload(h, was), was_size);
     seg_large_put(h, s, now, size);
 }
 
@@ -353,9 +365,31 @@ static __attribute__((noinline)) void seg_large_below(struct hmm_heap *h, char *
     large_below_by(h, p, r, seg_move_to_large);
 }
 
-static __attribute__((noinline)) void seg_large_both(struct hmm_heap *h, char *p, hmm_ref r)
+static __attribute__((noinline)) void seg_large_both_indexed(struct hmm_heap *h, char *p, hmm_ref r)
 {
     large_both_by(h, p, r, seg_drop, seg_move_to_large);
+}
+
+/* As seg_drop, of a block that is not in the index. */
+HMM__ALWAYS_INLINE void seg_drop_lightly(struct hmm_heap *h, void *state, hmm_ref r, char *p,
+                                         size_t size)
+{
+    struct seg_state *s = state;
+    if (size < BINS)
+        bin_unlink(h, state, r, p, size);
+    else
+        hold(&s->bins, 0, 0);
+}
+
+/* Most often the upper one is small, or held. */
+static __attribute__((noinline)) void seg_large_both(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    const struct seg_state *s = h->state;
+    size_t span = header_span(word_load(p)), nn = header_span(word_load(p + span_bytes(span)));
+    if (nn >= LARGE_SPAN && s->bins.held != r + (hmm_ref)span_granules(span))
+        seg_large_both_indexed(h, p, r);
+    else
+        large_both_by(h, p, r, seg_drop_lightly, seg_move_to_large);
 }
 
 static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
