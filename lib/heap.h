@@ -34,7 +34,7 @@
  *     header when the second of them became free.
  * B4  A free block's footer equals its size.
  * B5  The header at the top is size 0, FREE, not PREV_FREE.
- * B6  first <= top <= brk <= limit.
+ * B6  first <= top <= brk <= limit; extent is top - first.
  * B7  The counts of live blocks and bytes, of free blocks and granules are those of the blocks.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
@@ -104,7 +104,7 @@ struct hmm__pages {
 };
 
 struct hmm_heap {
-    /* Hot: the first cache line and a half. */
+    /* Hot: the first two cache lines. */
     const struct hmm_strategy *strategy;
     void *state;
     void *(*malloc_door)(struct hmm_heap *, size_t);

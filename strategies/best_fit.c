@@ -368,7 +368,7 @@ static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed
     *indexed = 0;
     const char *broken = hmm__bins_check(h, &s->bins, indexed);
     if (broken == NULL)
-        broken = hmm__size_check(h, &s->sizes, indexed);
+        broken = hmm__size_check(h, &s->sizes, s->bins.floor, indexed);
     return broken;
 }
 

@@ -1,12 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Exact bins: the lists of free blocks of fewer than BINS granules, one for each size, the newest
- * first, with a map of those that are not empty. What best-fit and segregated share: for small
- * sizes their rules are the same.
+ * What best-fit and segregated share: exact bins, and the held block.
+ *
+ * THEORY
+ *
+ * The bins are lists of the free blocks of fewer than BINS granules, one for each size, the newest
+ * first, with a map of those that are not empty. For small sizes both rules are the same.
+ *
+ * Of the larger blocks the one that became free last, or changed last, is held: it is in no list or
+ * trie yet. Programs often cut one large block again and again, and give back beside it; while it
+ * is held, it may change its size and place for nothing. When another takes its place it goes into
+ * the strategy's index, and is there the newest of its equals: the order of age is kept. The floor
+ * says up to which size it is chosen before all that is in the index. It may be too low, never too
+ * high.
  *
  * INVARIANTS
  * T2  Bit i of the map is set iff bin i is not empty.
  * T3  Every block in bin i is free and has i granules, and its back link is the one before.
+ * T4  The held block, if there is one, is free and has held_size granules, at least BINS; else
+ *     held_size is 0. No block in the index would be chosen before one of `floor` granules that
+ *     became free later.
  */
 #ifndef HMM_BINS_H
 #define HMM_BINS_H
@@ -20,7 +33,7 @@ struct bins {
     hmm_ref heads[BINS];
     hmm_ref held; /* 0: none */
     uint32_t held_size;
-    uint32_t floor; /* a held block up to this size goes before all large ones that are not held */
+    uint32_t floor;
 };
 
 /* The first link words of a free block, in a bin and elsewhere. */

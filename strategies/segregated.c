@@ -9,7 +9,8 @@
  * two begins a class instead of lying deep in one. (Classes of the block's size miss freed
  * power-of-two blocks: on one compiler's trace that costs a fifth of the memory.) Up to BINS
  * granules a class so has a single size: these are exact bins (bins.h). Each other class is a list,
- * newest first; a bit map tells which are not empty, and one word which words of the map.
+ * newest first, without the one that is held; a bit map tells which are not empty, and one word
+ * which words of the map. The floor is the largest size of the lowest class that is not empty.
  *
  * A request looks at the first HEADS blocks of its own class, some of which may be too small; then
  * at the head of the next larger class that is not empty, which always fits. If the free top cannot
@@ -28,9 +29,9 @@
  * systems".
  *
  * INVARIANTS
- * T2, T3  Those of the bins.
- * T4  A bit of a map is set iff the list, or the word of the map, that it stands for is not empty.
- * T5  Every block in a list is free, of the list's class, and its back link is the one before.
+ * T2, T3, T4  Those of the bins.
+ * T5  A bit of a map is set iff the list, or the word of the map, that it stands for is not empty.
+ * T6  Every block in a list is free, of the list's class, and its back link is the one before.
  */
 #include "bins.h"
 
@@ -477,15 +478,18 @@ static uint32_t seg_largest(struct hmm_heap *h, void *state)
 
 /* ---- Checking ---- */
 
-static const char *check_list(struct hmm_heap *h, hmm_ref r, uint32_t c, uint32_t *count)
+static const char *check_list(struct hmm_heap *h, hmm_ref r, uint32_t c, uint32_t floor,
+                              uint32_t *count)
 {
     for (hmm_ref before = 0; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
         if (++*count > free_blocks(h))
             return "T1: segregated: more blocks in the lists than are free";
+        if (seg_class_most(block_size(h, r)) < floor)
+            return "T4: segregated: a block in a list is below the floor";
         if (!(block_header(h, r) & HMM__FREE) || block_size(h, r) < BINS ||
             seg_class_of(block_size(h, r)) != c ||
             (before && block_links(h, r)[BIN_PREV] != before))
-            return "T5: segregated: a block in a list is in use, of another class or ill linked";
+            return "T6: segregated: a block in a list is in use, of another class or ill linked";
     }
     return NULL;
 }
@@ -498,12 +502,12 @@ static const char *seg_check(struct hmm_heap *h, void *state, uint32_t *indexed)
     const char *broken = hmm__bins_check(h, &s->bins, indexed);
     for (uint32_t c = 0; broken == NULL && c < lists; c++) {
         if (!(s->maps[c / 64] >> c % 64 & 1) != (s->lists[c] == 0))
-            return "T4: segregated: a list's bit contradicts the list";
-        broken = check_list(h, s->lists[c], c, indexed);
+            return "T5: segregated: a list's bit contradicts the list";
+        broken = check_list(h, s->lists[c], c, s->bins.floor, indexed);
     }
     for (uint32_t word = 0; broken == NULL && word < SEG_WORDS; word++)
         if (!(s->words >> word & 1) != (s->maps[word] == 0))
-            return "T4: segregated: a word's bit contradicts the word";
+            return "T5: segregated: a word's bit contradicts the word";
     return broken;
 }
 

@@ -314,6 +314,16 @@ uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x)
 
 /* ---- Checking ---- */
 
+/* The size of the smallest; there is one. */
+static uint32_t least_of(struct hmm_heap *h, const struct size_index *x)
+{
+    unsigned g = (unsigned)__builtin_ctzll(x->groups);
+    uint32_t steps = 0;
+    if (g < MIDDLE_GROUPS)
+        return g * 64 + (unsigned)__builtin_ctzll(middle_of(x)->maps[g]);
+    return block_size(h, trie_least(h, x->tries[g - MIDDLE_GROUPS], &steps));
+}
+
 static const char *check_ring(struct hmm_heap *h, hmm_ref node, uint32_t *count)
 {
     hmm_ref r = node;
@@ -376,12 +386,16 @@ static const char *check_middle(struct hmm_heap *h, const struct size_index *x, 
     return NULL;
 }
 
-const char *hmm__size_check(struct hmm_heap *h, const struct size_index *x, uint32_t *count)
+const char *hmm__size_check(struct hmm_heap *h, const struct size_index *x, uint32_t floor,
+                            uint32_t *count)
 {
     const char *broken = NULL;
+    uint32_t before = *count;
     for (uint32_t size = BINS; broken == NULL && size < x->middle_to; size++)
         broken = check_middle(h, x, size, count);
     for (unsigned t = 0; broken == NULL && t < tries_for(hmm_heap_capacity(h)); t++)
         broken = check_trie(h, x, t, count);
+    if (broken == NULL && *count != before && least_of(h, x) < floor)
+        return "T4: sizes: a block is below the floor";
     return broken;
 }

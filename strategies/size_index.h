@@ -63,8 +63,8 @@ HMM__HIDDEN hmm_ref hmm__size_older(struct hmm_heap *h, const struct size_index 
                                     uint32_t size);
 HMM__HIDDEN uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x);
 
-/* Adds the blocks to *count. */
+/* Adds the blocks to *count. None is smaller than the floor (T4). */
 HMM__HIDDEN const char *hmm__size_check(struct hmm_heap *h, const struct size_index *x,
-                                        uint32_t *count);
+                                        uint32_t floor, uint32_t *count);
 
 #endif
