@@ -24,11 +24,11 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
     uint32_t prev_bit = block_header(h, r) & HMM__PREV_FREE;
     hmm_ref at = r + gap;
     h->strategy->remove(h, h->state, r);
-    h->free_blocks--;
+    h->free_unbinned--;
     if (rest >= HMM_MIN_GRANULES) {
         block_make_free(h, at + n, rest, 0);
         h->strategy->insert(h, h->state, at + n);
-        h->free_blocks++;
+        h->free_unbinned++;
         h->splits++;
     } else {
         n = s - gap;
@@ -37,7 +37,7 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
     if (gap != 0) {
         block_make_free(h, r, gap, prev_bit);
         h->strategy->insert(h, h->state, r);
-        h->free_blocks++;
+        h->free_unbinned++;
         h->splits++;
         prev_bit = HMM__PREV_FREE;
     }
@@ -53,11 +53,13 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
         return 0;
     hmm_ref at = r + gap;
     block_make_top(h, at + n);
+    h->top_blocks++;
     block_set_header(h, at, header_make(n, (gap ? HMM__PREV_FREE : 0u) | HMM__ALIGNED));
     if (gap != 0) {
         block_make_free(h, r, gap, 0);
         h->strategy->insert(h, h->state, r);
-        h->free_blocks++;
+        h->free_unbinned++;
+        h->top_blocks++;
     }
     return at;
 }
@@ -89,7 +91,6 @@ static hmm_ref cut_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *
 static void *hand_out(struct hmm_heap *h, hmm_ref r)
 {
     uint32_t n = block_size(h, r);
-    h->live_blocks++;
     live_add(h, block_usable(n));
     if (h->placed)
         h->placed(h, h->state, r, n);

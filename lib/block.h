@@ -64,10 +64,15 @@ HMM__ALWAYS_INLINE uint32_t header_span(uint32_t word)
     return word & ~(uint32_t)(HMM__FREE | HMM__PREV_FREE | HMM__ALIGNED);
 }
 
-/* Bytes of a span. */
-HMM__ALWAYS_INLINE size_t span_bytes(uint32_t span)
+/* Bytes and granules of a span. */
+HMM__ALWAYS_INLINE size_t span_bytes(size_t span)
 {
-    return (size_t)span * (HMM_GRANULE >> HMM__SIZE_SHIFT);
+    return span * (HMM_GRANULE >> HMM__SIZE_SHIFT);
+}
+
+HMM__ALWAYS_INLINE size_t span_granules(size_t span)
+{
+    return span >> HMM__SIZE_SHIFT;
 }
 
 HMM__ALWAYS_INLINE hmm_ref block_next(const struct hmm_heap *h, hmm_ref r)
@@ -114,6 +119,7 @@ HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref 
 HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
 {
     h->top = r;
+    h->extent = r - h->first;
     block_set_header(h, r, HMM__FREE);
 }
 
@@ -137,6 +143,37 @@ HMM__ALWAYS_INLINE void word_store(char *payload, uint32_t word)
 #else
     *((uint32_t *)(void *)payload - 1) = word;
 #endif
+}
+
+/* A reader in another thread sees the word as it was or as it will be. In one instruction where
+ * there is one; ThreadSanitizer must be told. */
+HMM__ALWAYS_INLINE void word_clear(char *payload, uint32_t bits)
+{
+#if defined(__SANITIZE_THREAD__)
+    word_store(payload, word_load(payload) & ~bits);
+#else
+    *((uint32_t *)(void *)payload - 1) &= ~bits;
+#endif
+}
+
+HMM__ALWAYS_INLINE void word_set(char *payload, uint32_t bits)
+{
+#if defined(__SANITIZE_THREAD__)
+    word_store(payload, word_load(payload) | bits);
+#else
+    *((uint32_t *)(void *)payload - 1) |= bits;
+#endif
+}
+
+/* Of a free block, whose header nobody reads who has no business with it. */
+HMM__ALWAYS_INLINE void word_add(char *payload, uint32_t more)
+{
+    *((uint32_t *)(void *)payload - 1) += more;
+}
+
+HMM__ALWAYS_INLINE void word_lessen(char *payload, uint32_t less)
+{
+    *((uint32_t *)(void *)payload - 1) -= less;
 }
 
 HMM__ALWAYS_INLINE uint32_t footer_load(const char *above)

@@ -49,9 +49,9 @@ static const char *check_blocks(const struct hmm_heap *h, struct tally *t)
 
 static const char *check_index(struct hmm_heap *h)
 {
-    uint32_t indexed = h->free_blocks;
+    uint32_t indexed = free_blocks(h);
     const char *broken = h->strategy->check ? h->strategy->check(h, h->state, &indexed) : NULL;
-    if (broken == NULL && indexed != h->free_blocks)
+    if (broken == NULL && indexed != free_blocks(h))
         broken = "T1: the index does not hold each free block once";
     return broken;
 }
@@ -59,15 +59,15 @@ static const char *check_index(struct hmm_heap *h)
 static const char *check_all(struct hmm_heap *h)
 {
     struct tally t = {0};
-    if (h->first > h->top || h->top > h->brk || h->brk > h->limit)
+    if (h->first > h->top || h->top > h->brk || h->brk > h->limit || h->extent != h->top - h->first)
         return "B6: first, top, brk and limit are out of order";
     if (block_header(h, h->top) != HMM__FREE)
         return "B5: the header at the top is not the top's";
     const char *broken = check_blocks(h, &t);
     if (broken != NULL)
         return broken;
-    if (t.free_blocks != h->free_blocks || t.free_granules != free_granules(h) ||
-        t.live_blocks != h->live_blocks || t.live_bytes != live_bytes(h))
+    if (t.free_blocks != free_blocks(h) || t.free_granules != free_granules(h) ||
+        t.live_blocks != live_blocks(h) || t.live_bytes != live_bytes(h))
         return "B7: the counts are not those of the blocks";
     broken = check_index(h);
 #if HMM__FRONT

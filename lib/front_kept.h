@@ -72,11 +72,10 @@ HMM__ALWAYS_INLINE void *kept_take(struct front *f, size_t size)
 /* Keeps block p, if it is of such a size. False: it is not, or not sound: it is for the heap. */
 HMM__ALWAYS_INLINE bool kept_put(struct front *f, void *p)
 {
-    hmm_ref r;
-    uint32_t word, above;
-    if (hmm__unlikely(!is_used(f->heap, p, &r, &word, &above)))
+    struct seen b;
+    if (hmm__unlikely(!is_placed(f->heap, p, &b) || !is_used(&b)))
         return false;
-    uint32_t n = header_size(word);
+    uint32_t n = header_size(b.word);
     if (n - KEPT_LEAST_GRANULES > KEPT_MOST_GRANULES - KEPT_LEAST_GRANULES)
         return false;
     struct object **place = kept_place(f, n), *o = p;

@@ -18,7 +18,6 @@ void *hmm__fail(struct hmm_heap *h)
 /* Used block r, of n granules, is the answer. */
 static void *hand_over(struct hmm_heap *h, hmm_ref r, uint32_t n)
 {
-    h->live_blocks++;
     live_add(h, block_usable(n));
     if (h->placed)
         h->placed(h, h->state, r, n);
@@ -38,8 +37,7 @@ static HMM__COLD void *malloc_last(struct hmm_heap *h, uint32_t n)
         block_make_free(h, r + n, size - n, 0);
         s->insert(h, h->state, r + n);
     }
-    uint32_t span = carve(h, block_payload(h, r), n, size);
-    return hand_over(h, r, header_size(span));
+    return hand_over(h, r, carve(h, block_payload(h, r), n, size));
 }
 
 static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint32_t n)
@@ -70,22 +68,30 @@ void *hmm__malloc_else(struct hmm_heap *h, uint32_t n)
 /* ---- What is rare in freeing ---- */
 
 /*
- * Block r, of header `word`, ends at the top: it melts into it, and whatever is free below it too.
- * Headers that become part of the top keep FREE, so that a double free is still seen.
+ * Block r at p ends at the top: it melts into it, and whatever is free below it too. Headers that
+ * become part of the top keep FREE, so that a double free is still seen.
  */
-void hmm__melt(struct hmm_heap *h, hmm_ref r, uint32_t word)
+void hmm__melt(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    block_set_header(h, r, word | HMM__FREE);
+    uint32_t word = word_load(p);
+    if (hmm__unlikely(block_header(h, h->top) != HMM__FREE)) {
+        hmm__free_unsound(h, p);
+        return;
+    }
+    word_store(p, word | HMM__FREE);
     while (word & HMM__PREV_FREE) {
         r -= block_footer_below(h, r);
         h->strategy->remove(h, h->state, r);
         word = block_header(h, r);
-        h->free_blocks--;
+        h->free_unbinned--;
         h->merges++;
     }
     block_make_top(h, r);
+    h->top_blocks--;
     if (hmm__unlikely(r < h->trim_below))
         hmm__brk_lower(h);
+    if (hmm__unlikely(h->live_below_peak > h->spare_at))
+        hmm__pages_spare(h);
 }
 
 void hmm__free_unsound(struct hmm_heap *h, void *payload)
@@ -94,53 +100,84 @@ void hmm__free_unsound(struct hmm_heap *h, void *payload)
         hmm__misuse(h, payload, "free");
 }
 
-/* Block r becomes free beside a free neighbour that it cannot melt with: they are together too
- * large for a header (B3). */
-void hmm__release_apart(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word, uint32_t above)
-{
-    uint32_t span = header_span(word);
-    char *end = p + span_bytes(span);
-    word_store(p, span | HMM__FREE | (word & HMM__PREV_FREE));
-    footer_store(end, span);
-    word_store(end, above | HMM__PREV_FREE);
-    h->free_blocks++;
-    h->strategy->insert(h, h->state, r);
-}
-
 /* ---- By the hooks ---- */
 
-static void hook_insert(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+static void hook_insert(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
-    (void)size;
+    (void)p, (void)size;
     h->strategy->insert(h, state, r);
 }
 
-static void hook_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+static void hook_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
-    (void)size;
+    (void)p, (void)size;
     h->strategy->remove(h, state, r);
 }
 
-static void hook_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
-                        hmm_ref now, uint32_t size)
+static void hook_resize(struct hmm_heap *h, void *state, hmm_ref was, char *was_p, size_t was_size,
+                        hmm_ref now, char *now_p, size_t size)
 {
-    (void)size;
-    h->resize(h, state, was, was_size, now);
+    (void)was_p, (void)now_p, (void)size;
+    h->resize(h, state, was, (uint32_t)was_size, now);
 }
 
-static void hook_merge_above(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word, uint32_t above)
+static void hook_merge_above(struct hmm_heap *h, char *p, hmm_ref r, size_t span, uint32_t above,
+                             size_t room)
 {
-    merge_above_by(h, r, p, word, above, hook_resize);
+    merge_above_by(h, p, r, span, above, room, hook_resize, NULL);
 }
 
-static void hook_merge_below(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word, uint32_t above)
+static void hook_merge_below(struct hmm_heap *h, char *p, hmm_ref r, size_t span, uint32_t above,
+                             size_t room)
 {
-    merge_below_by(h, r, p, word, above, hook_resize);
+    (void)above, (void)room;
+    merge_below_by(h, p, r, span, hook_resize, NULL);
 }
 
-static void hook_merge_both(struct hmm_heap *h, hmm_ref r, char *p, uint32_t word, uint32_t above)
+static void hook_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn,
+                           size_t pn)
 {
-    merge_both_by(h, r, p, word, above, hook_drop, hook_resize);
+    join_both(h, p, r, span, nn, pn, hook_drop, hook_resize);
+}
+
+static void hook_merge_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, uint32_t above,
+                            size_t room)
+{
+    merge_both_by(h, p, r, span, above, room, hook_join_both, NULL);
+}
+
+/* Block r at p becomes free beside one or two free neighbours that cannot all be one with it, being
+ * together too large for a header (B3): with one of them, if that can be, or alone. */
+static void release_far(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn, size_t pn)
+{
+    uint32_t prev_bit = pn ? HMM__PREV_FREE : 0;
+    if (nn != 0 && span + nn <= UINT32_MAX) {
+        join_above(h, p, r, span, nn, prev_bit, hook_resize);
+    } else if (pn != 0 && pn + span <= UINT32_MAX) {
+        join_below(h, p, r - (hmm_ref)span_granules(pn), span, pn, hook_resize);
+    } else {
+        word_store(p, (uint32_t)span + HMM__FREE + prev_bit);
+        footer_store(p + span_bytes(span), (uint32_t)span);
+        word_set(p + span_bytes(span), HMM__PREV_FREE);
+        h->free_unbinned++;
+        h->strategy->insert(h, h->state, r);
+    }
+}
+
+/* Much has been freed since the live bytes were at their most; or a block is too large. While the
+ * block is released it is not to be asked again whether pages may go. */
+void hmm__release_special(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    uint32_t word = word_load(p), above = word_load(p + span_bytes(header_span(word)));
+    size_t span = header_span(word), nn = above & HMM__FREE ? header_span(above) : 0;
+    size_t pn = word & HMM__PREV_FREE ? footer_load(p) : 0;
+    if (pn + span + nn > UINT32_MAX) {
+        release_far(h, p, r, span, nn, pn);
+        return;
+    }
+    h->spare_at = INTPTR_MAX;
+    hmm__release(h, r);
+    hmm__pages_spare(h);
 }
 
 void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size)
@@ -160,16 +197,15 @@ void hmm__free_by_hooks(struct hmm_heap *h, void *payload)
 void hmm__release(struct hmm_heap *h, hmm_ref block)
 {
     char *p = block_payload(h, block);
-    uint32_t word = word_load(p);
-    release_by(h, block, p, word, word_load(p + span_bytes(header_span(word))), hook_insert,
-               hook_merge_above, hook_merge_below, hook_merge_both);
-}
-
-/* Much has been freed since the live bytes were at their most. */
-void hmm__release_and_spare(struct hmm_heap *h, hmm_ref r)
-{
-    hmm__release(h, r);
-    hmm__pages_spare(h);
+    uint32_t word = word_load(p), above = word_load(p + span_bytes(header_span(word)));
+    size_t span = header_span(word), room = (size_t)(h->top - block) << HMM__SIZE_SHIFT;
+    bool below = word & HMM__PREV_FREE;
+    if (above & HMM__FREE)
+        (below ? hook_merge_both : hook_merge_above)(h, p, block, span, above, room);
+    else if (below)
+        hook_merge_below(h, p, block, span, above, room);
+    else
+        release_alone(h, p, block, span, hook_insert);
 }
 
 /* ---- The doors ---- */

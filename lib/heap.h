@@ -34,7 +34,7 @@
  *     header when the second of them became free.
  * B4  A free block's footer equals its size.
  * B5  The header at the top is size 0, FREE, not PREV_FREE.
- * B6  first <= top <= brk <= limit.
+ * B6  first <= top <= brk <= limit; extent is top - first.
  * B7  The counts of live blocks and bytes, of free blocks and granules are those of the blocks.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
@@ -67,12 +67,18 @@
 #define HMM__COLD __attribute__((cold, noinline))
 #define HMM__ALWAYS_INLINE static inline __attribute__((always_inline))
 #define HMM__HIDDEN __attribute__((visibility("hidden")))
+/* The compiler does not know what is in x any more. Where it would keep what it can make again in
+ * one instruction, and save registers for that, or spell out an operation on memory. */
+#define hmm__forget(x) __asm__("" : "+r"(x))
+#define hmm__forget_memory(x) __asm__("" : "+m"(x))
 #else
 #define hmm__likely(x) (x)
 #define hmm__unlikely(x) (x)
 #define HMM__COLD
 #define HMM__ALWAYS_INLINE static inline
 #define HMM__HIDDEN
+#define hmm__forget(x) ((void)0)
+#define hmm__forget_memory(x) ((void)0)
 #endif
 
 #define HMM_HEADER_BYTES 4u
@@ -98,18 +104,21 @@ struct hmm__pages {
 };
 
 struct hmm_heap {
-    /* Hot: the first cache line and a half. */
+    /* Hot: the first two cache lines. */
     const struct hmm_strategy *strategy;
     void *state;
     void *(*malloc_door)(struct hmm_heap *, size_t);
     void (*free_door)(struct hmm_heap *, void *);
     hmm_ref first, top, brk;
-    size_t live_blocks;
+    hmm_ref trim_below;       /* the break falls when the top does below this */
+    size_t extent;            /* top - first */
     intptr_t live_below_peak; /* live_peak less the live bytes: one subtraction keeps both */
     intptr_t spare_at;        /* pages may go when live_below_peak exceeds this */
+    /* Each way through malloc and free adds to one count; the statistics are sums of them. */
     uint64_t splits, merges, visited;
-    uint32_t free_blocks;
-    hmm_ref trim_below; /* the break falls when the top does below this */
+    uint64_t bin_whole, bin_splits; /* served from an exact bin: a block whole, or cut */
+    uint64_t top_blocks;            /* made of the top or by a realloc, less those the top took */
+    uint32_t free_unbinned;         /* free_blocks and bin_whole */
     hmm_ref limit;
     uint32_t watch; /* of enum hmm__watch; set by hmm__set_watch */
 
@@ -144,6 +153,7 @@ HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
 {
     h->live_below_peak -= (intptr_t)bytes;
     if (h->live_below_peak < 0) {
+        hmm__forget_memory(h->live_below_peak);
         h->live_peak += (size_t)-h->live_below_peak;
         h->live_below_peak = 0;
     }
@@ -152,6 +162,7 @@ HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
 HMM__ALWAYS_INLINE void live_sub(struct hmm_heap *h, size_t bytes)
 {
     h->live_below_peak += (intptr_t)bytes;
+    hmm__forget_memory(h->live_below_peak);
 }
 
 HMM__ALWAYS_INLINE size_t live_bytes(const struct hmm_heap *h)
@@ -159,10 +170,21 @@ HMM__ALWAYS_INLINE size_t live_bytes(const struct hmm_heap *h)
     return h->live_peak - (size_t)h->live_below_peak;
 }
 
+HMM__ALWAYS_INLINE uint32_t free_blocks(const struct hmm_heap *h)
+{
+    return h->free_unbinned - (uint32_t)h->bin_whole;
+}
+
+/* A split makes a block more, a merge one less; so does the top, when it gives or takes one. */
+HMM__ALWAYS_INLINE size_t live_blocks(const struct hmm_heap *h)
+{
+    return (size_t)(h->top_blocks + h->splits + h->bin_splits - h->merges) - free_blocks(h);
+}
+
 /* What of [first, top) is not in use. */
 HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
-    size_t used = live_bytes(h) + h->live_blocks * HMM_HEADER_BYTES;
+    size_t used = live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES;
     return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
 }
 

@@ -12,7 +12,8 @@
  * them where the blocks are so small that looking for the large free ones takes long. A program
  * that frees and takes the same memory again and again, within a second, would pay for each turn:
  * the slack then rises to a little more than what it takes. All that is kept in step by the one
- * count that every free makes anyway (hmm_heap.live_below_peak).
+ * count that every free makes anyway (hmm_heap.live_below_peak), and which is looked at where a
+ * large block becomes free: where none does, no page has become free either.
  */
 #include "block.h"
 
@@ -73,7 +74,7 @@ static size_t spare_blocks(struct hmm_heap *h)
     size_t bytes = 0, looks = 0;
     const struct hmm_strategy *s = h->strategy;
     h->spare_dear = false;
-    if (h->free_blocks == 0 || (s->largest && s->largest(h, h->state) < SPARE_LEAST))
+    if (free_blocks(h) == 0 || (s->largest && s->largest(h, h->state) < SPARE_LEAST))
         return 0;
     for (hmm_ref r = h->first; r != h->top;) {
         uint32_t word = block_header(h, r), n = header_size(word);

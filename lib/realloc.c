@@ -24,12 +24,14 @@ static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint
 }
 
 /* Cuts used block r down to n granules. */
-static void shrink(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
+static __attribute__((noinline)) void shrink(struct hmm_heap *h, hmm_ref r, uint32_t word,
+                                             uint32_t n)
 {
     uint32_t s = header_size(word);
     block_set_header(h, r, header_make(n, word & (HMM__PREV_FREE | HMM__ALIGNED)));
     block_set_header(h, r + n, header_make(s - n, 0));
     live_sub(h, (size_t)(s - n) * HMM_GRANULE);
+    h->top_blocks++;
     hmm__release(h, r + n);
     if (h->live_below_peak > h->spare_at)
         hmm__pages_spare(h);
@@ -63,7 +65,7 @@ static uint32_t absorb_above(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t
     if (!(word & HMM__FREE))
         return s;
     h->strategy->remove(h, h->state, end);
-    h->free_blocks--;
+    h->free_unbinned--;
     h->merges++;
     block_clear_prev_free(h, end + header_size(word));
     return s + header_size(word);
@@ -104,7 +106,7 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
         return 0;
     uint32_t prev_bit = block_header(h, low) & HMM__PREV_FREE;
     h->strategy->remove(h, h->state, low);
-    h->free_blocks--;
+    h->free_unbinned--;
     h->merges++;
     uint32_t got = below + s;
     if (got < n)
@@ -112,18 +114,6 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
     memmove(block_payload(h, low), block_payload(h, r), block_usable(s));
     settle(h, low, s, got, n, prev_bit | (word & HMM__ALIGNED));
     return low;
-}
-
-/* Block r has a free one, or the top, beside it. NULL: not even together are they enough. */
-static __attribute__((noinline)) void *grow_in_place(struct hmm_heap *h, hmm_ref r, uint32_t word,
-                                                     uint32_t above, uint32_t n)
-{
-    if (hmm__unlikely(!hmm__seems_sound(h, block_payload(h, r))))
-        hmm__misuse(h, block_payload(h, r), "realloc");
-    if ((above & HMM__FREE) && grow_up(h, r, word, n))
-        return block_payload(h, r);
-    hmm_ref low = word & HMM__PREV_FREE ? grow_down(h, r, word, n) : 0;
-    return low ? block_payload(h, low) : NULL;
 }
 
 /* Granule by granule where there are few. */
@@ -139,8 +129,9 @@ static void copy_payload(char *to, const char *from, uint32_t granules)
     memcpy(to, from, HMM_GRANULE - HMM_HEADER_BYTES);
 }
 
-static void *move_block(struct hmm_heap *h, char *from, uint32_t word, size_t size)
+static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
 {
+    uint32_t word = word_load(from);
     void *to = word & HMM__ALIGNED
                    ? hmm__aligned_alloc(h, alignment_of(h, block_of(h, from), word), size)
                    : hmm__malloc(h, size);
@@ -149,6 +140,56 @@ static void *move_block(struct hmm_heap *h, char *from, uint32_t word, size_t si
     copy_payload(to, from, header_size(word));
     hmm__free(h, from);
     return to;
+}
+
+/* Whether the free blocks beside r, at p, are what its header and the next say. */
+static bool neighbours_agree(const struct hmm_heap *h, hmm_ref r, char *p, const struct seen *b)
+{
+    hmm_ref low;
+    size_t left = b->room - b->span;
+    if ((b->word & HMM__PREV_FREE) && !below_agrees(h, r, p, footer_load(p), &low))
+        return false;
+    return !(b->above & HMM__FREE) || left == 0 ||
+           above_agrees(p + span_bytes(b->span), header_span(b->above), left);
+}
+
+/* What grow_up does, where it is plain: from the top below the break, or from a free block above a
+ * part that leaves one. */
+static bool grow_plainly(struct hmm_heap *h, hmm_ref r, char *p, const struct seen *b, uint32_t n)
+{
+    size_t more = header_make(n, 0) - b->span, nn = header_span(b->above);
+    if (b->room == b->span) {
+        if (h->brk - r < n)
+            return false;
+        block_make_top(h, r + n);
+    } else {
+        if (!(b->above & HMM__FREE) || nn < more + header_make(HMM_MIN_GRANULES, 0))
+            return false;
+        h->strategy->remove(h, h->state, r + (hmm_ref)span_granules(b->span));
+        block_make_free(h, r + n, (uint32_t)span_granules(nn - more), 0);
+        h->strategy->insert(h, h->state, r + n);
+        h->merges++;
+        h->splits++;
+    }
+    word_store(p, b->word + (uint32_t)more);
+    live_add(h, span_bytes(more));
+    return true;
+}
+
+/* Block r has a free one, or the top, beside it. */
+static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size)
+{
+    struct seen b;
+    uint32_t n = hmm__granules_for(size);
+    hmm_ref r = block_of(h, p);
+    if (hmm__unlikely(!is_placed(h, p, &b) || !neighbours_agree(h, r, p, &b)))
+        hmm__misuse(h, p, "realloc");
+    if (grow_plainly(h, r, p, &b, n))
+        return p;
+    if ((b.above & HMM__FREE) && grow_up(h, r, b.word, n))
+        return p;
+    hmm_ref low = b.word & HMM__PREV_FREE ? grow_down(h, r, b.word, n) : 0;
+    return low ? block_payload(h, low) : move_block(h, p, size);
 }
 
 static HMM__COLD void *realloc_rare(struct hmm_heap *h, void *payload, size_t size)
@@ -166,30 +207,34 @@ static HMM__COLD void *realloc_rare(struct hmm_heap *h, void *payload, size_t si
 void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 {
     char *p = payload;
-    hmm_ref r;
-    uint32_t word, above, n;
-    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_used(h, p, &r, &word, &above)))
+    struct seen b;
+    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_placed(h, p, &b) || !is_used(&b)))
         return realloc_rare(h, payload, size);
-    n = hmm__granules_for(size);
-    if (n <= header_size(word)) {
-        if (header_size(word) - n >= HMM_MIN_GRANULES)
-            shrink(h, r, word, n);
-        return p;
+    uint32_t n = hmm__granules_for(size), has = header_size(b.word);
+    if (n > has) {
+        if (((b.word | b.above) & HMM__MARKS) == 0)
+            return move_block(h, p, size);
+        return grow(h, p, size);
     }
-    void *grown = NULL;
-    if ((word & HMM__PREV_FREE) || (above & HMM__FREE))
-        grown = grow_in_place(h, r, word, above, n);
-    return grown ? grown : move_block(h, p, word, size);
+    if (has - n >= HMM_MIN_GRANULES)
+        shrink(h, (hmm_ref)b.at, b.word, n);
+    return p;
+}
+
+/* Where the heap is not bare, or watched. */
+static __attribute__((noinline)) void *realloc_before(struct hmm_heap *h, void *block, size_t size)
+{
+#if HMM__FRONT
+    size_t usable = h->front ? hmm__front_usable(h->front, block, "realloc") : 0;
+    if (usable != 0)
+        return hmm__front_realloc(h, block, usable, size);
+#endif
+    return h->watch ? hmm__watched_realloc(h, block, size) : hmm__realloc(h, block, size);
 }
 
 void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
 {
-#if HMM__FRONT
-    size_t usable = heap->front ? hmm__front_usable(heap->front, block, "realloc") : 0;
-    if (usable != 0)
-        return hmm__front_realloc(heap, block, usable, size);
-#endif
-    if (hmm__unlikely(heap->watch))
-        return hmm__watched_realloc(heap, block, size);
+    if (heap->front || heap->watch)
+        return realloc_before(heap, block, size);
     return hmm__realloc(heap, block, size);
 }

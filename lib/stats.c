@@ -91,14 +91,14 @@ void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
                                 .live_peak = heap->live_peak > heap->live_peak_then
                                                  ? heap->live_peak
                                                  : heap->live_peak_then,
-                                .live_blocks = heap->live_blocks,
+                                .live_blocks = live_blocks(heap),
                                 .free_bytes = (size_t)free_granules(heap) * HMM_GRANULE,
-                                .free_blocks = heap->free_blocks,
+                                .free_blocks = free_blocks(heap),
                                 .largest_free = largest,
                                 .top_bytes = (size_t)(heap->brk - heap->top) * HMM_GRANULE,
-                                .splits = heap->splits,
+                                .splits = heap->splits + heap->bin_splits,
                                 .merges = heap->merges,
-                                .visited = heap->visited,
+                                .visited = heap->visited + heap->bin_splits + heap->bin_whole,
                                 .failed = heap->failed};
     count_objects(heap, stats);
 }

@@ -1,6 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 #include "bins.h"
 
+void *hmm__held_serve(struct hmm_heap *h, size_t n)
+{
+    struct bins *s = h->state;
+    hmm_ref r = s->held;
+    char *p = block_payload(h, r);
+    size_t rest = s->held_size - n;
+    if (rest >= BINS) {
+        hold(s, r + (hmm_ref)n, rest);
+    } else {
+        hold(s, 0, 0);
+        if (rest < HMM_MIN_GRANULES) {
+            carve_whole(p, header_make((uint32_t)(n + rest), 0));
+            h->bin_whole++;
+            live_add(h, (n + rest) * HMM_GRANULE - HMM_HEADER_BYTES);
+            return p;
+        }
+        bin_push(h, s, r + (hmm_ref)n, p + n * HMM_GRANULE, rest);
+    }
+    hmm__forget(n);
+    size_t bytes = n * HMM_GRANULE;
+    carve_low(p, p + bytes, rest << HMM__SIZE_SHIFT);
+    h->bin_splits++;
+    live_add(h, bytes - HMM_HEADER_BYTES);
+    return p;
+}
+
 static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t size,
                              uint32_t *count)
 {
@@ -8,7 +34,7 @@ static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t 
     if (!(s->map >> size & 1) != (s->heads[size] == 0))
         return "T2: bins: a bin's bit contradicts the bin";
     for (hmm_ref r = s->heads[size]; r != 0; r = block_links(h, r)[BIN_NEXT]) {
-        if (++*count > h->free_blocks)
+        if (++*count > free_blocks(h))
             return "T1: bins: more blocks in the bins than are free";
         if (block_size(h, r) != size || !(block_header(h, r) & HMM__FREE) ||
             (before && block_links(h, r)[BIN_PREV] != before))
@@ -18,9 +44,18 @@ static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t 
     return NULL;
 }
 
+static bool held_is_sound(const struct hmm_heap *h, const struct bins *s)
+{
+    return (block_header(h, s->held) & HMM__FREE) && s->held_size >= BINS &&
+           block_size(h, s->held) == s->held_size;
+}
+
 /* Adds the blocks to *count. */
 const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count)
 {
+    if (!s->held != !s->held_size || (s->held && !held_is_sound(h, s)))
+        return "T4: bins: the held block is in use, or not of the size that is kept";
+    *count += s->held != 0;
     for (uint32_t size = 0; size < BINS; size++) {
         const char *broken = check_bin(h, s, size, count);
         if (broken != NULL)

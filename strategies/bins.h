@@ -1,12 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Exact bins: the lists of free blocks of fewer than BINS granules, one for each size, the newest
- * first, with a map of those that are not empty. What best-fit and segregated share: for small
- * sizes their rules are the same.
+ * What best-fit and segregated share: exact bins, and the held block.
+ *
+ * THEORY
+ *
+ * The bins are lists of the free blocks of fewer than BINS granules, one for each size, the newest
+ * first, with a map of those that are not empty. For small sizes both rules are the same.
+ *
+ * Of the larger blocks the one that became free last, or changed last, is held: it is in no list or
+ * trie yet. Programs often cut one large block again and again, and give back beside it; while it
+ * is held, it may change its size and place for nothing. When another takes its place it goes into
+ * the strategy's index, and is there the newest of its equals: the order of age is kept. The floor
+ * says up to which size it is chosen before all that is in the index. It may be too low, never too
+ * high.
  *
  * INVARIANTS
  * T2  Bit i of the map is set iff bin i is not empty.
  * T3  Every block in bin i is free and has i granules, and its back link is the one before.
+ * T4  The held block, if there is one, is free and has held_size granules, at least BINS; else
+ *     held_size is 0. No block in the index would be chosen before one of `floor` granules that
+ *     became free later.
  */
 #ifndef HMM_BINS_H
 #define HMM_BINS_H
@@ -18,50 +31,90 @@
 struct bins {
     uint64_t map;
     hmm_ref heads[BINS];
+    hmm_ref held; /* 0: none */
+    uint32_t held_size;
+    uint32_t floor;
 };
 
 /* The first link words of a free block, in a bin and elsewhere. */
 enum { BIN_NEXT, BIN_PREV };
 
+/* The largest request that a bin may serve, in bytes. */
+#define BINS_MOST ((size_t)(BINS - 1) * HMM_GRANULE - HMM_HEADER_BYTES)
+
+HMM__ALWAYS_INLINE uint32_t *bin_links(char *p)
+{
+    return (uint32_t *)(void *)p;
+}
+
+HMM__ALWAYS_INLINE void bins_mark(struct bins *s, size_t size)
+{
+    uint64_t map = s->map;
+    hmm__forget(map);
+    s->map = map | UINT64_C(1) << size;
+}
+
+HMM__ALWAYS_INLINE void bins_unmark(struct bins *s, size_t size)
+{
+    uint64_t map = s->map;
+    hmm__forget(map);
+    s->map = map & ~(UINT64_C(1) << size);
+}
+
 /* The back link of a bin's head is not kept: that it is the head, the bin tells. */
-HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
+                                 size_t size)
 {
     hmm_ref head = s->heads[size];
     s->heads[size] = r;
-    block_links(h, r)[BIN_NEXT] = head;
+    bin_links(p)[BIN_NEXT] = head;
     if (head)
         block_links(h, head)[BIN_PREV] = r;
     else
-        s->map |= UINT64_C(1) << size;
+        bins_mark(s, size);
 }
 
-HMM__ALWAYS_INLINE void bin_pop(struct hmm_heap *h, struct bins *s, hmm_ref head, uint32_t size)
+HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, size_t size)
 {
-    hmm_ref next = block_links(h, head)[BIN_NEXT];
+    hmm_ref next = bin_links(p)[BIN_NEXT];
     s->heads[size] = next;
     if (next == 0)
-        s->map &= ~(UINT64_C(1) << size);
+        bins_unmark(s, size);
 }
 
-HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
+                                   size_t size)
 {
     if (s->heads[size] == r) {
-        bin_pop(h, s, r, size);
+        bin_pop(s, p, size);
         return;
     }
-    hmm_ref next = block_links(h, r)[BIN_NEXT], prev = block_links(h, r)[BIN_PREV];
+    hmm_ref next = bin_links(p)[BIN_NEXT], prev = bin_links(p)[BIN_PREV];
     block_links(h, prev)[BIN_NEXT] = next;
     if (next)
         block_links(h, next)[BIN_PREV] = prev;
+}
+
+/* Where all sizes are the bins'. */
+HMM__ALWAYS_INLINE void bins_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+{
+    bin_unlink(h, state, r, p, size);
+}
+
+HMM__ALWAYS_INLINE void bins_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                                  size_t was_size, hmm_ref now, char *now_p, size_t size)
+{
+    bin_unlink(h, state, was, was_p, was_size);
+    bin_push(h, state, now, now_p, size);
 }
 
 /* Takes the head of a bin, and leaves what is beyond n granules of it. */
 HMM__ALWAYS_INLINE hmm_ref bin_cut(struct hmm_heap *h, struct bins *s, uint32_t size, uint32_t n)
 {
     hmm_ref r = s->heads[size];
-    bin_pop(h, s, r, size);
+    bin_pop(s, block_payload(h, r), size);
     if (size - n >= HMM_MIN_GRANULES)
-        bin_push(h, s, r + n, size - n);
+        bin_push(h, s, r + n, block_payload(h, r + n), size - n);
     return r;
 }
 
@@ -71,27 +124,83 @@ HMM__ALWAYS_INLINE uint64_t bins_from(const struct bins *s, uint32_t n)
     return n < BINS ? s->map >> n : 0;
 }
 
-/* malloc of a strategy whose state begins with bins; `large` is asked when they have none. */
+/* Serves a request from the head of a bin of its size. */
+HMM__ALWAYS_INLINE void *bin_serve(struct hmm_heap *h, struct bins *s, size_t n)
+{
+    char *p = block_payload(h, s->heads[n]);
+    bin_pop(s, p, n);
+    carve_whole(p, n << HMM__SIZE_SHIFT);
+    h->bin_whole++;
+    live_add(h, span_bytes(n << HMM__SIZE_SHIFT) - HMM_HEADER_BYTES);
+    return p;
+}
+
+/* From one that is larger by `rest`. */
+HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_t n, size_t rest)
+{
+    hmm__forget(rest);
+    hmm_ref r = s->heads[n + rest];
+    char *p = block_payload(h, r);
+    bin_pop(s, p, n + rest);
+    hmm__forget(n);
+    size_t bytes = n * HMM_GRANULE;
+    if (HMM_MIN_GRANULES > 1 && rest < HMM_MIN_GRANULES) {
+        bytes += rest * HMM_GRANULE;
+        carve_whole(p, header_make((uint32_t)(n + rest), 0));
+        h->bin_whole++;
+    } else {
+        carve_low(p, p + bytes, rest << HMM__SIZE_SHIFT);
+        bin_push(h, s, r + (hmm_ref)n, p + bytes, rest);
+        h->bin_splits++;
+    }
+    live_add(h, bytes - HMM_HEADER_BYTES);
+    return p;
+}
+
+/* ---- The held block ---- */
+
+HMM__ALWAYS_INLINE void hold(struct bins *s, hmm_ref r, size_t size)
+{
+    s->held = r;
+    s->held_size = (uint32_t)size;
+}
+
+/* Whether it is what serves this request, for which there is nothing in the bins. False does not
+ * say that it is not. */
+HMM__ALWAYS_INLINE bool held_is_next(const struct bins *s, size_t n)
+{
+    return s->held_size >= n && s->held_size <= s->floor;
+}
+
+HMM__HIDDEN void *hmm__held_serve(struct hmm_heap *h, size_t n);
+
+/* malloc of a strategy whose state begins with bins. `none` is asked when they have none, `large`
+ * where they cannot. */
 HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
-                                     void *(*large)(struct hmm_heap *h, uint32_t n))
+                                     void *(*none)(struct hmm_heap *h, size_t n),
+                                     void *(*large)(struct hmm_heap *h, size_t bytes))
 {
     struct bins *s = h->state;
-    if (hmm__unlikely(bytes > HMM_MAX_REQUEST))
-        return hmm__fail(h);
-    uint32_t n = hmm__granules_for(bytes);
-    uint64_t fits = bins_from(s, n);
-    if (hmm__unlikely(fits == 0))
-        return large(h, n);
-    h->visited++;
-    uint32_t size = n + (uint32_t)__builtin_ctzll(fits);
-    return serve(h, bin_cut(h, s, size, n), n, size);
+    if (hmm__unlikely(bytes > BINS_MOST))
+        return large(h, bytes);
+    size_t n = hmm__granules_for(bytes);
+    uint64_t map = s->map;
+    if (map >> n & 1)
+        return bin_serve(h, s, n);
+    hmm__forget(map);
+    uint64_t fits = map >> n;
+    if (fits == 0)
+        return none(h, n);
+    return bin_serve_low(h, s, n, (unsigned)__builtin_ctzll(fits));
 }
 
 HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count);
 
-/* Size of the largest block in a bin; 0: there is none. */
+/* Size of the largest block in a bin, or held; 0: there is none. */
 HMM__ALWAYS_INLINE uint32_t bins_largest(const struct bins *s)
 {
+    if (s->held)
+        return s->held_size;
     return s->map ? 63u - (uint32_t)__builtin_clzll(s->map) : 0;
 }
 

@@ -31,39 +31,40 @@ static hmm_ref first_find(struct hmm_heap *h, void *state, uint32_t n)
     return r ? r : hmm__address_lowest(h, x, n);
 }
 
-HMM__ALWAYS_INLINE void first_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void first_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
-    (void)h;
-    address_add(state, r, size);
+    (void)h, (void)p;
+    address_add(state, r, (uint32_t)size);
 }
 
-HMM__ALWAYS_INLINE void first_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void first_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
-    (void)h, (void)size;
+    (void)h, (void)p, (void)size;
     address_drop(state, r);
 }
 
-HMM__ALWAYS_INLINE void first_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
-                                   hmm_ref now, uint32_t size)
+HMM__ALWAYS_INLINE void first_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                                   size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
-    (void)h, (void)was_size;
-    address_move(state, was, now, size);
+    (void)h, (void)was_p, (void)was_size, (void)now_p;
+    address_move(state, was, now, (uint32_t)size);
 }
 
 static void first_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    first_put(h, state, r, block_size(h, r));
+    first_put(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
 static void first_remove(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    first_drop(h, state, r, block_size(h, r));
+    first_drop(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
 static void first_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                          hmm_ref now)
 {
-    first_move(h, state, was, was_granules, now, block_size(h, now));
+    first_move(h, state, was, block_payload(h, was), was_granules, now, block_payload(h, now),
+               block_size(h, now));
 }
 
 static hmm_ref first_take(struct hmm_heap *h, void *state, uint32_t n)
@@ -114,22 +115,29 @@ static void *first_malloc(struct hmm_heap *h, size_t size)
     return from == x->nowhere ? hmm__malloc_else(h, n) : first_malloc_far(h, n);
 }
 
-static __attribute__((noinline)) void first_merge_above(struct hmm_heap *h, hmm_ref r, char *p,
-                                                        uint32_t word, uint32_t above)
+static __attribute__((noinline)) void first_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
+                                                        size_t span, uint32_t above, size_t room)
 {
-    merge_above_by(h, r, p, word, above, first_move);
+    merge_above_by(h, p, r, span, above, room, first_move, NULL);
 }
 
-static __attribute__((noinline)) void first_merge_below(struct hmm_heap *h, hmm_ref r, char *p,
-                                                        uint32_t word, uint32_t above)
+static __attribute__((noinline)) void first_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
+                                                        size_t span, uint32_t above, size_t room)
 {
-    merge_below_by(h, r, p, word, above, first_move);
+    (void)above, (void)room;
+    merge_below_by(h, p, r, span, first_move, NULL);
 }
 
-static __attribute__((noinline)) void first_merge_both(struct hmm_heap *h, hmm_ref r, char *p,
-                                                       uint32_t word, uint32_t above)
+HMM__ALWAYS_INLINE void first_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span,
+                                        size_t nn, size_t pn)
 {
-    merge_both_by(h, r, p, word, above, first_drop, first_move);
+    join_both(h, p, r, span, nn, pn, first_drop, first_move);
+}
+
+static __attribute__((noinline)) void first_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
+                                                       size_t span, uint32_t above, size_t room)
+{
+    merge_both_by(h, p, r, span, above, room, first_join_both, NULL);
 }
 
 static void first_free(struct hmm_heap *h, void *block)

@@ -83,28 +83,28 @@ HMM__ALWAYS_INLINE void next_note(struct next_state *s, hmm_ref r, uint32_t size
         s->bare_of = size + 1;
 }
 
-HMM__ALWAYS_INLINE void next_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void next_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     struct next_state *s = state;
-    (void)h;
-    next_note(s, r, size);
-    address_add(&s->index, r, size);
+    (void)h, (void)p;
+    next_note(s, r, (uint32_t)size);
+    address_add(&s->index, r, (uint32_t)size);
 }
 
-HMM__ALWAYS_INLINE void next_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void next_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     struct next_state *s = state;
-    (void)h, (void)size;
+    (void)h, (void)p, (void)size;
     address_drop(&s->index, r);
 }
 
-HMM__ALWAYS_INLINE void next_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
-                                  hmm_ref now, uint32_t size)
+HMM__ALWAYS_INLINE void next_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                                  size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
     struct next_state *s = state;
-    (void)h, (void)was_size;
-    next_note(s, now, size);
-    address_move(&s->index, was, now, size);
+    (void)h, (void)was_p, (void)was_size, (void)now_p;
+    next_note(s, now, (uint32_t)size);
+    address_move(&s->index, was, now, (uint32_t)size);
 }
 
 HMM__ALWAYS_INLINE void *next_cut(struct next_state *s, hmm_ref r, uint32_t size, uint32_t n,
@@ -118,18 +118,19 @@ HMM__ALWAYS_INLINE void *next_cut(struct next_state *s, hmm_ref r, uint32_t size
 
 static void next_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    next_put(h, state, r, block_size(h, r));
+    next_put(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
 static void next_remove(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    next_drop(h, state, r, block_size(h, r));
+    next_drop(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
 static void next_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                         hmm_ref now)
 {
-    next_move(h, state, was, was_granules, now, block_size(h, now));
+    next_move(h, state, was, block_payload(h, was), was_granules, now, block_payload(h, now),
+              block_size(h, now));
 }
 
 static hmm_ref next_take(struct hmm_heap *h, void *state, uint32_t n)
@@ -199,22 +200,29 @@ static void *next_malloc(struct hmm_heap *h, size_t size)
     return s->index.hints[n] == s->index.nowhere ? next_malloc_top(h, n) : next_malloc_far(h, n);
 }
 
-static __attribute__((noinline)) void next_merge_above(struct hmm_heap *h, hmm_ref r, char *p,
-                                                       uint32_t word, uint32_t above)
+static __attribute__((noinline)) void next_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
+                                                       size_t span, uint32_t above, size_t room)
 {
-    merge_above_by(h, r, p, word, above, next_move);
+    merge_above_by(h, p, r, span, above, room, next_move, NULL);
 }
 
-static __attribute__((noinline)) void next_merge_below(struct hmm_heap *h, hmm_ref r, char *p,
-                                                       uint32_t word, uint32_t above)
+static __attribute__((noinline)) void next_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
+                                                       size_t span, uint32_t above, size_t room)
 {
-    merge_below_by(h, r, p, word, above, next_move);
+    (void)above, (void)room;
+    merge_below_by(h, p, r, span, next_move, NULL);
 }
 
-static __attribute__((noinline)) void next_merge_both(struct hmm_heap *h, hmm_ref r, char *p,
-                                                      uint32_t word, uint32_t above)
+HMM__ALWAYS_INLINE void next_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span,
+                                       size_t nn, size_t pn)
 {
-    merge_both_by(h, r, p, word, above, next_drop, next_move);
+    join_both(h, p, r, span, nn, pn, next_drop, next_move);
+}
+
+static __attribute__((noinline)) void next_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      size_t span, uint32_t above, size_t room)
+{
+    merge_both_by(h, p, r, span, above, room, next_join_both, NULL);
 }
 
 static void next_free(struct hmm_heap *h, void *block)

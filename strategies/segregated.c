@@ -9,7 +9,8 @@
  * two begins a class instead of lying deep in one. (Classes of the block's size miss freed
  * power-of-two blocks: on one compiler's trace that costs a fifth of the memory.) Up to BINS
  * granules a class so has a single size: these are exact bins (bins.h). Each other class is a list,
- * newest first; a bit map tells which are not empty, and one word which words of the map.
+ * newest first, without the one that is held; a bit map tells which are not empty, and one word
+ * which words of the map. The floor is the largest size of the lowest class that is not empty.
  *
  * A request looks at the first HEADS blocks of its own class, some of which may be too small; then
  * at the head of the next larger class that is not empty, which always fits. If the free top cannot
@@ -28,9 +29,9 @@
  * systems".
  *
  * INVARIANTS
- * T2, T3  Those of the bins.
- * T4  A bit of a map is set iff the list, or the word of the map, that it stands for is not empty.
- * T5  Every block in a list is free, of the list's class, and its back link is the one before.
+ * T2, T3, T4  Those of the bins.
+ * T5  A bit of a map is set iff the list, or the word of the map, that it stands for is not empty.
+ * T6  Every block in a list is free, of the list's class, and its back link is the one before.
  */
 #include "bins.h"
 
@@ -62,12 +63,27 @@ static size_t seg_state_size(size_t capacity)
     return sizeof(struct seg_state) + lists * sizeof(hmm_ref);
 }
 
+static void seg_start(struct hmm_heap *h, void *state)
+{
+    (void)h;
+    ((struct seg_state *)state)->bins.floor = UINT32_MAX;
+}
+
+/* The largest size of the class that this one is of. */
+HMM__ALWAYS_INLINE uint32_t seg_class_most(uint32_t size)
+{
+    uint32_t m = size - 1, shift = 31u - SPLIT_LOG - (uint32_t)__builtin_clz(m);
+    return ((m >> shift) + 1) << shift;
+}
+
 /* ---- Lists ---- */
 
 /* As in the bins: the back link of a list's head is not kept. */
 static void list_push(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
 {
     uint32_t c = seg_class_of(size);
+    if (size < s->bins.floor)
+        s->bins.floor = seg_class_most(size);
     hmm_ref head = s->lists[c];
     s->lists[c] = r;
     block_links(h, r)[BIN_NEXT] = head;
@@ -91,8 +107,9 @@ static void list_unlink(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint
         return;
     }
     s->lists[c] = next;
-    if (next == 0 && (s->maps[c / 64] &= ~(UINT64_C(1) << c % 64)) == 0)
-        s->words &= ~(UINT32_C(1) << c / 64);
+    if (next == 0 && (s->maps[c / 64] &= ~(UINT64_C(1) << c % 64)) == 0 &&
+        (s->words &= ~(UINT32_C(1) << c / 64)) == 0)
+        s->bins.floor = UINT32_MAX;
 }
 
 /* Of the first `heads` blocks of this list, the first that fits; 0: none. */
@@ -122,60 +139,110 @@ static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
     return s->lists[word * 64 + (uint32_t)__builtin_ctzll(s->maps[word])];
 }
 
-static hmm_ref lists_find(struct hmm_heap *h, const struct seg_state *s, uint32_t n)
+/* Of the held block and the lists, as if it were the head of its list. */
+static hmm_ref seg_large_find(struct hmm_heap *h, const struct seg_state *s, uint32_t n)
 {
-    if (n < BINS)
-        return lists_from(s, 0);
+    uint32_t c = 0, heads = HEADS, size = s->bins.held_size;
     if (n > h->high_limit || n > HMM_MAX_GRANULES)
         return 0;
-    uint32_t c = seg_class_of(n);
-    hmm_ref r = list_scan(h, s->lists[c], n, HEADS);
-    return r ? r : lists_from(s, c + 1);
+    if (n >= BINS) {
+        c = seg_class_of(n);
+        if (size >= BINS && seg_class_of(size) == c) {
+            h->visited++;
+            if (size >= n)
+                return s->bins.held;
+            heads--;
+        }
+        hmm_ref r = list_scan(h, s->lists[c], n, heads);
+        if (r != 0)
+            return r;
+        c++;
+    }
+    hmm_ref next = lists_from(s, c);
+    if (size < BINS || seg_class_of(size) < c)
+        return next;
+    return next == 0 || size <= seg_class_most(block_size(h, next)) ? s->bins.held : next;
+}
+
+HMM__ALWAYS_INLINE void seg_large_put(struct hmm_heap *h, struct seg_state *s, hmm_ref r,
+                                      uint32_t size)
+{
+    hmm_ref other = s->bins.held;
+    uint32_t other_size = s->bins.held_size;
+    hold(&s->bins, r, size);
+    if (other != 0)
+        list_push(h, s, other, other_size);
+}
+
+static __attribute__((noinline)) void seg_large_drop(struct hmm_heap *h, struct seg_state *s,
+                                                     hmm_ref r, uint32_t size)
+{
+    if (s->bins.held == r)
+        hold(&s->bins, 0, 0);
+    else
+        list_unlink(h, s, r, size);
 }
 
 /* ---- The strategy ---- */
 
-HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     if (hmm__likely(size < BINS))
-        bin_push(h, state, r, size);
+        bin_push(h, state, r, p, size);
     else
-        list_push(h, state, r, size);
+        seg_large_put(h, state, r, (uint32_t)size);
 }
 
-HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
+HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     if (hmm__likely(size < BINS))
-        bin_unlink(h, state, r, size);
+        bin_unlink(h, state, r, p, size);
     else
-        list_unlink(h, state, r, size);
+        seg_large_drop(h, state, r, (uint32_t)size);
+}
+
+static __attribute__((noinline)) void seg_move_indexed(struct hmm_heap *h, struct seg_state *s,
+                                                       hmm_ref was, uint32_t was_size, hmm_ref now,
+                                                       uint32_t size)
+{
+    seg_large_drop(h, s, was, was_size);
+    seg_large_put(h, s, now, size);
 }
 
 static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct seg_state *s,
                                                      hmm_ref was, uint32_t was_size, hmm_ref now,
                                                      uint32_t size)
 {
-    seg_drop(h, s, was, was_size);
-    list_push(h, s, now, size);
-}
-
-HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
-                                 hmm_ref now, uint32_t size)
-{
-    if (size >= BINS) {
-        seg_move_large(h, state, was, was_size, now, size);
+    if (was_size >= BINS) {
+        seg_move_indexed(h, s, was, was_size, now, size);
         return;
     }
-    bin_unlink(h, state, was, was_size);
-    bin_push(h, state, now, size);
+    bin_unlink(h, &s->bins, was, block_payload(h, was), was_size);
+    seg_large_put(h, s, now, size);
 }
 
-/* Takes r, from the lists, and leaves what is beyond n granules of it. */
-static void list_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size, uint32_t n)
+HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                                 size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
-    list_unlink(h, s, r, size);
+    struct seg_state *s = state;
+    if (size >= BINS && was == s->bins.held) {
+        hold(&s->bins, now, size);
+        return;
+    }
+    if (size >= BINS) {
+        seg_move_large(h, state, was, (uint32_t)was_size, now, (uint32_t)size);
+        return;
+    }
+    bins_move(h, state, was, was_p, was_size, now, now_p, size);
+}
+
+/* Takes r, a large one, and leaves what is beyond n granules of it. */
+static void seg_large_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size,
+                          uint32_t n)
+{
+    seg_large_drop(h, s, r, size);
     if (size - n >= HMM_MIN_GRANULES)
-        seg_put(h, s, r + n, size - n);
+        seg_put(h, s, r + n, block_payload(h, r + n), size - n);
 }
 
 static hmm_ref seg_find(struct hmm_heap *h, void *state, uint32_t n)
@@ -183,7 +250,7 @@ static hmm_ref seg_find(struct hmm_heap *h, void *state, uint32_t n)
     const struct seg_state *s = state;
     uint64_t fits = bins_from(&s->bins, n);
     if (fits == 0)
-        return lists_find(h, s, n);
+        return seg_large_find(h, s, n);
     h->visited++;
     return s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
 }
@@ -198,18 +265,19 @@ static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
 
 static void seg_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    seg_put(h, state, r, block_size(h, r));
+    seg_put(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
 static void seg_remove(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    seg_drop(h, state, r, block_size(h, r));
+    seg_drop(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
 static void seg_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                        hmm_ref now)
 {
-    seg_move(h, state, was, was_granules, now, block_size(h, now));
+    seg_move(h, state, was, block_payload(h, was), was_granules, now, block_payload(h, now),
+             block_size(h, now));
 }
 
 static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t n)
@@ -221,50 +289,133 @@ static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t n)
     uint32_t size = block_size(h, r);
     if (size < BINS)
         return bin_cut(h, &s->bins, size, n);
-    list_cut(h, s, r, size, n);
+    seg_large_cut(h, s, r, size, n);
     return r;
 }
 
 /* ---- As a whole ---- */
 
-static __attribute__((noinline)) void *lists_malloc(struct hmm_heap *h, uint32_t n)
+/* Takes r, a large one, for a request. */
+static void *seg_large_serve(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t n)
 {
-    struct seg_state *s = h->state;
-    hmm_ref r = lists_find(h, s, n);
-    if (r == 0)
-        return hmm__malloc_else(h, n);
     uint32_t size = block_size(h, r);
-    list_cut(h, s, r, size, n);
+    seg_large_cut(h, s, r, size, n);
     return serve(h, r, n, size);
 }
 
-HMM__ALWAYS_INLINE void *seg_malloc_large(struct hmm_heap *h, uint32_t n)
+/* For a request of a bin's size, where the lists are not empty. That the floor is too low may be
+ * all that was in the way of the held block. */
+static __attribute__((noinline)) void *seg_lists_malloc(struct hmm_heap *h, uint32_t n)
 {
-    const struct seg_state *s = h->state;
-    return s->words ? lists_malloc(h, n) : hmm__malloc_else(h, n);
+    struct seg_state *s = h->state;
+    hmm_ref r = lists_from(s, 0);
+    s->bins.floor = seg_class_most(block_size(h, r));
+    return held_is_next(&s->bins, n) ? hmm__held_serve(h, n) : seg_large_serve(h, s, r, n);
+}
+
+static __attribute__((noinline)) void *seg_large_malloc(struct hmm_heap *h, uint32_t n)
+{
+    struct seg_state *s = h->state;
+    hmm_ref r = seg_large_find(h, s, n);
+    return r ? seg_large_serve(h, s, r, n) : hmm__malloc_else(h, n);
+}
+
+/* No bin has any: the lists, then the top. */
+static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, size_t n)
+{
+    struct seg_state *s = h->state;
+    if (held_is_next(&s->bins, n))
+        return hmm__held_serve(h, n);
+    if (s->words)
+        return n < BINS ? seg_lists_malloc(h, (uint32_t)n) : seg_large_malloc(h, (uint32_t)n);
+    void *p = serve_top(h, (uint32_t)n);
+    return p ? p : hmm__malloc_else(h, (uint32_t)n);
+}
+
+static __attribute__((noinline)) void *seg_malloc_large(struct hmm_heap *h, size_t size)
+{
+    if (size > HMM_MAX_REQUEST)
+        return hmm__fail(h);
+    return seg_malloc_else(h, hmm__granules_for(size));
 }
 
 static void *seg_malloc(struct hmm_heap *h, size_t size)
 {
-    return bins_malloc(h, size, seg_malloc_large);
+    return bins_malloc(h, size, seg_malloc_else, seg_malloc_large);
 }
 
-static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, hmm_ref r, char *p,
-                                                      uint32_t word, uint32_t above)
+/* Where a large block comes of it. */
+HMM__ALWAYS_INLINE void seg_move_to_large(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
+                                          size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
-    merge_above_by(h, r, p, word, above, seg_move);
+    struct seg_state *s = state;
+    (void)was_p, (void)now_p;
+    if (was == s->bins.held)
+        hold(&s->bins, now, size);
+    else
+        seg_move_large(h, s, was, (uint32_t)was_size, now, (uint32_t)size);
 }
 
-static __attribute__((noinline)) void seg_merge_below(struct hmm_heap *h, hmm_ref r, char *p,
-                                                      uint32_t word, uint32_t above)
+static __attribute__((noinline)) void seg_large_above(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    merge_below_by(h, r, p, word, above, seg_move);
+    large_above_by(h, p, r, seg_move_to_large);
 }
 
-static __attribute__((noinline)) void seg_merge_both(struct hmm_heap *h, hmm_ref r, char *p,
-                                                     uint32_t word, uint32_t above)
+static __attribute__((noinline)) void seg_large_below(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    merge_both_by(h, r, p, word, above, seg_drop, seg_move);
+    large_below_by(h, p, r, seg_move_to_large);
+}
+
+static __attribute__((noinline)) void seg_large_both_indexed(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    large_both_by(h, p, r, seg_drop, seg_move_to_large);
+}
+
+/* As seg_drop, of a block that is not in the index. */
+HMM__ALWAYS_INLINE void seg_drop_lightly(struct hmm_heap *h, void *state, hmm_ref r, char *p,
+                                         size_t size)
+{
+    struct seg_state *s = state;
+    if (size < BINS)
+        bin_unlink(h, state, r, p, size);
+    else
+        hold(&s->bins, 0, 0);
+}
+
+/* Most often the upper one is small, or held. */
+static __attribute__((noinline)) void seg_large_both(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    const struct seg_state *s = h->state;
+    size_t span = header_span(word_load(p)), nn = header_span(word_load(p + span_bytes(span)));
+    if (nn >= LARGE_SPAN && s->bins.held != r + (hmm_ref)span_granules(span))
+        seg_large_both_indexed(h, p, r);
+    else
+        large_both_by(h, p, r, seg_drop_lightly, seg_move_to_large);
+}
+
+static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      size_t span, uint32_t above, size_t room)
+{
+    merge_above_by(h, p, r, span, above, room, bins_move, seg_large_above);
+}
+
+static __attribute__((noinline)) void seg_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      size_t span, uint32_t above, size_t room)
+{
+    (void)above, (void)room;
+    merge_below_by(h, p, r, span, bins_move, seg_large_below);
+}
+
+static __attribute__((noinline)) void seg_join_both(struct hmm_heap *h, char *p, hmm_ref r,
+                                                    size_t span, size_t nn, size_t pn)
+{
+    join_both(h, p, r, span, nn, pn, bins_drop, bins_move);
+}
+
+static __attribute__((noinline)) void seg_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
+                                                     size_t span, uint32_t above, size_t room)
+{
+    merge_both_by(h, p, r, span, above, room, seg_join_both, seg_large_both);
 }
 
 static void seg_free(struct hmm_heap *h, void *block)
@@ -289,10 +440,11 @@ static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece 
 
 static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
-    const struct seg_state *s = state;
+    struct seg_state *s = state;
     uint32_t tries = SEG_PIECE_TRIES, n = piece->granules;
     if (n > h->high_limit)
         return 0;
+    seg_large_put(h, s, 0, 0); /* what is held goes into its list */
     for (uint64_t fits = bins_from(&s->bins, n); fits != 0 && tries != 0; fits &= fits - 1) {
         hmm_ref head = s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
         hmm_ref r = list_piece(h, head, piece, &tries);
@@ -313,9 +465,9 @@ static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_
 static uint32_t seg_largest(struct hmm_heap *h, void *state)
 {
     const struct seg_state *s = state;
-    uint32_t most = 0;
+    uint32_t most = bins_largest(&s->bins);
     if (s->words == 0)
-        return bins_largest(&s->bins);
+        return most;
     uint32_t word = 31u - (uint32_t)__builtin_clz(s->words);
     hmm_ref r = s->lists[word * 64 + 63u - (uint32_t)__builtin_clzll(s->maps[word])];
     for (; r != 0; r = block_links(h, r)[BIN_NEXT])
@@ -326,15 +478,18 @@ static uint32_t seg_largest(struct hmm_heap *h, void *state)
 
 /* ---- Checking ---- */
 
-static const char *check_list(struct hmm_heap *h, hmm_ref r, uint32_t c, uint32_t *count)
+static const char *check_list(struct hmm_heap *h, hmm_ref r, uint32_t c, uint32_t floor,
+                              uint32_t *count)
 {
     for (hmm_ref before = 0; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
-        if (++*count > h->free_blocks)
+        if (++*count > free_blocks(h))
             return "T1: segregated: more blocks in the lists than are free";
+        if (seg_class_most(block_size(h, r)) < floor)
+            return "T4: segregated: a block in a list is below the floor";
         if (!(block_header(h, r) & HMM__FREE) || block_size(h, r) < BINS ||
             seg_class_of(block_size(h, r)) != c ||
             (before && block_links(h, r)[BIN_PREV] != before))
-            return "T5: segregated: a block in a list is in use, of another class or ill linked";
+            return "T6: segregated: a block in a list is in use, of another class or ill linked";
     }
     return NULL;
 }
@@ -347,12 +502,12 @@ static const char *seg_check(struct hmm_heap *h, void *state, uint32_t *indexed)
     const char *broken = hmm__bins_check(h, &s->bins, indexed);
     for (uint32_t c = 0; broken == NULL && c < lists; c++) {
         if (!(s->maps[c / 64] >> c % 64 & 1) != (s->lists[c] == 0))
-            return "T4: segregated: a list's bit contradicts the list";
-        broken = check_list(h, s->lists[c], c, indexed);
+            return "T5: segregated: a list's bit contradicts the list";
+        broken = check_list(h, s->lists[c], c, s->bins.floor, indexed);
     }
     for (uint32_t word = 0; broken == NULL && word < SEG_WORDS; word++)
         if (!(s->words >> word & 1) != (s->maps[word] == 0))
-            return "T4: segregated: a word's bit contradicts the word";
+            return "T5: segregated: a word's bit contradicts the word";
     return broken;
 }
 
@@ -364,6 +519,7 @@ static const struct hmm_strategy segregated = {
     .find = seg_find,
     .insert = seg_insert,
     .remove = seg_remove,
+    .start = seg_start,
     .resize = seg_resize,
     .take = seg_take,
     .find_last = seg_find_last,

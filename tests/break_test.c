@@ -136,7 +136,7 @@ END_TEST
 /* _i: strategy and mix. */
 START_TEST(nothing_above_it_is_ever_touched)
 {
-    static unsigned char region[1 << 20];
+    static unsigned char region[4 << 20];
     static struct workload w;
     struct hmm_stats s;
     memset(region, CANARY, sizeof region);

@@ -279,9 +279,9 @@ START_TEST(finds_a_wrong_count)
 {
     make_three(_i / 3);
     if (_i % 3 == 0)
-        h->live_blocks++;
+        h->top_blocks++;
     else if (_i % 3 == 1)
-        h->free_blocks++;
+        h->free_unbinned++;
     else
         h->live_below_peak--;
     assert_breaks("B7:");

@@ -173,7 +173,7 @@ static void note_place(struct workload *w, const struct op *op)
 
 START_TEST(find_changes_nothing)
 {
-    static _Alignas(4096) char region[512 << 10];
+    static _Alignas(4096) char region[2 << 20];
     static struct places places;
     static struct workload w;
     struct hmm_strategy asking = *strategy_of(_i);

@@ -35,6 +35,14 @@ static size_t size_close(uint64_t *rng)
     return rng_below(rng, 3) == 0 ? rng_below(rng, 60) : 8200 + rng_below(rng, 240);
 }
 
+/* Large enough that indexes may have more parts, with equals among the middle sizes. */
+static size_t size_wide(uint64_t *rng)
+{
+    if (rng_below(rng, 3) == 0)
+        return rng_below(rng, 200);
+    return rng_below(rng, 40) == 0 ? 40000 + rng_below(rng, 30000) : 900 + rng_below(rng, 70) * 250;
+}
+
 /* The worst case of some indexes. */
 static size_t last;
 
@@ -49,7 +57,7 @@ const struct mix mixes[] = {
     {"few", size_few, 128 << 10, 256, 5, 5},       {"powers", size_powers, 96 << 10, 128, 20, 20},
     {"large", size_large, 300 << 10, 160, 20, 10}, {"rising", size_rising, 200 << 10, 128, 5, 0},
     {"close", size_close, 256 << 10, 96, 5, 0},    {"tight", size_any, 16 << 10, 256, 20, 10},
-    {"tiny", size_small, 3 << 10, 256, 20, 10},
+    {"tiny", size_small, 3 << 10, 256, 20, 10},    {"wide", size_wide, 1200 << 10, 200, 15, 5},
 };
 
 int mix_count(void)

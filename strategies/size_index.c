@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+#include "size_index.h"
+
+#define IS_ROOT UINT32_MAX
+
+/* Link words of a free block. The first two are in every one, the others in those of a trie. */
+enum { TRIE_NEXT = BIN_NEXT, TRIE_PREV = BIN_PREV, TRIE_CHILD, TRIE_CHILD1, TRIE_PARENT };
+
+static unsigned trie_of(uint32_t size)
+{
+    unsigned log = 31u - (unsigned)__builtin_clz(size);
+    return (log - 6) * 2 + (size >> (log - 1) & 1);
+}
+
+/* The size's bits that tell the paths in its trie apart, moved to the word's top. */
+static uint32_t trie_path(uint32_t size)
+{
+    unsigned log = 31u - (unsigned)__builtin_clz(size);
+    return size << (32 - (log - 1));
+}
+
+static unsigned tries_for(size_t capacity)
+{
+    size_t granules = capacity / HMM_GRANULE;
+    uint32_t most = granules > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : (uint32_t)granules;
+    return most < BINS ? 0 : trie_of(most) + 1;
+}
+
+/* Rounded up for the middle bins, which follow. */
+static size_t tries_bytes(size_t capacity)
+{
+    return sizeof(struct size_index) + ((tries_for(capacity) + 1u) & ~1u) * sizeof(hmm_ref);
+}
+
+size_t hmm__size_bytes(size_t capacity)
+{
+    return tries_bytes(capacity) + (capacity < MIDDLE_CAPACITY ? 0 : sizeof(struct size_middle));
+}
+
+void hmm__size_start(struct size_index *x, size_t capacity)
+{
+    x->middle = (uint32_t)tries_bytes(capacity);
+    x->middle_to = capacity < MIDDLE_CAPACITY ? 0 : MIDDLE;
+}
+
+/* ---- Tries ---- */
+
+static void trie_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
+{
+    uint32_t *links = block_links(h, r);
+    unsigned t = trie_of(size);
+    uint32_t path = trie_path(size);
+    hmm_ref *slot = &x->tries[t], parent = IS_ROOT;
+    x->groups |= UINT64_C(1) << (t + MIDDLE_GROUPS);
+    while (*slot != 0) {
+        hmm_ref node = *slot;
+        uint32_t *at = block_links(h, node);
+        if (block_size(h, node) == size) { /* newest: next to the node */
+            links[TRIE_PARENT] = 0;
+            links[TRIE_NEXT] = at[TRIE_NEXT];
+            links[TRIE_PREV] = node;
+            block_links(h, at[TRIE_NEXT])[TRIE_PREV] = r;
+            at[TRIE_NEXT] = r;
+            return;
+        }
+        parent = node;
+        slot = &at[TRIE_CHILD + (path >> 31)];
+        path <<= 1;
+    }
+    *slot = r;
+    links[TRIE_NEXT] = links[TRIE_PREV] = r;
+    links[TRIE_CHILD] = links[TRIE_CHILD1] = 0;
+    links[TRIE_PARENT] = parent;
+}
+
+/* Any leaf below a node can take its place: it shares the bits that lead there. */
+static hmm_ref trie_take_leaf(struct hmm_heap *h, hmm_ref node)
+{
+    uint32_t *at = block_links(h, node);
+    hmm_ref *slot = at[TRIE_CHILD1] ? &at[TRIE_CHILD1] : &at[TRIE_CHILD];
+    if (*slot == 0)
+        return 0;
+    for (;;) {
+        at = block_links(h, *slot);
+        hmm_ref *down = at[TRIE_CHILD1] ? &at[TRIE_CHILD1] : &at[TRIE_CHILD];
+        if (*down == 0)
+            break;
+        slot = down;
+    }
+    hmm_ref leaf = *slot;
+    *slot = 0;
+    return leaf;
+}
+
+/* Puts `heir` (0: nothing) where `node` of this trie stands. */
+static void trie_replace(struct hmm_heap *h, struct size_index *x, hmm_ref node, hmm_ref heir,
+                         unsigned t)
+{
+    const uint32_t *was = block_links(h, node);
+    if (was[TRIE_PARENT] == IS_ROOT) {
+        x->tries[t] = heir;
+        if (heir == 0)
+            x->groups &= ~(UINT64_C(1) << (t + MIDDLE_GROUPS));
+    } else {
+        uint32_t *parent = block_links(h, was[TRIE_PARENT]);
+        parent[parent[TRIE_CHILD] == node ? TRIE_CHILD : TRIE_CHILD1] = heir;
+    }
+    if (heir == 0)
+        return;
+    uint32_t *now = block_links(h, heir);
+    now[TRIE_PARENT] = was[TRIE_PARENT];
+    now[TRIE_CHILD] = was[TRIE_CHILD];
+    now[TRIE_CHILD1] = was[TRIE_CHILD1];
+    if (now[TRIE_CHILD])
+        block_links(h, now[TRIE_CHILD])[TRIE_PARENT] = heir;
+    if (now[TRIE_CHILD1])
+        block_links(h, now[TRIE_CHILD1])[TRIE_PARENT] = heir;
+}
+
+static void trie_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
+{
+    const uint32_t *links = block_links(h, r);
+    hmm_ref next = links[TRIE_NEXT], prev = links[TRIE_PREV];
+    if (next != r) {
+        block_links(h, next)[TRIE_PREV] = prev;
+        block_links(h, prev)[TRIE_NEXT] = next;
+        if (links[TRIE_PARENT] != 0) /* the node: the second oldest takes over */
+            trie_replace(h, x, r, prev, trie_of(size));
+    } else {
+        trie_replace(h, x, r, trie_take_leaf(h, r), trie_of(size));
+    }
+}
+
+/* The smallest in the subtree below and at `node`. */
+static hmm_ref trie_least(struct hmm_heap *h, hmm_ref node, uint32_t *steps)
+{
+    hmm_ref best = node;
+    uint32_t least = UINT32_MAX;
+    while (node != 0) {
+        const uint32_t *at = block_links(h, node);
+        uint32_t size = block_size(h, node);
+        if (size < least) {
+            least = size;
+            best = node;
+        }
+        node = at[TRIE_CHILD] ? at[TRIE_CHILD] : at[TRIE_CHILD1];
+        ++*steps;
+    }
+    return best;
+}
+
+/* The smallest of at least `size` in the trie that sizes like it belong to; 0: none. */
+static hmm_ref trie_best(struct hmm_heap *h, const struct size_index *x, uint32_t size,
+                         uint32_t *steps)
+{
+    uint32_t path = trie_path(size), least = UINT32_MAX;
+    hmm_ref best = 0, larger = 0;
+    hmm_ref node = x->tries[trie_of(size)];
+    while (node != 0) {
+        const uint32_t *at = block_links(h, node);
+        uint32_t here = block_size(h, node);
+        ++*steps;
+        if (here >= size && here < least) {
+            least = here;
+            best = node;
+            if (here == size)
+                return best;
+        }
+        if (!(path >> 31) && at[TRIE_CHILD1])
+            larger = at[TRIE_CHILD1];
+        node = at[TRIE_CHILD + (path >> 31)];
+        path <<= 1;
+    }
+    if (larger != 0) {
+        hmm_ref other = trie_least(h, larger, steps);
+        if (block_size(h, other) < least)
+            best = other;
+    }
+    return best;
+}
+
+/* ---- Middle bins ---- */
+
+HMM__ALWAYS_INLINE struct size_middle *middle_of(const struct size_index *x)
+{
+    return (struct size_middle *)(void *)((char *)(uintptr_t)x + x->middle);
+}
+
+/* As in the small bins: the back link of a head is not kept. */
+HMM__ALWAYS_INLINE void middle_push(struct hmm_heap *h, struct size_index *x, hmm_ref r,
+                                    uint32_t size)
+{
+    struct size_middle *m = middle_of(x);
+    hmm_ref head = m->heads[size];
+    m->heads[size] = r;
+    block_links(h, r)[BIN_NEXT] = head;
+    if (head) {
+        block_links(h, head)[BIN_PREV] = r;
+        return;
+    }
+    m->maps[size / 64] |= UINT64_C(1) << size % 64;
+    x->groups |= UINT64_C(1) << size / 64;
+}
+
+HMM__ALWAYS_INLINE void middle_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r,
+                                      uint32_t size)
+{
+    struct size_middle *m = middle_of(x);
+    hmm_ref next = block_links(h, r)[BIN_NEXT];
+    if (m->heads[size] != r) {
+        hmm_ref prev = block_links(h, r)[BIN_PREV];
+        block_links(h, prev)[BIN_NEXT] = next;
+        if (next)
+            block_links(h, next)[BIN_PREV] = prev;
+        return;
+    }
+    m->heads[size] = next;
+    if (next == 0 && (m->maps[size / 64] &= ~(UINT64_C(1) << size % 64)) == 0)
+        x->groups &= ~(UINT64_C(1) << size / 64);
+}
+
+/* ---- All together ---- */
+
+void hmm__size_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
+{
+    if (size < x->middle_to)
+        middle_push(h, x, r, size);
+    else
+        trie_push(h, x, r, size);
+}
+
+void hmm__size_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
+{
+    if (size < x->middle_to)
+        middle_unlink(h, x, r, size);
+    else
+        trie_unlink(h, x, r, size);
+}
+
+static __attribute__((noinline)) hmm_ref least_of_trie(struct hmm_heap *h,
+                                                       const struct size_index *x, unsigned t)
+{
+    uint32_t steps = 0;
+    hmm_ref node = trie_least(h, x->tries[t], &steps);
+    h->visited += steps;
+    return block_links(h, node)[TRIE_NEXT];
+}
+
+/* The best of the groups in this map, all of which are large enough; 0: it is empty. */
+HMM__ALWAYS_INLINE hmm_ref groups_least(struct hmm_heap *h, const struct size_index *x,
+                                        uint64_t groups)
+{
+    if (groups == 0)
+        return 0;
+    unsigned g = (unsigned)__builtin_ctzll(groups);
+    if (g >= MIDDLE_GROUPS)
+        return least_of_trie(h, x, g - MIDDLE_GROUPS);
+    const struct size_middle *m = middle_of(x);
+    h->visited++;
+    return m->heads[g * 64 + (unsigned)__builtin_ctzll(m->maps[g])];
+}
+
+static __attribute__((noinline)) hmm_ref tries_find(struct hmm_heap *h, const struct size_index *x,
+                                                    uint32_t size)
+{
+    unsigned t = trie_of(size);
+    if (x->groups >> (t + MIDDLE_GROUPS) & 1) {
+        uint32_t steps = 0;
+        hmm_ref node = trie_best(h, x, size, &steps);
+        h->visited += steps;
+        if (node != 0)
+            return block_links(h, node)[TRIE_NEXT];
+    }
+    return groups_least(h, x, x->groups & ~UINT64_C(1) << (t + MIDDLE_GROUPS));
+}
+
+hmm_ref hmm__size_find(struct hmm_heap *h, const struct size_index *x, uint32_t size)
+{
+    uint32_t g = size / 64;
+    if (size < BINS)
+        return groups_least(h, x, x->groups);
+    if (size >= x->middle_to)
+        return tries_find(h, x, size);
+    const struct size_middle *m = middle_of(x);
+    uint64_t fits = m->maps[g] >> size % 64;
+    if (fits == 0)
+        return groups_least(h, x, x->groups & ~UINT64_C(1) << g);
+    h->visited++;
+    return m->heads[size + (uint32_t)__builtin_ctzll(fits)];
+}
+
+hmm_ref hmm__size_older(struct hmm_heap *h, const struct size_index *x, hmm_ref r, uint32_t size)
+{
+    const uint32_t *at = block_links(h, r);
+    return size < x->middle_to || at[TRIE_PARENT] == 0 ? at[TRIE_NEXT] : 0;
+}
+
+uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x)
+{
+    if (x->groups == 0)
+        return 0;
+    unsigned g = 63u - (unsigned)__builtin_clzll(x->groups);
+    if (g < MIDDLE_GROUPS)
+        return g * 64 + 63u - (unsigned)__builtin_clzll(middle_of(x)->maps[g]);
+    uint32_t most = 0;
+    for (hmm_ref node = x->tries[g - MIDDLE_GROUPS]; node != 0;) {
+        const uint32_t *at = block_links(h, node);
+        if (block_size(h, node) > most)
+            most = block_size(h, node);
+        node = at[TRIE_CHILD1] ? at[TRIE_CHILD1] : at[TRIE_CHILD];
+    }
+    return most;
+}
+
+/* ---- Checking ---- */
+
+/* The size of the smallest; there is one. */
+static uint32_t least_of(struct hmm_heap *h, const struct size_index *x)
+{
+    unsigned g = (unsigned)__builtin_ctzll(x->groups);
+    uint32_t steps = 0;
+    if (g < MIDDLE_GROUPS)
+        return g * 64 + (unsigned)__builtin_ctzll(middle_of(x)->maps[g]);
+    return block_size(h, trie_least(h, x->tries[g - MIDDLE_GROUPS], &steps));
+}
+
+static const char *check_ring(struct hmm_heap *h, hmm_ref node, uint32_t *count)
+{
+    hmm_ref r = node;
+    do {
+        const uint32_t *at = block_links(h, r);
+        if (++*count > free_blocks(h))
+            return "T1: sizes: more blocks in the tries than are free";
+        if (block_size(h, r) != block_size(h, node) || !(block_header(h, r) & HMM__FREE) ||
+            block_links(h, at[TRIE_NEXT])[TRIE_PREV] != r || (r != node && at[TRIE_PARENT] != 0))
+            return "T8: sizes: a ring of equals is ill linked";
+        r = at[TRIE_NEXT];
+    } while (r != node);
+    return NULL;
+}
+
+/* Depth-first without recursion: back up by the parents. */
+static const char *check_trie(struct hmm_heap *h, const struct size_index *x, unsigned t,
+                              uint32_t *count)
+{
+    hmm_ref from = IS_ROOT, node = x->tries[t];
+    if (!(x->groups >> (t + MIDDLE_GROUPS) & 1) != (node == 0))
+        return "T5: sizes: a trie's bit contradicts the trie";
+    while (node != 0 && node != IS_ROOT) {
+        const uint32_t *at = block_links(h, node);
+        hmm_ref next = at[TRIE_PARENT];
+        if (from == at[TRIE_PARENT]) { /* from above: look at it */
+            const char *broken = check_ring(h, node, count);
+            if (broken != NULL)
+                return broken;
+            if (block_size(h, node) < BINS || trie_of(block_size(h, node)) != t ||
+                (at[TRIE_CHILD] && block_links(h, at[TRIE_CHILD])[TRIE_PARENT] != node) ||
+                (at[TRIE_CHILD1] && block_links(h, at[TRIE_CHILD1])[TRIE_PARENT] != node))
+                return "T7: sizes: a node is in the wrong trie or ill linked";
+        }
+        if (from == at[TRIE_PARENT] && at[TRIE_CHILD])
+            next = at[TRIE_CHILD];
+        else if ((from == at[TRIE_PARENT] || (from == at[TRIE_CHILD] && from)) && at[TRIE_CHILD1])
+            next = at[TRIE_CHILD1];
+        from = node;
+        node = next;
+    }
+    return NULL;
+}
+
+static const char *check_middle(struct hmm_heap *h, const struct size_index *x, uint32_t size,
+                                uint32_t *count)
+{
+    const struct size_middle *m = middle_of(x);
+    hmm_ref before = 0;
+    if (!(m->maps[size / 64] >> size % 64 & 1) != (m->heads[size] == 0) ||
+        !(x->groups >> size / 64 & 1) != (m->maps[size / 64] == 0))
+        return "T5: sizes: a middle bin's bits contradict the bin";
+    for (hmm_ref r = m->heads[size]; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
+        if (++*count > free_blocks(h))
+            return "T1: sizes: more blocks in the middle bins than are free";
+        if (block_size(h, r) != size || !(block_header(h, r) & HMM__FREE) ||
+            (before && block_links(h, r)[BIN_PREV] != before))
+            return "T6: sizes: a block in a middle bin is in use, of another size or ill linked";
+    }
+    return NULL;
+}
+
+const char *hmm__size_check(struct hmm_heap *h, const struct size_index *x, uint32_t floor,
+                            uint32_t *count)
+{
+    const char *broken = NULL;
+    uint32_t before = *count;
+    for (uint32_t size = BINS; broken == NULL && size < x->middle_to; size++)
+        broken = check_middle(h, x, size, count);
+    for (unsigned t = 0; broken == NULL && t < tries_for(hmm_heap_capacity(h)); t++)
+        broken = check_trie(h, x, t, count);
+    if (broken == NULL && *count != before && least_of(h, x) < floor)
+        return "T4: sizes: a block is below the floor";
+    return broken;
+}
