@@ -4,23 +4,11 @@
  */
 #include "address_index.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 /*
  * The two steps of every search and update: which of a group's entries are n or more, and which is
  * the largest; for bytes, and for entries, which no signed compare takes for negative.
  */
 #if defined(__SSE2__)
-
-HMM__ALWAYS_INLINE uint32_t bytes_at_least(const uint8_t *bytes, uint32_t n)
-{
-    const __m128i *v = (const __m128i *)(const void *)bytes;
-    __m128i bar = _mm_set1_epi8((char)n), low = _mm_loadu_si128(v), high = _mm_loadu_si128(v + 1);
-    uint32_t bits = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(low, bar), low));
-    return bits | (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(high, bar), high)) << 16;
-}
 
 HMM__ALWAYS_INLINE uint32_t bytes_most(const uint8_t *bytes)
 {
@@ -31,21 +19,6 @@ HMM__ALWAYS_INLINE uint32_t bytes_most(const uint8_t *bytes)
     most = _mm_max_epu8(most, _mm_srli_si128(most, 2));
     most = _mm_max_epu8(most, _mm_srli_si128(most, 1));
     return (uint32_t)_mm_cvtsi128_si32(most) & 0xff;
-}
-
-/* Of two vectors, the lower first. */
-HMM__ALWAYS_INLINE uint32_t two_at_least(const __m128i *v, __m128i bar)
-{
-    __m128i low = _mm_cmpgt_epi16(_mm_loadu_si128(v), bar);
-    __m128i high = _mm_cmpgt_epi16(_mm_loadu_si128(v + 1), bar);
-    return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(low, high));
-}
-
-HMM__ALWAYS_INLINE uint32_t entries_at_least(const address_entry *entries, uint32_t n)
-{
-    const __m128i *v = (const __m128i *)(const void *)entries;
-    __m128i bar = _mm_set1_epi16((short)(n - 1));
-    return two_at_least(v, bar) | two_at_least(v + 2, bar) << 16;
 }
 
 HMM__ALWAYS_INLINE uint32_t entries_most(const address_entry *entries)
@@ -61,28 +34,12 @@ HMM__ALWAYS_INLINE uint32_t entries_most(const address_entry *entries)
 
 #else
 
-HMM__ALWAYS_INLINE uint32_t bytes_at_least(const uint8_t *bytes, uint32_t n)
-{
-    uint32_t bits = 0;
-    for (uint32_t i = 0; i < ADDRESS_FAN; i++)
-        bits |= (uint32_t)(bytes[i] >= n) << i;
-    return bits;
-}
-
 HMM__ALWAYS_INLINE uint32_t bytes_most(const uint8_t *bytes)
 {
     uint32_t most = 0;
     for (uint32_t i = 0; i < ADDRESS_FAN; i++)
         most = bytes[i] > most ? bytes[i] : most;
     return most;
-}
-
-HMM__ALWAYS_INLINE uint32_t entries_at_least(const address_entry *entries, uint32_t n)
-{
-    uint32_t bits = 0;
-    for (uint32_t i = 0; i < ADDRESS_FAN; i++)
-        bits |= (uint32_t)(entries[i] >= n) << i;
-    return bits;
 }
 
 HMM__ALWAYS_INLINE uint32_t entries_most(const address_entry *entries)
@@ -136,16 +93,16 @@ size_t hmm__address_size(size_t capacity)
     return lay_out(&x, units_of(capacity));
 }
 
-/* Covers this unit and some more: an eighth of what there was, so that it happens seldom. A level
- * that is new is the root: all there was is below its first entry. */
-static void cover(struct address_index *x, uint32_t unit)
+/* An eighth of what there was, so that it happens seldom. A level that is new is the root: all
+ * there was is below its first entry. */
+void hmm__address_cover(struct address_index *x, uint32_t unit)
 {
-    uint32_t was = x->covered, now = round_up(unit + 1 + was / 8);
+    uint32_t was = x->covered, now = round_up(unit + 1 + (was - x->floor) / 8);
     if (now > x->units)
         now = x->units;
     x->covered = now;
     memset(address_maps(x) + was, 0, (size_t)(now - was) * sizeof(uint64_t));
-    memset(address_bounds(x) + was, 0, now - was);
+    memset(address_bounds(x) + was, 0, now - was + ADDRESS_FAN);
     for (uint32_t k = 1; k < x->height || now > ADDRESS_FAN; k++) {
         was = level_above(was);
         now = level_above(now);
@@ -160,32 +117,33 @@ static void cover(struct address_index *x, uint32_t unit)
     }
 }
 
-void hmm__address_start(struct address_index *x, size_t capacity)
+/* One group of units, the one in which the heap's first block begins, and what is above it. */
+static void cover_first(struct address_index *x)
 {
-    lay_out(x, units_of(capacity));
-    x->covered = x->most = 0;
-    x->height = 2;
-    memset(address_level(x, 1), 0, ADDRESS_FAN * sizeof(address_entry));
+    uint32_t from = x->floor, to = x->covered = from + ADDRESS_FAN;
+    memset(address_maps(x) + from, 0, ADDRESS_FAN * sizeof(uint64_t));
+    memset(address_bounds(x) + from, 0, (size_t)2 * ADDRESS_FAN);
+    for (x->height = 1; x->height == 1 || to > ADDRESS_FAN; x->height++) {
+        from = from / ADDRESS_FAN / ADDRESS_FAN * ADDRESS_FAN;
+        to = level_above(to);
+        memset(address_level(x, x->height) + from, 0, (to - from) * sizeof(address_entry));
+    }
+}
+
+void hmm__address_start(struct hmm_heap *h, struct address_index *x)
+{
+    lay_out(x, units_of(hmm_heap_capacity(h)));
+    x->floor = address_unit(h->first) & ~(ADDRESS_FAN - 1);
+    x->most = 0;
+    cover_first(x);
     memset(address_bounds(x) + x->units, 0, ADDRESS_FAN);
-    x->nowhere = x->units << ADDRESS_UNIT_LOG;
+    x->cursor = h->first;
+    x->bare = x->floor;
+    x->bare_of = 1;
     x->hints[0] = 0;
     for (uint32_t n = 1; n < ADDRESS_HINTS; n++)
-        x->hints[n] = x->nowhere;
-    cover(x, 0);
-}
-
-void hmm__address_cover(struct address_index *x, hmm_ref r, uint32_t size)
-{
-    cover(x, address_unit(r));
-    address_add(x, r, size);
-}
-
-void *hmm__address_cut_across(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n,
-                              void *p)
-{
-    address_drop(x, r);
-    address_add(x, r + n, size - n);
-    return p;
+        x->hints[n] = x->units;
+    x->hints[ADDRESS_HINTS] = UINT32_MAX;
 }
 
 void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size)
@@ -209,7 +167,7 @@ HMM__ALWAYS_INLINE hmm_ref search_group(struct hmm_heap *h, struct address_index
                                         uint32_t n, uint32_t *seen)
 {
     uint32_t first = unit & ~(ADDRESS_FAN - 1), most = 0;
-    uint32_t fits = bytes_at_least(address_bounds(x) + first, address_byte(n));
+    uint32_t fits = address_bytes(address_bounds(x) + first, address_byte(n));
     h->visited++;
     for (fits &= UINT32_MAX << unit % ADDRESS_FAN; fits != 0; fits &= fits - 1) {
         unit = first + (uint32_t)__builtin_ctz(fits);
@@ -230,50 +188,43 @@ HMM__ALWAYS_INLINE void settle_group(struct address_index *x, uint32_t i, uint32
     address_level(x, 1)[i] = (address_entry)most;
 }
 
-/* A search from `unit` on came to nothing: one from the lowest has made all true. */
-static hmm_ref none_from(struct address_index *x, uint32_t unit, uint32_t n)
-{
-    if (unit == 0 && n <= x->most)
-        x->most = n - 1;
-    return 0;
-}
-
 /*
- * From `unit`, the first of a group, on. Goes from entry i of level k up, until some entry in its
- * group and not before it will do, down to it, and on from there, should the way down or the group
- * of units lead astray. From then on each group that is left behind has its entry made true.
+ * Goes from entry i of level k up, until some entry in its group and not before it will do, down to
+ * it, and on from there, should the way down or the group of units lead astray. From then on each
+ * group that is left behind has its entry made true.
  */
-static __attribute__((noinline)) hmm_ref search_up(struct hmm_heap *h, struct address_index *x,
-                                                   uint32_t unit, uint32_t n)
+hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t i)
 {
-    uint32_t bar = address_clip(n), k = unit == 0 ? x->height - 1 : 1, i = unit / ADDRESS_FAN;
+    struct address_index *x = h->state;
+    uint32_t bar = address_clip(n);
     bool astray = false;
-    for (; i != 0 && i % ADDRESS_FAN == 0; i >>= ADDRESS_FAN_LOG)
-        if (++k == x->height)
-            return 0;
     for (;;) {
-        uint32_t column = i % ADDRESS_FAN, seen = 0;
-        uint32_t fits = entries_at_least(address_level(x, k) + (i - column), bar) >> column;
-        h->visited++;
-        if (fits != 0) {
-            i = (i + (uint32_t)__builtin_ctz(fits)) << ADDRESS_FAN_LOG;
-            if (--k > 0)
-                continue;
+        if (k == 0) {
+            uint32_t seen = 0;
             hmm_ref r = search_group(h, x, i, n, &seen);
             if (r != 0)
                 return r;
-            i >>= ADDRESS_FAN_LOG;
-            settle_group(x, i, seen);
-            astray = true;
+            if (i % ADDRESS_FAN == 0) {
+                settle_group(x, i >> ADDRESS_FAN_LOG, seen);
+                astray = true;
+            }
+            i = (i >> ADDRESS_FAN_LOG) + 1;
             k = 1;
-            i++;
         } else {
+            uint32_t column = i % ADDRESS_FAN;
+            uint32_t fits = address_entries(address_level(x, k) + (i - column), bar) >> column;
+            h->visited++;
+            if (fits != 0) {
+                i = (i + (uint32_t)__builtin_ctz(fits)) << ADDRESS_FAN_LOG;
+                k--;
+                continue;
+            }
             astray |= column == 0;
             i += ADDRESS_FAN - column;
         }
         for (; i % ADDRESS_FAN == 0; i >>= ADDRESS_FAN_LOG) {
             if (++k == x->height)
-                return none_from(x, unit, n);
+                return 0;
             if (astray)
                 address_level(x, k)[(i >> ADDRESS_FAN_LOG) - 1] =
                     (address_entry)entries_most(address_level(x, k - 1) + i - ADDRESS_FAN);
@@ -283,26 +234,22 @@ static __attribute__((noinline)) hmm_ref search_up(struct hmm_heap *h, struct ad
 
 hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit, uint32_t n)
 {
-    uint32_t seen = 0;
-    if (unit >= x->covered)
+    if (unit >= x->covered || !address_may_have(x, n))
         return 0;
-    if (unit % ADDRESS_FAN != 0) {
-        hmm_ref r = search_group(h, x, unit, n, &seen);
-        if (r != 0)
-            return r;
-        unit = (unit | (ADDRESS_FAN - 1)) + 1;
-    }
-    return address_may_have(x, n) ? search_up(h, x, unit, n) : 0;
+    if (unit % ADDRESS_FAN != 0)
+        return hmm__address_resume(h, n, 0, unit);
+    if (unit > x->floor)
+        return hmm__address_resume(h, n, 1, unit >> ADDRESS_FAN_LOG);
+    hmm_ref r = hmm__address_resume(h, n, x->height - 1, 0);
+    if (r == 0 && n <= x->most)
+        x->most = n - 1;
+    return r;
 }
 
 hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_t n)
 {
-    hmm_ref from = address_hint(x, n);
-    if (from == x->nowhere)
-        return 0;
-    hmm_ref r = hmm__address_search(h, x, address_unit(from) + 1, n), hint = r ? r : x->nowhere;
-    for (; n < ADDRESS_HINTS && x->hints[n] < hint; n++)
-        x->hints[n] = hint;
+    hmm_ref r = hmm__address_search(h, x, address_hint(x, n), n);
+    address_settle(x, r, n);
     return r;
 }
 
@@ -331,7 +278,7 @@ uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
         uint32_t bound = entries_most(address_level(x, x->height - 1)), most = 0;
         if (bound == 0)
             return 0;
-        hmm_ref r = hmm__address_search(h, x, 0, bound);
+        hmm_ref r = hmm__address_search(h, x, x->floor, bound);
         for (; r != 0; r = search_from(h, x, r + 1, most + 1))
             most = block_size(h, r);
         if (most != 0)
@@ -349,8 +296,6 @@ static const char *check_unit(struct hmm_heap *h, const struct address_index *x,
         if (r < h->first || r >= h->top || !(block_header(h, r) & HMM__FREE))
             return "T2: address index: a bit stands for a block that is not free";
         uint32_t size = block_size(h, r);
-        if (r < address_hint(x, size))
-            return "T5: address index: a block lies below the hint for its size";
         if (address_bounds(x)[unit] < address_byte(size) ||
             address_level(x, 1)[unit / ADDRESS_FAN] < address_clip(size))
             return "T3: address index: a block is larger than its unit's bound, or its group's";
@@ -359,15 +304,29 @@ static const char *check_unit(struct hmm_heap *h, const struct address_index *x,
     return NULL;
 }
 
+static const char *check_hints(const struct address_index *x)
+{
+    for (uint32_t n = 1; n < ADDRESS_HINTS; n++) {
+        if (x->hints[n] < x->hints[n - 1])
+            return "T5: address index: a hint is lower than the one before";
+        for (uint32_t unit = x->floor; unit < x->hints[n] && unit < x->covered; unit++)
+            if (address_bounds(x)[unit] >= n)
+                return "T5: address index: a bound below a hint is as large";
+    }
+    return NULL;
+}
+
 static const char *check_levels(const struct address_index *x)
 {
     uint32_t entries = x->covered / ADDRESS_FAN;
-    for (uint32_t i = 0; i < entries; i++)
+    uint32_t first = x->floor / ADDRESS_FAN;
+    for (uint32_t i = first; i < entries; i++)
         if (address_level(x, 1)[i] < bytes_most(address_bounds(x) + i * ADDRESS_FAN))
             return "T4: address index: an entry is less than a bound below it";
     for (uint32_t k = 2; k < x->height; k++) {
         entries = round_up(entries) / ADDRESS_FAN;
-        for (uint32_t i = 0; i < entries; i++)
+        first /= ADDRESS_FAN;
+        for (uint32_t i = first; i < entries; i++)
             if (address_level(x, k)[i] < entries_most(address_level(x, k - 1) + i * ADDRESS_FAN))
                 return "T4: address index: an entry is less than one below it";
     }
@@ -379,13 +338,11 @@ static const char *check_levels(const struct address_index *x)
 const char *hmm__address_check(struct hmm_heap *h, const struct address_index *x, uint32_t *indexed)
 {
     *indexed = 0;
-    for (uint32_t unit = 0; unit < x->covered; unit++) {
+    for (uint32_t unit = x->floor; unit < x->covered; unit++) {
         const char *broken = check_unit(h, x, unit, indexed);
         if (broken != NULL)
             return broken;
     }
-    for (uint32_t n = 1; n < ADDRESS_HINTS; n++)
-        if (x->hints[n] < x->hints[n - 1])
-            return "T5: address index: a hint is lower than the one before";
-    return check_levels(x);
+    const char *broken = check_hints(x);
+    return broken ? broken : check_levels(x);
 }

@@ -13,12 +13,13 @@
  * until an entry says so, down to it, then the blocks of that one unit in order.
  *
  * A bound rises with a block that is larger, and entries above it with it. Neither falls when the
- * block goes, since most often one as large comes back: a search that is led astray then makes true
- * what led it, and goes on.
+ * block goes, unless it was the unit's last, since most often one as large comes back: a search
+ * that is led astray then makes true what led it, and goes on.
  *
- * The lowest block of all need not be searched from the bottom: for each small n there is a hint,
- * an address below which no block as large begins. A search that ends higher raises it, and a block
- * that becomes free lower lowers it.
+ * The lowest block of all need not be searched from the bottom: for each small n there is a hint, a
+ * unit below which no bound is as much. A search that ends higher raises it, and a bound that rises
+ * lower lowers it: where a block becomes free and the bound is no less already, nothing but the map
+ * changes.
  *
  * Entries count to ADDRESS_MOST granules, which stands for all larger sizes: a search for more
  * looks at each free block of that size on its way.
@@ -29,8 +30,10 @@
  * number of free blocks. For an aligned piece the search is repeated for each block below the right
  * one that is as large as the piece but ill placed.
  *
- * Memory: 9.1 bytes a unit, 0.89 % of a heap with granules of 16 bytes. Only what lies below the
- * highest free block yet seen is written: `covered` units.
+ * Memory: 9.1 bytes a unit, 0.89 % of a heap with granules of 16 bytes. Only what lies between the
+ * heap's first block, in unit `floor` or a little above, and the highest free block yet seen is
+ * written, up to `covered` units: the heap's control structures, this index the largest, are units
+ * too, of which nothing is ever read.
  *
  * Source: the tree of maxima over segments is Brent's (1989, "Efficient implementation of the
  * first-fit strategy for dynamic storage allocation").
@@ -40,12 +43,17 @@
  * T3  A unit's bound is not less than the size of any free block that begins in it, or is
  *     ADDRESS_BYTE; an entry of level 1 likewise for 32 units and ADDRESS_MOST.
  * T4  An entry of a higher level is not less than any of the 32 below it; one of level 1 neither.
- * No entry of the highest is more than `most`.
+ *     No entry of the highest is more than `most`.
+ * T5  No bound of a unit below hint n is n or more, and no hint is lower than that before it.
  */
 #ifndef HMM_ADDRESS_INDEX_H
 #define HMM_ADDRESS_INDEX_H
 
 #include "verbs.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #define ADDRESS_LEVELS 6u
 #define ADDRESS_FAN 32u
@@ -59,39 +67,40 @@ typedef uint16_t address_entry;
 
 /*
  * The maps stand behind it. The bounds and the levels are named by their offset from the index in
- * bytes: a heap's image moves as a whole. There is one group of bounds more than there are units,
- * all 0: a unit that is none can be asked.
+ * bytes: a heap's image moves as a whole. Behind the bounds that are covered there is always a
+ * group that is 0, and one more behind the last: a unit that is none can be asked.
  */
 struct address_index {
-    uint32_t units;   /* that the heap can have, a multiple of ADDRESS_FAN */
+    uint32_t units;   /* that the heap can have, a multiple of ADDRESS_FAN. As a hint: none */
     uint32_t covered; /* that the tree counts, likewise */
     uint32_t height;  /* levels in use, the bounds among them; the highest is one group */
     uint32_t most;    /* no entry is larger */
-    hmm_ref nowhere;  /* as a hint: there is no such block. Its unit is none */
-    uint32_t unused;
-    hmm_ref hints[ADDRESS_HINTS]; /* the first is 0 always: it ends loops */
+    hmm_ref cursor;   /* next-fit's own, with the two that follow */
+    uint32_t bare, bare_of;
+    uint32_t floor, unused;            /* the lowest unit that is looked at, likewise */
+    uint32_t hints[ADDRESS_HINTS + 1]; /* the first is 0 always, the last no unit: they end loops */
     uint64_t bounds;
     uint64_t level[ADDRESS_LEVELS]; /* the first is none */
 };
 
 HMM__HIDDEN size_t hmm__address_size(size_t capacity);
-HMM__HIDDEN void hmm__address_start(struct address_index *x, size_t capacity);
+HMM__HIDDEN void hmm__address_start(struct hmm_heap *h, struct address_index *x);
 
-/* What address_add does in a unit that is not covered yet. */
-HMM__HIDDEN HMM__COLD void hmm__address_cover(struct address_index *x, hmm_ref r, uint32_t size);
+/* Covers this unit, and some more. */
+HMM__HIDDEN void hmm__address_cover(struct address_index *x, uint32_t unit);
 
-/* The rest of address_cut: the remainder begins in another unit. */
-HMM__HIDDEN void *hmm__address_cut_across(struct address_index *x, hmm_ref r, uint32_t size,
-                                          uint32_t n, void *p);
-
-/* In `unit` begins a block larger than the entry of level 1 says. */
+/* In `unit` begins a block larger than the entry of level 1 says, or than it can say. */
 HMM__HIDDEN void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size);
 
 /* The lowest free block of at least n granules that begins in `unit` or above; 0: none. */
 HMM__HIDDEN hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit,
                                         uint32_t n);
 
-/* The lowest of all, where the unit of the hint has none. */
+/* The lowest that begins in entry i of level k or above; of level 0: in unit i. It is where a
+ * search goes on that has been led astray. */
+HMM__HIDDEN hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t i);
+
+/* The lowest of all. */
 HMM__HIDDEN hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_t n);
 
 /* The lowest free block, of those that begin at `from` or above, in which the piece fits; 0: none.
@@ -144,40 +153,122 @@ HMM__ALWAYS_INLINE bool address_may_have(const struct address_index *x, uint32_t
     return address_clip(n) <= x->most;
 }
 
-HMM__ALWAYS_INLINE hmm_ref address_hint(const struct address_index *x, uint32_t n)
+HMM__ALWAYS_INLINE uint32_t address_hint(const struct address_index *x, uint32_t n)
 {
     return x->hints[n < ADDRESS_HINTS ? n : ADDRESS_HINTS - 1];
 }
 
-HMM__ALWAYS_INLINE void address_lower_hints(struct address_index *x, hmm_ref r, uint32_t size)
+/* Which of a group's 32 bytes are n or more: the first step of every search. */
+#if defined(__SSE2__)
+HMM__ALWAYS_INLINE uint32_t address_bytes(const uint8_t *bytes, uint32_t n)
 {
-    for (uint32_t n = size < ADDRESS_HINTS ? size : ADDRESS_HINTS - 1; x->hints[n] > r; n--)
-        x->hints[n] = r;
+    const __m128i *v = (const __m128i *)(const void *)bytes;
+    __m128i bar = _mm_set1_epi8((char)n), low = _mm_loadu_si128(v), high = _mm_loadu_si128(v + 1);
+    uint32_t bits = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(low, bar), low));
+    return bits | (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(high, bar), high)) << 16;
 }
 
-/* Most changes end in the map, or in the entry above the bound. */
-HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t size)
+/* Of two vectors, the lower first. */
+HMM__ALWAYS_INLINE uint32_t address_two(const __m128i *v, __m128i bar)
 {
-    uint32_t unit = address_unit(r);
-    address_lower_hints(x, r, size);
-    if (hmm__unlikely(unit >= x->covered)) {
-        hmm__address_cover(x, r, size);
-        return;
+    __m128i low = _mm_cmpgt_epi16(_mm_loadu_si128(v), bar);
+    __m128i high = _mm_cmpgt_epi16(_mm_loadu_si128(v + 1), bar);
+    return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(low, high));
+}
+
+HMM__ALWAYS_INLINE uint32_t address_entries(const address_entry *entries, uint32_t n)
+{
+    const __m128i *v = (const __m128i *)(const void *)entries;
+    __m128i bar = _mm_set1_epi16((short)(n - 1));
+    return address_two(v, bar) | address_two(v + 2, bar) << 16;
+}
+
+#else
+HMM__ALWAYS_INLINE uint32_t address_bytes(const uint8_t *bytes, uint32_t n)
+{
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < ADDRESS_FAN; i++)
+        bits |= (uint32_t)(bytes[i] >= n) << i;
+    return bits;
+}
+
+HMM__ALWAYS_INLINE uint32_t address_entries(const address_entry *entries, uint32_t n)
+{
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < ADDRESS_FAN; i++)
+        bits |= (uint32_t)(entries[i] >= n) << i;
+    return bits;
+}
+
+#endif
+
+/* What becomes of the index where a block is larger than its unit's bound: each strategy has a
+ * function for it, so that what is common needs few registers. */
+typedef void address_raise_verb(struct address_index *x, uint32_t unit, uint32_t size,
+                                uint8_t *bound);
+
+HMM__ALWAYS_INLINE void address_raise(struct address_index *x, uint32_t unit, uint32_t size,
+                                      uint8_t *bound)
+{
+    uint32_t n = size;
+    *bound = (uint8_t)size;
+    if (size >= ADDRESS_HINTS) {
+        *bound = address_byte(size);
+        n = ADDRESS_HINTS - 1;
     }
-    address_maps(x)[unit] |= address_bit(r);
-    uint8_t *bound = address_bounds(x) + unit;
-    if (*bound >= size)
-        return;
-    *bound = address_byte(size);
-    if (hmm__unlikely(address_level(x, 1)[unit >> ADDRESS_FAN_LOG] < address_clip(size)))
+    for (uint32_t *hint = x->hints + n; *hint > unit; hint--)
+        *hint = unit;
+    if (hmm__unlikely(address_level(x, 1)[unit >> ADDRESS_FAN_LOG] < size))
         hmm__address_raise(x, unit, size);
 }
 
+/* A block that begins in `unit` has become larger. */
+HMM__ALWAYS_INLINE void address_grow(struct address_index *x, uint32_t unit, uint32_t size,
+                                     address_raise_verb *raise)
+{
+    uint8_t *bound = address_bounds(x) + unit;
+    if (*bound < size)
+        raise(x, unit, size, bound);
+}
+
+/* The unit must be covered. */
+HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t size,
+                                    address_raise_verb *raise)
+{
+    address_maps(x)[address_unit(r)] |= address_bit(r);
+    address_grow(x, address_unit(r), size, raise);
+}
+
+/* A search for n has found `unit` to be the lowest. */
+HMM__ALWAYS_INLINE void address_raise_hints(struct address_index *x, uint32_t n, uint32_t unit)
+{
+    for (uint32_t *hint = x->hints + n; *hint < unit; hint++)
+        *hint = unit;
+}
+
+/* A search for the lowest of all has come to an end. */
+HMM__ALWAYS_INLINE void address_settle(struct address_index *x, hmm_ref r, uint32_t n)
+{
+    if (n < ADDRESS_HINTS)
+        address_raise_hints(x, n, r ? address_unit(r) : x->units);
+}
+
+HMM__ALWAYS_INLINE bool address_covers(const struct address_index *x, hmm_ref r)
+{
+    return hmm__likely(address_unit(r) < x->covered);
+}
+
+/* Leaves the bound as it is, to be true again soon. */
+HMM__ALWAYS_INLINE void address_clear(struct address_index *x, hmm_ref r)
+{
+    address_maps(x)[address_unit(r)] &= ~address_bit(r);
+}
+
+/* Makes it true where that is done at once. */
 HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
 {
-    uint32_t unit = address_unit(r);
-    if ((address_maps(x)[unit] &= ~address_bit(r)) == 0)
-        address_bounds(x)[unit] = 0;
+    if ((address_maps(x)[address_unit(r)] &= ~address_bit(r)) == 0)
+        address_bounds(x)[address_unit(r)] = 0;
 }
 
 /* The lowest of the blocks in this map of `unit` that has at least n granules. 0: there is none,
@@ -210,26 +301,23 @@ HMM__ALWAYS_INLINE hmm_ref address_in_unit(struct hmm_heap *h, const struct addr
 }
 
 /* Takes the low n of block r's `size` granules out of the index; the remainder, whose header need
- * not be written yet, stays in. Returns p: it is the last step of those who have an answer. */
-HMM__ALWAYS_INLINE void *address_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n,
-                                     void *p)
+ * not be written yet, stays in. False: it begins in another unit, and is still to be added. */
+HMM__ALWAYS_INLINE bool address_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n)
 {
-    hmm_ref rest = r + n;
-    if (size - n < HMM_MIN_GRANULES)
-        address_drop(x, r);
-    else if (hmm__likely(address_unit(rest) == address_unit(r)))
-        address_maps(x)[address_unit(r)] ^= address_bit(r) | address_bit(rest);
-    else
-        return hmm__address_cut_across(x, r, size, n, p);
-    return p;
+    uint32_t column = r & 63;
+    bool whole = size - n < HMM_MIN_GRANULES, here = whole || column + n <= 63;
+    uint64_t bits = whole || !here ? 1 : 1 | UINT64_C(1) << n;
+    address_maps(x)[address_unit(r)] ^= bits << column;
+    return here;
 }
 
 /* Block `was` has melted into `now`, at or below it, of `size` granules. */
 HMM__ALWAYS_INLINE void address_move(struct address_index *x, hmm_ref was, hmm_ref now,
-                                     uint32_t size)
+                                     uint32_t size, address_raise_verb *raise)
 {
-    address_maps(x)[address_unit(was)] &= ~address_bit(was);
-    address_add(x, now, size);
+    if (was != now)
+        address_clear(x, was);
+    address_add(x, now, size, raise);
 }
 
 #endif

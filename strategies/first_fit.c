@@ -12,7 +12,7 @@
  * Sources: Knuth, TAOCP 1, 2.5, algorithm A; Brent 1989, "Efficient implementation of the first-fit
  * strategy for dynamic storage allocation", for the tree over address-ordered segments.
  */
-#include "address_index.h"
+#include "address_serve.h"
 
 static size_t first_state_size(size_t capacity)
 {
@@ -21,20 +21,28 @@ static size_t first_state_size(size_t capacity)
 
 static void first_start(struct hmm_heap *h, void *state)
 {
-    hmm__address_start(state, hmm_heap_capacity(h));
+    hmm__address_start(h, state);
 }
 
-static hmm_ref first_find(struct hmm_heap *h, void *state, uint32_t n)
+static __attribute__((noinline)) void first_raise(struct address_index *x, uint32_t unit,
+                                                  uint32_t size, uint8_t *bound)
 {
-    struct address_index *x = state;
-    hmm_ref r = address_in_unit(h, x, address_hint(x, n), n);
-    return r ? r : hmm__address_lowest(h, x, n);
+    address_raise(x, unit, size, bound);
+}
+
+static HMM__COLD void first_put_beyond(struct address_index *x, hmm_ref r, uint32_t size)
+{
+    hmm__address_cover(x, address_unit(r));
+    address_add(x, r, size, first_raise);
 }
 
 HMM__ALWAYS_INLINE void first_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     (void)h, (void)p;
-    address_add(state, r, (uint32_t)size);
+    if (address_covers(state, r))
+        address_add(state, r, (uint32_t)size, first_raise);
+    else
+        first_put_beyond(state, r, (uint32_t)size);
 }
 
 HMM__ALWAYS_INLINE void first_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
@@ -47,7 +55,12 @@ HMM__ALWAYS_INLINE void first_move(struct hmm_heap *h, void *state, hmm_ref was,
                                    size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
     (void)h, (void)was_p, (void)was_size, (void)now_p;
-    address_move(state, was, now, (uint32_t)size);
+    address_move(state, was, now, (uint32_t)size, first_raise);
+}
+
+static hmm_ref first_find(struct hmm_heap *h, void *state, uint32_t n)
+{
+    return hmm__address_lowest(h, state, n);
 }
 
 static void first_insert(struct hmm_heap *h, void *state, hmm_ref r)
@@ -70,37 +83,114 @@ static void first_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t 
 static hmm_ref first_take(struct hmm_heap *h, void *state, uint32_t n)
 {
     hmm_ref r = first_find(h, state, n);
-    if (r != 0)
-        address_cut(state, r, block_size(h, r), n, NULL);
+    if (r != 0 && !address_cut(state, r, block_size(h, r), n))
+        first_put(h, state, r + n, block_payload(h, r + n), block_size(h, r) - n);
     return r;
 }
 
 static hmm_ref first_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
-    return hmm__address_piece(h, state, address_hint(state, piece->granules), piece);
+    hmm_ref from = address_hint(state, piece->granules) << ADDRESS_UNIT_LOG;
+    return hmm__address_piece(h, state, from, piece);
 }
 
 /* ---- As a whole ---- */
 
-static __attribute__((noinline)) void *first_serve(struct hmm_heap *h, hmm_ref r, uint32_t n)
+/* The remainder of block p, which begins in another unit. */
+static __attribute__((noinline)) void *first_put_rest(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      uint32_t size)
 {
-    uint32_t size = block_size(h, r);
-    return address_cut(h->state, r, size, n, serve(h, r, n, size));
+    address_drop(h->state, block_of(h, p));
+    first_put(h, h->state, r, NULL, size);
+    return p;
 }
 
-static __attribute__((noinline)) void *first_malloc_far(struct hmm_heap *h, uint32_t n)
+static __attribute__((noinline)) void *first_hand_whole(struct hmm_heap *h, char *p, uint32_t word,
+                                                        uint32_t n)
 {
-    hmm_ref r = hmm__address_lowest(h, h->state, n);
-    return r ? first_serve(h, r, n) : hmm__malloc_else(h, n);
+    (void)n;
+    return address_serve_whole(h, p, word);
 }
 
+static __attribute__((noinline)) void *first_hand(struct hmm_heap *h, char *p, uint32_t word,
+                                                  uint32_t n)
+{
+    return address_serve(h, p, word, n, false, first_hand_whole, first_put_rest);
+}
+
+static __attribute__((noinline)) void *first_malloc_far(struct hmm_heap *h, uint32_t n, uint32_t k,
+                                                        uint32_t i)
+{
+    hmm_ref r = hmm__address_resume(h, n, k, i);
+    address_settle(h->state, r, n);
+    return r ? address_hand_ref(h, r, n, first_hand) : hmm__malloc_else(h, n);
+}
+
+static __attribute__((noinline)) void *first_malloc_none(struct hmm_heap *h, uint32_t n)
+{
+    address_settle(h->state, 0, n);
+    return hmm__malloc_else(h, n);
+}
+
+/* Above the hint's group. */
+static __attribute__((noinline)) void *first_malloc_beyond(struct hmm_heap *h, uint32_t n)
+{
+    const struct address_index *x = h->state;
+    return address_serve_up(h, (x->hints[n] >> ADDRESS_FAN_LOG) + 1, n,
+                            (struct address_way){.hand = first_hand,
+                                                 .none = first_malloc_none,
+                                                 .far = first_malloc_far,
+                                                 .lowest = true});
+}
+
+/* From another unit of the hint's group, most often. */
+static __attribute__((noinline)) void *first_malloc_near(struct hmm_heap *h, uint32_t n)
+{
+    const struct address_index *x = h->state;
+    return address_serve_near(h, x->hints[n], n,
+                              (struct address_way){.hand = first_hand,
+                                                   .beyond = first_malloc_beyond,
+                                                   .far = first_malloc_far,
+                                                   .lowest = true});
+}
+
+/* From the hint's unit, of which the lowest block, at p, is too small. */
+static __attribute__((noinline)) void *first_malloc_next(struct hmm_heap *h, char *p, uint32_t word,
+                                                         uint32_t n)
+{
+    struct address_index *x = h->state;
+    uint32_t unit = address_unit(block_of(h, p));
+    uint64_t map = address_maps(x)[unit];
+    while ((map &= map - 1) != 0) {
+        p = address_first(h, map, unit);
+        uint32_t other = word_load(p);
+        h->visited++;
+        if (other >= header_make(n, 0))
+            return first_hand(h, p, other, n);
+        word = other > word ? other : word;
+    }
+    address_bounds(x)[unit] = (uint8_t)header_size(word);
+    return first_malloc_near(h, n);
+}
+
+static __attribute__((noinline)) void *first_malloc_empty(struct hmm_heap *h, uint32_t n)
+{
+    struct address_index *x = h->state;
+    address_bounds(x)[x->hints[n]] = 0;
+    return first_malloc_near(h, n);
+}
+
+/* From the group of the last hint on. */
 static __attribute__((noinline)) void *first_malloc_large(struct hmm_heap *h, size_t size)
 {
+    const struct address_index *x = h->state;
     if (size > HMM_MAX_REQUEST)
         return hmm__fail(h);
     uint32_t n = hmm__granules_for(size);
-    hmm_ref r = first_find(h, h->state, n);
-    return r ? first_serve(h, r, n) : hmm__malloc_else(h, n);
+    return address_serve_up(h, address_hint(x, n) >> ADDRESS_FAN_LOG, n,
+                            (struct address_way){.hand = first_hand,
+                                                 .none = first_malloc_none,
+                                                 .far = first_malloc_far});
 }
 
 static void *first_malloc(struct hmm_heap *h, size_t size)
@@ -108,11 +198,13 @@ static void *first_malloc(struct hmm_heap *h, size_t size)
     const struct address_index *x = h->state;
     if (hmm__unlikely(size > (ADDRESS_HINTS - 1) * HMM_GRANULE - HMM_HEADER_BYTES))
         return first_malloc_large(h, size);
-    uint32_t n = hmm__granules_for(size);
-    hmm_ref from = x->hints[n], r = address_in_unit(h, x, from, n);
-    if (hmm__likely(r != 0))
-        return first_serve(h, r, n);
-    return from == x->nowhere ? hmm__malloc_else(h, n) : first_malloc_far(h, n);
+    uint32_t n = address_small(size), unit = x->hints[n];
+    if (hmm__unlikely(address_bounds(x)[unit] < (uint8_t)n))
+        return unit == x->units ? hmm__malloc_else(h, n) : first_malloc_near(h, n);
+    uint64_t map = address_maps(x)[unit];
+    if (hmm__unlikely(map == 0))
+        return first_malloc_empty(h, n);
+    return address_serve_lowest(h, map, unit, n, first_hand, first_malloc_next);
 }
 
 static __attribute__((noinline)) void first_merge_above(struct hmm_heap *h, char *p, hmm_ref r,

@@ -20,100 +20,64 @@
  *
  * INVARIANTS, besides those of the index
  * T6  No free block contains the cursor strictly.
- * T7  No free block of `bare_of` granules or more begins at `bare` or above.
+ * T7  No free block of `bare_of` granules or more begins above unit `bare`, nor is a bound there as
+ * much.
  */
-#include "address_index.h"
-
-struct next_state {
-    hmm_ref cursor;
-    hmm_ref bare; /* no block of bare_of granules or more begins here or above */
-    uint32_t bare_of, unused;
-    struct address_index index;
-};
+#include "address_serve.h"
 
 static size_t next_state_size(size_t capacity)
 {
-    return offsetof(struct next_state, index) + hmm__address_size(capacity);
+    return hmm__address_size(capacity);
 }
 
 static void next_start(struct hmm_heap *h, void *state)
 {
-    struct next_state *s = state;
-    s->cursor = s->bare = 0;
-    s->bare_of = 1;
-    hmm__address_start(&s->index, hmm_heap_capacity(h));
+    hmm__address_start(h, state);
 }
 
-HMM__ALWAYS_INLINE hmm_ref next_hit(struct hmm_heap *h, const struct next_state *s, uint32_t n)
+static __attribute__((noinline)) void next_raise(struct address_index *x, uint32_t unit,
+                                                 uint32_t size, uint8_t *bound)
 {
-    if (address_unit(s->cursor) >= s->index.covered)
-        return 0;
-    return address_in_unit(h, &s->index, s->cursor, n);
+    if (unit > x->bare && size >= x->bare_of)
+        x->bare_of = size + 1;
+    address_raise(x, unit, size, bound);
 }
 
-/* Where the cursor's own unit has none. Below the cursor all is found only on the second way round.
- */
-HMM__ALWAYS_INLINE hmm_ref next_search(struct hmm_heap *h, struct next_state *s, uint32_t n)
+/* A free block of `size` granules begins at r. */
+HMM__ALWAYS_INLINE void next_note(struct address_index *x, hmm_ref r, uint32_t size)
 {
-    hmm_ref r;
-    if (s->cursor < s->bare || n < s->bare_of) {
-        r = hmm__address_search(h, &s->index, address_unit(s->cursor) + 1, n);
-        if (r != 0)
-            return r;
-        s->bare = s->cursor;
-        s->bare_of = n;
-    }
-    r = address_in_unit(h, &s->index, address_hint(&s->index, n), n);
-    return r ? r : hmm__address_lowest(h, &s->index, n);
+    if (x->cursor - r < size)
+        x->cursor = r;
 }
 
-static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t n)
+static HMM__COLD void next_put_beyond(struct address_index *x, hmm_ref r, uint32_t size)
 {
-    struct next_state *s = state;
-    hmm_ref r = next_hit(h, s, n);
-    return r ? r : next_search(h, s, n);
-}
-
-/* A block of `size` granules begins at r. */
-HMM__ALWAYS_INLINE void next_note(struct next_state *s, hmm_ref r, uint32_t size)
-{
-    if (r < s->cursor && s->cursor - r < size)
-        s->cursor = r;
-    if (r >= s->bare && size >= s->bare_of)
-        s->bare_of = size + 1;
+    hmm__address_cover(x, address_unit(r));
+    address_add(x, r, size, next_raise);
 }
 
 HMM__ALWAYS_INLINE void next_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
-    struct next_state *s = state;
     (void)h, (void)p;
-    next_note(s, r, (uint32_t)size);
-    address_add(&s->index, r, (uint32_t)size);
+    next_note(state, r, (uint32_t)size);
+    if (address_covers(state, r))
+        address_add(state, r, (uint32_t)size, next_raise);
+    else
+        next_put_beyond(state, r, (uint32_t)size);
 }
 
 HMM__ALWAYS_INLINE void next_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
-    struct next_state *s = state;
     (void)h, (void)p, (void)size;
-    address_drop(&s->index, r);
+    address_clear(state, r);
 }
 
 HMM__ALWAYS_INLINE void next_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
                                   size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
-    struct next_state *s = state;
     (void)h, (void)was_p, (void)was_size, (void)now_p;
-    next_note(s, now, (uint32_t)size);
-    address_move(&s->index, was, now, (uint32_t)size);
-}
-
-HMM__ALWAYS_INLINE void *next_cut(struct next_state *s, hmm_ref r, uint32_t size, uint32_t n,
-                                  void *p)
-{
-    s->cursor = size - n >= HMM_MIN_GRANULES ? r + n : r + size;
-    if (s->cursor >= s->bare && size - n >= s->bare_of)
-        s->bare_of = size - n + 1;
-    return address_cut(&s->index, r, size, n, p);
+    next_note(state, now, (uint32_t)size);
+    address_move(state, was, now, (uint32_t)size, next_raise);
 }
 
 static void next_insert(struct hmm_heap *h, void *state, hmm_ref r)
@@ -133,71 +97,226 @@ static void next_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t w
               block_size(h, now));
 }
 
+HMM__ALWAYS_INLINE hmm_ref next_hit(struct hmm_heap *h, const struct address_index *x, uint32_t n)
+{
+    return address_covers(x, x->cursor) ? address_in_unit(h, x, x->cursor, n) : 0;
+}
+
+HMM__ALWAYS_INLINE bool next_bare(const struct address_index *x, uint32_t n)
+{
+    return address_unit(x->cursor) >= x->bare && n >= x->bare_of;
+}
+
+/* Where the search upward found none. */
+HMM__ALWAYS_INLINE void next_learn(struct address_index *x, uint32_t n)
+{
+    x->bare = address_unit(x->cursor);
+    x->bare_of = n;
+}
+
+/* Below the cursor all is found only on the second way round. */
+static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t n)
+{
+    struct address_index *x = state;
+    hmm_ref r = next_hit(h, x, n);
+    if (r == 0 && !next_bare(x, n)) {
+        r = hmm__address_search(h, x, address_unit(x->cursor) + 1, n);
+        if (r == 0)
+            next_learn(x, n);
+    }
+    return r ? r : hmm__address_lowest(h, x, n);
+}
+
+/* The low n of block r's `size` granules are placed, as address_cut takes them. */
+HMM__ALWAYS_INLINE bool next_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n)
+{
+    x->cursor = size - n >= HMM_MIN_GRANULES ? r + n : r + size;
+    return address_cut(x, r, size, n);
+}
+
 static hmm_ref next_take(struct hmm_heap *h, void *state, uint32_t n)
 {
     hmm_ref r = next_find(h, state, n);
-    if (r != 0)
-        next_cut(state, r, block_size(h, r), n, NULL);
+    if (r != 0 && !next_cut(state, r, block_size(h, r), n))
+        next_put(h, state, r + n, block_payload(h, r + n), block_size(h, r) - n);
     return r;
 }
 
 static void next_placed(struct hmm_heap *h, void *state, hmm_ref r, uint32_t granules)
 {
-    struct next_state *s = state;
+    struct address_index *x = state;
     (void)h;
-    s->cursor = r + granules;
+    x->cursor = r + granules;
 }
 
 static hmm_ref next_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
-    struct next_state *s = state;
-    hmm_ref r = hmm__address_piece(h, &s->index, s->cursor, piece);
-    return r ? r : hmm__address_piece(h, &s->index, 0, piece);
+    struct address_index *x = state;
+    hmm_ref r = hmm__address_piece(h, x, x->cursor, piece);
+    return r ? r : hmm__address_piece(h, x, h->first, piece);
 }
 
 /* ---- As a whole ---- */
 
-static __attribute__((noinline)) void *next_serve(struct hmm_heap *h, hmm_ref r, uint32_t n)
+/* The remainder of block p, which begins in another unit. */
+static __attribute__((noinline)) void *next_put_rest(struct hmm_heap *h, char *p, hmm_ref r,
+                                                     uint32_t size)
 {
-    uint32_t size = block_size(h, r);
-    return next_cut(h->state, r, size, n, serve(h, r, n, size));
+    struct address_index *x = h->state;
+    address_clear(x, block_of(h, p));
+    next_put(h, x, r, NULL, size);
+    return p;
+}
+
+static __attribute__((noinline)) void *next_hand_whole(struct hmm_heap *h, char *p, uint32_t word,
+                                                       uint32_t n)
+{
+    struct address_index *x = h->state;
+    (void)n;
+    x->cursor = block_of(h, p) + header_size(word);
+    return address_serve_whole(h, p, word);
+}
+
+static __attribute__((noinline)) void *next_hand(struct hmm_heap *h, char *p, uint32_t word,
+                                                 uint32_t n)
+{
+    return address_serve(h, p, word, n, true, next_hand_whole, next_put_rest);
 }
 
 static __attribute__((noinline)) void *next_malloc_top(struct hmm_heap *h, uint32_t n)
 {
-    struct next_state *s = h->state;
+    struct address_index *x = h->state;
     void *p = serve_top(h, n);
     if (hmm__unlikely(p == NULL))
         return hmm__malloc_else(h, n);
-    s->cursor = h->top;
+    x->cursor = h->top;
     return p;
 }
 
-static __attribute__((noinline)) void *next_malloc_far(struct hmm_heap *h, uint32_t n)
+/* From the cursor on, whatever there is. */
+static __attribute__((noinline)) void *next_malloc_any(struct hmm_heap *h, uint32_t n)
 {
-    hmm_ref r = next_search(h, h->state, n);
-    return r ? next_serve(h, r, n) : next_malloc_top(h, n);
+    hmm_ref r = next_find(h, h->state, n);
+    return r ? address_hand_ref(h, r, n, next_hand) : next_malloc_top(h, n);
+}
+
+static __attribute__((noinline)) void *next_malloc_far(struct hmm_heap *h, uint32_t n, uint32_t k,
+                                                       uint32_t i)
+{
+    hmm_ref r = hmm__address_resume(h, n, k, i);
+    address_settle(h->state, r, n);
+    return r ? address_hand_ref(h, r, n, next_hand) : next_malloc_top(h, n);
+}
+
+static __attribute__((noinline)) void *next_malloc_none(struct hmm_heap *h, uint32_t n)
+{
+    address_settle(h->state, 0, n);
+    return next_malloc_top(h, n);
+}
+
+static __attribute__((noinline)) void *next_malloc_beyond(struct hmm_heap *h, uint32_t n)
+{
+    const struct address_index *x = h->state;
+    return address_serve_up(
+        h, (x->hints[n] >> ADDRESS_FAN_LOG) + 1, n,
+        (struct address_way){
+            .hand = next_hand, .none = next_malloc_none, .far = next_malloc_far, .lowest = true});
+}
+
+/* From the bottom. */
+static __attribute__((noinline)) void *next_malloc_low(struct hmm_heap *h, uint32_t n)
+{
+    const struct address_index *x = h->state;
+    if (n >= ADDRESS_HINTS)
+        return address_serve_up(h, address_hint(x, n) >> ADDRESS_FAN_LOG, n,
+                                (struct address_way){.hand = next_hand,
+                                                     .none = next_malloc_none,
+                                                     .far = next_malloc_far});
+    return address_serve_near(h, x->hints[n], n,
+                              (struct address_way){.hand = next_hand,
+                                                   .beyond = next_malloc_beyond,
+                                                   .far = next_malloc_far,
+                                                   .lowest = true});
+}
+
+static __attribute__((noinline)) void *next_malloc_bare(struct hmm_heap *h, uint32_t n)
+{
+    next_learn(h->state, n);
+    return next_malloc_low(h, n);
+}
+
+static __attribute__((noinline)) void *next_malloc_far_above(struct hmm_heap *h, uint32_t n,
+                                                             uint32_t k, uint32_t i)
+{
+    hmm_ref r = hmm__address_resume(h, n, k, i);
+    return r ? address_hand_ref(h, r, n, next_hand) : next_malloc_bare(h, n);
+}
+
+/* Above the group of the unit above the cursor's. */
+static __attribute__((noinline)) void *next_malloc_above(struct hmm_heap *h, uint32_t n)
+{
+    const struct address_index *x = h->state;
+    uint32_t unit = address_unit(x->cursor) + 1;
+    return address_serve_up(h, (unit >> ADDRESS_FAN_LOG) + 1, n,
+                            (struct address_way){.hand = next_hand,
+                                                 .none = next_malloc_bare,
+                                                 .far = next_malloc_far_above});
+}
+
+/* Above the cursor's unit, and then from the bottom. */
+static __attribute__((noinline)) void *next_malloc_near(struct hmm_heap *h, uint32_t n)
+{
+    const struct address_index *x = h->state;
+    uint32_t unit = address_unit(x->cursor) + 1;
+    if (next_bare(x, n) || unit > x->covered)
+        return next_malloc_low(h, n);
+    return address_serve_near(h, unit, n,
+                              (struct address_way){.hand = next_hand,
+                                                   .beyond = next_malloc_above,
+                                                   .far = next_malloc_far_above});
+}
+
+/* From the cursor's unit, of which the lowest block from there on is too small. */
+static __attribute__((noinline)) void *next_malloc_next(struct hmm_heap *h, char *p, uint32_t word,
+                                                        uint32_t n)
+{
+    const struct address_index *x = h->state;
+    uint32_t unit = address_unit(x->cursor);
+    uint64_t map = address_maps(x)[unit] & UINT64_MAX << (x->cursor & 63);
+    while ((map &= map - 1) != 0) {
+        p = address_first(h, map, unit);
+        word = word_load(p);
+        h->visited++;
+        if (word >= header_make(n, 0))
+            return next_hand(h, p, word, n);
+    }
+    return next_malloc_near(h, n);
 }
 
 static __attribute__((noinline)) void *next_malloc_large(struct hmm_heap *h, size_t size)
 {
+    const struct address_index *x = h->state;
     if (size > HMM_MAX_REQUEST)
         return hmm__fail(h);
     uint32_t n = hmm__granules_for(size);
-    hmm_ref r = next_find(h, h->state, n);
-    return r ? next_serve(h, r, n) : next_malloc_top(h, n);
+    if (address_covers(x, x->cursor) &&
+        address_bounds(x)[address_unit(x->cursor)] >= address_byte(n))
+        return next_malloc_any(h, n);
+    return next_malloc_near(h, n);
 }
 
 static void *next_malloc(struct hmm_heap *h, size_t size)
 {
-    const struct next_state *s = h->state;
+    const struct address_index *x = h->state;
     if (hmm__unlikely(size > (ADDRESS_HINTS - 1) * HMM_GRANULE - HMM_HEADER_BYTES))
         return next_malloc_large(h, size);
-    uint32_t n = hmm__granules_for(size);
-    hmm_ref r = next_hit(h, s, n);
-    if (hmm__likely(r != 0))
-        return next_serve(h, r, n);
-    return s->index.hints[n] == s->index.nowhere ? next_malloc_top(h, n) : next_malloc_far(h, n);
+    uint32_t n = address_small(size), unit = address_unit(x->cursor);
+    if (hmm__likely(unit < x->covered && address_bounds(x)[unit] >= (uint8_t)n)) {
+        uint64_t map = address_maps(x)[unit] & UINT64_MAX << (x->cursor & 63);
+        if (hmm__likely(map != 0))
+            return address_serve_lowest(h, map, unit, n, next_hand, next_malloc_next);
+    }
+    return x->hints[n] == x->units ? next_malloc_top(h, n) : next_malloc_near(h, n);
 }
 
 static __attribute__((noinline)) void next_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
@@ -232,22 +351,24 @@ static void next_free(struct hmm_heap *h, void *block)
 
 static uint32_t next_largest(struct hmm_heap *h, void *state)
 {
-    struct next_state *s = state;
-    return hmm__address_largest(h, &s->index);
+    return hmm__address_largest(h, state);
 }
 
 static const char *next_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
-    const struct next_state *s = state;
+    const struct address_index *x = state;
     for (hmm_ref r = h->first; r < h->top; r = block_next(h, r)) {
         if (!(block_header(h, r) & HMM__FREE))
             continue;
-        if (r < s->cursor && s->cursor - r < block_size(h, r))
+        if (r < x->cursor && x->cursor - r < block_size(h, r))
             return "T6: next-fit: a free block contains the cursor strictly";
-        if (r >= s->bare && block_size(h, r) >= s->bare_of)
+        if (address_unit(r) > x->bare && block_size(h, r) >= x->bare_of)
             return "T7: next-fit: a free block is where none as large should be";
     }
-    return hmm__address_check(h, &s->index, indexed);
+    for (uint32_t unit = x->bare + 1; unit < x->covered; unit++)
+        if (address_bounds(x)[unit] >= x->bare_of)
+            return "T7: next-fit: a bound is more than it should be";
+    return hmm__address_check(h, x, indexed);
 }
 
 static const struct hmm_strategy next_fit = {
