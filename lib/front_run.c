@@ -75,7 +75,7 @@ static bool map_to(struct front *f, size_t unit)
         f->map_ready = to;
     }
     if (unit > f->units)
-        __atomic_store_n(&f->units, unit, __ATOMIC_RELAXED);
+        __atomic_store_n(&f->units, unit, __ATOMIC_RELEASE);
     return true;
 }
 
