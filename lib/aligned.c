@@ -8,6 +8,7 @@
  * failing.
  */
 #include "block.h"
+#include "front.h"
 
 /* A payload at `align`, a power of two from HMM_GRANULE to HMM_MAX_REQUEST, of n granules. */
 static struct hmm_piece piece_of(const struct hmm_heap *h, size_t align, uint32_t n)
@@ -99,8 +100,8 @@ static void *hand_out(struct hmm_heap *h, hmm_ref r)
 
 void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *piece, enum hmm__piece_from from)
 {
-    hmm_ref r = from == HMM__PIECE_OF_HOLE ? cut_piece(h, find_hole(h, piece), piece)
-                                           : from_top(h, piece);
+    hmm_ref r =
+        from == HMM__PIECE_OF_HOLE ? cut_piece(h, find_hole(h, piece), piece) : from_top(h, piece);
     return r ? hand_out(h, r) : NULL;
 }
 
@@ -129,9 +130,22 @@ void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     return r ? hand_out(h, r) : hmm__fail(h);
 }
 
+bool hmm__aligned_can_be(size_t align, size_t size)
+{
+    return alignment_is_sound(align) && align <= HMM_MAX_REQUEST && size <= HMM_MAX_REQUEST;
+}
+
+static void *aligned_once(struct hmm_heap *h, size_t align, size_t size)
+{
+    if (hmm__unlikely(h->watch))
+        return hmm__watched_aligned_alloc(h, align, size);
+    return hmm__aligned_alloc(h, align, size);
+}
+
 void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
 {
-    if (hmm__unlikely(heap->watch))
-        return hmm__watched_aligned_alloc(heap, align, size);
-    return hmm__aligned_alloc(heap, align, size);
+    void *p = aligned_once(heap, align, size);
+    if (hmm__unlikely(p == NULL) && hmm__aligned_can_be(align, size) && own_front_try_again(heap))
+        p = aligned_once(heap, align, size);
+    return p;
 }

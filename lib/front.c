@@ -215,6 +215,14 @@ bool hmm__front_trim(struct keeper *k)
     return any;
 }
 
+bool hmm__front_try_again(struct front *f, struct keeper *k)
+{
+    bool any = k ? hmm__front_trim(k) : hmm__kept_empty(f);
+    if (any)
+        f->heap->failed--;
+    return any;
+}
+
 /* ---- Objects of others ---- */
 
 static void take_in(struct keeper *k, struct run *d, struct object *o, bool locked)

@@ -399,6 +399,10 @@ HMM__HIDDEN bool hmm__front_trim(struct keeper *k);
 /* The same before the break rises, by whichever thread it is. */
 HMM__HIDDEN bool hmm__front_spare(struct front *f);
 
+/* A request has failed: what is kept for k, or for nobody (NULL), is given back. True: it is to be
+ * made again, and has not failed yet. With the lock. */
+HMM__HIDDEN HMM__COLD bool hmm__front_try_again(struct front *f, struct keeper *k);
+
 /* Empties the inbox. `locked`: the caller has the lock. */
 HMM__HIDDEN void hmm__front_drain(struct keeper *k, bool locked);
 
@@ -431,6 +435,21 @@ HMM__HIDDEN void hmm__keeper_vacate(struct keeper *k);
 /* This thread's, if it has one. */
 HMM__HIDDEN struct keeper *hmm__keeper_here(struct front *f);
 HMM__HIDDEN struct run *hmm__keeper_adopt(struct keeper *k, unsigned c);
+
+/* Of a heap of one's own: as hmm__front_try_again. */
+HMM__ALWAYS_INLINE bool own_front_try_again(struct hmm_heap *h)
+{
+    struct front *f = h->front;
+    return f != NULL && f->lock == NULL && hmm__front_try_again(f, f->keeper);
+}
+
+#else
+
+HMM__ALWAYS_INLINE bool own_front_try_again(struct hmm_heap *h)
+{
+    (void)h;
+    return false;
+}
 
 #endif
 #endif

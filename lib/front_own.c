@@ -18,7 +18,7 @@ static __attribute__((noinline)) void *own_missed(struct hmm_heap *h, size_t siz
     void *p = size <= FRONT_MOST ? hmm__front_refill(k, size) : kept_take(h->front, size);
     if (p == NULL)
         p = malloc_behind(h, size);
-    if (hmm__unlikely(p == NULL) && size <= HMM_MAX_REQUEST && hmm__front_trim(k))
+    if (hmm__unlikely(p == NULL) && size <= HMM_MAX_REQUEST && hmm__front_try_again(h->front, k))
         p = malloc_behind(h, size);
     return p;
 }
@@ -66,8 +66,12 @@ void *hmm__front_realloc(struct hmm_heap *h, void *block, size_t usable, size_t 
         return p;
     if (size != 0) {
         p = hmm_heap_malloc(h, size);
+        if (p == NULL && size <= usable) { /* it stays where it is, and nothing has failed */
+            h->failed--;
+            return block;
+        }
         if (p == NULL)
-            return size <= usable ? block : NULL;
+            return NULL;
         memcpy(p, block, size < usable ? size : usable);
     }
     hmm_heap_free(h, block);

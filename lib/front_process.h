@@ -80,11 +80,11 @@ HMM__ALWAYS_INLINE bool keep(void *block)
     return hmm__process_front.open && kept_put(&hmm__process_front, block);
 }
 
-/* What is kept for this thread is given back before a request fails. False: it is nothing. */
+/* A request has failed: what is kept for this thread is given back. False: it is nothing. */
 HMM__ALWAYS_INLINE bool trim_front(void)
 {
     struct keeper *k = keeper_mine();
-    return k->front != NULL && hmm__front_trim(k);
+    return hmm__front_try_again(&hmm__process_front, k->front ? k : NULL);
 }
 
 HMM__ALWAYS_INLINE void keepers_after_fork(void)

@@ -259,6 +259,9 @@ HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
 /* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
 
+/* Whether some heap could serve that. */
+HMM__HIDDEN bool hmm__aligned_can_be(size_t align, size_t size);
+
 /* A block that begins where the piece may, of a free block or of the top only. NULL: there is none.
  */
 enum hmm__piece_from { HMM__PIECE_OF_HOLE, HMM__PIECE_OF_TOP };

@@ -363,7 +363,7 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
         return calloc_aside(h, count, size);
     void *p = size == 1 ? take_kept(count) : NULL;
     p = p ? memset(p, 0, count) : hmm_heap_calloc(h, count, size);
-    if (hmm__unlikely(p == NULL) && trim_front())
+    if (hmm__unlikely(p == NULL) && size == 1 && count <= HMM_MAX_REQUEST && trim_front())
         p = hmm_heap_calloc(h, count, size);
     lock_give(&process_lock, hold);
     return p;
@@ -375,7 +375,7 @@ static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
     if (hmm__unlikely(hold == LOCK_ASIDE))
         return realloc_aside(h, block, size);
     void *p = hmm_heap_realloc(h, block, size);
-    if (hmm__unlikely(p == NULL) && size != 0 && trim_front())
+    if (hmm__unlikely(p == NULL) && size - 1 < HMM_MAX_REQUEST && trim_front())
         p = hmm_heap_realloc(h, block, size);
     lock_give(&process_lock, hold);
     return p;
@@ -387,7 +387,7 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     if (hmm__unlikely(hold == LOCK_ASIDE) && align != 0 && (align & (align - 1)) == 0)
         return alloc_aside(h, align, size);
     void *p = hmm_heap_aligned_alloc(h, align, size);
-    if (hmm__unlikely(p == NULL) && trim_front())
+    if (hmm__unlikely(p == NULL) && hmm__aligned_can_be(align, size) && trim_front())
         p = hmm_heap_aligned_alloc(h, align, size);
     lock_give(&process_lock, hold);
     return p;
@@ -424,12 +424,22 @@ static __attribute__((noinline)) void free_missed(void *block)
         free_of_heap(h, block);
 }
 
+/* There is no better place for the object: it stays, and nothing has failed. */
+static HMM__COLD void *stay(void *object)
+{
+    enum lock_hold hold = lock_take(&process_lock);
+    if (hold != LOCK_ASIDE)
+        process_heap->failed--;
+    lock_give(&process_lock, hold);
+    return object;
+}
+
 /* An object of `usable` bytes, in which the size does not fit, or of which it is less than half. */
 static void *move_object(void *block, size_t usable, size_t size)
 {
     void *p = size ? hmm_malloc(size) : NULL;
     if (p == NULL && size != 0)
-        return size <= usable ? block : NULL;
+        return size <= usable ? stay(block) : NULL;
     if (p != NULL)
         memcpy(p, block, size < usable ? size : usable);
     hmm_free(block);

@@ -222,6 +222,11 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 }
 
 /* Where the heap is not bare, or watched. */
+static void *realloc_once(struct hmm_heap *h, void *block, size_t size)
+{
+    return h->watch ? hmm__watched_realloc(h, block, size) : hmm__realloc(h, block, size);
+}
+
 static __attribute__((noinline)) void *realloc_before(struct hmm_heap *h, void *block, size_t size)
 {
 #if HMM__FRONT
@@ -229,7 +234,10 @@ static __attribute__((noinline)) void *realloc_before(struct hmm_heap *h, void *
     if (usable != 0)
         return hmm__front_realloc(h, block, usable, size);
 #endif
-    return h->watch ? hmm__watched_realloc(h, block, size) : hmm__realloc(h, block, size);
+    void *p = realloc_once(h, block, size);
+    if (hmm__unlikely(p == NULL) && size - 1 < HMM_MAX_REQUEST && own_front_try_again(h))
+        p = realloc_once(h, block, size);
+    return p;
 }
 
 void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
