@@ -6,9 +6,9 @@
 #define KEPT_SHIFT 7
 #define KEPT_LEAST_BYTES ((size_t)4096)
 
-void hmm__kept_twice(const void *p)
+void hmm__kept_twice(const void *p, const char *verb)
 {
-    hmm__panic("free", p, "double free, or not a block: it is not in use");
+    hmm__panic(verb, p, "double free, or not a block: it is not in use");
 }
 
 void hmm__kept_displace(struct front *f, struct object **place)
@@ -39,6 +39,13 @@ bool hmm__kept_empty(struct front *f)
     for (unsigned i = 0; i < FRONT_KEPT; i++)
         hmm__kept_displace(f, &f->kept[i]);
     return true;
+}
+
+bool hmm__kept_has(const struct front *f, const void *p)
+{
+    struct seen b;
+    return is_placed(f->heap, p, &b) && is_used(&b) && kept_size(header_size(b.word)) &&
+           ((const struct object *)p)->mark == kept_mark(f, p);
 }
 
 const char *hmm__kept_check(const struct front *f)

@@ -29,6 +29,11 @@
 #define KEPT_LEAST_GRANULES ((FRONT_MOST + HMM_HEADER_BYTES) / HMM_GRANULE + 1)
 #define KEPT_MOST_GRANULES ((KEPT_MOST + HMM_HEADER_BYTES + HMM_GRANULE - 1) / HMM_GRANULE)
 
+HMM__ALWAYS_INLINE bool kept_size(uint32_t granules)
+{
+    return granules - KEPT_LEAST_GRANULES <= KEPT_MOST_GRANULES - KEPT_LEAST_GRANULES;
+}
+
 HMM__ALWAYS_INLINE struct object **kept_place(struct front *f, uint32_t granules)
 {
     return &f->kept[granules % FRONT_KEPT];
@@ -44,12 +49,15 @@ HMM__ALWAYS_INLINE uintptr_t kept_mark(const struct front *f, const void *p)
     return (uintptr_t)p + (uintptr_t)f->table;
 }
 
-HMM__HIDDEN HMM__COLD _Noreturn void hmm__kept_twice(const void *p);
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__kept_twice(const void *p, const char *verb);
 HMM__HIDDEN void hmm__kept_displace(struct front *f, struct object **place);
 HMM__HIDDEN void hmm__kept_shrink(struct front *f);
 
 /* Gives all back. False: there was nothing. */
 HMM__HIDDEN bool hmm__kept_empty(struct front *f);
+
+/* Whether p is a kept block. Of any pointer. */
+HMM__HIDDEN bool hmm__kept_has(const struct front *f, const void *p);
 
 /* NULL, or what is broken. */
 HMM__HIDDEN const char *hmm__kept_check(const struct front *f);
@@ -76,11 +84,11 @@ HMM__ALWAYS_INLINE bool kept_put(struct front *f, void *p)
     if (hmm__unlikely(!is_placed(f->heap, p, &b) || !is_used(&b)))
         return false;
     uint32_t n = header_size(b.word);
-    if (n - KEPT_LEAST_GRANULES > KEPT_MOST_GRANULES - KEPT_LEAST_GRANULES)
+    if (!kept_size(n))
         return false;
     struct object **place = kept_place(f, n), *o = p;
     if (hmm__unlikely(o->mark == kept_mark(f, p)))
-        hmm__kept_twice(p);
+        hmm__kept_twice(p, "free");
     if (*place != NULL && kept_granules(*place) != n)
         hmm__kept_displace(f, place);
     o->mark = kept_mark(f, p);

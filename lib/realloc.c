@@ -4,8 +4,7 @@
  * block above, into the top, down into the free block below (with what is free above), and only
  * then by moving. A block from aligned_alloc keeps its alignment wherever it goes.
  */
-#include "front.h"
-#include "verbs.h"
+#include "front_kept.h"
 
 /* Used block r has been given s granules, was of them before, and needs n. What it does not need
  * becomes free, if it is large enough for a block. */
@@ -233,6 +232,8 @@ static __attribute__((noinline)) void *realloc_before(struct hmm_heap *h, void *
     size_t usable = h->front ? hmm__front_usable(h->front, block, "realloc") : 0;
     if (usable != 0)
         return hmm__front_realloc(h, block, usable, size);
+    if (h->front && hmm__kept_has(h->front, block))
+        hmm__kept_twice(block, "realloc");
 #endif
     void *p = realloc_once(h, block, size);
     if (hmm__unlikely(p == NULL) && size - 1 < HMM_MAX_REQUEST && own_front_try_again(h))
