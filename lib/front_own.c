@@ -91,9 +91,11 @@ static struct front *open_own(struct hmm_heap *h)
     return f;
 }
 
+/* Memcheck is to see each block, and would not let the front have the high end. */
 int hmm_heap_set_cache(struct hmm_heap *heap, int on)
 {
-    if (heap->front == NULL && on && hmm__front_suits(heap)) {
+    bool suits = hmm__front_suits(heap) && !(heap->watch & HMM__WATCH_VALGRIND);
+    if (heap->front == NULL && on && suits) {
         heap->front = open_own(heap);
         if (heap->front == NULL) {
             hmm__set_errno(ENOMEM);
