@@ -64,7 +64,8 @@
  * F2  An object is free iff it is marked. A run's free objects are those of its own list or, of the
  *     current run, the chain's; those in an inbox are free and counted as in use.
  * F3  left is 1 where the run is FULL; where it is QUEUED, the number of objects in use.
- * F4  A queue holds its keeper's runs that are QUEUED, and descriptors that are GONE.
+ * F4  A queue holds its keeper's runs that are QUEUED, and descriptors that are GONE; the oldest is
+ *     not. idle is the units of those whose objects are all free.
  */
 #ifndef HMM_FRONT_H
 #define HMM_FRONT_H

@@ -153,6 +153,7 @@ static const char *check_objects(const struct front *f, const struct keeper *k, 
 
 static const char *check_queues(const struct front *f, const struct keeper *k)
 {
+    uint32_t idle = 0;
     for (unsigned c = 0; c < FRONT_CLASSES; c++) {
         const struct line *l = &k->lines[c];
         const struct run *current = k->current[c];
@@ -160,15 +161,19 @@ static const char *check_queues(const struct front *f, const struct keeper *k)
         if (current != NULL && (current->state != RUN_CURRENT || !run_is_of(current, k)))
             return "F4: the current run is not its keeper's";
         struct run *d = l->oldest ? run_at(f, l->oldest) : NULL;
+        if (d != NULL && d->state == RUN_GONE)
+            return "F4: the oldest run of a queue has gone";
         for (; d != NULL; d = hmm__run_next(f, d)) {
             if (d->state != RUN_GONE && (d->state != RUN_QUEUED || !run_is_of(d, k)))
                 return "F4: a queue holds a run that is not its keeper's, or not QUEUED";
+            if (d->state == RUN_QUEUED && d->left == 0)
+                idle += hmm__run_units(f, d);
             last = front_place(f, d);
         }
         if (last != l->newest)
             return "F4: the newest run is not the last of its queue";
     }
-    return NULL;
+    return idle == k->idle ? NULL : "F4: idle is not the units of the runs that are";
 }
 
 /* What the others do is not stopped: in a program with threads this is for when they rest. */

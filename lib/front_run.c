@@ -122,7 +122,7 @@ static struct run *unlink_oldest(struct front *f, struct line *l)
     return d;
 }
 
-/* Descriptors at its old end whose runs have gone go as well. */
+/* Descriptors at its old end whose runs have gone go as well: the oldest run is there. */
 static void shorten(struct keeper *k, struct line *l)
 {
     while (l->oldest != 0 && run_at(k->front, l->oldest)->state == RUN_GONE)
@@ -138,16 +138,13 @@ struct run *hmm__run_next(const struct front *f, struct run *d)
 struct run *hmm__run_dequeue(struct keeper *k, unsigned c)
 {
     struct line *l = &k->lines[c];
-    while (l->oldest != 0) {
-        struct run *d = unlink_oldest(k->front, l);
-        if (hmm__likely(d->state == RUN_QUEUED)) {
-            if (hmm__unlikely(d->left == 0))
-                k->idle -= hmm__run_units(k->front, d);
-            return d;
-        }
-        discard(k, d);
-    }
-    return NULL;
+    if (l->oldest == 0)
+        return NULL;
+    struct run *d = unlink_oldest(k->front, l);
+    if (hmm__unlikely(d->left == 0))
+        k->idle -= hmm__run_units(k->front, d);
+    shorten(k, l);
+    return d;
 }
 
 /* ---- How large ---- */
