@@ -106,12 +106,21 @@ static void take_back(struct keeper *k, struct run *d, bool locked)
         front_unlock(k->front, hold);
 }
 
+/* Whether more objects of the class are at hand. Nobody takes those of a vacant keeper: its runs
+ * are for the others, who look in its queues. */
+static bool has_chain(const struct keeper *k, unsigned c)
+{
+    const struct run *current = k->current[c];
+    return k->chain[c] != NULL || (current != NULL && current->carved < current->count) ||
+           __atomic_load_n(&k->state, __ATOMIC_RELAXED) == KEEPER_VACANT;
+}
+
 /* Of a run that was full. If the chain is empty it is the current run from now on: what is freed of
  * it is taken at once, without more ado. */
 static void first_freed(struct keeper *k, struct run *d)
 {
     struct run *current = k->current[d->class];
-    if (k->chain[d->class] != NULL || (current != NULL && current->carved < current->count)) {
+    if (has_chain(k, d->class)) {
         d->left = (uint16_t)(d->count - 1);
         hmm__run_enqueue(k, d);
         return;

@@ -62,7 +62,7 @@
  * INVARIANTS
  * F1  The map leads from each unit of a run to its descriptor, and from no other unit anywhere.
  * F2  An object is free iff it is marked. A run's free objects are those of its own list or, of the
- *     current run, the chain's; those in an inbox are free and counted as in use.
+ *     current run, the chain's; those in an inbox, or an outbox, are free and counted as in use.
  * F3  left is 1 where the run is FULL; where it is QUEUED, the number of objects in use.
  * F4  A queue holds its keeper's runs that are QUEUED, and descriptors that are GONE; the oldest is
  *     not. idle is the units of those whose objects are all free.

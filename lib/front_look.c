@@ -125,12 +125,31 @@ static uint32_t list_length(const struct front *f, const struct run *d, const st
     return n;
 }
 
-static uint32_t inbox_length(const struct front *f, const struct keeper *k, const struct run *d)
+static uint32_t length_of(const struct front *f, const struct run *d, const struct object *o,
+                          uint32_t most)
 {
     uint32_t n = 0;
-    for (const struct object *o = k->inbox; o != NULL; o = o->next)
+    for (uint32_t i = 0; o != NULL && i < most; o = o->next, i++)
         n += front_run_of(f, o) == d;
     return n;
+}
+
+/* Objects of d that are free and have not come back to it. It may have changed hands since. */
+static uint32_t on_their_way(const struct front *f, const struct run *d)
+{
+    uint32_t n = 0;
+    for (const struct keeper *k = f->keepers; k != NULL; k = k->next)
+        n += length_of(f, d, k->inbox, UINT32_MAX) + length_of(f, d, k->out.first, k->out.count);
+    return n;
+}
+
+/* Threads of before a fork: what they had in their hands is in no list. */
+static bool any_is_lost(const struct front *f)
+{
+    const struct keeper *k = f->keepers;
+    while (k != NULL && k->state != KEEPER_LOST)
+        k = k->next;
+    return k != NULL;
 }
 
 static const char *check_objects(const struct front *f, const struct keeper *k, const struct run *d)
@@ -142,7 +161,8 @@ static const char *check_objects(const struct front *f, const struct keeper *k, 
         return "F2: a list of free objects is broken";
     for (uint32_t i = 0; i < d->carved; i++)
         marked += is_free(d, object_at(f, d, i));
-    if (marked != own + chain + inbox_length(f, k, d))
+    uint32_t listed = own + chain + on_their_way(f, d);
+    if (marked < listed || (marked > listed && !any_is_lost(f)))
         return "F2: a free object is in no list, or a used one in one";
     if (current                ? own != 0
         : d->state == RUN_FULL ? d->left != 1 || own != 0
@@ -160,6 +180,8 @@ static const char *check_queues(const struct front *f, const struct keeper *k)
         int32_t last = 0;
         if (current != NULL && (current->state != RUN_CURRENT || !run_is_of(current, k)))
             return "F4: the current run is not its keeper's";
+        if (k->state == KEEPER_VACANT && (current != NULL || k->chain[c] != NULL))
+            return "F4: a keeper that is vacant has a current run";
         struct run *d = l->oldest ? run_at(f, l->oldest) : NULL;
         if (d != NULL && d->state == RUN_GONE)
             return "F4: the oldest run of a queue has gone";
@@ -194,7 +216,7 @@ const char *hmm__front_check(const struct front *f)
     }
     for (const struct keeper *k = f->keepers; broken == NULL && k != NULL; k = k->next) {
         if (k->state == KEEPER_LOST)
-            return NULL;
+            continue;
         broken = check_queues(f, k);
         for (unsigned c = 0; c < FRONT_CLASSES; c++)
             units -= k->lines[c].units;

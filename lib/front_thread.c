@@ -58,11 +58,10 @@ struct keeper *hmm__keeper_new(struct front *f)
 /* With the lock, by k's own thread. */
 void hmm__keeper_vacate(struct keeper *k)
 {
-    hmm__front_trim(k);
     k->idle_most = 0;
     k->front->vacant++;
     __atomic_store_n(&k->state, KEEPER_VACANT, __ATOMIC_SEQ_CST);
-    hmm__front_drain(k, true);
+    hmm__front_trim(k);
 }
 
 struct keeper *hmm__keeper_here(struct front *f)

@@ -93,7 +93,10 @@ compile() {
 compile libc
 compile threads -pthread
 compile forks -pthread
+compile keepers -pthread -ldl -I"$top_srcdir/lib"
 compile odd -ldl
+compile dlopened -pthread -ldl
+compile placed -ldl -I"$top_srcdir/lib"
 compile library.so -shared -fPIC
 
 # ---- The names ----
@@ -159,6 +162,9 @@ for s in $strategies; do
     done
     passes "$s: threads, the whole heap checked" HMM_STRATEGY="$s" HMM_CHECK=3 "$dir/threads" \
         come-and-go
+    for c in $("$dir/keepers"); do
+        passes "$s: threads with caches: $c" HMM_STRATEGY="$s" "$dir/keepers" "$c"
+    done
     for c in $("$dir/forks"); do
         passes "$s: forks: $c" HMM_STRATEGY="$s" "$dir/forks" "$c" 100
     done
@@ -167,6 +173,44 @@ for s in $strategies; do
 done
 
 passes "a thousand forks among threads" "$dir/forks" among-threads 1000
+
+# ---- The cache ----
+
+for s in $strategies; do
+    passes "$s: HMM_CACHE=0: placed as in a heap of one's own" HMM_CACHE=0 HMM_STRATEGY="$s" \
+        "$dir/placed" 4000
+    passes "$s: a small heap is placed so by itself" HMM_STRATEGY="$s" "$dir/placed" 20
+    with HMM_STRATEGY="$s" "$dir/placed" 4000 # a test that cannot fail is none
+    [ "$code" -eq 3 ]
+    report $? "$s: with the cache it is not"
+    passes "$s: HMM_CACHE=0: threads" HMM_CACHE=0 HMM_STRATEGY="$s" "$dir/keepers" orphans
+done
+dies "a double free by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
+    "$dir/keepers" twice-by-others
+dies "a double free of a block of a thread that is gone" '^hmm: free 0x[0-9a-f]+: double free' \
+    "$dir/keepers" twice-of-the-gone
+dies "a pointer into another thread's block" '^hmm: free 0x[0-9a-f]+: not a block: the pointer is' \
+    "$dir/keepers" inside-of-others
+
+# ---- The library, loaded late; and little room for static TLS ----
+
+pieces=
+for size in 1024 512 256 128 64 64 64 64 64 64 64 64 64 64 64 64 64 64 64 64 32; do
+    piece=$dir/piece$(($(echo "$pieces" | wc -w) + 1)).so
+    # shellcheck disable=SC2086
+    $CC $TEST_CFLAGS -shared -fPIC -DPIECE="$size" -o "$piece" \
+        "$top_srcdir/tests/preload/tls_piece.c" || exit 99
+    pieces="$pieces $piece"
+done
+LATE=$top_builddir/.libs/libhmm.so
+for way in close "tls"; do
+    # shellcheck disable=SC2086  # many words
+    timeout 60 "$dir/dlopened" $way "$LATE" $pieces > "$dir/out" 2> "$dir/err"
+    code=$?
+    report $code "the library loaded late: $way"
+    # shellcheck disable=SC2086
+    passes "the library beside the preload library: $way" "$dir/dlopened" $way "$LATE" $pieces
+done
 
 for c in malloc calloc realloc reallocarray memalign aligned_alloc posix_memalign valloc pvalloc \
     free malloc_usable_size malloc_trim mallopt mallinfo2; do

@@ -77,6 +77,35 @@ user_of_library() {
         ./user
 }
 
+# Threads on it, each with a cache, all of whose cases must pass; and without caches.
+threads() {
+    $CC -O2 -DHMM_NO_MAIN -DHMM_DOORS -DROUNDS=9000 "$@" -I. -o threads \
+        "$top_srcdir/tests/preload/keepers.c" heap_memory_manager.c -pthread || return 1
+    for case in $(./threads); do
+        timeout 60 ./threads "$case" || return 1
+    done
+}
+
+without_front() {
+    cat > without.c <<'END'
+#include <errno.h>
+#include "heap_memory_manager.h"
+static char memory[1 << 20];
+int main(void)
+{
+    struct hmm_heap *h = hmm_heap_create(memory, sizeof memory, HMM_FIRST_FIT);
+    if (hmm_heap_set_cache(h, 0) != 0)
+        return 1;
+    errno = 0;
+    if (hmm_heap_set_cache(h, 1) != -1 || errno != ENOTSUP || hmm_heap_check(h))
+        return 2;
+    return hmm_heap_malloc(h, 100) == 0;
+}
+END
+    $CC -O2 -Wall -Wextra -Wshadow -Wconversion -Werror -DHMM_NO_MAIN -DHMM_NO_FRONT \
+        -o without without.c heap_memory_manager.c && ./without
+}
+
 # An array that cannot hold the heap is said, and the program ends. The program exits 0 if so.
 too_small() {
     cat > small.c <<'END'
@@ -112,6 +141,9 @@ check "HMM_NO_MAIN leaves the library, without main" symbols
 check "an array that is too small is said" too_small
 mv ../alone.c user.c
 check "a user's program with the two files" user_of_files
+check "threads with caches" threads
+check "threads, built without caches" threads -DHMM_NO_FRONT
+check "HMM_NO_FRONT: no warning, and a cache is refused" without_front
 cd ../library || exit 99
 mv ../library.c user.c
 check "a user's program with libhmm" user_of_library

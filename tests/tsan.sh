@@ -39,12 +39,12 @@ report() {
     fi
 }
 
-# build PROGRAM FLAG...
+# build PROGRAM SOURCE FLAG...
 build() {
-    program=$1
-    shift
+    program=$1 source=$2
+    shift 2
     $CC -g -O1 -fsanitize=thread -DHMM_NO_MAIN -DHMM_DOORS -DROUNDS=2000 -I"$dir" "$@" \
-        -o "$dir/$program" "$top_srcdir/tests/preload/threads.c" "$dir/heap_memory_manager.c" \
+        -o "$dir/$program" "$top_srcdir/tests/preload/$source.c" "$dir/heap_memory_manager.c" \
         -pthread > "$dir/log" 2>&1
 }
 
@@ -56,15 +56,17 @@ fi
 # shellcheck disable=SC2046
 (cd "$top_srcdir" && sh scripts/single-file . "$dir" $(ls lib/*.c strategies/*.c)) || exit 99
 
-build threads
-report $? "builds"
-for c in $("$dir/threads"); do
-    timeout 60 "$dir/threads" "$c" > "$dir/log" 2>&1
-    report $? "$c"
+for program in threads keepers; do
+    build $program $program
+    report $? "builds: $program"
+    for c in $("$dir/$program"); do
+        timeout 60 "$dir/$program" "$c" > "$dir/log" 2>&1
+        report $? "$program: $c"
+    done
 done
 
 # A test that cannot fail is none.
-build without -DHMM_NO_THREADS
+build without threads -DHMM_NO_THREADS
 report $? "builds without the lock"
 timeout 60 "$dir/without" hands > "$dir/log" 2>&1
 [ $? -eq 66 ] && grep -q 'WARNING: ThreadSanitizer: data race' "$dir/log"
