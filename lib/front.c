@@ -243,7 +243,7 @@ static void take_in(struct keeper *k, struct run *d, struct object *o, bool lock
 
 static struct keeper *owner_of(const struct front *f, const struct run *d)
 {
-    uint32_t owner = __atomic_load_n(&d->owner, __ATOMIC_RELAXED);
+    uint32_t owner = __atomic_load_n(&d->owner, __ATOMIC_ACQUIRE);
     return (struct keeper *)(void *)(f->table + (int32_t)(owner - low_half(f->table)));
 }
 
