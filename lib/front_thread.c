@@ -108,6 +108,13 @@ static void leave_keeper(void *mine)
     lock_give(f->lock, hold);
 }
 
+/* The library is unloaded, or the program ends: no thread is to come here any more. */
+static __attribute__((destructor)) void forget_threads(void)
+{
+    if (leaving.has_key)
+        pthread_key_delete(leaving.key);
+}
+
 static struct keeper *vacant_one(struct front *f)
 {
     struct keeper *k = f->vacant ? f->keepers : NULL;

@@ -179,7 +179,8 @@ passes "a thousand forks among threads" "$dir/forks" among-threads 1000
 for s in $strategies; do
     passes "$s: HMM_CACHE=0: placed as in a heap of one's own" HMM_CACHE=0 HMM_STRATEGY="$s" \
         "$dir/placed" 4000
-    passes "$s: a small heap is placed so by itself" HMM_STRATEGY="$s" "$dir/placed" 20
+    passes "$s: a small heap is placed so by itself" HMM_HEAP_SIZE=127K HMM_STRATEGY="$s" \
+        "$dir/placed" 20
     with HMM_STRATEGY="$s" "$dir/placed" 4000 # a test that cannot fail is none
     [ "$code" -eq 3 ]
     report $? "$s: with the cache it is not"
