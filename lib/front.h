@@ -164,6 +164,7 @@ struct front {
 
     /* front_kept.h */
     size_t kept_bytes, kept_most;
+    uint64_t kept_map;
     unsigned kept_hand;
     struct object *kept[FRONT_KEPT];
 };

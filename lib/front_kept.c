@@ -11,33 +11,48 @@ void hmm__kept_twice(const void *p, const char *verb)
     hmm__panic(verb, p, "double free, or not a block: it is not in use");
 }
 
-void hmm__kept_displace(struct front *f, struct object **place)
+static void give_back_one(struct front *f, struct object **place)
 {
-    while (*place != NULL) {
-        struct object *o = *place;
-        *place = o->next;
-        f->kept_bytes -= (size_t)kept_granules(o) * HMM_GRANULE;
-        o->mark = 0;
-        hmm__free(f->heap, o);
-    }
+    struct object *o = *place;
+    *place = o->next;
+    f->kept_bytes -= (size_t)kept_granules(o) * HMM_GRANULE;
+    o->mark = 0;
+    if (*place == NULL)
+        f->kept_map &= ~(UINT64_C(1) << (place - f->kept));
+    hmm__free(f->heap, o);
 }
 
-/* To half of what may be kept, place by place, so that it is not done each time. */
+void hmm__kept_displace(struct front *f, struct object **place)
+{
+    while (*place != NULL)
+        give_back_one(f, place);
+}
+
+/* The next place, from the hand on, that is not empty; there is one. */
+static struct object **next_place(struct front *f)
+{
+    uint64_t above = f->kept_map & UINT64_MAX << f->kept_hand;
+    unsigned i = (unsigned)__builtin_ctzll(above ? above : f->kept_map);
+    f->kept_hand = (i + 1) % FRONT_KEPT;
+    return &f->kept[i];
+}
+
+/* One block of each place in turn, until an eighth of what may be kept is free. */
 void hmm__kept_shrink(struct front *f)
 {
     const struct hmm_heap *h = f->heap;
     size_t most = ((size_t)(h->brk - h->first) * HMM_GRANULE) >> KEPT_SHIFT;
     f->kept_most = most > KEPT_LEAST_BYTES ? most : KEPT_LEAST_BYTES;
-    while (f->kept_bytes > f->kept_most / 2)
-        hmm__kept_displace(f, &f->kept[f->kept_hand++ % FRONT_KEPT]);
+    while (f->kept_bytes > f->kept_most - f->kept_most / 8)
+        give_back_one(f, next_place(f));
 }
 
 bool hmm__kept_empty(struct front *f)
 {
-    if (f->kept_bytes == 0)
+    if (f->kept_map == 0)
         return false;
-    for (unsigned i = 0; i < FRONT_KEPT; i++)
-        hmm__kept_displace(f, &f->kept[i]);
+    while (f->kept_map != 0)
+        hmm__kept_displace(f, next_place(f));
     return true;
 }
 
@@ -61,6 +76,9 @@ const char *hmm__kept_check(const struct front *f)
             bytes += (size_t)n * HMM_GRANULE;
         }
     }
+    for (unsigned i = 0; i < FRONT_KEPT; i++)
+        if ((f->kept[i] != NULL) != (f->kept_map >> i & 1))
+            return "F5: kept_map does not tell the places that are not empty";
     return bytes == f->kept_bytes ? NULL : "F5: kept_bytes is not the sum of the kept blocks";
 }
 

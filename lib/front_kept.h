@@ -72,6 +72,8 @@ HMM__ALWAYS_INLINE void *kept_take(struct front *f, size_t size)
     if (o == NULL || kept_granules(o) != n)
         return NULL;
     *place = o->next;
+    if (o->next == NULL)
+        f->kept_map &= ~(UINT64_C(1) << n % FRONT_KEPT);
     o->mark = 0;
     f->kept_bytes -= (size_t)n * HMM_GRANULE;
     return o;
@@ -94,6 +96,7 @@ HMM__ALWAYS_INLINE bool kept_put(struct front *f, void *p)
     o->mark = kept_mark(f, p);
     o->next = *place;
     *place = o;
+    f->kept_map |= UINT64_C(1) << n % FRONT_KEPT;
     f->kept_bytes += (size_t)n * HMM_GRANULE;
     if (hmm__unlikely(f->kept_bytes > f->kept_most))
         hmm__kept_shrink(f);

@@ -11,9 +11,9 @@
  * slack is a quarter of the live bytes, so that what is resident follows what is in use; all of
  * them where the blocks are so small that looking for the large free ones takes long. A program
  * that frees and takes the same memory again and again, within a second, would pay for each turn:
- * the slack then doubles, or rises to a little more than what it takes. All that is kept in step by the one
- * count that every free makes anyway (hmm_heap.live_below_peak), and which is looked at where a
- * large block becomes free: where none does, no page has become free either.
+ * the slack then doubles, or rises to a little more than what it takes. All that is kept in step by
+ * the one count that every free makes anyway (hmm_heap.live_below_peak), and which is looked at
+ * where a large block becomes free: where none does, no page has become free either.
  */
 #include "block.h"
 
@@ -112,8 +112,8 @@ static size_t least_slack(const struct hmm_heap *h, size_t live)
     return slack > SLACK_LEAST ? slack : SLACK_LEAST;
 }
 
-/* What was taken again since pages were spared, shortly before, is to be kept the next time. How far
- * the live bytes had fallen in between is not known: it may be more than it seems. */
+/* What was taken again since pages were spared, shortly before, is to be kept the next time. How
+ * far the live bytes had fallen in between is not known: it may be more than it seems. */
 static size_t next_slack(struct hmm_heap *h, size_t least)
 {
     uint64_t now = h->pages->clock();
