@@ -3,7 +3,7 @@
  * A heap's beginning and end, and the live switch of its strategy.
  */
 #include "annotate.h"
-#include "block.h"
+#include "front.h"
 
 bool hmm__strategy_is_sound(const struct hmm_strategy *s)
 {
@@ -148,6 +148,10 @@ static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *p
         *place = HMM__STATE_LOW;
         return h + 1;
     }
+#if HMM__FRONT
+    if (h->front != NULL && size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE)
+        hmm__front_reserve(h->front);
+#endif
     char *high = block_payload(h, h->high_limit - n);
     if (size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE &&
         (h->pages == NULL || h->pages->need(high, high + size))) {
@@ -178,6 +182,8 @@ static int switch_to(struct hmm_heap *h, const struct hmm_strategy *s)
     h->limit = place == HMM__STATE_HIGH ? h->high_limit - granules_up(size) : h->high_limit;
     if (h->brk > h->limit)
         h->brk = h->limit;
+    if (h->pages != NULL && h->ready > h->limit)
+        h->ready = h->limit;
     hmm__brk_settle(h);
     h->state_place = place;
     adopt(h, s, state, false);

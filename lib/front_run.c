@@ -59,6 +59,17 @@ void *hmm__front_extend(struct front *f, size_t bytes, size_t align)
     return memset(low, 0, bytes);
 }
 
+/* What lies below it may soon be a strategy's state, and not to be had: a 32nd of the room that
+ * there is, which is a descriptor for each unit, is set aside. */
+void hmm__front_reserve(struct front *f)
+{
+    struct hmm_heap *h = f->heap;
+    uint32_t wanted = (h->high_limit - h->top) / 32;
+    uint32_t have = (uint32_t)(((uintptr_t)f->low - f->base) / HMM_GRANULE) - h->high_limit;
+    if (have < wanted)
+        hmm__high_lower(h, h->high_limit - (wanted - have));
+}
+
 /* So that the map can be read below `unit`. */
 static bool map_to(struct front *f, size_t unit)
 {

@@ -26,6 +26,7 @@ void hmm__report_start(const char *who, const struct hmm_heap *h, const struct o
     hmm__text_size(&t, s.capacity);
     hmm__text_add(&t, ", check level ");
     hmm__text_decimal(&t, (uint64_t)o->check);
+    hmm__text_add(&t, h->front ? ", with a cache" : ", without a cache");
     if (o->stats) {
         hmm__text_add(&t, ", statistics to ");
         hmm__text_add(&t, o->stats);
