@@ -22,7 +22,7 @@ static void give_back_one(struct front *f, struct object **place)
     hmm__free(f->heap, o);
 }
 
-void hmm__kept_displace(struct front *f, struct object **place)
+static void displace(struct front *f, struct object **place)
 {
     while (*place != NULL)
         give_back_one(f, place);
@@ -38,7 +38,7 @@ static struct object **next_place(struct front *f)
 }
 
 /* One block of each place in turn, until an eighth of what may be kept is free. */
-void hmm__kept_shrink(struct front *f)
+static void kept_shrink(struct front *f)
 {
     const struct hmm_heap *h = f->heap;
     size_t most = ((size_t)(h->brk - h->first) * HMM_GRANULE) >> KEPT_SHIFT;
@@ -47,12 +47,23 @@ void hmm__kept_shrink(struct front *f)
         give_back_one(f, next_place(f));
 }
 
+bool hmm__kept_put(struct front *f, void *p, uint32_t granules)
+{
+    struct object **place = kept_place(f, granules);
+    if (*place != NULL && kept_granules(*place) != granules)
+        displace(f, place);
+    kept_add(f, place, p, granules);
+    if (f->kept_bytes > f->kept_most)
+        kept_shrink(f);
+    return true;
+}
+
 bool hmm__kept_empty(struct front *f)
 {
     if (f->kept_map == 0)
         return false;
     while (f->kept_map != 0)
-        hmm__kept_displace(f, next_place(f));
+        displace(f, next_place(f));
     return true;
 }
 

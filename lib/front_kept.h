@@ -50,8 +50,6 @@ HMM__ALWAYS_INLINE uintptr_t kept_mark(const struct front *f, const void *p)
 }
 
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__kept_twice(const void *p, const char *verb);
-HMM__HIDDEN void hmm__kept_displace(struct front *f, struct object **place);
-HMM__HIDDEN void hmm__kept_shrink(struct front *f);
 
 /* Gives all back. False: there was nothing. */
 HMM__HIDDEN bool hmm__kept_empty(struct front *f);
@@ -61,6 +59,16 @@ HMM__HIDDEN bool hmm__kept_has(const struct front *f, const void *p);
 
 /* NULL, or what is broken. */
 HMM__HIDDEN const char *hmm__kept_check(const struct front *f);
+
+HMM__ALWAYS_INLINE void kept_add(struct front *f, struct object **place, struct object *o,
+                                 uint32_t n)
+{
+    o->mark = kept_mark(f, o);
+    o->next = *place;
+    *place = o;
+    f->kept_map |= UINT64_C(1) << n % FRONT_KEPT;
+    f->kept_bytes += (size_t)n * HMM_GRANULE;
+}
 
 /* A kept block of just this size; NULL: there is none. */
 HMM__ALWAYS_INLINE void *kept_take(struct front *f, size_t size)
@@ -79,6 +87,9 @@ HMM__ALWAYS_INLINE void *kept_take(struct front *f, size_t size)
     return o;
 }
 
+/* The same where the place is another size's, or there is too much in all. True. */
+HMM__HIDDEN bool hmm__kept_put(struct front *f, void *p, uint32_t granules);
+
 /* Keeps block p, if it is of such a size. False: it is not, or not sound: it is for the heap. */
 HMM__ALWAYS_INLINE bool kept_put(struct front *f, void *p)
 {
@@ -91,15 +102,10 @@ HMM__ALWAYS_INLINE bool kept_put(struct front *f, void *p)
     struct object **place = kept_place(f, n), *o = p;
     if (hmm__unlikely(o->mark == kept_mark(f, p)))
         hmm__kept_twice(p, "free");
-    if (*place != NULL && kept_granules(*place) != n)
-        hmm__kept_displace(f, place);
-    o->mark = kept_mark(f, p);
-    o->next = *place;
-    *place = o;
-    f->kept_map |= UINT64_C(1) << n % FRONT_KEPT;
-    f->kept_bytes += (size_t)n * HMM_GRANULE;
-    if (hmm__unlikely(f->kept_bytes > f->kept_most))
-        hmm__kept_shrink(f);
+    size_t bytes = f->kept_bytes + (size_t)n * HMM_GRANULE;
+    if (hmm__unlikely(bytes > f->kept_most || (*place != NULL && kept_granules(*place) != n)))
+        return hmm__kept_put(f, p, n);
+    kept_add(f, place, o, n);
     return true;
 }
 

@@ -342,18 +342,33 @@ static HMM__COLD void *realloc_stray(struct hmm_heap *h, void *block, size_t siz
 
 /* ---- By way of the heap itself: with the lock ---- */
 
-static void *malloc_of_heap(struct hmm_heap *h, size_t size)
+static HMM__COLD void *malloc_again(struct hmm_heap *h, size_t size)
+{
+    return size <= HMM_MAX_REQUEST && trim_front() ? hmm_heap_malloc(h, size) : NULL;
+}
+
+HMM__ALWAYS_INLINE void *malloc_held(struct hmm_heap *h, size_t size)
+{
+    void *p = take_kept(size);
+    if (p == NULL)
+        p = hmm_heap_malloc(h, size);
+    return hmm__likely(p != NULL) ? p : malloc_again(h, size);
+}
+
+static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t size)
 {
     enum lock_hold hold = lock_take(&process_lock);
     if (hmm__unlikely(hold == LOCK_ASIDE))
         return alloc_aside(h, 1, size);
-    void *p = take_kept(size);
-    if (p == NULL)
-        p = hmm_heap_malloc(h, size);
-    if (hmm__unlikely(p == NULL) && size <= HMM_MAX_REQUEST && trim_front())
-        p = hmm_heap_malloc(h, size);
+    void *p = malloc_held(h, size);
     lock_give(&process_lock, hold);
     return p;
+}
+
+/* While there is one thread only, nothing is to be done afterwards: fewer registers. */
+HMM__ALWAYS_INLINE void *malloc_of_heap(struct hmm_heap *h, size_t size)
+{
+    return lock_is_idle() ? malloc_held(h, size) : malloc_locked(h, size);
 }
 
 static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
@@ -393,16 +408,29 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     return p;
 }
 
-static void free_of_heap(struct hmm_heap *h, void *block)
+HMM__ALWAYS_INLINE void free_held(struct hmm_heap *h, void *block)
+{
+    if (!keep(block))
+        hmm_heap_free(h, block);
+}
+
+static __attribute__((noinline)) void free_locked(struct hmm_heap *h, void *block)
 {
     enum lock_hold hold = lock_take(&process_lock);
     if (hmm__unlikely(hold == LOCK_ASIDE)) {
         free_aside(h, block);
         return;
     }
-    if (!keep(block))
-        hmm_heap_free(h, block);
+    free_held(h, block);
     lock_give(&process_lock, hold);
+}
+
+HMM__ALWAYS_INLINE void free_of_heap(struct hmm_heap *h, void *block)
+{
+    if (lock_is_idle())
+        free_held(h, block);
+    else
+        free_locked(h, block);
 }
 
 /* ---- By way of the front, where there is one ---- */

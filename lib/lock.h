@@ -34,6 +34,11 @@ enum lock_hold {
 
 #if !HMM_HOSTED || defined(HMM_NO_THREADS) || !defined(__GNUC__)
 
+static inline bool lock_is_idle(void)
+{
+    return true;
+}
+
 static inline enum lock_hold lock_take(struct lock *l)
 {
     (void)l;
@@ -83,6 +88,12 @@ HMM__HIDDEN HMM__COLD enum lock_hold hmm__lock_insist(struct lock *l);
 HMM__HIDDEN HMM__COLD void hmm__lock_before_fork(struct lock *l);
 /* False: the heap is still in somebody's work, of this thread's. */
 HMM__HIDDEN HMM__COLD bool hmm__lock_after_fork(struct lock *l);
+
+/* lock_take would return LOCK_NONE at once. */
+HMM__ALWAYS_INLINE bool lock_is_idle(void)
+{
+    return HMM__ONE_THREAD;
+}
 
 HMM__ALWAYS_INLINE enum lock_hold lock_take(struct lock *l)
 {
