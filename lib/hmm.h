@@ -129,9 +129,9 @@ int hmm_heap_set_check(struct hmm_heap *heap, int level);
  * A cache before the heap: small blocks then come from runs of their size, each run being a block
  * of the heap, which is several times faster. Where small blocks are placed is then no longer the
  * strategy's doing; where runs are, it is. The process heap has it unless HMM_CACHE is 0 in the
- * environment. A heap below 128 KiB makes no use of it, nor one with a check level above 1 or under
- * memcheck. It takes a 256th of the region, at its high end. on 0: no more runs are made; blocks
- * that are in use stay as they are.
+ * environment. A region below 128 KiB is left without, and under memcheck every heap; a check level
+ * above 1 turns it off. It takes a 256th of the region, at its high end. on 0: no more runs are
+ * made; blocks that are in use stay as they are.
  * Returns 0; or -1 iff there is no room for it (ENOMEM) or it was left out of the build (ENOTSUP).
  */
 int hmm_heap_set_cache(struct hmm_heap *heap, int on);

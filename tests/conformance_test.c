@@ -35,7 +35,7 @@ START_TEST(all_that_is_usable_may_be_written)
         blocks[size] = must_malloc(h, size);
         size_t usable = hmm_heap_usable_size(h, blocks[size]);
         ck_assert_uint_ge(usable, size);
-        ck_assert_uint_lt(usable, size + 16 + HMM_GRANULE);
+        ck_assert_uint_lt(usable, size + 16 + HMM_GRANULE + (cached() ? size / 8 : 0));
         fill(blocks[size], usable, size);
     }
     assert_sound(h);
@@ -87,7 +87,7 @@ START_TEST(calloc_zeroes_memory_that_was_used)
         memset(dirty, 0xa5, size);
         hmm_heap_free(h, dirty);
         void *clean = hmm_heap_calloc(h, 1, size);
-        ck_assert_ptr_eq(clean, dirty);
+        ck_assert(clean == dirty || cached());
         ck_assert(all_zero(clean, size));
         hmm_heap_free(h, guard);
         hmm_heap_free(h, clean);
@@ -147,7 +147,7 @@ START_TEST(sizes_that_no_heap_can_serve)
                             HMM_MAX_REQUEST,
                             HMM_MAX_REQUEST - 1,
                             (size_t)HMM_MAX_REQUEST + 1,
-                            16 << 10};
+                            region_of(16 << 10)};
     struct hmm_heap *h = heap_of(16 << 10, strategy_of(_i));
     void *p = must_malloc(h, 100);
     fill(p, 100, 1);
@@ -187,11 +187,12 @@ START_TEST(exhaustion_leaves_the_heap_whole)
     for (size_t i = 0; i < n; i++)
         ck_assert(holds(blocks[i], 40, i));
     hmm_heap_free(h, blocks[n / 2]);
-    ck_assert_ptr_eq(must_malloc(h, 40), blocks[n / 2]);
+    ck_assert(must_malloc(h, 40) == blocks[n / 2] || cached());
     for (size_t i = 0; i < n; i++)
         hmm_heap_free(h, blocks[i]);
     assert_empty(h);
-    ck_assert_uint_eq(exhaust(h, 40, blocks, MOST), n);
+    size_t again = exhaust(h, 40, blocks, MOST);
+    ck_assert(again == n || (cached() && again > n - n / 16));
     heap_end(h);
 }
 END_TEST
@@ -205,13 +206,14 @@ START_TEST(the_largest_request_that_is_said_to_be_served_is)
     for (; n < 100; n++)
         blocks[n] = must_malloc(h, 50 + rng_below(&rng, 800));
     fill_up(h);
-    ck_assert_ptr_null(hmm_heap_malloc(h, 0));
+    ck_assert(cached() || hmm_heap_malloc(h, 0) == NULL);
     for (size_t i = 0; i < n; i += 2 + i % 3) {
         hmm_heap_free(h, blocks[i]);
-        hmm_heap_stats(h, &s);
-        ck_assert_ptr_null(hmm_heap_malloc(h, s.largest_free + 1));
+        hmm_heap_stats(h, &s); /* the heap's, without what the cache has */
+        ck_assert(cached() || hmm_heap_malloc(h, s.largest_free + 1) == NULL);
         void *p = must_malloc(h, s.largest_free);
-        ck_assert_uint_eq(hmm_heap_usable_size(h, p), s.largest_free);
+        ck_assert_uint_ge(hmm_heap_usable_size(h, p), s.largest_free);
+        ck_assert(cached() || hmm_heap_usable_size(h, p) == s.largest_free);
         hmm_heap_free(h, p);
     }
     assert_sound(h);
@@ -235,7 +237,7 @@ START_TEST(serves_what_a_single_block_fits)
         hmm_heap_free(h, blocks[i]);
     for (size_t i = 0; i < count; i++) {
         void *p = hmm_heap_malloc(h, base + (count - 1 - i) * step);
-        ck_assert(p != NULL && (step == 0 || p == blocks[i]));
+        ck_assert(p != NULL && (step == 0 || p == blocks[i] || cached()));
     }
     assert_sound(h);
     heap_end(h);
@@ -331,11 +333,8 @@ START_TEST(random_operations_checked)
 }
 END_TEST
 
-int main(void)
+static void add_all(TCase *c, int n)
 {
-    int n = strategy_count();
-    Suite *s = suite_create("conformance");
-    TCase *c = add_case(s, "conformance");
     tcase_add_loop_test(c, payloads_are_aligned_and_apart, 0, n);
     tcase_add_loop_test(c, all_that_is_usable_may_be_written, 0, n);
     tcase_add_loop_test(c, blocks_of_no_bytes_are_unique, 0, n);
@@ -347,7 +346,16 @@ int main(void)
     tcase_add_loop_test(c, the_largest_request_that_is_said_to_be_served_is, 0, n);
     tcase_add_loop_test(c, serves_what_a_single_block_fits, 0, 5 * n);
     tcase_add_loop_test(c, all_blocks_freed_leave_nothing, 0, n * ORDERS);
-    tcase_add_loop_test(c, neighbours_merge_at_once, 0, n);
     tcase_add_loop_test(c, random_operations_checked, 0, n * mix_count());
+}
+
+int main(void)
+{
+    int n = strategy_count();
+    Suite *s = suite_create("conformance");
+    TCase *c = add_case(s, "conformance");
+    add_all(c, n);
+    tcase_add_loop_test(c, neighbours_merge_at_once, 0, n); /* in a cache they do not */
+    add_all(add_cached_case(s, "conformance, with a cache"), n);
     return run_suite(s);
 }

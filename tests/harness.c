@@ -11,6 +11,7 @@
 
 #define VALGRIND_SHARE 40
 #define MOST_ALIGNED ((size_t)16 << 20)
+#define CACHED_MORE ((size_t)132 << 10)
 
 int strategy_count(void)
 {
@@ -39,15 +40,30 @@ unsigned long scaled(unsigned long n)
     return n ? n : 1;
 }
 
+static bool is_cached;
+
+bool cached(void)
+{
+    return is_cached;
+}
+
+size_t region_of(size_t size)
+{
+    return is_cached ? size + size / 128 + CACHED_MORE : size;
+}
+
 struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy)
 {
     void *memory;
     size_t align = 4096;
+    size = region_of(size);
     while (align < size && align < MOST_ALIGNED)
         align *= 2;
     ck_assert_int_eq(posix_memalign(&memory, align, size), 0);
     struct hmm_heap *h = hmm_heap_create(memory, size, strategy);
     ck_assert_ptr_nonnull(h);
+    if (is_cached && hmm_heap_set_cache(h, 1) != 0)
+        ck_assert_int_eq(errno, ENOTSUP);
     return h;
 }
 
@@ -131,9 +147,17 @@ size_t count_free(const struct hmm_heap *heap)
     return n;
 }
 
+static void set_cache(const struct hmm_heap *heap, int on)
+{
+    if (is_cached && heap->front != NULL)
+        ck_assert_int_eq(hmm_heap_set_cache((struct hmm_heap *)(uintptr_t)heap, on), 0);
+}
+
 void assert_empty(const struct hmm_heap *heap)
 {
     struct hmm_stats s;
+    assert_sound(heap);
+    set_cache(heap, 0);
     hmm_heap_stats(heap, &s);
     assert_sound(heap);
     ck_assert_uint_eq(count_blocks(heap), 0);
@@ -141,6 +165,7 @@ void assert_empty(const struct hmm_heap *heap)
     ck_assert_uint_eq(s.live_bytes, 0);
     ck_assert_uint_eq(s.free_blocks, 0);
     ck_assert_uint_eq(s.free_bytes, 0);
+    set_cache(heap, 1);
 }
 
 static unsigned char pattern(uint64_t seed, size_t i)
@@ -183,6 +208,18 @@ TCase *add_case(Suite *suite, const char *name)
     TCase *c = tcase_create(name);
     tcase_set_timeout(c, under_valgrind() ? 900 : 120);
     suite_add_tcase(suite, c);
+    return c;
+}
+
+static void begin_cached(void)
+{
+    is_cached = true;
+}
+
+TCase *add_cached_case(Suite *suite, const char *name)
+{
+    TCase *c = add_case(suite, name);
+    tcase_add_checked_fixture(c, begin_cached, NULL);
     return c;
 }
 

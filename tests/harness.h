@@ -24,6 +24,15 @@ const struct hmm_strategy *strategy_of(int index);
 bool under_valgrind(void);
 unsigned long scaled(unsigned long n);
 
+/* A test case whose heaps of heap_of have the cache on, and are larger by so much that it has runs;
+ * and whether this is one. There, where a block lies and how many fit is not the strategy's doing
+ * alone, and small blocks are in few sizes. */
+TCase *add_cached_case(Suite *suite, const char *name);
+bool cached(void);
+
+/* What heap_of makes of a size. */
+size_t region_of(size_t size);
+
 /* A heap in memory of exactly this size, so that the sanitizers and memcheck see its ends. It is
  * aligned to about its own size: what a test sees does not depend on where it lies. */
 struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy);
@@ -53,7 +62,7 @@ void fill_up(struct hmm_heap *heap);
 size_t count_blocks(const struct hmm_heap *heap);
 size_t count_free(const struct hmm_heap *heap);
 
-/* No block at all: everything is the free top's. */
+/* No block at all: everything is the free top's. Of a heap with a cache, once that is empty. */
 void assert_empty(const struct hmm_heap *heap);
 
 /* Bytes that differ by seed and by place. */

@@ -415,5 +415,10 @@ int main(void)
     tcase_add_loop_test(c, levels_that_there_are_not, 0, n);
     tcase_add_loop_test(c, blocks_as_a_strategy_sees_them, 0, n);
     add_damage(s, n);
+    c = add_cached_case(s, "looking in, with a cache"); /* counts: front_test.c */
+    tcase_add_loop_test(c, walks_an_empty_heap, 0, n);
+    tcase_add_loop_test(c, walks_in_address_order, 0, n);
+    tcase_add_loop_test(c, ends_early_with_what_the_visitor_returned, 0, n);
+    tcase_add_loop_test(c, levels_that_there_are, 0, n);
     return run_suite(s);
 }

@@ -456,6 +456,14 @@ static void add_plain(TCase *c, int n)
     tcase_add_loop_test(c, keeps_the_contents_from_any_size_to_any_other, 0, n);
 }
 
+/* In a cache blocks do not lie in a row. */
+static void add_cached(TCase *c, int n)
+{
+    tcase_add_loop_test(c, keeps_the_contents_from_any_size_to_any_other, 0, n);
+    tcase_add_loop_test(c, an_aligned_block_that_moves_keeps_its_alignment, 0, n);
+    tcase_add_loop_test(c, an_aligned_block_stays_aligned_in_place, 0, n);
+}
+
 int main(void)
 {
     int n = strategy_count();
@@ -467,5 +475,6 @@ int main(void)
     tcase_add_loop_test(c, an_aligned_block_does_not_slide_down_to_where_it_would_not_be_aligned, 0,
                         n);
     tcase_add_loop_test(c, an_aligned_block_slides_down_to_where_it_is, 0, n);
+    add_cached(add_cached_case(s, "realloc, with a cache"), n);
     return run_suite(s);
 }

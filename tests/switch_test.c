@@ -155,16 +155,20 @@ START_TEST(at_every_level_of_checking)
 }
 END_TEST
 
-int main(void)
+static void add_all(TCase *c, int n)
 {
-    int n = strategy_count();
-    Suite *s = suite_create("switch");
-    TCase *c = add_case(s, "switch");
     tcase_add_loop_test(c, between_all_pairs, 0, n * n * mix_count());
     tcase_add_test(c, the_index_goes_to_the_high_end_and_leaves_it);
     tcase_add_test(c, the_index_goes_into_a_block_and_leaves_it);
     tcase_add_test(c, without_room_for_the_index_all_stays);
     tcase_add_loop_test(c, to_the_same_and_to_none, 0, n);
     tcase_add_loop_test(c, at_every_level_of_checking, 0, 5);
+}
+
+int main(void)
+{
+    Suite *s = suite_create("switch");
+    add_all(add_case(s, "switch"), strategy_count());
+    add_all(add_cached_case(s, "switch, with a cache"), strategy_count());
     return run_suite(s);
 }
