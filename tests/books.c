@@ -252,10 +252,8 @@ size_t runs_of(const struct hmm_heap *heap)
 #endif
 }
 
-void skip_without_front(void)
+int skip_without_front(void)
 {
-#if !HMM__FRONT
     puts("1..0 # SKIP the cache is left out of this build");
-    exit(0);
-#endif
+    return 0;
 }
