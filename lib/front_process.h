@@ -80,8 +80,15 @@ HMM__ALWAYS_INLINE bool keep(void *block)
     return hmm__process_front.open && kept_put(&hmm__process_front, block);
 }
 
-/* A request has failed: what is kept for this thread is given back. False: it is nothing. */
+/* What is kept for this thread is given back. False: it is nothing. */
 HMM__ALWAYS_INLINE bool trim_front(void)
+{
+    struct keeper *k = keeper_mine();
+    return k->front ? hmm__front_trim(k) : hmm__kept_empty(&hmm__process_front);
+}
+
+/* The same when a request has failed: whether it is to be made again. */
+HMM__ALWAYS_INLINE bool front_try_again(void)
 {
     struct keeper *k = keeper_mine();
     return hmm__front_try_again(&hmm__process_front, k->front ? k : NULL);
@@ -150,6 +157,11 @@ HMM__ALWAYS_INLINE bool keep(void *block)
 }
 
 HMM__ALWAYS_INLINE bool trim_front(void)
+{
+    return false;
+}
+
+HMM__ALWAYS_INLINE bool front_try_again(void)
 {
     return false;
 }

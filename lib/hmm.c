@@ -37,6 +37,11 @@ void hmm__process_unlock(enum lock_hold hold)
     lock_give(&process_lock, hold);
 }
 
+bool hmm__process_trim(void)
+{
+    return trim_front();
+}
+
 /* ---- Pointers that are not of the heap ---- */
 
 /* The whole region, blocks or not. */
@@ -344,7 +349,7 @@ static HMM__COLD void *realloc_stray(struct hmm_heap *h, void *block, size_t siz
 
 static HMM__COLD void *malloc_again(struct hmm_heap *h, size_t size)
 {
-    return size <= HMM_MAX_REQUEST && trim_front() ? hmm_heap_malloc(h, size) : NULL;
+    return size <= HMM_MAX_REQUEST && front_try_again() ? hmm_heap_malloc(h, size) : NULL;
 }
 
 HMM__ALWAYS_INLINE void *malloc_held(struct hmm_heap *h, size_t size)
@@ -378,7 +383,7 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
         return calloc_aside(h, count, size);
     void *p = size == 1 ? take_kept(count) : NULL;
     p = p ? memset(p, 0, count) : hmm_heap_calloc(h, count, size);
-    if (hmm__unlikely(p == NULL) && size == 1 && count <= HMM_MAX_REQUEST && trim_front())
+    if (hmm__unlikely(p == NULL) && size == 1 && count <= HMM_MAX_REQUEST && front_try_again())
         p = hmm_heap_calloc(h, count, size);
     lock_give(&process_lock, hold);
     return p;
@@ -390,7 +395,7 @@ static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
     if (hmm__unlikely(hold == LOCK_ASIDE))
         return realloc_aside(h, block, size);
     void *p = hmm_heap_realloc(h, block, size);
-    if (hmm__unlikely(p == NULL) && size - 1 < HMM_MAX_REQUEST && trim_front())
+    if (hmm__unlikely(p == NULL) && size - 1 < HMM_MAX_REQUEST && front_try_again())
         p = hmm_heap_realloc(h, block, size);
     lock_give(&process_lock, hold);
     return p;
@@ -402,7 +407,7 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     if (hmm__unlikely(hold == LOCK_ASIDE) && align != 0 && (align & (align - 1)) == 0)
         return alloc_aside(h, align, size);
     void *p = hmm_heap_aligned_alloc(h, align, size);
-    if (hmm__unlikely(p == NULL) && hmm__aligned_can_be(align, size) && trim_front())
+    if (hmm__unlikely(p == NULL) && hmm__aligned_can_be(align, size) && front_try_again())
         p = hmm_heap_aligned_alloc(h, align, size);
     lock_give(&process_lock, hold);
     return p;

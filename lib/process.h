@@ -20,6 +20,9 @@ extern HMM__HIDDEN const bool hmm__region_in_two_steps;
  * how many values of the environment were bad. */
 HMM__HIDDEN int hmm__process_finish(void);
 
+/* Gives back what the cache keeps for this thread. False: that is nothing. With the lock. */
+HMM__HIDDEN bool hmm__process_trim(void);
+
 /* The heap's lock, for work on hmm_process_heap() that has no door. */
 HMM__HIDDEN enum lock_hold hmm__process_lock(void);
 HMM__HIDDEN void hmm__process_unlock(enum lock_hold hold);

@@ -89,13 +89,18 @@ EXPORTED int mallopt(int parameter, int value)
     return 1;
 }
 
-/* `pad` bytes of the top would have to stay; that they come again at need is the same. */
+/* What the cache keeps for this thread, and all pages that are not needed. `pad` bytes of the top
+ * would have to stay; that they come again at need is the same. */
 EXPORTED int malloc_trim(size_t pad)
 {
     (void)pad;
     struct hmm_heap *h = hmm_process_heap();
     enum lock_hold hold = hmm__process_lock();
-    size_t bytes = hold == LOCK_ASIDE ? 0 : hmm__pages_spare_all(h);
+    bool any = false;
+    if (hold != LOCK_ASIDE) {
+        any = hmm__process_trim();
+        any |= hmm__pages_spare_all(h) != 0;
+    }
     hmm__process_unlock(hold);
-    return bytes != 0;
+    return any;
 }
