@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The example of an adapter: a heap of one's own, with the strategy that HMM_STRATEGY names. It is
- * also how the benchmark measures the bare core, no lock and nothing above the strategy; or, with
- * HMM_CACHE=1, a heap of one's own with its cache.
+ * also how the benchmark measures the bare core, no lock and nothing above the strategy; or, where
+ * HMM_CACHE is 1, a heap of one's own with its cache.
  */
 #include "adapter.h"
 #include "hmm.h"

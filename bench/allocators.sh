@@ -8,7 +8,8 @@
 #
 #     front    hmm's process heap in a program that is not changed
 #     plain    the same with HMM_CACHE=0: nothing between the lock and the strategy
-#     bare     a heap of one's own: no lock either
+#     cached   a heap of one's own, with its cache: no lock, no threads
+#     bare     a heap of one's own: nothing above the strategy either
 #     peer     another malloc library
 #     own      a malloc library that was given by --preload
 #     adapter  an allocator that was given by --adapter
@@ -67,16 +68,17 @@ add_strategies() {
 
 add_hmm() {
     case ,$hmm, in *,front,* | *,plain,*) find_preload ;; esac
-    bare=$(absolute "$build/bench/.libs/adapter_hmm.so")
+    own=$(absolute "$build/bench/.libs/adapter_hmm.so")
+    case ,$hmm, in *,cached,* | *,bare,*)
+        [ -e "$own" ] || note "no $own: this build makes no shared objects"
+        ;;
+    esac
     for which in $(words "$hmm"); do
         case $which in
         front) [ -z "$preload" ] || add_strategies front malloc "$preload" 1 ;;
         plain) [ -z "$preload" ] || add_strategies plain malloc "$preload" 0 ;;
-        bare)
-            if [ -e "$bare" ]; then add_strategies bare adapter "$bare" -; else
-                note "no $bare: this build makes no shared objects"
-            fi
-            ;;
+        cached) [ ! -e "$own" ] || add_strategies cached adapter "$own" 1 ;;
+        bare) [ ! -e "$own" ] || add_strategies bare adapter "$own" 0 ;;
         esac
     done
 }

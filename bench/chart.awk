@@ -6,8 +6,8 @@
 BEGIN {
     width = 880; height = 620
     left = 64; right = width - 24; top = 88; bottom = height - 56
-    shape["front"] = shape["plain"] = shape["bare"] = "hmm"
-    legend = "front hmm, with its cache|plain hmm, HMM_CACHE=0|bare hmm, a heap of one's own|" \
+    shape["front"] = shape["plain"] = shape["cached"] = shape["bare"] = "hmm"
+    legend = "front hmm with its cache|plain without|cached own heap with its cache|bare without|" \
         "peer malloc libraries|own given libraries"
 }
 
@@ -55,12 +55,12 @@ function style() {
     print "  .title { font-size: 16px; font-weight: 600 } .small { font-size: 12px; fill: #59636e }"
     print "  .back { fill: #ffffff } .grid { stroke: #d1d9e0 } .lead { stroke: #818b98 }"
     print "  .front { fill: #0969da } .plain { fill: #8250df } .bare { fill: #1a7f37 }"
-    print "  .peer { fill: #bc4c00 } .own { fill: #59636e }"
+    print "  .peer { fill: #bc4c00 } .own { fill: #59636e } .cached { fill: #0a7ea4 }"
     print "  @media (prefers-color-scheme: dark) {"
     print "    text { fill: #f0f6fc } .small { fill: #9198a1 } .back { fill: #0d1117 }"
     print "    .grid { stroke: #3d444d } .lead { stroke: #656c76 }"
     print "    .front { fill: #4493f8 } .plain { fill: #ab7df8 } .bare { fill: #3fb950 }"
-    print "    .peer { fill: #f0883e } .own { fill: #9198a1 }"
+    print "    .peer { fill: #f0883e } .own { fill: #9198a1 } .cached { fill: #39c5cf }"
     print "  }"
     print "</style>"
 }

@@ -13,10 +13,12 @@
  *     comb         all small, as are the live ones
  *     same         all of one size
  *     alternating  a small one, a large one, ...
+ *     burst        all small; then, again and again, many neighbours are freed at once
  *
- * The latter four are to find the worst operation. So what is measured in them is: a request that
+ * All but the first are to find the worst operation. So what is measured in them is: a request that
  * is just met, one that just is not, one that no free block can serve, frees between two free
- * blocks, and frees in random order; at random places.
+ * blocks, and frees in random order; at random places. In bursts it is a request that no free block
+ * can serve after each, and its free: what an allocator has put off is then done.
  *
  * Each operation is a call of a function whose name begins with "measured_", which callgrind is
  * made to dump after each call. So the n-th line that is printed belongs to the n-th dump; it is
@@ -41,6 +43,8 @@
 #define PAIRS 500u
 #define RING 16u
 #define PLACES 100u /* of a request of each kind, in patterns */
+#define BURSTS 20u
+#define BURST_PART 64u /* of the blocks in one */
 #define SPACER 16u
 #define LARGEST 4096u
 
@@ -177,6 +181,31 @@ static void merge(struct heap *h)
     }
 }
 
+/* Those of neighbouring pairs, not counted. Returns how many pairs there are. */
+static size_t free_neighbours(struct heap *h, size_t from)
+{
+    const size_t most = h->count / BURST_PART + 1;
+    size_t n = 0;
+    for (; n < most && from + n < h->count; n++) {
+        void **live = &h->blocks[2 * (from + n) + 1];
+        if (*live != NULL)
+            do_free(h->target.via, &h->target, *live);
+        *live = NULL;
+    }
+    return n;
+}
+
+static void burst(struct heap *h)
+{
+    void *got[BURSTS];
+    for (size_t i = 0; i < BURSTS; i++) {
+        size_t pairs = free_neighbours(h, h->count / BURSTS * i);
+        got[i] = count_malloc(h, pairs * 128 + 4 * LARGEST);
+    }
+    for (size_t i = 0; i < BURSTS; i++)
+        count_free(h, got[(i * 7) % BURSTS]);
+}
+
 static void find_worst(struct heap *h)
 {
     request(h, 0);
@@ -200,6 +229,8 @@ int main(int argc, char **argv)
     count_nothing();
     if (strcmp(h.pattern, "scattered") == 0)
         churn(&h);
+    else if (strcmp(h.pattern, "burst") == 0)
+        burst(&h);
     else
         find_worst(&h);
     bench_say("blocks %zu\n", h.count);

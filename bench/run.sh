@@ -14,7 +14,7 @@ several threads, and with growing numbers of free blocks.
   --only LIST        of time, memory, footprint, instructions, threads, growth, worst: only these
   --instructions     count instructions on the traces too, by callgrind (takes longer)
   --strategies LIST  of hmm (default: all); a plug-in by its path
-  --hmm LIST         of front, plain, bare, or none (default: all)
+  --hmm LIST         of front, plain, cached, bare, or none (default: all)
   --peers LIST       of glibc, jemalloc, mimalloc, tcmalloc, or none (default: all found)
   --adapter FILE     measure the allocator of this adapter too (bench/adapter.h); may be repeated
   --preload FILE     measure this malloc library too; may be repeated
@@ -55,7 +55,8 @@ source=${0%/*}
 awk=${AWK:-awk}
 planning=yes json=no results=no output=bench-results
 parts=time,memory,footprint,threads,growth,worst
-hmm=front,plain,bare strategies='' peers=glibc,jemalloc,mimalloc,tcmalloc adapters='' preloads=''
+hmm=front,plain,cached,bare strategies='' peers=glibc,jemalloc,mimalloc,tcmalloc
+adapters='' preloads=''
 threads=1,2,4,8 growth=10,1000,100000,1000000,10000000 heaps=1K,64K,1M,64M,1G,16G rounds=5
 worst=1000,100000
 tab=$(printf '\t')
@@ -131,7 +132,7 @@ bytes() {
 }
 
 one_of only "$parts" time memory footprint instructions threads growth worst
-one_of hmm "$hmm" front plain bare none
+one_of hmm "$hmm" front plain cached bare none
 one_of peers "$peers" glibc jemalloc mimalloc tcmalloc none
 numbers rounds "$rounds" 1000
 numbers threads "$threads" 64
@@ -207,6 +208,8 @@ for_all() {
     done <"$dir/allocators"
 }
 
+all_kinds="front plain cached bare peer own adapter"
+
 # The traces, packed; three warm passes a process.
 n=0
 for trace in "$@"; do
@@ -219,19 +222,18 @@ for trace in "$@"; do
     cost=$((ops / 8000 + 10))
     if wanted time; then
         for _ in $(seq "$rounds"); do
-            for_all "front plain bare peer own adapter" "$cost" measure_time "$name" "$dir/trace.$n"
+            for_all "$all_kinds" "$cost" measure_time "$name" "$dir/trace.$n"
         done
     fi
     if wanted memory; then
-        for_all "front plain bare peer own adapter" $((cost + 200)) measure_memory "$name" \
-            "$dir/trace.$n" "$live"
+        for_all "$all_kinds" $((cost + 200)) measure_memory "$name" "$dir/trace.$n" "$live"
     fi
     if wanted footprint; then
-        for_all "bare adapter" $((cost * 2)) measure_footprint "$name" "$dir/trace.$n" "$live"
+        for_all "cached bare adapter" $((cost * 2)) measure_footprint "$name" "$dir/trace.$n" \
+            "$live"
     fi
     if wanted instructions && have_valgrind instructions; then
-        for_all "front plain bare peer own adapter" $((cost * 5 + 400)) measure_instructions \
-            "$name" "$dir/trace.$n"
+        for_all "$all_kinds" $((cost * 5 + 400)) measure_instructions "$name" "$dir/trace.$n"
     fi
 done
 if wanted threads; then
@@ -252,19 +254,19 @@ if wanted threads; then
 fi
 if wanted growth && have_valgrind growth; then
     for count in $(words "$growth"); do
-        kinds="front bare peer own adapter"
-        [ "$count" -le 1000000 ] || kinds="bare adapter"
+        kinds="front cached bare peer own adapter"
+        [ "$count" -le 1000000 ] || kinds="cached bare adapter"
         enough_memory "$count" || continue
         for_all "$kinds" $((count / 1000 + 700)) measure_growth "$count"
     done
     for size in $(words "$heaps"); do
-        for_all "bare adapter" 700 measure_heap "$size" "$(bytes "$size")"
+        for_all "front cached bare adapter" 700 measure_heap "$size" "$(bytes "$size")"
     done
 fi
 if wanted worst && have_valgrind worst; then
-    for pattern in rising comb same alternating; do
+    for pattern in rising comb same alternating burst; do
         for count in $(words "$worst"); do
-            for_all "front bare peer own adapter" 1000 measure_worst "$pattern" "$count"
+            for_all "front cached bare peer own adapter" 1000 measure_worst "$pattern" "$count"
         done
     done
 fi

@@ -80,7 +80,7 @@ between() {
 }
 
 if command -v valgrind >"$dir/out"; then
-    run --only instructions,growth,worst --hmm bare --strategies best-fit --peers none --growth 100 \
+    run --only instructions,growth,worst --hmm cached,bare --strategies best-fit --peers none --growth 100 \
         --heaps 64K --worst 1000 "$dir/tiny.trace"
     [ "$code" -eq 0 ] && between 20 1000 "$(value instructions_per_op bare/best-fit tiny)"
     report $? 'instructions: of an operation'
@@ -88,6 +88,9 @@ if command -v valgrind >"$dir/out"; then
         between 20 1000 "$(value instructions_per_pair_by_heap bare/best-fit 64K)" &&
         between 20 5000 "$(value worst_instructions bare/best-fit comb/1000)"
     report $? 'growth: by free blocks, by the size of the heap, and the worst'
+    between 10 500 "$(value instructions_per_pair cached/best-fit 100)" &&
+        between 20 100000 "$(value worst_instructions cached/best-fit burst/1000)"
+    report $? 'growth: with the cache'
 fi
 
 run --only time,memory,footprint,threads --rounds 2 --strategies best-fit --peers glibc --threads 2 \
@@ -106,6 +109,10 @@ report $? 'time: three warm passes in each of two rounds'
 
 between 1 1.1 "$(value footprint bare/best-fit tiny)"
 report $? 'footprint: not less than what is live, and not much more'
+
+between 1 1.2 "$(value footprint cached/best-fit tiny)" &&
+    [ "$(value footprint cached/best-fit tiny)" != "$(value footprint bare/best-fit tiny)" ]
+report $? 'footprint: with the cache'
 
 between 1 1.2 "$(value resident bare/best-fit tiny)" && between 1 1.3 "$(value resident glibc tiny)"
 report $? 'resident memory: not less than what is live, and not much more'
@@ -283,7 +290,7 @@ refuses "--rounds: 'many' is not a number from 1 to 1000" --rounds many
 refuses "--rounds: '0' is not a number from 1 to 1000" --rounds 0
 refuses "--only: 'tmie' is none of time, memory, footprint, .*" --only time,tmie
 refuses "--strategies: 'worst-fit' is none of first-fit, .*" --strategies worst-fit
-refuses "--hmm: 'back' is none of front, plain, bare, none" --hmm back
+refuses "--hmm: 'back' is none of front, plain, cached, bare, none" --hmm back
 refuses "--peers: 'hoard' is none of glibc, .*" --peers glibc,hoard
 refuses "--threads: '3' is not 1 or an even number" --threads 1,3
 refuses "--heaps: '1T' is not a size" --heaps 1T
