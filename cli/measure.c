@@ -75,11 +75,11 @@ static bool time_runs(struct measurement *m, double harness)
     return true;
 }
 
-/* The observed break, and more only where that turns out not to do. */
+/* The observed break and what is the cache's, and more only where that turns out not to do. */
 static bool time_in_fitting_region(struct measurement *m, double harness)
 {
     const struct replay_figures observed = m->result->figures;
-    for (uint64_t slack = PAGE;; slack *= 2) {
+    for (uint64_t slack = PAGE + observed.cache_bytes;; slack *= 2) {
         m->capacity = (size_t)at_most(observed.stats.brk_peak + slack, LARGEST_REGION);
         if (!time_runs(m, harness))
             return false;
@@ -160,9 +160,14 @@ static double ratio(uint64_t bytes, const struct replay_result *result)
     return live != 0 && bytes != 0 ? (double)bytes / (double)live : -1;
 }
 
+uint64_t replay_peak_break(const struct replay_result *result)
+{
+    return result->figures.stats.brk_peak + result->figures.cache_bytes;
+}
+
 double replay_footprint(const struct replay_result *result)
 {
-    return ratio(result->figures.stats.brk_peak, result);
+    return ratio(replay_peak_break(result), result);
 }
 
 double replay_smallest_ratio(const struct replay_result *result)

@@ -20,6 +20,9 @@
  * aligned placement may leave one below itself. */
 #define MOST_NEW_FREE_BLOCKS 2
 
+/* With a cache free blocks are counted one by one, so it is done so often only, evenly. */
+#define LOOKS 256
+
 bool replay_reserve(struct replay_region *region, size_t size)
 {
     const size_t mapped = size + REGION_ALIGN;
@@ -37,9 +40,27 @@ void replay_release(struct replay_region *region)
     munmap(region->mapping, region->mapped);
 }
 
-void replay_open(struct replay *replay, const struct hmm_trace *trace)
+static size_t control_of(const struct hmm_heap *heap)
+{
+    struct hmm_stats stats;
+    hmm_heap_stats(heap, &stats);
+    return stats.control;
+}
+
+struct hmm_heap *replay_heap(const struct replay *replay, const struct replay_region *region,
+                             const struct hmm_strategy *strategy, size_t *control)
+{
+    struct hmm_heap *heap = hmm_heap_create(region->memory, region->size, strategy);
+    *control = heap != NULL ? control_of(heap) : 0;
+    if (heap != NULL && replay->cache && hmm_heap_set_cache(heap, 1) != 0)
+        return NULL;
+    return heap;
+}
+
+void replay_open(struct replay *replay, const struct hmm_trace *trace, bool cache)
 {
     replay->trace = trace;
+    replay->cache = cache;
     replay->blocks = cli_alloc(trace->id_limit, sizeof *replay->blocks);
     replay->sizes = cli_alloc(trace->id_limit, sizeof *replay->sizes);
 }
@@ -62,7 +83,7 @@ static struct replay_figures all_failed(const struct hmm_trace *trace)
 struct observer {
     uint64_t live, live_peak;
     uint64_t free_blocks_max;
-    uint64_t unseen; /* how many operations cannot have made more free blocks than that */
+    uint64_t unseen; /* so many operations go by until free blocks are counted again */
 };
 
 /* An operation on a block of *size requested bytes has been done. */
@@ -76,9 +97,10 @@ static void account(struct observer *o, uint64_t *size, const struct hmm_trace_o
         o->live_peak = o->live;
 }
 
-/* The largest number of free blocks, exactly, without asking after every operation: some
- * strategies take long to answer. */
-static void count_free_blocks(struct observer *o, const struct hmm_heap *heap)
+/* Without a cache the largest number of free blocks, exactly, without asking after every operation:
+ * some strategies take long to answer. */
+static void count_free_blocks(struct observer *o, const struct replay *replay,
+                              const struct hmm_heap *heap)
 {
     struct hmm_stats stats;
     if (o->unseen != 0) {
@@ -88,7 +110,8 @@ static void count_free_blocks(struct observer *o, const struct hmm_heap *heap)
     hmm_heap_stats(heap, &stats);
     if (stats.free_blocks > o->free_blocks_max)
         o->free_blocks_max = stats.free_blocks;
-    o->unseen = (o->free_blocks_max - stats.free_blocks) / MOST_NEW_FREE_BLOCKS;
+    o->unseen = replay->cache ? replay->trace->op_count / LOOKS
+                              : (o->free_blocks_max - stats.free_blocks) / MOST_NEW_FREE_BLOCKS;
 }
 
 static void observe(const struct replay *replay, struct hmm_heap *heap,
@@ -104,10 +127,18 @@ static void observe(const struct replay *replay, struct hmm_heap *heap,
         figures->failed += !done;
         if (done && !is_dead)
             account(&o, &replay->sizes[op->id], op);
-        count_free_blocks(&o, heap);
+        count_free_blocks(&o, replay, heap);
     }
     figures->live_peak = o.live_peak;
     figures->free_blocks_max = o.free_blocks_max;
+}
+
+/* What is known at the end of a pass. */
+static void conclude(struct hmm_heap *heap, size_t control, struct replay_figures *figures)
+{
+    hmm_heap_stats(heap, &figures->stats);
+    figures->cache_bytes = figures->stats.control - control;
+    hmm_heap_destroy(heap);
 }
 
 bool replay_observe(const struct replay *replay, const struct hmm_strategy *strategy,
@@ -116,13 +147,13 @@ bool replay_observe(const struct replay *replay, const struct hmm_strategy *stra
     struct replay_region region;
     if (!replay_reserve(&region, capacity))
         return false;
-    struct hmm_heap *heap = hmm_heap_create(region.memory, region.size, strategy);
+    size_t control;
+    struct hmm_heap *heap = replay_heap(replay, &region, strategy, &control);
     *figures = all_failed(replay->trace);
     if (heap != NULL) {
         *figures = (struct replay_figures){.has_heap = true};
         observe(replay, heap, figures);
-        hmm_heap_stats(heap, &figures->stats);
-        hmm_heap_destroy(heap);
+        conclude(heap, control, figures);
     }
     replay_release(&region);
     return true;
@@ -138,12 +169,14 @@ static double thread_nanoseconds(void)
 }
 
 /* So that the kernel's work of handing out pages, which is the same for all, is not timed. */
-static void touch(const struct replay_region *region, size_t bytes)
+static void touch(const struct replay_region *region, size_t low, size_t high)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     volatile char *memory = region->memory;
-    for (size_t i = 0; i < bytes && i < region->size; i += page)
+    for (size_t i = 0; i < low && i < region->size; i += page)
         memory[i] = 0;
+    for (size_t i = 1; i <= high && i <= region->size; i += page)
+        memory[region->size - i] = 0;
 }
 
 static __attribute__((noinline)) uint64_t run(const struct replay *replay, struct hmm_heap *heap)
@@ -161,14 +194,14 @@ bool replay_time(const struct replay *replay, const struct hmm_strategy *strateg
     struct replay_region region;
     if (!replay_reserve(&region, capacity))
         return false;
-    touch(&region, warm);
-    struct hmm_heap *heap = hmm_heap_create(region.memory, region.size, strategy);
+    touch(&region, warm, figures->cache_bytes);
+    size_t control;
+    struct hmm_heap *heap = replay_heap(replay, &region, strategy, &control);
     if (heap != NULL) {
         double start = thread_nanoseconds();
         figures->failed = run(replay, heap);
         *nanoseconds = thread_nanoseconds() - start;
-        hmm_heap_stats(heap, &figures->stats);
-        hmm_heap_destroy(heap);
+        conclude(heap, control, figures);
     }
     figures->has_heap = heap != NULL;
     replay_release(&region);
@@ -232,7 +265,8 @@ bool replay_completes(const struct replay *replay, const struct hmm_strategy *st
     struct replay_region region;
     if (!replay_reserve(&region, capacity))
         return false;
-    struct hmm_heap *heap = hmm_heap_create(region.memory, region.size, strategy);
+    size_t control;
+    struct hmm_heap *heap = replay_heap(replay, &region, strategy, &control);
     *completes = heap != NULL;
     for (size_t i = 0; *completes && i < replay->trace->op_count; i++)
         *completes = replay_step(heap, &replay->trace->ops[i], replay->blocks);

@@ -34,6 +34,7 @@ struct replay {
     const struct hmm_trace *trace; /* compacted */
     void **blocks;                 /* by ID; NULL: dead */
     uint64_t *sizes;               /* by ID: bytes requested */
+    bool cache;                    /* before the heaps */
 };
 
 /* What one pass has found. */
@@ -41,11 +42,13 @@ struct replay_figures {
     bool has_heap; /* false: the region is too small for any heap; all allocations failed */
     struct hmm_stats stats;
     uint64_t failed;
-    uint64_t live_peak;       /* most bytes requested of live blocks, failed requests left out */
-    uint64_t free_blocks_max; /* most free blocks after any operation */
+    uint64_t live_peak; /* most bytes requested of live blocks, failed requests left out */
+    uint64_t
+        free_blocks_max; /* most free blocks after any operation; with a cache, that were seen */
+    size_t cache_bytes;  /* what the cache has of the region's high end */
 };
 
-void replay_open(struct replay *replay, const struct hmm_trace *trace);
+void replay_open(struct replay *replay, const struct hmm_trace *trace, bool cache);
 void replay_close(struct replay *replay);
 
 /* Each returns false iff there is no address space for a region of `capacity` bytes. */
@@ -55,7 +58,8 @@ bool replay_observe(const struct replay *replay, const struct hmm_strategy *stra
                     size_t capacity, struct replay_figures *figures);
 
 /* Nanoseconds of this thread's processor time, the heap's creation left out, in a region whose
- * first `warm` bytes have been touched; and the heap's statistics and failures. */
+ * first `warm` bytes and last figures->cache_bytes have been touched; and the heap's statistics and
+ * failures. */
 bool replay_time(const struct replay *replay, const struct hmm_strategy *strategy, size_t capacity,
                  size_t warm, double *nanoseconds, struct replay_figures *figures);
 
@@ -76,6 +80,11 @@ bool replay_verify(const struct replay *replay, const struct hmm_strategy *strat
 
 bool replay_reserve(struct replay_region *region, size_t size);
 void replay_release(struct replay_region *region);
+
+/* A heap in all of the region, with its cache if there is to be one; NULL: it is too small.
+ * *control: bytes of the control structures without those of the cache. */
+struct hmm_heap *replay_heap(const struct replay *replay, const struct replay_region *region,
+                             const struct hmm_strategy *strategy, size_t *control);
 
 /* One operation; false iff it failed. */
 static inline bool replay_step(struct hmm_heap *heap, const struct hmm_trace_op *op, void **blocks)
@@ -111,6 +120,7 @@ struct replay_options {
     unsigned runs; /* timed passes, of which the fastest counts */
     bool check;    /* a checked pass as well */
     bool smallest; /* look for the smallest region */
+    bool cache;    /* before the heaps */
     bool json;
 };
 
@@ -134,6 +144,9 @@ struct replay_tick {
 bool replay_measure(const struct replay *replay, const struct hmm_strategy *strategy,
                     const struct replay_options *options, double harness,
                     const struct replay_tick *tick, struct replay_result *result);
+
+/* The highest break, and what the cache has above it. */
+uint64_t replay_peak_break(const struct replay_result *result);
 
 /* peak break over peak live, and smallest region over peak live; negative: there is none. */
 double replay_footprint(const struct replay_result *result);

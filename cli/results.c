@@ -30,13 +30,14 @@ void replay_print_json(const struct replay_result *r, const struct replay_option
     print_json_count("ops", r->ops);
     print_json_number("ns_per_op", 2, r->ns_per_op);
     print_json_count("peak_live", f->live_peak);
-    print_json_count("peak_break", f->stats.brk_peak);
+    print_json_count("peak_break", replay_peak_break(r));
     print_json_number("footprint", 4, replay_footprint(r));
     print_json_count("failed", f->failed);
     print_json_count("free_blocks_max", f->free_blocks_max);
     print_json_count("visited", f->stats.visited);
     print_json_count("splits", f->stats.splits);
     print_json_count("merges", f->stats.merges);
+    printf(",\"cache\":%s", options->cache ? "true" : "false");
     if (options->smallest && r->smallest != 0)
         print_json_count("smallest", r->smallest);
     else if (options->smallest)
@@ -64,7 +65,7 @@ static void add_row(struct cli_table *table, const struct replay_result *r, bool
     cli_table_add(table, "%s", r->strategy);
     add_number(table, 1, r->ns_per_op);
     cli_table_add(table, "%s", cli_bytes(r->figures.live_peak).chars);
-    cli_table_add(table, "%s", cli_bytes(r->figures.stats.brk_peak).chars);
+    cli_table_add(table, "%s", cli_bytes(replay_peak_break(r)).chars);
     add_number(table, 3, replay_footprint(r));
     cli_table_add(table, "%s", cli_count(r->figures.free_blocks_max).chars);
     cli_table_add(table, "%s", cli_count(r->figures.failed).chars);
@@ -72,6 +73,11 @@ static void add_row(struct cli_table *table, const struct replay_result *r, bool
         cli_table_add(table, "%s", r->smallest != 0 ? cli_count(r->smallest).chars : "-");
         add_number(table, 3, replay_smallest_ratio(r));
     }
+}
+
+static const char *with_cache(const struct replay_options *options)
+{
+    return options->cache ? ", with a cache" : "";
 }
 
 void replay_print_table(const struct replay_result *results, size_t count,
@@ -86,7 +92,7 @@ void replay_print_table(const struct replay_result *results, size_t count,
            cli_count(trace->peak_blocks).chars);
     if (options->heap != 0)
         printf(", heap limited to %s", cli_bytes(options->heap).chars);
-    puts("");
+    puts(with_cache(options));
     add_all(&table, heading);
     if (options->smallest)
         add_all(&table, more);
@@ -123,7 +129,7 @@ void replay_print_means(const struct replay_result *results, size_t traces, size
 {
     static const char *const heading[] = {"strategy", "ns/op", "footprint", NULL};
     struct cli_table table = {.columns = options->smallest ? 4 : 3, .left_columns = 1};
-    printf("Geometric means over %zu traces\n", traces);
+    printf("Geometric means over %zu traces%s\n", traces, with_cache(options));
     add_all(&table, heading);
     if (options->smallest)
         cli_table_add(&table, "smallest of live");

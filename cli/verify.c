@@ -93,7 +93,8 @@ bool replay_verify(const struct replay *replay, const struct hmm_strategy *strat
     fault[0] = '\0';
     if (!replay_reserve(&region, capacity))
         return false;
-    struct hmm_heap *heap = hmm_heap_create(region.memory, region.size, strategy);
+    size_t control;
+    struct hmm_heap *heap = replay_heap(replay, &region, strategy, &control);
     struct verifier v = {replay, heap, 0, fault, fault_room};
     if (heap != NULL)
         verify(&v);

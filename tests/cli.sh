@@ -100,7 +100,7 @@ good=$dir/good.trace
 hmm strategies --format json
 names=$(sed 's/^{"name":"\([^"]*\)".*/\1/' "$dir/out" | tr '\n' ',' | sed 's/,$//; s/,/, /g')
 strategies=$(wc -l <"$dir/out")
-plain_options='--strategy, --format, --heap, --runs, --smallest, --check, --help'
+plain_options='--strategy, --format, --heap, --runs, --smallest, --cache, --check, --help'
 
 # ---- Help and version ----
 
@@ -125,8 +125,8 @@ refuses "hmm: unknown command 'strat'; did you mean 'strategies'? $commands" str
 refuses "hmm: unknown command 'xyzzy'; a${commands#A}" xyzzy
 refuses "hmm: unknown option '--versoin'; did you mean '--version'? $commands" --versoin
 refuses "hmm: unknown command 'reply'; did you mean 'replay'? $commands" help reply
-for typo in strategy:startegy format:fromat heap:heep runs:rums smallest:smalest check:chekc \
-    help:hepl; do
+for typo in strategy:startegy format:fromat heap:heep runs:rums smallest:smalest cache:cahce \
+    check:chekc help:hepl; do
     meant="did you mean '--${typo%:*}'?"
     refuses "hmm replay: unknown option '--${typo#*:}'; $meant Allowed: $plain_options" \
         replay "--${typo#*:}" "$good"
@@ -291,6 +291,39 @@ hmm replay --format json "$dir/odd \"name\"
 [ "$code" -eq 0 ] && is_json replay
 report $? 'json: a file name with a quote and a newline'
 prints '--check' '"failed":0' replay --check --format json "$good" "$dir/large.trace"
+prints 'without --cache, json says so' '"cache":false}$' replay --format json "$good"
+hmm replay --cache "$good"
+if [ "$code" -eq 2 ] && grep -qx 'hmm replay: --cache: this build has no cache' "$dir/err"; then
+    : # and nothing of what follows
+else
+    # Many small blocks, so that there are runs.
+    awk 'BEGIN {
+        print "# hmm-trace 1"
+        for (i = 0; i < 9000; i++) print "a", i, i * 7 % 90 + 10
+        for (i = 0; i < 9000; i += 2) print "f", i
+        for (i = 1; i < 9000; i += 2) print "r", i, i * 11 % 2000
+        for (i = 0; i < 9000; i += 4) print "m", i, 64, 40
+    }' >"$dir/small.trace"
+    prints '--cache: table' ' operations, peak live .* blocks, with a cache$' replay --cache "$good"
+    prints '--cache: means' '^Geometric means over 2 traces, with a cache$' \
+        replay --cache "$good" "$dir/small.trace"
+    prints '--cache: json' '"failed":0,.*"cache":true}$' replay --cache --format json "$good"
+    is_json replay
+    report $? '--cache: json is well-formed'
+    prints '--cache: with --check and --smallest' '"cache":true,"smallest":[1-9][0-9]*}$' \
+        replay --cache --check --smallest --format json "$dir/small.trace"
+    [ "$(grep -c '"failed":0,.*"cache":true' "$dir/out")" -eq "$strategies" ]
+    report $? '--cache: on every strategy'
+    cached=$(sed -n 's/.*"best-fit".*"smallest":\([0-9]*\).*/\1/p' "$dir/out")
+    prints '--cache: a heap of that size completes the trace' '"failed":0' \
+        replay --cache --strategy best-fit --heap "$cached" --format json "$dir/small.trace"
+    hmm replay --smallest --strategy best-fit --format json "$dir/small.trace"
+    [ -n "$cached" ] && ! grep -q "\"smallest\":$cached}" "$dir/out"
+    report $? '--cache: which is not that without it'
+    refuses 'hmm replay: --cache: a heap of 64.00 KiB has none: at least 128K' \
+        replay --cache --heap 64K "$good"
+    refuses "hmm replay: option '--cache' takes no value" replay --cache=1 "$good"
+fi
 prints '--smallest' '"failed":0,.*"smallest":[1-9]' replay --smallest --format json "$good"
 is_json replay
 report $? '--smallest: json'
