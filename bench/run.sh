@@ -208,6 +208,7 @@ for_all() {
     done <"$dir/allocators"
 }
 
+thread_patterns="local larson exchange pipeline scratch large"
 all_kinds="front plain cached bare peer own adapter"
 
 # The traces, packed; three warm passes a process.
@@ -238,14 +239,14 @@ for trace in "$@"; do
 done
 if wanted threads; then
     for _ in $(seq "$rounds"); do
-        for pattern in local larson exchange pipeline; do
+        for pattern in $thread_patterns; do
             for count in $(words "$threads"); do
                 for_all "front plain peer own loop" $((count * 30 + 10)) measure_threads \
                     "$pattern" "$count"
             done
         done
     done
-    for pattern in local larson exchange pipeline; do
+    for pattern in $thread_patterns; do
         for count in $(words "$threads"); do
             for_all "front plain peer own" $((count * 20 + 10)) measure_threads_memory \
                 "$pattern" "$count"

@@ -12,6 +12,10 @@
  *     exchange   each thread allocates a batch, leaves it to its neighbour, and frees the batch
  *                that it finds left for itself
  *     pipeline   half of the threads allocate, and the other half free what those allocated
+ *     scratch    each thread has small blocks that were allocated in turn with those of others,
+ *                frees one, and writes to one new block after the other: do the blocks of two
+ *                threads come to share a cache line?
+ *     large      as local, with blocks of 8 to 64 KiB, more than a thread has to itself
  *
  * time prints "cpu" and "wall": nanoseconds for one malloc or free, processor time summed over all
  * threads. What the pattern itself takes is in them, and is what they are on nothing: where threads
@@ -33,7 +37,10 @@
 #define REPLACEMENTS 200000u /* of a thread; two operations each */
 #define GENERATIONS 10u      /* of larson */
 #define BATCH 64u
-#define BATCHES 8u /* on their way between a producer and its consumer */
+#define BATCHES 8u     /* on their way between a producer and its consumer */
+#define SCRATCHES 100u /* writes to a block */
+#define SCRATCH_SIZE 16u
+#define LARGE_SLOTS 100u
 
 struct batch {
     struct batch *next;
@@ -75,9 +82,8 @@ static atomic_uint running;
 
 /* ---- One operation ---- */
 
-static void *take(struct worker *w)
+static void *take_bytes(struct worker *w, size_t size)
 {
-    size_t size = bench_random_size(&w->random, 4, (w->random & 63) == 0 ? 13 : 9);
     void *block = really ? malloc(size) : nothing_realloc(w->own, size);
     if (block == NULL)
         bench_die("%s: out of memory", pattern->name);
@@ -86,6 +92,11 @@ static void *take(struct worker *w)
     else
         *(unsigned *)block = w->index;
     return block;
+}
+
+static void *take(struct worker *w)
+{
+    return take_bytes(w, bench_random_size(&w->random, 4, (w->random & 63) == 0 ? 13 : 9));
 }
 
 static void give(void *block)
@@ -194,11 +205,30 @@ static void pipeline(struct worker *w)
     }
 }
 
+static void scratch(struct worker *w)
+{
+    give(w->slots[0]);
+    for (unsigned i = 0; i < REPLACEMENTS; i++) {
+        volatile unsigned *block = take_bytes(w, SCRATCH_SIZE);
+        for (unsigned n = 0; n < SCRATCHES; n++)
+            *block = n;
+        give((void *)(uintptr_t)block);
+    }
+    w->slots[0] = NULL;
+}
+
+static void large(struct worker *w)
+{
+    for (unsigned i = 0; i < REPLACEMENTS; i++) {
+        void **slot = &w->slots[bench_random(&w->random) % LARGE_SLOTS];
+        give(*slot);
+        *slot = take_bytes(w, bench_random_size(&w->random, 13, 16));
+    }
+}
+
 static const struct pattern patterns[] = {
-    {"local", 1, local},
-    {"larson", GENERATIONS, larson},
-    {"exchange", 1, exchange},
-    {"pipeline", 1, pipeline},
+    {"local", 1, local},       {"larson", GENERATIONS, larson}, {"exchange", 1, exchange},
+    {"pipeline", 1, pipeline}, {"scratch", 1, scratch},         {"large", 1, large},
 };
 
 /* ---- Running one ---- */
@@ -254,6 +284,8 @@ static void set_up(void)
             (struct queue){PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, NULL};
     }
     memset(batches, 0, sizeof batches);
+    for (unsigned i = 0; pattern->work == scratch && i < SLOTS * threads; i++)
+        workers[i % threads].slots[i / threads] = take_bytes(&workers[0], SCRATCH_SIZE);
     if (pattern->work == pipeline)
         for (unsigned i = 0; i < (threads + 1) / 2 * BATCHES; i++)
             push(&empty[i / BATCHES], &batches[i]);

@@ -119,6 +119,8 @@ report $? 'resident memory: not less than what is live, and not much more'
 
 between 0.1 10000 "$(value threads_ns_per_op glibc pipeline/2)" &&
     between 0.1 10000 "$(value threads_ns_per_op loop-alone larson/2)" &&
+    between 0.1 10000 "$(value threads_ns_per_op glibc scratch/2)" &&
+    between 0.1 100000 "$(value threads_ns_per_op glibc large/2)" &&
     [ -z "$(value threads_ns_per_op bare/best-fit larson/2)" ]
 report $? 'threads: malloc libraries and the loop, not heaps without a lock'
 
