@@ -27,7 +27,7 @@ static void carve_more(struct keeper *k, struct run *d)
     for (uint32_t i = 0; i < n; i++, p += size) {
         o = (struct object *)(void *)p;
         o->next = (struct object *)(void *)(p + size);
-        o->mark = run_mark(d, p);
+        o->mark = object_mark(k->front, p);
     }
     o->next = NULL;
     d->carved = (uint16_t)(d->carved + n);
@@ -317,9 +317,9 @@ static void post(struct keeper *k, struct keeper *to, struct object *o)
 void hmm__front_free_foreign(struct front *f, struct keeper *k, struct run *d, void *p)
 {
     struct object *o = p;
-    if (!run_has_object(d, p) || o->mark == run_mark(d, p))
+    if (!run_has_object(d, p) || o->mark == object_mark(f, p))
         hmm__front_unsound(d, p, "free");
-    o->mark = run_mark(d, p);
+    o->mark = object_mark(f, p);
     if (k->front != NULL)
         post(k, owner_of(f, d), o);
     else

@@ -40,9 +40,10 @@
  * left is 0. Then (front.c), in this order: what others have freed, more of the current run,
  * the oldest run of the queue, one of a thread that is gone, a new one.
  *
- * An object that is free says so in its second word, the mark: its address plus that of the
- * descriptor. free finds it there when the object is freed twice. It also divides the distance
- * from the run's start by the size, by a multiplication, to see that the pointer is an object's.
+ * An object that is free says so in its second word, the mark, which is its address plus that of
+ * the table and 1. free finds it there when the object is freed twice; malloc wipes it out. It also
+ * divides the distance from the run's start by the size, by a multiplication, to see that the
+ * pointer is an object's.
  *
  * A free of another thread's object goes to the owner's inbox, a list that anybody adds to by one
  * atomic step, some objects at a time, and only its owner empties, all of it at once. When a thread
@@ -239,9 +240,11 @@ HMM__ALWAYS_INLINE bool run_is_of(const struct run *d, const struct keeper *k)
     return FRONT_READ(d->owner) == low_half(k);
 }
 
-HMM__ALWAYS_INLINE uintptr_t run_mark(const struct run *d, const void *p)
+/* What only a free object at p has: no pointer, since it is odd, and at no other place, to which it
+ * may be copied with what a program has not written yet. */
+HMM__ALWAYS_INLINE uintptr_t object_mark(const struct front *f, const void *p)
 {
-    return (uintptr_t)p + (uintptr_t)d;
+    return (uintptr_t)p + (uintptr_t)f->table + 1;
 }
 
 /*
@@ -277,9 +280,10 @@ HMM__HIDDEN HMM__COLD _Noreturn void hmm__front_unsound(const struct run *d, con
 /* An object of a run. */
 HMM__HIDDEN void hmm__front_free_foreign(struct front *f, struct keeper *k, struct run *d, void *p);
 
-HMM__ALWAYS_INLINE bool run_object_is_sound(const struct run *d, const void *p)
+HMM__ALWAYS_INLINE bool run_object_is_sound(const struct front *f, const struct run *d,
+                                            const void *p)
 {
-    return run_has_object(d, p) && ((const struct object *)p)->mark != run_mark(d, p);
+    return run_has_object(d, p) && ((const struct object *)p)->mark != object_mark(f, p);
 }
 
 /* The run of k's that p points into, as far as the map tells; NULL: none. */
@@ -297,7 +301,7 @@ HMM__ALWAYS_INLINE struct run *front_my_run(const struct front *f, const struct 
 HMM__ALWAYS_INLINE void front_mark_free(const struct front *f, struct run *d, void *p)
 {
     struct object **list = (struct object **)(void *)(f->table + d->list), *o = p;
-    o->mark = run_mark(d, p);
+    o->mark = object_mark(f, p);
     o->next = *list;
     *list = o;
 }
@@ -308,7 +312,7 @@ HMM__ALWAYS_INLINE bool front_free_hit(struct front *f, struct keeper *k, void *
     struct run *d = front_my_run(f, k, p);
     if (hmm__unlikely(d == NULL))
         return false;
-    if (hmm__unlikely(!run_object_is_sound(d, p)))
+    if (hmm__unlikely(!run_object_is_sound(f, d, p)))
         hmm__front_unsound(d, p, "free");
     front_mark_free(f, d, p);
     if (hmm__unlikely(--d->left == 0))
@@ -334,7 +338,7 @@ HMM__ALWAYS_INLINE void *front_realloc_hit(struct front *f, struct keeper *k, vo
     struct run *d = front_my_run(f, k, p);
     if (d == NULL || hmm__unlikely(size - 1 >= FRONT_MOST))
         return NULL;
-    if (hmm__unlikely(!run_object_is_sound(d, p)))
+    if (hmm__unlikely(!run_object_is_sound(f, d, p)))
         hmm__front_unsound(d, p, "realloc");
     unsigned c = front_class(k, size);
     size_t bytes = class_bytes(d->class);

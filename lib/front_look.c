@@ -13,9 +13,9 @@ static char *object_at(const struct front *f, const struct run *d, uint32_t i)
     return (char *)run_start(f, d) + i * class_bytes(d->class);
 }
 
-static bool is_free(const struct run *d, const char *p)
+static bool is_free(const struct front *f, const char *p)
 {
-    return ((const struct object *)(const void *)p)->mark == run_mark(d, p);
+    return ((const struct object *)(const void *)p)->mark == object_mark(f, p);
 }
 
 struct run *hmm__front_run_at(const struct front *f, const void *payload)
@@ -42,7 +42,7 @@ int hmm__front_walk(const struct front *f, const struct run *d, size_t bytes,
         struct hmm_block_info info = {.payload = p,
                                       .size = last ? bytes - done : size,
                                       .usable = size,
-                                      .used = i < d->carved && !is_free(d, p)};
+                                      .used = i < d->carved && !is_free(f, p)};
         if (i == d->carved)
             info.usable = (d->count - i) * size;
         done += size;
@@ -55,7 +55,7 @@ static void tally_run(const struct front *f, const struct run *d, struct front_t
 {
     size_t size = class_bytes(d->class), used = 0;
     for (uint32_t i = 0; i < d->carved; i++)
-        used += !is_free(d, object_at(f, d, i));
+        used += !is_free(f, object_at(f, d, i));
     t->runs++;
     t->run_bytes += hmm__run_units(f, d) * FRONT_UNIT - HMM_HEADER_BYTES;
     t->objects += used;
@@ -119,7 +119,7 @@ static uint32_t list_length(const struct front *f, const struct run *d, const st
     for (; o != NULL && n <= d->count; o = o->next, n++) {
         size_t at = (size_t)((const char *)o - start), size = class_bytes(d->class);
         if ((const char *)o < start || at % size != 0 || at / size >= d->carved ||
-            !is_free(d, (const char *)o))
+            !is_free(f, (const char *)o))
             return UINT32_MAX;
     }
     return n;
@@ -160,7 +160,7 @@ static const char *check_objects(const struct front *f, const struct keeper *k, 
     if (d->carved > d->count || own > d->count || chain > d->count)
         return "F2: a list of free objects is broken";
     for (uint32_t i = 0; i < d->carved; i++)
-        marked += is_free(d, object_at(f, d, i));
+        marked += is_free(f, object_at(f, d, i));
     uint32_t listed = own + chain + on_their_way(f, d);
     if (marked < listed || (marked > listed && !any_is_lost(f)))
         return "F2: a free object is in no list, or a used one in one";

@@ -300,11 +300,37 @@ START_TEST(data_that_looks_like_a_mark_of_others)
         for (int i = 0; i < OBJECTS; i++) {
             const struct run *d = front_run_of(h->front, row[i]);
             memcpy(row[i], former[(i + shift * 7) % OBJECTS], sizeof former[i]);
-            if (d != NULL && !run_object_is_sound(d, row[i])) /* its own, by chance */
+            if (d != NULL && !run_object_is_sound(h->front, d, row[i])) /* its own, by chance */
                 memset(row[i], 0, sizeof former[i]);
         }
         for (int i = 0; i < OBJECTS; i++)
             hmm_heap_free(h, row[i]);
+    }
+    assert_sound(h);
+    heap_end(h);
+}
+END_TEST
+
+/* The marks of all objects that are free, one after the other, in blocks that are kept when freed:
+ * a block that moves takes along what lay in it before, to any distance. */
+START_TEST(marks_that_have_moved)
+{
+    static uintptr_t marks[OBJECTS];
+    enum { BLOCKS = 12 };
+    uintptr_t *block[BLOCKS];
+    seed = 1;
+    make_heap(strategy_of(_i));
+    for (int i = 0; i < OBJECTS; i++)
+        hmm_heap_free(h, row[i]);
+    for (int i = 0; i < OBJECTS; i++)
+        memcpy(&marks[i], (char *)row[i] + sizeof marks[i], sizeof marks[i]);
+    for (int i = 0; i < OBJECTS; i++) {
+        for (int j = 0; j < BLOCKS; j++) {
+            block[j] = must_malloc(h, 1100 + 48 * (size_t)j);
+            block[j][1] = marks[i];
+        }
+        for (int j = 0; j < BLOCKS; j++)
+            hmm_heap_free(h, block[j]);
     }
     assert_sound(h);
     heap_end(h);
@@ -373,6 +399,7 @@ int main(void)
     tcase_add_loop_test(c, no_pointer_into_an_object_is_freed, 0, n);
     tcase_add_loop_test(c, the_size_of_what_was_freed_is_not_told, 0, n);
     tcase_add_loop_test(c, data_that_looks_like_a_mark_of_others, 0, n);
+    tcase_add_loop_test(c, marks_that_have_moved, 0, n);
     tcase_add_loop_test(c, contents_after_malloc_copied_back, 0, n);
     tcase_add_loop_test(c, freed_and_taken_and_freed, 0, n);
     return run_suite(s);
