@@ -31,7 +31,7 @@
  *
  *     FULL     no object is free. The first free leads to QUEUED.
  *     QUEUED   some are free. When all are, the run goes back to the heap; but some such runs, a
- *              32nd of the heap in all, stay until the break would have to rise.
+ *              32nd of the heap shared among the keepers, stay until the break would have to rise.
  *     CURRENT  its free objects are the chain. Nothing is to be done when all are free: they will
  *              be wanted. left means nothing.
  *     GONE     it has gone back; the descriptor is still in the queue.
@@ -160,7 +160,7 @@ struct front {
     char *end;         /* and ends here */
     size_t map_ready;  /* of the map, in units */
     struct keeper *keepers;
-    uint32_t vacant;
+    uint32_t busy, vacant; /* of them */
     bool open; /* else no more runs are made, and nothing is kept */
 
     /* front_kept.h */

@@ -11,7 +11,8 @@
 #define HEAP_SHIFT 7
 #define RUN_MOST_UNITS 32u
 
-/* What may be idle of the heap. */
+/* What may be idle of the heap, in all: a keeper's share is one part of as many as are busy. Were
+ * it the whole, what each leaves idle would let the next leave more. */
 #define IDLE_SHIFT 5
 
 /* A heap of less is bare. */
@@ -285,7 +286,7 @@ struct run *hmm__run_new(struct keeper *k, unsigned c)
     __atomic_store_n(&d->owner, low_half(k), __ATOMIC_RELAXED);
     set_map(f, d, units, front_place(f, d));
     l->units += units;
-    k->idle_most = (uint32_t)(heap_bytes(f->heap) >> IDLE_SHIFT >> FRONT_UNIT_LOG);
+    k->idle_most = (uint32_t)(heap_bytes(f->heap) >> IDLE_SHIFT >> FRONT_UNIT_LOG) / f->busy;
     return d;
 }
 

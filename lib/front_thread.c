@@ -52,6 +52,7 @@ struct keeper *hmm__keeper_new(struct front *f)
     k->front = f;
     k->next = f->keepers;
     f->keepers = k;
+    f->busy++;
     return k;
 }
 
@@ -60,6 +61,7 @@ void hmm__keeper_vacate(struct keeper *k)
 {
     k->idle_most = 0;
     k->front->vacant++;
+    k->front->busy--;
     __atomic_store_n(&k->state, KEEPER_VACANT, __ATOMIC_SEQ_CST);
     hmm__front_trim(k);
 }
@@ -122,6 +124,7 @@ static struct keeper *vacant_one(struct front *f)
         k = k->next;
     if (k != NULL) {
         f->vacant--;
+        f->busy++;
         __atomic_store_n(&k->state, KEEPER_BUSY, __ATOMIC_RELAXED);
     }
     return k;
@@ -173,8 +176,10 @@ void hmm__keepers_watch_threads(void)
 void hmm__keepers_after_fork(struct front *f)
 {
     for (struct keeper *k = f->keepers; k != NULL; k = k->next)
-        if (k != hmm__keeper_mine && k != f->keeper && k->state == KEEPER_BUSY)
+        if (k != hmm__keeper_mine && k != f->keeper && k->state == KEEPER_BUSY) {
             k->state = KEEPER_LOST;
+            f->busy--;
+        }
 }
 
 #else

@@ -320,6 +320,34 @@ static void all_is_kept(void)
 
 #endif
 
+/* In turn, a MiB; then it is free, and the thread rests. */
+static void *passing_through(void *unused)
+{
+    static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+    static void *blocks[16384];
+    pthread_mutex_lock(&turn);
+    for (size_t i = 0; i < 16384; i++)
+        CHECK((blocks[i] = malloc(60)) != NULL);
+    for (size_t i = 0; i < 16384; i++)
+        free(blocks[i]);
+    pthread_mutex_unlock(&turn);
+    pthread_barrier_wait(&resting);
+    return unused;
+}
+
+/* What threads leave idle is a part of the heap, however many they are. */
+static void idle_is_shared(void)
+{
+    enum { MANY = 40 };
+    begin();
+    CHECK(pthread_barrier_init(&resting, NULL, 1) == 0);
+    run_threads(passing_through, 1, 0);
+    size_t brk = stats().brk;
+    CHECK(pthread_barrier_init(&resting, NULL, MANY) == 0);
+    run_threads(passing_through, MANY, 0);
+    CHECK(stats().brk_peak - brk < (size_t)4 << 20);
+}
+
 /* Again and again: memory does not grow. */
 static void again_and_again(void)
 {
@@ -502,6 +530,7 @@ static const struct a_case cases[] = {
     {"nothing-is-left", nothing_is_left},
     {"all-is-kept", all_is_kept},
 #endif
+    {"idle-is-shared", idle_is_shared},
     {"again-and-again", again_and_again},
     {"destructors", destructors},
 #if !defined(__SANITIZE_THREAD__)
