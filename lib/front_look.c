@@ -57,7 +57,7 @@ static void tally_run(const struct front *f, const struct run *d, struct front_t
     for (uint32_t i = 0; i < d->carved; i++)
         used += !is_free(f, object_at(f, d, i));
     t->runs++;
-    t->run_bytes += hmm__run_units(f, d) * FRONT_UNIT - HMM_HEADER_BYTES;
+    t->run_bytes += block_usable(block_size(f->heap, block_of(f->heap, run_start(f, d))));
     t->objects += used;
     t->object_bytes += used * size;
     t->free_objects += d->count - used;

@@ -469,6 +469,33 @@ START_TEST(runs_are_placed_by_the_rule)
 }
 END_TEST
 
+static int add_usable(void *sum, const struct hmm_block_info *info)
+{
+    *(size_t *)sum += info->used ? info->usable : 0;
+    return 0;
+}
+
+/* A hole that is too large by one granule: where no block is so small, the run has it whole. */
+START_TEST(a_run_in_a_hole_a_little_larger)
+{
+    struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
+    struct hmm_stats s;
+    size_t sum = 0;
+    must_malloc(h, 10000);
+    void *hole = hmm_heap_aligned_alloc(h, 1024, 4 * 1024 - HMM_HEADER_BYTES + HMM_GRANULE);
+    must_malloc(h, 2000);
+    hmm_heap_free(h, hole);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    ck_assert_ptr_eq(must_malloc(h, 512), hole);
+    ck_assert_uint_eq(runs_of(h), 1);
+    assert_sound(h);
+    hmm_heap_stats(h, &s);
+    hmm_heap_walk(h, add_usable, &sum);
+    ck_assert_uint_eq(s.live_bytes, sum);
+    heap_end(h);
+}
+END_TEST
+
 static void add_full(Suite *s, int n)
 {
     TCase *c = add_case(s, "a full heap's cache");
@@ -506,6 +533,7 @@ int main(void)
     tcase_add_loop_test(c, a_block_has_not_much_more_than_was_asked_for, 0, n);
     tcase_add_loop_test(c, resized_from_any_size_to_any_other, 0, n);
     tcase_add_loop_test(c, runs_are_placed_by_the_rule, 0, 2 * n);
+    tcase_add_loop_test(c, a_run_in_a_hole_a_little_larger, 0, n);
     add_full(s, n);
     add_region(s, n);
     return run_suite(s);
