@@ -28,10 +28,11 @@
 
 /* ---- The high end ---- */
 
-/* The region's high end, from `low` on, is the front's. */
+/* The region's high end, from `low` on, is the front's. An entry of the map, and the low half of a
+ * keeper's address, reach so far from the table. */
 static bool claim(struct front *f, const char *low)
 {
-    if ((uintptr_t)low < f->base)
+    if ((uintptr_t)low < f->base || f->table - low > INT32_MAX)
         return false;
     size_t at = ((uintptr_t)low - f->base) / HMM_GRANULE;
     return at >= f->heap->high_limit || hmm__high_lower(f->heap, (hmm_ref)at);
