@@ -340,12 +340,22 @@ bool hmm__front_suits(const struct hmm_heap *h)
     return (size_t)h->high_limit * HMM_GRANULE >= FRONT_LEAST;
 }
 
+/* Marks that an earlier front left behind in this memory must not pass for this one's. All are 2
+ * modulo 4, and far apart: no object's mark, nor one of another salt that has been moved. */
+static uintptr_t next_salt(void)
+{
+    static uintptr_t fronts;
+    uintptr_t n = __atomic_fetch_add(&fronts, 1, __ATOMIC_RELAXED);
+    return n * (uintptr_t)UINT64_C(0x9E3779B97F4A7C14) + 2; /* Fibonacci hashing (Knuth) */
+}
+
 bool hmm__front_open(struct front *f, struct hmm_heap *h, struct lock *lock)
 {
     size_t capacity = (size_t)h->high_limit * HMM_GRANULE;
     size_t bytes = sizeof(struct run) + (capacity >> FRONT_UNIT_LOG) * sizeof(int32_t);
     *f = (struct front){.base = (uintptr_t)h, .heap = h, .lock = lock};
     f->end = (char *)h + capacity;
+    f->kept_salt = next_salt();
     if (!hmm__front_suits(h))
         return false;
     f->low = f->low_ready = f->table = (char *)(((uintptr_t)f->end - bytes) & ~(uintptr_t)63);

@@ -161,10 +161,11 @@ struct front {
     size_t map_ready;  /* of the map, in units */
     struct keeper *keepers;
     uint32_t busy, vacant; /* of them */
-    bool open; /* else no more runs are made, and nothing is kept */
+    bool open;             /* else no more runs are made, and nothing is kept */
 
     /* front_kept.h */
     size_t kept_bytes, kept_most;
+    uintptr_t kept_salt; /* no other front's in the same memory, before this one */
     uint64_t kept_map;
     unsigned kept_hand;
     struct object *kept[FRONT_KEPT];

@@ -46,7 +46,7 @@ HMM__ALWAYS_INLINE uint32_t kept_granules(const struct object *o)
 
 HMM__ALWAYS_INLINE uintptr_t kept_mark(const struct front *f, const void *p)
 {
-    return object_mark(f, p) + 2;
+    return object_mark(f, p) + f->kept_salt;
 }
 
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__kept_twice(const void *p, const char *verb);

@@ -107,6 +107,9 @@ grep -q '"measure":"ns_per_op".*"allocator":"bare/best-fit".*"on":"tiny".*"sampl
     "$dir/results/results.json"
 report $? 'time: three warm passes in each of two rounds'
 
+between 0 10000 "$(value ns_per_op cached/best-fit tiny)"
+report $? 'time: of a heap with its cache, pass after pass in the same memory'
+
 between 1 1.1 "$(value footprint bare/best-fit tiny)"
 report $? 'footprint: not less than what is live, and not much more'
 
