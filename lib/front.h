@@ -53,7 +53,7 @@
  * freed of theirs stays.
  *
  * A run is made by what its class holds: an 8th of that, at most 32 KiB and a 128th of the heap,
- * but at least two objects. A heap of a few KiB is bare.
+ * but at least two objects. The first requests of a class, for 512 bytes together, get none.
  *
  * Source: the descriptors and the map are those of size-segregated allocators since Phkmalloc
  * (Kamp, 1998); the list of foreign frees is a Treiber stack (1986); local lists a run, and the

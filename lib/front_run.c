@@ -15,9 +15,6 @@
  * it the whole, what each leaves idle would let the next leave more. */
 #define IDLE_SHIFT 5
 
-/* A heap of less is bare. */
-#define HEAP_LEAST ((size_t)8 << 10)
-
 /* Of a run that is small no more than one part in so many is to be lost at its end. */
 #define REST_PART 8u
 
@@ -190,8 +187,6 @@ static uint32_t least_units(size_t size)
 static uint32_t wanted_units(const struct front *f, const struct line *l, size_t size)
 {
     uint32_t least = least_units(size), units = most_units(f, l);
-    if (heap_bytes(f->heap) < HEAP_LEAST)
-        return 0;
     units = units > least ? units : least;
     while (units < RUN_MOST_UNITS && !loses_little(units, size))
         units++;
