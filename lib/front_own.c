@@ -91,6 +91,15 @@ static struct front *open_own(struct hmm_heap *h)
     return f;
 }
 
+/* What is kept is not looked at any more when it is freed: it is not to be there. */
+static void give_back(struct front *f)
+{
+    if (f->lock == NULL)
+        hmm__front_trim(f->keeper);
+    else
+        hmm__kept_empty(f);
+}
+
 /* Memcheck is to see each block, and would not let the front have the high end. */
 int hmm_heap_set_cache(struct hmm_heap *heap, int on)
 {
@@ -104,8 +113,8 @@ int hmm_heap_set_cache(struct hmm_heap *heap, int on)
     }
     if (heap->front != NULL) {
         heap->front->open = on && heap->watch == 0;
-        if (!on && heap->front->lock == NULL)
-            hmm__front_trim(heap->front->keeper);
+        if (!on)
+            give_back(heap->front);
         hmm__set_watch(heap, heap->watch);
     }
     return 0;

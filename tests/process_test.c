@@ -344,6 +344,25 @@ START_TEST(misuse_of_the_process_heap_ends_the_program)
 }
 END_TEST
 
+static void free_twice_and_watch_between(void *arg)
+{
+    void *p = hmm_malloc(2000), *q = p;
+    hmm_on_panic(*(void (**)(const char *))arg);
+    if (hmm_malloc(3000) == NULL)
+        return;
+    hmm_free(p);
+    hmm_heap_set_check(hmm_process_heap(), 2);
+    hmm_free(q);
+}
+
+/* It was kept when it was freed the first time. */
+START_TEST(a_double_free_is_seen_when_the_level_rises_between)
+{
+    void (*handler)(const char *) = say_shortly;
+    assert_aborts_saying(free_twice_and_watch_between, &handler, "found");
+}
+END_TEST
+
 /* ---- What it says of itself ---- */
 
 static void use_a_little(void *arg)
@@ -551,6 +570,7 @@ int main(void)
     tcase_add_test(c, init_fails_where_the_index_does_not_fit);
     tcase_add_test(c, the_environment_sets_the_level_of_checking);
     tcase_add_test(c, misuse_of_the_process_heap_ends_the_program);
+    tcase_add_test(c, a_double_free_is_seen_when_the_level_rises_between);
     tcase_add_test(c, verbose_says_one_line);
     tcase_add_test(c, statistics_go_to_stderr);
     tcase_add_loop_test(c, statistics_go_to_a_file, 0, 2);
