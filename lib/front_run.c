@@ -80,8 +80,7 @@ static bool map_to(struct front *f, size_t unit)
         to = to < most ? to : most;
         if (pages && !pages->need((char *)(map + f->map_ready), (char *)(map + to)))
             return false;
-        if (pages == NULL)
-            memset(map + f->map_ready, 0, (to - f->map_ready) * sizeof *map);
+        hmm__pages_clear(f->heap, (char *)(map + f->map_ready), (to - f->map_ready) * sizeof *map);
         f->map_ready = to;
     }
     if (unit > f->units)

@@ -186,6 +186,8 @@ for s in $strategies; do
         with HMM_STRATEGY="$s" "$dir/placed" 4000 # a test that cannot fail is none
         [ "$code" -eq 3 ]
         report $? "$s: with the cache it is not"
+        passes "$s: a cache where blocks have been" HMM_CACHE=0 HMM_HEAP_SIZE=600K \
+            HMM_STRATEGY="$s" "$dir/keepers" over-used-memory
     fi
     passes "$s: HMM_CACHE=0: threads" HMM_CACHE=0 HMM_STRATEGY="$s" "$dir/keepers" orphans
 done
