@@ -211,6 +211,9 @@ START_TEST(the_largest_request_that_is_said_to_be_served_is)
         hmm_heap_free(h, blocks[i]);
         hmm_heap_stats(h, &s); /* the heap's, without what the cache has */
         ck_assert(cached() || hmm_heap_malloc(h, s.largest_free + 1) == NULL);
+        if (cached() &&
+            s.largest_free == 0) /* the block was a run's, and others there are in use */
+            continue;
         void *p = must_malloc(h, s.largest_free);
         ck_assert_uint_ge(hmm_heap_usable_size(h, p), s.largest_free);
         ck_assert(cached() || hmm_heap_usable_size(h, p) == s.largest_free);
