@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is rare before the core: a chain that is empty, a run whose count has come to 0, objects of
- * other threads. The common way is in front.h.
+ * other threads. The common way is in front_hit.h.
  */
+#include "front_hit.h"
 #include "front_kept.h"
 
 #if HMM__FRONT

@@ -2,6 +2,7 @@
 /*
  * The front of a heap of one's own: one keeper, no lock. Its doors stand before the heap's.
  */
+#include "front_hit.h"
 #include "front_kept.h"
 
 #if HMM__FRONT

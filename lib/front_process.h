@@ -6,6 +6,7 @@
 #ifndef HMM_FRONT_PROCESS_H
 #define HMM_FRONT_PROCESS_H
 
+#include "front_hit.h"
 #include "front_kept.h"
 #include "front_thread.h"
 
