@@ -184,20 +184,20 @@ static void unchain(struct keeper *k)
     }
 }
 
-static bool trim_queue(struct keeper *k, struct line *l)
+static bool trim_queue(struct keeper *k, struct size_class *s)
 {
     struct front *f = k->front;
-    struct run *d = l->oldest ? run_at(f, l->oldest) : NULL;
+    struct run *d = s->oldest ? run_at(f, s->oldest) : NULL;
     bool any = false;
     while (d != NULL) {
-        bool oldest = front_place(f, d) == l->oldest;
+        bool oldest = front_place(f, d) == s->oldest;
         struct run *next = hmm__run_next(f, d);
         if (d->state == RUN_QUEUED && d->left == 0) {
             k->idle -= hmm__run_units(f, d);
             hmm__run_return(k, d);
             any = true;
             if (oldest) /* and what was next to it may have gone too */
-                next = l->oldest ? run_at(f, l->oldest) : NULL;
+                next = s->oldest ? run_at(f, s->oldest) : NULL;
         }
         d = next;
     }
@@ -210,7 +210,7 @@ bool hmm__front_spare(struct front *f)
     struct keeper *k = hmm__keeper_here(f);
     bool any = hmm__kept_empty(f);
     for (unsigned c = 0; k != NULL && k->idle != 0 && c < FRONT_CLASSES; c++)
-        any |= trim_queue(k, &k->lines[c]);
+        any |= trim_queue(k, &k->classes[c]);
     return any;
 }
 
@@ -220,8 +220,8 @@ bool hmm__front_trim(struct keeper *k)
     hmm__front_post(k, true);
     unchain(k);
     hmm__front_drain(k, true);
-    for (struct line *l = k->lines; l < k->lines + FRONT_CLASSES; l++)
-        any |= trim_queue(k, l);
+    for (struct size_class *s = k->classes; s < k->classes + FRONT_CLASSES; s++)
+        any |= trim_queue(k, s);
     return any;
 }
 

@@ -36,8 +36,8 @@
  *              be wanted. left means nothing.
  *     GONE     it has gone back; the descriptor is still in the queue.
  *
- * So neither malloc nor free tests a state, counts, or takes a lock, unless the chain is empty or
- * left is 0. Then (front.c), in this order: what others have freed, more of the current run,
+ * So neither malloc nor free tests a state or takes a lock, unless the chain is empty or left is
+ * 0. Then (front.c), in this order: what others have freed, more of the current run,
  * the oldest run of the queue, one of a thread that is gone, a new one.
  *
  * An object that is free says so in its second word, the mark, which is its address plus that of
@@ -50,7 +50,8 @@
  * ends, its keeper is vacant: the next new thread takes it over, other threads take over its queued
  * runs, and who frees one of its objects empties the inbox, with the heap's lock. After a fork the
  * child cannot know what the other threads were about to do: their keepers are lost, and what is
- * freed of theirs stays.
+ * freed of theirs stays. A signal handler may fork; that it may not allocate, by any standard, is
+ * counted on: it would meet a chain half changed.
  *
  * A run is made by what its class holds: an 8th of that, at most 32 KiB and a 128th of the heap,
  * but at least two objects. The first requests of a class, for 512 bytes together, get none.
@@ -59,6 +60,9 @@
  * (Kamp, 1998); the list of foreign frees is a Treiber stack (1986); local lists a run, and the
  * counting down to the next event, are of the kind that mimalloc has (Leijen, Zorn, de Moura,
  * 2019). Lemire, Kaser, Kurz (2019, "Faster remainder by direct computation") for the division.
+ *
+ * In others' words a run is a span, page or superblock; a keeper a thread's cache or heap; what is
+ * in an inbox has been freed remotely. front_hit.h has the way of a hit.
  *
  * INVARIANTS
  * F1  The map leads from each unit of a run to its descriptor, and from no other unit anywhere.
@@ -117,8 +121,8 @@ struct run {
 #endif
 };
 
-/* A class. */
-struct line {
+/* What a keeper knows of a class, besides its chain and current run. */
+struct size_class {
     int32_t oldest, newest; /* the queue */
     uint32_t units;         /* of its runs, all states */
     uint32_t tries;         /* requests before there was a run */
@@ -144,7 +148,7 @@ struct keeper {
     uint32_t idle;       /* units of runs in the queues whose objects are all free */
     uint32_t idle_most;
     struct outbox out;
-    struct line lines[FRONT_CLASSES];
+    struct size_class classes[FRONT_CLASSES];
     _Alignas(64) struct object *inbox; /* atomic */
 };
 
@@ -251,11 +255,6 @@ HMM__ALWAYS_INLINE struct run *front_run_of(const struct front *f, const void *p
     return entry ? run_at(f, entry) : NULL;
 }
 
-HMM__HIDDEN HMM__COLD _Noreturn void hmm__front_unsound(const struct run *d, const void *p,
-                                                        const char *verb);
-/* front.c: p is an object of run d, which is another thread's. k: the caller's keeper. */
-HMM__HIDDEN void hmm__front_free_foreign(struct front *f, struct keeper *k, struct run *d, void *p);
-
 HMM__ALWAYS_INLINE bool run_object_is_sound(const struct front *f, const struct run *d,
                                             const void *p)
 {
@@ -293,6 +292,13 @@ HMM__ALWAYS_INLINE void front_unlock(struct front *f, enum lock_hold hold)
 
 /* front.c */
 
+/* p, which is in run d, is no object of it in use: says so, and ends the program. */
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__front_unsound(const struct run *d, const void *p,
+                                                        const char *verb);
+
+/* Frees p in run d, which is another thread's. k: the caller's keeper. */
+HMM__HIDDEN void hmm__front_free_foreign(struct front *f, struct keeper *k, struct run *d, void *p);
+
 /* Takes for the front what it needs of the high end of h's region. `lock`: threads share it. False
  * iff there is no room. */
 HMM__HIDDEN bool hmm__front_open(struct front *f, struct hmm_heap *h, struct lock *lock);
@@ -306,10 +312,11 @@ HMM__HIDDEN bool hmm__front_suits(const struct hmm_heap *h);
 /* Sends off what is in the outbox. */
 HMM__HIDDEN void hmm__front_post(struct keeper *k, bool locked);
 
-/* Gives back all that k can spare. False: that was no run. With the lock, by k's thread. */
+/* Gives back to the heap all that k can spare, and what is kept. False: that was nothing. With the
+ * lock, by k's thread. */
 HMM__HIDDEN bool hmm__front_trim(struct keeper *k);
 
-/* The same before the break rises, by whichever thread it is. */
+/* Before the break rises: what the calling thread has idle, and what is kept. As above. */
 HMM__HIDDEN bool hmm__front_spare(struct front *f);
 
 /* A request has failed: what is kept for k, or for nobody (NULL), is given back. True: it is to be

@@ -175,14 +175,14 @@ static const char *check_queues(const struct front *f, const struct keeper *k)
 {
     uint32_t idle = 0;
     for (unsigned c = 0; c < FRONT_CLASSES; c++) {
-        const struct line *l = &k->lines[c];
+        const struct size_class *s = &k->classes[c];
         const struct run *current = k->current[c];
         int32_t last = 0;
         if (current != NULL && (current->state != RUN_CURRENT || !run_is_of(current, k)))
             return "F4: the current run is not its keeper's";
         if (k->state == KEEPER_VACANT && (current != NULL || k->chain[c] != NULL))
             return "F4: a keeper that is vacant has a current run";
-        struct run *d = l->oldest ? run_at(f, l->oldest) : NULL;
+        struct run *d = s->oldest ? run_at(f, s->oldest) : NULL;
         if (d != NULL && d->state == RUN_GONE)
             return "F4: the oldest run of a queue has gone";
         for (; d != NULL; d = hmm__run_next(f, d)) {
@@ -192,7 +192,7 @@ static const char *check_queues(const struct front *f, const struct keeper *k)
                 idle += hmm__run_units(f, d);
             last = front_place(f, d);
         }
-        if (last != l->newest)
+        if (last != s->newest)
             return "F4: the newest run is not the last of its queue";
     }
     return idle == k->idle ? NULL : "F4: idle is not the units of the runs that are";
@@ -219,7 +219,7 @@ const char *hmm__front_check(const struct front *f)
             continue;
         broken = check_queues(f, k);
         for (unsigned c = 0; c < FRONT_CLASSES; c++)
-            units -= k->lines[c].units;
+            units -= k->classes[c].units;
     }
     if (broken == NULL && units != 0)
         broken = "F4: the classes' units are not those of the runs";

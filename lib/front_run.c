@@ -114,28 +114,28 @@ static struct run *descriptor(struct keeper *k)
 
 void hmm__run_enqueue(struct keeper *k, struct run *d)
 {
-    struct line *l = &k->lines[d->class];
+    struct size_class *s = &k->classes[d->class];
     int32_t entry = front_place(k->front, d);
     d->state = RUN_QUEUED;
     *run_link(d) = 0;
-    *(l->newest ? run_link(run_at(k->front, l->newest)) : &l->oldest) = entry;
-    l->newest = entry;
+    *(s->newest ? run_link(run_at(k->front, s->newest)) : &s->oldest) = entry;
+    s->newest = entry;
 }
 
-static struct run *unlink_oldest(struct front *f, struct line *l)
+static struct run *unlink_oldest(struct front *f, struct size_class *s)
 {
-    struct run *d = run_at(f, l->oldest);
-    l->oldest = *run_link(d);
-    if (l->oldest == 0)
-        l->newest = 0;
+    struct run *d = run_at(f, s->oldest);
+    s->oldest = *run_link(d);
+    if (s->oldest == 0)
+        s->newest = 0;
     return d;
 }
 
 /* Descriptors at its old end whose runs have gone go as well: the oldest run is there. */
-static void shorten(struct keeper *k, struct line *l)
+static void shorten(struct keeper *k, struct size_class *s)
 {
-    while (l->oldest != 0 && run_at(k->front, l->oldest)->state == RUN_GONE)
-        discard(k, unlink_oldest(k->front, l));
+    while (s->oldest != 0 && run_at(k->front, s->oldest)->state == RUN_GONE)
+        discard(k, unlink_oldest(k->front, s));
 }
 
 struct run *hmm__run_next(const struct front *f, struct run *d)
@@ -146,13 +146,13 @@ struct run *hmm__run_next(const struct front *f, struct run *d)
 
 struct run *hmm__run_dequeue(struct keeper *k, unsigned c)
 {
-    struct line *l = &k->lines[c];
-    if (l->oldest == 0)
+    struct size_class *s = &k->classes[c];
+    if (s->oldest == 0)
         return NULL;
-    struct run *d = unlink_oldest(k->front, l);
+    struct run *d = unlink_oldest(k->front, s);
     if (hmm__unlikely(d->left == 0))
         k->idle -= hmm__run_units(k->front, d);
-    shorten(k, l);
+    shorten(k, s);
     return d;
 }
 
@@ -170,10 +170,10 @@ static size_t heap_bytes(const struct hmm_heap *h)
 }
 
 /* Units; 0: none. */
-static uint32_t most_units(const struct front *f, const struct line *l)
+static uint32_t most_units(const struct front *f, const struct size_class *s)
 {
     size_t heap = heap_bytes(f->heap) >> HEAP_SHIFT >> FRONT_UNIT_LOG;
-    uint32_t held = l->units >> HELD_SHIFT;
+    uint32_t held = s->units >> HELD_SHIFT;
     uint32_t most = held < RUN_MOST_UNITS ? held : RUN_MOST_UNITS;
     return most < heap ? most : (uint32_t)heap;
 }
@@ -183,9 +183,9 @@ static uint32_t least_units(size_t size)
     return (uint32_t)((2 * size + HMM_HEADER_BYTES + FRONT_UNIT - 1) >> FRONT_UNIT_LOG);
 }
 
-static uint32_t wanted_units(const struct front *f, const struct line *l, size_t size)
+static uint32_t wanted_units(const struct front *f, const struct size_class *s, size_t size)
 {
-    uint32_t least = least_units(size), units = most_units(f, l);
+    uint32_t least = least_units(size), units = most_units(f, s);
     units = units > least ? units : least;
     while (units < RUN_MOST_UNITS && !loses_little(units, size))
         units++;
@@ -257,17 +257,17 @@ static void describe(struct front *f, struct run *d, unsigned c, const char *sta
 }
 
 /* Is one wanted, after so few requests? */
-static bool is_worth_it(struct line *l, size_t size)
+static bool is_worth_it(struct size_class *s, size_t size)
 {
-    return l->units != 0 || ++l->tries * size >= TRIAL_BYTES;
+    return s->units != 0 || ++s->tries * size >= TRIAL_BYTES;
 }
 
 struct run *hmm__run_new(struct keeper *k, unsigned c)
 {
     struct front *f = k->front;
-    struct line *l = &k->lines[c];
+    struct size_class *s = &k->classes[c];
     size_t size = class_bytes(c);
-    uint32_t units = is_worth_it(l, size) ? wanted_units(f, l, size) : 0;
+    uint32_t units = is_worth_it(s, size) ? wanted_units(f, s, size) : 0;
     struct run *d = units ? descriptor(k) : NULL;
     char *start = d ? place_run(f, &units, size) : NULL;
     if (start == NULL || !map_to(f, front_unit(f, start) + units)) {
@@ -280,7 +280,7 @@ struct run *hmm__run_new(struct keeper *k, unsigned c)
     describe(f, d, c, start, units);
     __atomic_store_n(&d->owner, low_half(k), __ATOMIC_RELAXED);
     set_map(f, d, units, front_place(f, d));
-    l->units += units;
+    s->units += units;
     k->idle_most = (uint32_t)(heap_bytes(f->heap) >> IDLE_SHIFT >> FRONT_UNIT_LOG) / f->busy;
     return d;
 }
@@ -289,14 +289,14 @@ struct run *hmm__run_new(struct keeper *k, unsigned c)
 void hmm__run_return(struct keeper *k, struct run *d)
 {
     struct front *f = k->front;
-    struct line *l = &k->lines[d->class];
+    struct size_class *s = &k->classes[d->class];
     void *start = run_start(f, d);
     uint32_t units = hmm__run_units(f, d);
     set_map(f, d, units, 0);
-    l->units -= units;
+    s->units -= units;
     d->state = RUN_GONE;
     hmm__free(f->heap, start);
-    shorten(k, l);
+    shorten(k, s);
 }
 
 #endif

@@ -83,8 +83,8 @@ struct run *hmm__keeper_adopt(struct keeper *k, unsigned c)
         if (d == NULL)
             continue;
         uint32_t units = hmm__run_units(k->front, d);
-        other->lines[c].units -= units;
-        k->lines[c].units += units;
+        other->classes[c].units -= units;
+        k->classes[c].units += units;
         __atomic_store_n(&d->owner, low_half(k), __ATOMIC_RELEASE); /* k is there before */
         return d;
     }
