@@ -131,7 +131,8 @@ int hmm_heap_set_check(struct hmm_heap *heap, int level);
  * strategy's doing; where runs are, it is. The process heap has it unless HMM_CACHE is 0 in the
  * environment. A region below 128 KiB is left without, and under memcheck every heap; a check level
  * above 1 turns it off. It takes a 256th of the region, at its high end. on 0: no more runs are
- * made; blocks that are in use stay as they are.
+ * made; blocks that are in use stay as they are. Not locked, as hmm_heap_set_check is not: of the
+ * process heap it is to be called while no other thread is at it.
  * Returns 0; or -1 iff there is no room for it (ENOMEM) or it was left out of the build (ENOTSUP).
  */
 int hmm_heap_set_cache(struct hmm_heap *heap, int on);
