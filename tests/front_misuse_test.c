@@ -156,7 +156,7 @@ static void *inside_a_kept_one(void)
 {
     memset(medium[1], 0, 3000);
     hmm_heap_free(h, medium[1]);
-    return medium[1] + 64 + 8;
+    return medium[1] + 64 + HMM_GRANULE / 2;
 }
 
 static const struct misuse {
