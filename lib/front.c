@@ -165,19 +165,17 @@ static void unchain(struct keeper *k)
         struct run *d = k->current[c];
         if (d == NULL)
             continue;
-        uint16_t free_objects = 0;
+        if (k->chain[c] == NULL && d->carved == d->count) {
+            end_current(k, d);
+            continue;
+        }
+        d->left = d->carved;
         for (const struct object *o = k->chain[c]; o != NULL; o = o->next)
-            free_objects++;
+            d->left--;
         d->free = k->chain[c];
-        d->left = (uint16_t)(d->carved - free_objects);
         d->list = front_place(k->front, &d->free);
         k->chain[c] = NULL;
         k->current[c] = NULL;
-        if (free_objects == 0 && d->carved == d->count) {
-            d->state = RUN_FULL;
-            d->left = 1;
-            continue;
-        }
         hmm__run_enqueue(k, d);
         if (d->left == 0)
             k->idle += hmm__run_units(k->front, d);
