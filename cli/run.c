@@ -7,6 +7,7 @@
 #endif
 
 #include "cli.h"
+#include "env.h"
 #include "module.h"
 
 #include <errno.h>
@@ -93,9 +94,19 @@ static bool take_option(int option, const char *value)
     }
 }
 
+/* The library would say so too, but go on with the default. */
+static bool environment_is_sound(void)
+{
+    struct options o;
+    int bad = hmm__options_read(&o, HMM_BEST_FIT, HMM__LARGEST_HEAP, true);
+    return bad + hmm__options_plugin(&o) == 0;
+}
+
 /* Comes back only if it cannot be. */
 static int become(char **command)
 {
+    if (!environment_is_sound())
+        return RUN_FAILED;
     char *library = cli_module_find("run", "libhmm-preload.so");
     bool ready = library != NULL && cli_module_preload("run", library);
     free(library);

@@ -7,6 +7,9 @@
 
 #include "heap.h"
 
+/* Of the preload library's heap. */
+#define HMM__LARGEST_HEAP (sizeof(size_t) > 4 ? (size_t)(UINT64_C(64) << 30) : (size_t)1 << 30)
+
 struct options {
     const struct hmm_strategy *strategy;
     size_t heap_size; /* 0: not said */

@@ -39,7 +39,7 @@ static struct {
 
 size_t hmm__region_most(void)
 {
-    return sizeof(size_t) > 4 ? (size_t)(UINT64_C(64) << 30) : (size_t)1 << 30;
+    return HMM__LARGEST_HEAP;
 }
 
 /* A limit on the address space is shared with the program, which needs stacks and libraries; one

@@ -317,6 +317,13 @@ runs --heap 8M --stats -- "$dir/libc" exhaustion
 [ "$code" -eq 0 ] && grep -q '^  capacity  *8388608$' "$dir/err" &&
     grep -q '^  failed  *[1-9]' "$dir/err"
 report $? "hmm run --heap 8M --stats"
+for bad in HMM_STRATEGY=bets-fit HMM_STRATEGY=./nowhere.so HMM_CHECK=5 HMM_CACHE=2 HMM_HEAP_SIZE=1; do
+    env "$bad" "$HMM" run -- "$dir/odd" say something > "$dir/out" 2> "$dir/err"
+    code=$?
+    [ "$code" -eq 125 ] && [ ! -s "$dir/out" ] && [ "$(wc -l < "$dir/err")" -eq 1 ] &&
+        grep -q "^hmm: $bad: .*allowed are" "$dir/err"
+    report $? "hmm run: $bad is refused"
+done
 runs "$dir/odd" say --stats --heap
 [ "$code" -eq 7 ] && [ "$(tr '\n' ' ' < "$dir/out")" = "--stats --heap " ] && [ ! -s "$dir/err" ]
 report $? "hmm run: the command's arguments and exit status are its own"
