@@ -75,3 +75,11 @@ bool hmm__high_lower(struct hmm_heap *h, hmm_ref to)
     hmm__brk_settle(h);
     return true;
 }
+
+/* What hmm__high_lower took is the heap's again. */
+void hmm__high_raise(struct hmm_heap *h, hmm_ref limit, hmm_ref high_limit)
+{
+    h->limit = limit;
+    h->high_limit = high_limit;
+    hmm__brk_settle(h);
+}

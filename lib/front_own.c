@@ -79,16 +79,20 @@ void *hmm__front_realloc(struct hmm_heap *h, void *block, size_t usable, size_t 
     return p;
 }
 
-/* The front itself lies where its keepers do. */
+/* The front itself lies where its keepers do. Where there is no room the high end is the heap's
+ * again. */
 static struct front *open_own(struct hmm_heap *h)
 {
     struct front first, *f = NULL;
+    hmm_ref limit = h->limit, high_limit = h->high_limit;
     if (hmm__front_open(&first, h, NULL))
         f = hmm__front_extend(&first, sizeof *f, 64);
-    if (f != NULL) {
-        *f = first;
-        f->keeper->front = f;
+    if (f == NULL) {
+        hmm__high_raise(h, limit, high_limit);
+        return NULL;
     }
+    *f = first;
+    f->keeper->front = f;
     return f;
 }
 

@@ -67,8 +67,11 @@ HMM__ALWAYS_INLINE void watch_threads(void)
 
 HMM__ALWAYS_INLINE void open_front(struct hmm_heap *h, struct lock *lock)
 {
+    hmm_ref limit = h->limit, high_limit = h->high_limit;
     if (hmm__front_open(&hmm__process_front, h, lock))
         h->front = &hmm__process_front;
+    else
+        hmm__high_raise(h, limit, high_limit);
 }
 
 HMM__ALWAYS_INLINE void *take_kept(size_t size)

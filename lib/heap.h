@@ -228,6 +228,7 @@ HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__brk_lower(struct hmm_heap *h);
 HMM__HIDDEN void hmm__brk_settle(struct hmm_heap *h);
 HMM__HIDDEN bool hmm__high_lower(struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN void hmm__high_raise(struct hmm_heap *h, hmm_ref limit, hmm_ref high_limit);
 
 /* pages.c */
 HMM__HIDDEN HMM__COLD bool hmm__pages_need(struct hmm_heap *h, hmm_ref to);

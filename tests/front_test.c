@@ -228,6 +228,29 @@ START_TEST(refused_where_blocks_are_at_the_high_end)
 }
 END_TEST
 
+/* Whether there is room for all, for a part or for nothing of what the cache needs. */
+START_TEST(what_is_refused_takes_nothing)
+{
+    int refused = 0;
+    for (size_t room = 0; room < 40000; room += 300) {
+        struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
+        struct hmm_stats before, after;
+        size_t whole = (size_t)(h->limit - h->top) * HMM_GRANULE;
+        must_malloc(h, whole - room - 2 * HMM_GRANULE);
+        hmm_heap_stats(h, &before);
+        if (hmm_heap_set_cache(h, 1) == -1) {
+            refused++;
+            hmm_heap_stats(h, &after);
+            ck_assert_uint_eq(after.capacity, before.capacity);
+            must_malloc(h, room);
+        }
+        assert_sound(h);
+        heap_end(h);
+    }
+    ck_assert_int_gt(refused, 10);
+}
+END_TEST
+
 /* Of odd sizes, misaligned; nothing outside is written. */
 START_TEST(regions_of_odd_sizes)
 {
@@ -528,6 +551,7 @@ static void add_region(Suite *s, int n)
     tcase_add_test(c, a_state_at_the_high_end_stops_the_descriptors);
     tcase_add_test(c, refused_where_a_state_is_at_the_high_end);
     tcase_add_loop_test(c, refused_where_blocks_are_at_the_high_end, 0, n);
+    tcase_add_loop_test(c, what_is_refused_takes_nothing, 0, n);
     tcase_add_loop_test(c, regions_of_odd_sizes, 0, n);
     tcase_add_loop_test(c, a_small_region_is_bare, 0, n);
     tcase_add_loop_test(c, memory_that_had_a_heap_before_has_one_again, 0, n);
