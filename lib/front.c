@@ -5,6 +5,7 @@
  */
 #include "front_hit.h"
 #include "front_kept.h"
+#include "secret.h"
 
 #if HMM__FRONT
 
@@ -19,19 +20,20 @@
 /* A further piece of the run into objects, linked in the order of their addresses: the chain. */
 static void carve_more(struct keeper *k, struct run *d)
 {
+    struct run_rest *r = run_rest(d);
     size_t size = class_bytes(d->class);
-    uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = (uint32_t)d->count - d->carved;
+    uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = (uint32_t)r->count - r->carved;
     n = n < rest ? n : rest;
-    char *p = (char *)run_start(k->front, d) + d->carved * size;
+    char *p = (char *)run_start(k->front, d) + r->carved * size;
     struct object *o = NULL;
     k->chain[d->class] = (struct object *)(void *)p;
     for (uint32_t i = 0; i < n; i++, p += size) {
         o = (struct object *)(void *)p;
         o->next = (struct object *)(void *)(p + size);
-        o->mark = object_mark(k->front, p);
+        o->tag = object_tag(k->front->keys.free, p);
     }
     o->next = NULL;
-    d->carved = (uint16_t)(d->carved + n);
+    r->carved = (uint16_t)(r->carved + n);
 }
 
 /* The chain is empty: all of the current run's objects are in use. */
@@ -39,7 +41,7 @@ static void end_current(struct keeper *k, struct run *d)
 {
     d->state = RUN_FULL;
     d->left = 1;
-    d->list = front_place(k->front, &d->free);
+    d->list = &d->free;
     k->current[d->class] = NULL;
 }
 
@@ -50,7 +52,7 @@ static void make_current(struct keeper *k, struct run *d)
     d->free = NULL;
     d->state = RUN_CURRENT;
     d->left = UINT16_MAX;
-    d->list = front_place(k->front, &k->chain[d->class]);
+    d->list = &k->chain[d->class];
 }
 
 static struct run *run_of_others(struct keeper *k, unsigned c)
@@ -78,7 +80,7 @@ void *hmm__front_refill(struct keeper *k, size_t size)
             return front_pop(k, c);
     }
     struct run *d = k->current[c];
-    if (d != NULL && d->carved < d->count) {
+    if (d != NULL && !run_is_carved(d)) {
         carve_more(k, d);
         return front_pop(k, c);
     }
@@ -112,7 +114,7 @@ static void take_back(struct keeper *k, struct run *d, bool locked)
 static bool has_chain(const struct keeper *k, unsigned c)
 {
     const struct run *current = k->current[c];
-    return k->chain[c] != NULL || (current != NULL && current->carved < current->count) ||
+    return k->chain[c] != NULL || (current != NULL && !run_is_carved(current)) ||
            __atomic_load_n(&k->state, __ATOMIC_RELAXED) == KEEPER_VACANT;
 }
 
@@ -122,7 +124,7 @@ static void first_freed(struct keeper *k, struct run *d)
 {
     struct run *current = k->current[d->class];
     if (has_chain(k, d->class)) {
-        d->left = (uint16_t)(d->count - 1);
+        d->left = (uint16_t)(run_rest(d)->count - 1);
         hmm__run_enqueue(k, d);
         return;
     }
@@ -165,15 +167,15 @@ static void unchain(struct keeper *k)
         struct run *d = k->current[c];
         if (d == NULL)
             continue;
-        if (k->chain[c] == NULL && d->carved == d->count) {
+        if (k->chain[c] == NULL && run_is_carved(d)) {
             end_current(k, d);
             continue;
         }
-        d->left = d->carved;
+        d->left = run_rest(d)->carved;
         for (const struct object *o = k->chain[c]; o != NULL; o = o->next)
             d->left--;
         d->free = k->chain[c];
-        d->list = front_place(k->front, &d->free);
+        d->list = &d->free;
         k->chain[c] = NULL;
         k->current[c] = NULL;
         hmm__run_enqueue(k, d);
@@ -235,7 +237,7 @@ bool hmm__front_try_again(struct front *f, struct keeper *k)
 
 static void take_in(struct keeper *k, struct run *d, struct object *o, bool locked)
 {
-    front_mark_free(k->front, d, o);
+    front_tag_free(k->front, d, o);
     if (--d->left == 0)
         happen(k, d, locked);
 }
@@ -271,6 +273,12 @@ static void send(struct keeper *k, struct object *first, struct object *last, bo
         front_unlock(f, hold);
 }
 
+/* Its owner has freed it too, and others perhaps, or somebody has written to it since. */
+static HMM__COLD _Noreturn void freed_on_its_way(const struct object *o)
+{
+    hmm__panic("free", o, "double free, or it was written to after it was freed");
+}
+
 /* Runs may have changed hands since their objects were sent here. */
 void hmm__front_drain(struct keeper *k, bool locked)
 {
@@ -278,6 +286,8 @@ void hmm__front_drain(struct keeper *k, bool locked)
     while (o != NULL) {
         struct object *next = o->next;
         struct run *d = front_run_of(k->front, o);
+        if (hmm__unlikely(!object_has_tag(k->front->keys.sent, o)))
+            freed_on_its_way(o);
         if (run_is_of(d, k))
             take_in(k, d, o, locked);
         else
@@ -316,16 +326,16 @@ static void post(struct keeper *k, struct keeper *to, struct object *o)
 void hmm__front_free_foreign(struct front *f, struct keeper *k, struct run *d, void *p)
 {
     struct object *o = p;
-    if (!run_has_object(d, p) || o->mark == object_mark(f, p))
-        hmm__front_unsound(d, p, "free");
-    o->mark = object_mark(f, p);
+    if (!run_has_object(d, p) || object_is_free(f, p))
+        hmm__front_unsound(p, d, "free");
+    o->tag = object_tag(f->keys.sent, p);
     if (k->front != NULL)
         post(k, owner_of(f, d), o);
     else
         send(owner_of(f, d), o, o, false);
 }
 
-void hmm__front_unsound(const struct run *d, const void *p, const char *verb)
+void hmm__front_unsound(const void *p, const struct run *d, const char *verb)
 {
     if (!run_has_object(d, p))
         hmm__panic(verb, p, "not a block: the pointer is inside one");
@@ -339,13 +349,10 @@ bool hmm__front_suits(const struct hmm_heap *h)
     return (size_t)h->high_limit * HMM_GRANULE >= FRONT_LEAST;
 }
 
-/* Marks that an earlier front left behind in this memory must not pass for this one's. All are 2
- * modulo 4, and far apart: no object's mark, nor one of another salt that has been moved. */
-static uintptr_t next_salt(void)
+static struct tag_keys new_keys(void)
 {
-    static uintptr_t fronts;
-    uintptr_t n = __atomic_fetch_add(&fronts, 1, __ATOMIC_RELAXED);
-    return n * (uintptr_t)UINT64_C(0x9E3779B97F4A7C14) + 2; /* Fibonacci hashing (Knuth) */
+    return (struct tag_keys){hmm__secret_next() | 1, hmm__secret_next() | 1,
+                             hmm__secret_next() | 1};
 }
 
 bool hmm__front_open(struct front *f, struct hmm_heap *h, struct lock *lock)
@@ -354,7 +361,7 @@ bool hmm__front_open(struct front *f, struct hmm_heap *h, struct lock *lock)
     size_t bytes = sizeof(struct run) + (capacity >> FRONT_UNIT_LOG) * sizeof(int32_t);
     *f = (struct front){.base = (uintptr_t)h, .heap = h, .lock = lock};
     f->end = (char *)h + capacity;
-    f->kept_salt = next_salt();
+    f->keys = new_keys();
     if (!hmm__front_suits(h))
         return false;
     f->low = f->low_ready = f->table = (char *)(((uintptr_t)f->end - bytes) & ~(uintptr_t)63);

@@ -40,10 +40,17 @@
  * 0. Then (front.c), in this order: what others have freed, more of the current run,
  * the oldest run of the queue, one of a thread that is gone, a new one.
  *
- * An object that is free says so in its second word, the mark, which is its address plus that of
- * the table and 1. free finds it there when the object is freed twice; malloc wipes it out. It also
- * divides the distance from the run's start by the size, by a multiplication, to see that the
- * pointer is an object's.
+ * An object that is free says so by a tag behind its link: 64 bits, its address plus a key. free
+ * finds it there when the object is freed twice. It also divides the distance from the run's start
+ * by the size, by a multiplication, to see that the pointer is an object's.
+ *
+ * A program's own data must never pass for a tag, whatever it leaves unwritten or writes in part.
+ * So each state in which an object is free has a key of its own: free in its run, on its way to its
+ * owner (sent), kept. The keys are secret words (secret.h), of each cache anew, and unrelated: what
+ * is not a tag becomes one by a chance of 2^-63 for each free, on 32 bits as well. And memory that
+ * is handed out has no tag in it: malloc wipes that of the object or kept block that it takes, and
+ * all those of a run are wiped when the run goes back to the heap. It is the tag of the state that
+ * is looked for: an object that its owner frees while it is on its way is found when it arrives.
  *
  * A free of another thread's object goes to the owner's inbox, a list that anybody adds to by one
  * atomic step, some objects at a time, and only its owner empties, all of it at once. When a thread
@@ -66,8 +73,9 @@
  *
  * INVARIANTS
  * F1  The map leads from each unit of a run to its descriptor, and from no other unit anywhere.
- * F2  An object is free iff it is marked. A run's free objects are those of its own list or, of the
- *     current run, the chain's; those in an inbox, or an outbox, are free and counted as in use.
+ * F2  An object is free iff it has a tag. A run's free objects are those of its own list or, of the
+ *     current run, the chain's, and have the tag `free`; those in an inbox, or an outbox, have the
+ *     tag `sent` and are counted as in use.
  * F3  left is 1 where the run is FULL; where it is QUEUED, the number of objects in use.
  * F4  A queue holds its keeper's runs that are QUEUED, and descriptors that are GONE; the oldest is
  *     not. idle is the units of those whose objects are all free.
@@ -99,26 +107,37 @@ enum run_state { RUN_FULL, RUN_QUEUED, RUN_CURRENT, RUN_GONE };
 
 struct object {
     struct object *next;
-    uintptr_t mark;
+    uint64_t tag;
+};
+
+/* What the tags of a cache are made of. All are odd: no tag is a pointer to a block. */
+struct tag_keys {
+    uint64_t free, sent, kept;
 };
 
 /* 32 bytes. They are made a batch at a time, so that no two threads' are in one cache line; behind
- * those of a batch are their links. */
+ * those of a batch is the rest of each. */
 #define RUN_BATCH_BYTES 512u
-#define RUN_BATCH (RUN_BATCH_BYTES / (sizeof(struct run) + sizeof(int32_t)))
+#define RUN_BATCH (RUN_BATCH_BYTES / (sizeof(struct run) + sizeof(struct run_rest)))
 
 struct run {
-    struct object *free; /* its own list */
-    int32_t list;        /* from the table: the head of the list that its objects go to */
-    uint32_t owner;      /* the low half of its keeper's address; atomic */
-    uint16_t left, carved, count;
+    struct object *free;  /* its own list */
+    struct object **list; /* the head of the list that its objects go to */
+    uint32_t owner;       /* the low half of its keeper's address; atomic */
+    uint16_t left;
     uint8_t class;
     uint8_t state : 4, high : 4; /* 4 GiB of the region below it */
     uint32_t start;              /* the low half of its first object's address */
     uint32_t inverse;            /* of the size: 2^32 divided by it, rounded up */
 #if UINTPTR_MAX <= UINT32_MAX
-    uint32_t unused;
+    uint32_t unused[2];
 #endif
+};
+
+/* What neither malloc nor free asks for. */
+struct run_rest {
+    int32_t link;           /* the next in a list, as an entry of the map has it; 0 is none */
+    uint16_t carved, count; /* objects: so far, and in all */
 };
 
 /* What a keeper knows of a class, besides its chain and current run. */
@@ -156,6 +175,7 @@ struct front {
     uintptr_t base;
     size_t units; /* runs lie below it; atomic */
     char *table;
+    struct tag_keys keys;
     struct keeper *keeper; /* where there are no threads, the one */
     struct hmm_heap *heap;
     struct lock *lock; /* NULL: a heap of one's own */
@@ -169,7 +189,6 @@ struct front {
 
     /* front_kept.h */
     size_t kept_bytes, kept_most;
-    uintptr_t kept_salt; /* no other front's in the same memory, before this one */
     uint64_t kept_map;
     unsigned kept_hand;
     struct object *kept[FRONT_KEPT];
@@ -224,11 +243,21 @@ HMM__ALWAYS_INLINE bool run_is_of(const struct run *d, const struct keeper *k)
     return FRONT_READ(d->owner) == low_half(k);
 }
 
-/* What only a free object at p has: no pointer, since it is odd, and at no other place, to which it
- * may be copied with what a program has not written yet. */
-HMM__ALWAYS_INLINE uintptr_t object_mark(const struct front *f, const void *p)
+/* The tag of an object, or kept block, at p in the state of this key. */
+HMM__ALWAYS_INLINE uint64_t object_tag(uint64_t key, const void *p)
 {
-    return (uintptr_t)p + (uintptr_t)f->table + 1;
+    return key + (uintptr_t)p;
+}
+
+HMM__ALWAYS_INLINE bool object_has_tag(uint64_t key, const void *p)
+{
+    return ((const struct object *)p)->tag == object_tag(key, p);
+}
+
+/* Whether the object of a run at p is free, in its run or on its way there. */
+HMM__ALWAYS_INLINE bool object_is_free(const struct front *f, const void *p)
+{
+    return object_has_tag(f->keys.free, p) || object_has_tag(f->keys.sent, p);
 }
 
 /*
@@ -255,10 +284,11 @@ HMM__ALWAYS_INLINE struct run *front_run_of(const struct front *f, const void *p
     return entry ? run_at(f, entry) : NULL;
 }
 
+/* Whether p is an object of d that its owner may free, but for one that is on its way. */
 HMM__ALWAYS_INLINE bool run_object_is_sound(const struct front *f, const struct run *d,
                                             const void *p)
 {
-    return run_has_object(d, p) && ((const struct object *)p)->mark != object_mark(f, p);
+    return run_has_object(d, p) && !object_has_tag(f->keys.free, p);
 }
 
 /* As an entry of the map has it. */
@@ -267,11 +297,15 @@ HMM__ALWAYS_INLINE int32_t front_place(const struct front *f, const void *at)
     return (int32_t)((const char *)at - f->table);
 }
 
-/* The next in a list, as an entry of the map has it; 0 is none. */
-HMM__ALWAYS_INLINE int32_t *run_link(const struct run *d)
+HMM__ALWAYS_INLINE struct run_rest *run_rest(const struct run *d)
 {
     uintptr_t batch = (uintptr_t)d & ~(uintptr_t)(RUN_BATCH_BYTES - 1);
-    return (int32_t *)(batch + RUN_BATCH * sizeof *d) + ((uintptr_t)d - batch) / sizeof *d;
+    return (struct run_rest *)(batch + RUN_BATCH * sizeof *d) + ((uintptr_t)d - batch) / sizeof *d;
+}
+
+HMM__ALWAYS_INLINE bool run_is_carved(const struct run *d)
+{
+    return run_rest(d)->carved == run_rest(d)->count;
 }
 
 HMM__ALWAYS_INLINE void *run_start(const struct front *f, const struct run *d)
@@ -293,7 +327,7 @@ HMM__ALWAYS_INLINE void front_unlock(struct front *f, enum lock_hold hold)
 /* front.c */
 
 /* p, which is in run d, is no object of it in use: says so, and ends the program. */
-HMM__HIDDEN HMM__COLD _Noreturn void hmm__front_unsound(const struct run *d, const void *p,
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__front_unsound(const void *p, const struct run *d,
                                                         const char *verb);
 
 /* Frees p in run d, which is another thread's. k: the caller's keeper. */

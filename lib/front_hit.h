@@ -22,7 +22,7 @@ HMM__ALWAYS_INLINE void *front_pop(struct keeper *k, unsigned c)
     if (hmm__unlikely(p == NULL))
         return NULL;
     k->chain[c] = p->next;
-    p->mark = 0;
+    p->tag = 0;
     return p;
 }
 
@@ -48,10 +48,10 @@ HMM__ALWAYS_INLINE struct run *front_my_run(const struct front *f, const struct 
 }
 
 /* Object p, in use, of run d is free; but for the counting. */
-HMM__ALWAYS_INLINE void front_mark_free(const struct front *f, struct run *d, void *p)
+HMM__ALWAYS_INLINE void front_tag_free(const struct front *f, struct run *d, void *p)
 {
-    struct object **list = (struct object **)(void *)(f->table + d->list), *o = p;
-    o->mark = object_mark(f, p);
+    struct object **list = d->list, *o = p;
+    o->tag = object_tag(f->keys.free, p);
     o->next = *list;
     *list = o;
 }
@@ -63,8 +63,8 @@ HMM__ALWAYS_INLINE bool front_free_hit(struct front *f, struct keeper *k, void *
     if (hmm__unlikely(d == NULL))
         return false;
     if (hmm__unlikely(!run_object_is_sound(f, d, p)))
-        hmm__front_unsound(d, p, "free");
-    front_mark_free(f, d, p);
+        hmm__front_unsound(p, d, "free");
+    front_tag_free(f, d, p);
     if (hmm__unlikely(--d->left == 0))
         hmm__front_event(p, d, k);
     return true;
@@ -77,7 +77,7 @@ HMM__ALWAYS_INLINE void *front_exchange(const struct front *f, struct keeper *k,
     const char *from = p;
     for (size_t i = 0; i < bytes; i += 16)
         __builtin_memcpy((char *)to + i, from + i, 16);
-    front_mark_free(f, d, p);
+    front_tag_free(f, d, p);
     return hmm__likely(--d->left != 0) ? to : hmm__front_event_then(k, d, to);
 }
 
@@ -89,7 +89,7 @@ HMM__ALWAYS_INLINE void *front_realloc_hit(struct front *f, struct keeper *k, vo
     if (d == NULL || hmm__unlikely(size - 1 >= FRONT_MOST))
         return NULL;
     if (hmm__unlikely(!run_object_is_sound(f, d, p)))
-        hmm__front_unsound(d, p, "realloc");
+        hmm__front_unsound(p, d, "realloc");
     unsigned c = front_class(k, size);
     size_t bytes = class_bytes(d->class);
     if (c <= d->class) {

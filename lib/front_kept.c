@@ -16,7 +16,7 @@ static void give_back_one(struct front *f, struct object **place)
     struct object *o = *place;
     *place = o->next;
     f->kept_bytes -= (size_t)kept_granules(o) * HMM_GRANULE;
-    o->mark = 0;
+    o->tag = 0;
     if (*place == NULL)
         f->kept_map &= ~(UINT64_C(1) << (place - f->kept));
     hmm__free(f->heap, o);
@@ -71,7 +71,7 @@ bool hmm__kept_has(const struct front *f, const void *p)
 {
     struct seen b;
     return is_placed(f->heap, p, &b) && is_used(&b) && kept_size(header_size(b.word)) &&
-           ((const struct object *)p)->mark == kept_mark(f, p);
+           object_has_tag(f->keys.kept, p);
 }
 
 const char *hmm__kept_check(const struct front *f)
@@ -82,8 +82,8 @@ const char *hmm__kept_check(const struct front *f)
             uint32_t n = kept_granules(o);
             if (n % FRONT_KEPT != i || n != kept_granules(f->kept[i]))
                 return "F5: a kept block is in the wrong place";
-            if (o->mark != kept_mark(f, o) || (word_load((const char *)o) & HMM__FREE))
-                return "F5: a kept block is not marked, or free";
+            if (!object_has_tag(f->keys.kept, o) || (word_load((const char *)o) & HMM__FREE))
+                return "F5: a kept block is not tagged, or free";
             bytes += (size_t)n * HMM_GRANULE;
         }
     }

@@ -10,11 +10,11 @@
  * the table displace each other. All together are at most a 128th of the heap, or 4 KiB: beyond
  * that the places are emptied in turn.
  *
- * A kept block is in use as far as the heap knows, and free to the user: it is marked like an
- * object of a run. Everything here is done with the lock.
+ * A kept block is in use as far as the heap knows, and free to the user: it is tagged like an
+ * object of a run, with a key of its own. Everything here is done with the lock.
  *
  * INVARIANT
- * F5  The lists hold marked blocks of their place's sizes, each list of one, which are in use as
+ * F5  The lists hold tagged blocks of their place's sizes, each list of one, which are in use as
  *     far as the heap knows; kept_bytes is the sum of theirs.
  */
 #ifndef HMM_FRONT_KEPT_H
@@ -44,11 +44,6 @@ HMM__ALWAYS_INLINE uint32_t kept_granules(const struct object *o)
     return header_size(word_load((const char *)o));
 }
 
-HMM__ALWAYS_INLINE uintptr_t kept_mark(const struct front *f, const void *p)
-{
-    return object_mark(f, p) + f->kept_salt;
-}
-
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__kept_twice(const void *p, const char *verb);
 
 /* Gives all back. False: there was nothing. */
@@ -63,7 +58,7 @@ HMM__HIDDEN const char *hmm__kept_check(const struct front *f);
 HMM__ALWAYS_INLINE void kept_add(struct front *f, struct object **place, struct object *o,
                                  uint32_t n)
 {
-    o->mark = kept_mark(f, o);
+    o->tag = object_tag(f->keys.kept, o);
     o->next = *place;
     *place = o;
     f->kept_map |= UINT64_C(1) << n % FRONT_KEPT;
@@ -82,7 +77,7 @@ HMM__ALWAYS_INLINE void *kept_take(struct front *f, size_t size)
     *place = o->next;
     if (o->next == NULL)
         f->kept_map &= ~(UINT64_C(1) << n % FRONT_KEPT);
-    o->mark = 0;
+    o->tag = 0;
     f->kept_bytes -= (size_t)n * HMM_GRANULE;
     return o;
 }
@@ -100,7 +95,7 @@ HMM__ALWAYS_INLINE bool kept_put(struct front *f, void *p)
     if (!kept_size(n))
         return false;
     struct object **place = kept_place(f, n), *o = p;
-    if (hmm__unlikely(o->mark == kept_mark(f, p)))
+    if (hmm__unlikely(object_has_tag(f->keys.kept, p)))
         hmm__kept_twice(p, "free");
     size_t bytes = f->kept_bytes + (size_t)n * HMM_GRANULE;
     if (hmm__unlikely(bytes > f->kept_most || (*place != NULL && kept_granules(*place) != n)))

@@ -13,11 +13,6 @@ static char *object_at(const struct front *f, const struct run *d, uint32_t i)
     return (char *)run_start(f, d) + i * class_bytes(d->class);
 }
 
-static bool is_free(const struct front *f, const char *p)
-{
-    return ((const struct object *)(const void *)p)->mark == object_mark(f, p);
-}
-
 struct run *hmm__front_run_at(const struct front *f, const void *payload)
 {
     struct run *d = front_run_of(f, payload);
@@ -26,7 +21,7 @@ struct run *hmm__front_run_at(const struct front *f, const void *payload)
 
 bool hmm__front_has_kept(const struct front *f, const void *payload)
 {
-    return ((const struct object *)payload)->mark == kept_mark(f, payload);
+    return object_has_tag(f->keys.kept, payload);
 }
 
 /* What is not carved yet is one free block; the last one has the rest. */
@@ -35,16 +30,17 @@ int hmm__front_walk(const struct front *f, const struct run *d, size_t bytes,
 {
     size_t size = class_bytes(d->class), done = 0;
     int result = 0;
-    uint32_t shown = d->carved < d->count ? d->carved + 1u : d->count;
+    const struct run_rest *r = run_rest(d);
+    uint32_t shown = r->carved < r->count ? r->carved + 1u : r->count;
     for (uint32_t i = 0; i < shown && result == 0; i++) {
         char *p = object_at(f, d, i);
         bool last = i + 1 == shown;
         struct hmm_block_info info = {.payload = p,
                                       .size = last ? bytes - done : size,
                                       .usable = size,
-                                      .used = i < d->carved && !is_free(f, p)};
-        if (i == d->carved)
-            info.usable = (d->count - i) * size;
+                                      .used = i < r->carved && !object_is_free(f, p)};
+        if (i == r->carved)
+            info.usable = (r->count - i) * size;
         done += size;
         result = visit(arg, &info);
     }
@@ -54,13 +50,13 @@ int hmm__front_walk(const struct front *f, const struct run *d, size_t bytes,
 static void tally_run(const struct front *f, const struct run *d, struct front_tally *t)
 {
     size_t size = class_bytes(d->class), used = 0;
-    for (uint32_t i = 0; i < d->carved; i++)
-        used += !is_free(f, object_at(f, d, i));
+    for (uint32_t i = 0; i < run_rest(d)->carved; i++)
+        used += !object_is_free(f, object_at(f, d, i));
     t->runs++;
     t->run_bytes += block_usable(block_size(f->heap, block_of(f->heap, run_start(f, d))));
     t->objects += used;
     t->object_bytes += used * size;
-    t->free_objects += d->count - used;
+    t->free_objects += run_rest(d)->count - used;
 }
 
 /* All runs, in the order of their addresses. */
@@ -103,7 +99,7 @@ static const char *check_map(const struct front *f, const struct run *d)
     size_t unit = front_unit(f, start);
     uint32_t units = hmm__run_units(f, d);
     if ((block_header(f->heap, block_of(f->heap, start)) & HMM__FREE) ||
-        d->count != (units * FRONT_UNIT - HMM_HEADER_BYTES) / class_bytes(d->class))
+        run_rest(d)->count != (units * FRONT_UNIT - HMM_HEADER_BYTES) / class_bytes(d->class))
         return "F1: a run is not a block in use of its size";
     for (uint32_t i = 0; i < units; i++)
         if (front_map(f)[unit + i] != (int32_t)((const char *)d - f->table))
@@ -116,10 +112,10 @@ static uint32_t list_length(const struct front *f, const struct run *d, const st
 {
     const char *start = run_start(f, d);
     uint32_t n = 0;
-    for (; o != NULL && n <= d->count; o = o->next, n++) {
+    for (; o != NULL && n <= run_rest(d)->count; o = o->next, n++) {
         size_t at = (size_t)((const char *)o - start), size = class_bytes(d->class);
-        if ((const char *)o < start || at % size != 0 || at / size >= d->carved ||
-            !is_free(f, (const char *)o))
+        if ((const char *)o < start || at % size != 0 || at / size >= run_rest(d)->carved ||
+            !object_has_tag(f->keys.free, o))
             return UINT32_MAX;
     }
     return n;
@@ -154,19 +150,20 @@ static bool any_is_lost(const struct front *f)
 
 static const char *check_objects(const struct front *f, const struct keeper *k, const struct run *d)
 {
+    const struct run_rest *r = run_rest(d);
     bool current = k->current[d->class] == d;
-    uint32_t own = list_length(f, d, d->free), marked = 0;
+    uint32_t own = list_length(f, d, d->free), tagged = 0;
     uint32_t chain = current ? list_length(f, d, k->chain[d->class]) : 0;
-    if (d->carved > d->count || own > d->count || chain > d->count)
+    if (r->carved > r->count || own > r->count || chain > r->count)
         return "F2: a list of free objects is broken";
-    for (uint32_t i = 0; i < d->carved; i++)
-        marked += is_free(f, object_at(f, d, i));
+    for (uint32_t i = 0; i < r->carved; i++)
+        tagged += object_is_free(f, object_at(f, d, i));
     uint32_t listed = own + chain + on_their_way(f, d);
-    if (marked < listed || (marked > listed && !any_is_lost(f)))
+    if (tagged < listed || (tagged > listed && !any_is_lost(f)))
         return "F2: a free object is in no list, or a used one in one";
     if (current                ? own != 0
         : d->state == RUN_FULL ? d->left != 1 || own != 0
-                               : d->left + own != d->carved)
+                               : d->left + own != r->carved)
         return "F3: the count of a run's objects is not that of its lists";
     return NULL;
 }

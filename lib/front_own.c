@@ -54,8 +54,8 @@ size_t hmm__front_usable(const struct front *f, const void *block, const char *v
     const struct run *d = front_run_of(f, block);
     if (d == NULL)
         return 0;
-    if (!run_object_is_sound(f, d, block))
-        hmm__front_unsound(d, block, verb);
+    if (!run_has_object(d, block) || object_is_free(f, block))
+        hmm__front_unsound(block, d, verb);
     return class_bytes(d->class);
 }
 

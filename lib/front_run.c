@@ -93,7 +93,7 @@ static bool map_to(struct front *f, size_t unit)
 static void discard(struct keeper *k, struct run *d)
 {
     d->state = RUN_GONE;
-    *run_link(d) = k->unused;
+    run_rest(d)->link = k->unused;
     k->unused = front_place(k->front, d);
 }
 
@@ -106,7 +106,7 @@ static struct run *descriptor(struct keeper *k)
     }
     struct run *d = k->unused ? run_at(k->front, k->unused) : NULL;
     if (d != NULL)
-        k->unused = *run_link(d);
+        k->unused = run_rest(d)->link;
     return d;
 }
 
@@ -117,15 +117,15 @@ void hmm__run_enqueue(struct keeper *k, struct run *d)
     struct size_class *s = &k->classes[d->class];
     int32_t entry = front_place(k->front, d);
     d->state = RUN_QUEUED;
-    *run_link(d) = 0;
-    *(s->newest ? run_link(run_at(k->front, s->newest)) : &s->oldest) = entry;
+    run_rest(d)->link = 0;
+    *(s->newest ? &run_rest(run_at(k->front, s->newest))->link : &s->oldest) = entry;
     s->newest = entry;
 }
 
 static struct run *unlink_oldest(struct front *f, struct size_class *s)
 {
     struct run *d = run_at(f, s->oldest);
-    s->oldest = *run_link(d);
+    s->oldest = run_rest(d)->link;
     if (s->oldest == 0)
         s->newest = 0;
     return d;
@@ -140,7 +140,7 @@ static void shorten(struct keeper *k, struct size_class *s)
 
 struct run *hmm__run_next(const struct front *f, struct run *d)
 {
-    int32_t next = *run_link(d);
+    int32_t next = run_rest(d)->link;
     return next ? run_at(f, next) : NULL;
 }
 
@@ -246,11 +246,11 @@ static void describe(struct front *f, struct run *d, unsigned c, const char *sta
 {
     size_t size = class_bytes(c);
     d->free = NULL;
-    d->left = d->carved = 0;
-    d->count = (uint16_t)((units * FRONT_UNIT - HMM_HEADER_BYTES) / size);
+    d->left = run_rest(d)->carved = 0;
+    run_rest(d)->count = (uint16_t)((units * FRONT_UNIT - HMM_HEADER_BYTES) / size);
     d->class = (uint8_t)c;
     d->state = RUN_CURRENT;
-    d->list = front_place(f, &d->free);
+    d->list = &d->free;
     d->high = (uint8_t)(((uint64_t)((uintptr_t)start - f->base) >> 32) & 15);
     d->start = low_half(start);
     d->inverse = UINT32_MAX / (uint32_t)size + 1;
@@ -285,6 +285,26 @@ struct run *hmm__run_new(struct keeper *k, unsigned c)
     return d;
 }
 
+static void wipe_tag(char *p)
+{
+    ((struct object *)(void *)p)->tag = 0;
+}
+
+/* What the run's bytes become next, a program may leave unwritten: no tag is to be in them. */
+static void wipe_tags(const struct front *f, const struct run *d)
+{
+    size_t size = class_bytes(d->class), n = run_rest(d)->carved;
+    char *p = run_start(f, d);
+    for (; n >= 4; n -= 4, p += 4 * size) {
+        wipe_tag(p);
+        wipe_tag(p + size);
+        wipe_tag(p + 2 * size);
+        wipe_tag(p + 3 * size);
+    }
+    for (; n != 0; n--, p += size)
+        wipe_tag(p);
+}
+
 /* It is in the queue. */
 void hmm__run_return(struct keeper *k, struct run *d)
 {
@@ -295,6 +315,7 @@ void hmm__run_return(struct keeper *k, struct run *d)
     set_map(f, d, units, 0);
     s->units -= units;
     d->state = RUN_GONE;
+    wipe_tags(f, d);
     hmm__free(f->heap, start);
     shorten(k, s);
 }

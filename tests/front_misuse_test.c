@@ -6,6 +6,7 @@
 #include "books.h"
 #include "dies.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,7 +81,7 @@ static void *freed_and_others_taken(void)
     for (int i = 0; i < 20; i++)
         keep(hmm_heap_malloc(h, object_size()));
     char *p = object(5);
-    while (!(((struct object *)(void *)p)->mark)) /* one that has not been taken again */
+    while (!(((struct object *)(void *)p)->tag)) /* one that has not been taken again */
         p = object(++seed % 55 + 5);
     return p;
 }
@@ -282,10 +283,60 @@ START_TEST(the_size_of_what_was_freed_is_not_told)
 }
 END_TEST
 
+/* ---- Freed by another thread, and by its owner ---- */
+
+static void *free_it(void *block)
+{
+    hmm_free(block);
+    return NULL;
+}
+
+static void by_another(void *block)
+{
+    pthread_t other;
+    if (pthread_create(&other, NULL, free_it, block) != 0)
+        exit(3);
+    pthread_join(other, NULL);
+}
+
+/* The second free is reported at once, or when the object arrives: before it is handed out again
+ * twice. */
+static void free_both_ways(void *owner_first)
+{
+    enum { BLOCKS = 3000 };
+    static void *block[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++)
+        block[i] = hmm_malloc(64);
+    void *p = block[BLOCKS / 2 + 7 * seed];
+    if (owner_first)
+        hmm_free(p);
+    by_another(p);
+    if (!owner_first)
+        hmm_free(p);
+    for (int i = 0, taken = 0; i < 2 * BLOCKS; i++)
+        if (hmm_malloc(64) == p && ++taken == 2)
+            exit(4);
+}
+
+/* _i: which strategy, and who is first. */
+START_TEST(freed_by_two_threads)
+{
+    ck_assert_int_eq(hmm_init(strategy_of(_i / 2)), 0);
+    for (seed = 0; seed < 50; seed += 50 / seeds()) {
+        int status;
+        char *said = said_by_child(free_both_ways, _i % 2 ? &seed : NULL, &status);
+        ck_assert_msg(strncmp(said, "hmm: free 0x", 12) == 0 && strstr(said, ": double free, or "),
+                      "seed %d: %s", seed, said);
+        ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        free(said);
+    }
+}
+END_TEST
+
 /* ---- What is no misuse ---- */
 
-/* Each object holds what was the mark of another one. */
-START_TEST(data_that_looks_like_a_mark_of_others)
+/* Each object holds what was the tag of another one. */
+START_TEST(data_that_looks_like_a_tag_of_others)
 {
     static unsigned char former[OBJECTS][16];
     seed = 1;
@@ -311,23 +362,23 @@ START_TEST(data_that_looks_like_a_mark_of_others)
 }
 END_TEST
 
-/* The marks of all objects that are free, one after the other, in blocks that are kept when freed:
+/* The tags of all objects that are free, one after the other, in blocks that are kept when freed:
  * a block that moves takes along what lay in it before, to any distance. */
-START_TEST(marks_that_have_moved)
+START_TEST(tags_that_have_moved)
 {
-    static uintptr_t marks[OBJECTS];
+    static uint64_t tags[OBJECTS];
     enum { BLOCKS = 12 };
-    uintptr_t *block[BLOCKS];
+    struct object *block[BLOCKS];
     seed = 1;
     make_heap(strategy_of(_i));
     for (int i = 0; i < OBJECTS; i++)
         hmm_heap_free(h, row[i]);
     for (int i = 0; i < OBJECTS; i++)
-        memcpy(&marks[i], (char *)row[i] + sizeof marks[i], sizeof marks[i]);
+        tags[i] = ((struct object *)(void *)row[i])->tag;
     for (int i = 0; i < OBJECTS; i++) {
         for (int j = 0; j < BLOCKS; j++) {
             block[j] = must_malloc(h, 1100 + 48 * (size_t)j);
-            block[j][1] = marks[i];
+            block[j]->tag = tags[i];
         }
         for (int j = 0; j < BLOCKS; j++)
             hmm_heap_free(h, block[j]);
@@ -337,7 +388,7 @@ START_TEST(marks_that_have_moved)
 }
 END_TEST
 
-/* What an object holds after malloc, where nobody has written, is no mark: a program may copy it
+/* What an object holds after malloc, where nobody has written, is no tag: a program may copy it
  * around, and back. */
 START_TEST(contents_after_malloc_copied_back)
 {
@@ -398,8 +449,9 @@ int main(void)
     tcase_add_loop_test(c, is_found, 0, n * MISUSES * VERBS);
     tcase_add_loop_test(c, no_pointer_into_an_object_is_freed, 0, n);
     tcase_add_loop_test(c, the_size_of_what_was_freed_is_not_told, 0, n);
-    tcase_add_loop_test(c, data_that_looks_like_a_mark_of_others, 0, n);
-    tcase_add_loop_test(c, marks_that_have_moved, 0, n);
+    tcase_add_loop_test(c, freed_by_two_threads, 0, 2 * n);
+    tcase_add_loop_test(c, data_that_looks_like_a_tag_of_others, 0, n);
+    tcase_add_loop_test(c, tags_that_have_moved, 0, n);
     tcase_add_loop_test(c, contents_after_malloc_copied_back, 0, n);
     tcase_add_loop_test(c, freed_and_taken_and_freed, 0, n);
     return run_suite(s);
