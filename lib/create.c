@@ -124,7 +124,7 @@ struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_str
 static HMM__COLD void end_watch(struct hmm_heap *h)
 {
     annotate_enter();
-    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
+    for (hmm_ref r = h->first; r != h->top; r = block_step(h, r, block_header(h, r)))
         if (!(block_header(h, r) & HMM__FREE) && block_payload(h, r) != h->state)
             annotate_free(block_payload(h, r));
     annotate_leave();
@@ -164,9 +164,12 @@ static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *p
 
 static void rebuild(struct hmm_heap *h)
 {
-    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
-        if (block_header(h, r) & HMM__FREE)
+    for (hmm_ref r = h->first, next; r != h->top; r = next) {
+        uint32_t word = block_header(h, r);
+        next = block_step(h, r, word);
+        if (word & HMM__FREE)
             h->strategy->insert(h, h->state, r);
+    }
 }
 
 static int switch_to(struct hmm_heap *h, const struct hmm_strategy *s)
