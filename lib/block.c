@@ -49,7 +49,7 @@ hmm_ref hmm_block_end(const struct hmm_heap *heap)
 
 size_t hmm_heap_capacity(const struct hmm_heap *heap)
 {
-    return (size_t)heap->high_limit * HMM_GRANULE;
+    return (size_t)heap->capacity * HMM_GRANULE;
 }
 
 void hmm_visited(struct hmm_heap *heap, unsigned nodes)

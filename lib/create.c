@@ -101,7 +101,7 @@ struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_st
     memset(h, 0, sizeof *h);
     h->pages = pages;
     h->skew = skew;
-    h->limit = h->high_limit = limit;
+    h->limit = h->high_limit = h->capacity = limit;
     h->first = h->brk = first;
     h->ready = pages ? first : UINT32_MAX;
     h->spare_at = pages ? 0 : INTPTR_MAX;
