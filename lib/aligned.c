@@ -74,8 +74,9 @@ static hmm_ref find_hole(struct hmm_heap *h, const struct hmm_piece *piece)
 
 static hmm_ref find_by_walk(struct hmm_heap *h, const struct hmm_piece *piece)
 {
-    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r)) {
+    for (hmm_ref r = h->first, next; r != h->top; r = next) {
         uint32_t word = block_header(h, r);
+        next = block_step(h, r, word);
         h->visited++;
         if ((word & HMM__FREE) && hmm_piece_fits(piece, r, header_size(word)))
             return r;
@@ -85,7 +86,11 @@ static hmm_ref find_by_walk(struct hmm_heap *h, const struct hmm_piece *piece)
 
 static hmm_ref cut_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece)
 {
-    return r ? cut_out(h, r, hmm_piece_gap(piece, r), piece->granules) : 0;
+    if (r == 0)
+        return 0;
+    if (hmm__unlikely(!block_is_sound(h, r, block_header(h, r))))
+        hmm__block_broken(h, r);
+    return cut_out(h, r, hmm_piece_gap(piece, r), piece->granules);
 }
 
 /* Used block r is the answer. */

@@ -21,15 +21,20 @@ void *hmm_block_payload(const struct hmm_heap *heap, hmm_ref block)
 
 hmm_ref hmm_block_next(const struct hmm_heap *heap, hmm_ref block)
 {
-    hmm_ref next = block_next(heap, block);
-    return next == heap->top ? 0 : next;
+    uint32_t n = block_size(heap, block);
+    if (hmm__unlikely(n < HMM_MIN_GRANULES || n > heap->top - block))
+        hmm__block_broken(heap, block);
+    return block + n == heap->top ? 0 : block + n;
 }
 
 hmm_ref hmm_block_prev_free(const struct hmm_heap *heap, hmm_ref block)
 {
     if (!(block_header(heap, block) & HMM__PREV_FREE))
         return 0;
-    return block - block_footer_below(heap, block);
+    uint32_t below = block_footer_below(heap, block);
+    if (hmm__unlikely(below < HMM_MIN_GRANULES || below > block - heap->first))
+        hmm__block_broken(heap, block);
+    return block - below;
 }
 
 hmm_ref hmm_block_first(const struct hmm_heap *heap)
@@ -44,7 +49,7 @@ hmm_ref hmm_block_end(const struct hmm_heap *heap)
 
 size_t hmm_heap_capacity(const struct hmm_heap *heap)
 {
-    return (size_t)heap->high_limit * HMM_GRANULE;
+    return (size_t)heap->capacity * HMM_GRANULE;
 }
 
 void hmm_visited(struct hmm_heap *heap, unsigned nodes)

@@ -186,6 +186,41 @@ HMM__ALWAYS_INLINE void footer_store(char *above, uint32_t span)
     *((uint32_t *)(void *)above - 2) = span;
 }
 
+/* Whether what lies at r, any number, has the header of a free block: only then may its links be
+ * read. */
+HMM__ALWAYS_INLINE bool block_seems_free(const struct hmm_heap *h, hmm_ref r)
+{
+    if (r < h->first || r >= h->top)
+        return false;
+    uint32_t word = block_header(h, r), n = header_size(word);
+    return (word & HMM__FREE) && n >= HMM_MIN_GRANULES && n <= h->top - r;
+}
+
+/* Whether the header of block r, below the top, agrees with the next one's, and with the footer. */
+HMM__ALWAYS_INLINE bool block_is_sound(const struct hmm_heap *h, hmm_ref r, uint32_t word)
+{
+    uint32_t n = header_size(word);
+    if (n < HMM_MIN_GRANULES || n > h->top - r)
+        return false;
+    bool below_is_free = block_header(h, r + n) & HMM__PREV_FREE;
+    if (!(word & HMM__FREE))
+        return !below_is_free;
+    return below_is_free && block_footer_span(h, r + n) == header_span(word);
+}
+
+/* check.c: each says that this block was overwritten, and ends the program. */
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__block_broken(const struct hmm_heap *h, hmm_ref r);
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__links_broken(const struct hmm_heap *h, hmm_ref r);
+
+/* The block above r, of header `word`, for walks: a header that was overwritten must neither stop
+ * them nor lead them astray. */
+HMM__ALWAYS_INLINE hmm_ref block_step(const struct hmm_heap *h, hmm_ref r, uint32_t word)
+{
+    if (hmm__unlikely(!block_is_sound(h, r, word)))
+        hmm__block_broken(h, r);
+    return r + header_size(word);
+}
+
 /* The ref of payload, if it is aligned and not below the heap; else a number above all refs. */
 HMM__ALWAYS_INLINE size_t ref_or_more(const struct hmm_heap *h, const void *payload)
 {

@@ -113,14 +113,34 @@ bool hmm__seems_sound(const struct hmm_heap *h, const void *payload)
     return nn <= h->top - r - n && block_footer_span(h, r + n + nn) == header_span(above);
 }
 
-/* Whether a walk meets payload as the start of a block in use. Linear. */
+void hmm__block_broken(const struct hmm_heap *h, hmm_ref r)
+{
+    uint32_t n = block_size(h, r);
+    if (n < HMM_MIN_GRANULES || n > h->top - r)
+        hmm__panic("block", block_payload(h, r),
+                   "its header was overwritten: its size leads outside the heap");
+    hmm__panic("block", block_payload(h, r),
+               "its header or its end was overwritten: they contradict each other");
+}
+
+void hmm__links_broken(const struct hmm_heap *h, hmm_ref r)
+{
+    hmm__panic("free block", block_payload(h, r), "its links were overwritten");
+}
+
+/* Whether a walk meets payload as the start of a block in use. Linear. Where it does not come so
+ * far, one of two is to blame: payload, of which the caller says what is wrong, or a block below.
+ */
 bool hmm__is_block(const struct hmm_heap *h, const void *payload)
 {
     hmm_ref r = h->first;
     while (r != h->top && block_payload(h, r) < payload) {
         uint32_t n = block_size(h, r);
-        if (n < HMM_MIN_GRANULES || n > h->top - r)
+        if (n < HMM_MIN_GRANULES || n > h->top - r) {
+            if (hmm__seems_sound(h, payload))
+                hmm__block_broken(h, r);
             return false;
+        }
         r += n;
     }
     return r != h->top && block_payload(h, r) == payload && !(block_header(h, r) & HMM__FREE);

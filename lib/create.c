@@ -11,9 +11,10 @@ bool hmm__strategy_is_sound(const struct hmm_strategy *s)
            s->find != NULL && s->insert != NULL && s->remove != NULL;
 }
 
+/* bytes <= those of the region. */
 static uint32_t granules_up(size_t bytes)
 {
-    return (uint32_t)((bytes + HMM_GRANULE - 1) / HMM_GRANULE);
+    return (uint32_t)(((uint64_t)bytes + HMM_GRANULE - 1) / HMM_GRANULE);
 }
 
 /* The strategy's functions into the heap, its state made ready. */
@@ -48,11 +49,12 @@ static uint64_t control_granules(size_t state_bytes)
 /* What a ref can name, with room for a strategy to round up. */
 #define MOST_GRANULES (UINT32_MAX - 4095)
 
-/* Aligns the region and counts its granules, at most MOST_GRANULES. */
+/* Aligns the region and counts its granules, at most MOST_GRANULES. 0 where it would end beyond
+ * all addresses. */
 static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
 {
     size_t gap = (size_t)(-(uintptr_t)*memory & (HMM_GRANULE - 1));
-    if (size < gap)
+    if (size < gap || (uint64_t)size - gap > (uint64_t)UINTPTR_MAX - (uintptr_t)*memory - gap + 1)
         return 0;
     *memory = (char *)*memory + gap;
     *skew = (uint32_t)gap;
@@ -99,11 +101,11 @@ struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_st
     memset(h, 0, sizeof *h);
     h->pages = pages;
     h->skew = skew;
-    h->limit = h->high_limit = limit;
+    h->limit = h->high_limit = h->capacity = limit;
     h->first = h->brk = first;
     h->ready = pages ? first : UINT32_MAX;
     h->spare_at = pages ? 0 : INTPTR_MAX;
-    h->low_bytes = h->first * HMM_GRANULE - HMM_HEADER_BYTES - (uint32_t)sizeof *h;
+    h->low_bytes = (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
     h->check_level = 1;
     adopt(h, strategy, h + 1, zeroed);
     block_make_top(h, h->first);
@@ -124,7 +126,7 @@ struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_str
 static HMM__COLD void end_watch(struct hmm_heap *h)
 {
     annotate_enter();
-    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
+    for (hmm_ref r = h->first; r != h->top; r = block_step(h, r, block_header(h, r)))
         if (!(block_header(h, r) & HMM__FREE) && block_payload(h, r) != h->state)
             annotate_free(block_payload(h, r));
     annotate_leave();
@@ -143,7 +145,6 @@ void hmm_heap_destroy(struct hmm_heap *heap)
 /* Room for a state of this size, somewhere; NULL: there is none. Leaves the old state whole. */
 static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
 {
-    uint32_t n = granules_up(size);
     if (size <= h->low_bytes) {
         *place = HMM__STATE_LOW;
         return h + 1;
@@ -152,11 +153,12 @@ static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *p
     if (h->front != NULL && size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE)
         hmm__front_reserve(h->front);
 #endif
-    char *high = block_payload(h, h->high_limit - n);
-    if (size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE &&
-        (h->pages == NULL || h->pages->need(high, high + size))) {
-        *place = HMM__STATE_HIGH;
-        return high;
+    if (size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE) {
+        char *high = block_payload(h, h->high_limit - granules_up(size));
+        if (h->pages == NULL || h->pages->need(high, high + size)) {
+            *place = HMM__STATE_HIGH;
+            return high;
+        }
     }
     *place = HMM__STATE_BLOCK;
     return hmm__malloc(h, size);
@@ -164,9 +166,12 @@ static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *p
 
 static void rebuild(struct hmm_heap *h)
 {
-    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
-        if (block_header(h, r) & HMM__FREE)
+    for (hmm_ref r = h->first, next; r != h->top; r = next) {
+        uint32_t word = block_header(h, r);
+        next = block_step(h, r, word);
+        if (word & HMM__FREE)
             h->strategy->insert(h, h->state, r);
+    }
 }
 
 static int switch_to(struct hmm_heap *h, const struct hmm_strategy *s)

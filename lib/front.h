@@ -380,6 +380,8 @@ HMM__HIDDEN struct run *hmm__run_next(const struct front *f, struct run *d);
 /* NULL: the queue is empty. */
 HMM__HIDDEN struct run *hmm__run_dequeue(struct keeper *k, unsigned c);
 HMM__HIDDEN uint32_t hmm__run_units(const struct front *f, const struct run *d);
+/* Whether its block's header says what the descriptor does. */
+HMM__HIDDEN bool hmm__run_is_whole(const struct front *f, const struct run *d);
 /* Before a strategy's state goes to the region's high end. */
 HMM__HIDDEN void hmm__front_reserve(struct front *f);
 /* bytes of zeros at the region's high end; NULL: there is no room. */

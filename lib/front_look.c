@@ -24,12 +24,34 @@ bool hmm__front_has_kept(const struct front *f, const void *payload)
     return object_has_tag(f->keys.kept, payload);
 }
 
+/* All runs, in the order of their addresses: the one after d, or the first (NULL). Of d's header,
+ * which may have been overwritten, nothing is read. */
+static struct run *next_run(const struct front *f, const struct run *d)
+{
+    const int32_t *map = front_map(f);
+    size_t unit = 0;
+    if (d != NULL)
+        unit = front_unit(f, (char *)run_start(f, d) + run_rest(d)->count * class_bytes(d->class) -
+                                 1) +
+               1;
+    while (unit < f->units && (map[unit] == 0 || run_at(f, map[unit]) == d))
+        unit++;
+    return unit < f->units ? run_at(f, map[unit]) : NULL;
+}
+
+static void require_whole(const struct front *f, const struct run *d)
+{
+    if (hmm__unlikely(!hmm__run_is_whole(f, d)))
+        hmm__block_broken(f->heap, block_of(f->heap, run_start(f, d)));
+}
+
 /* What is not carved yet is one free block; the last one has the rest. */
 int hmm__front_walk(const struct front *f, const struct run *d, size_t bytes,
                     int (*visit)(void *, const struct hmm_block_info *), void *arg)
 {
     size_t size = class_bytes(d->class), done = 0;
     int result = 0;
+    require_whole(f, d);
     const struct run_rest *r = run_rest(d);
     uint32_t shown = r->carved < r->count ? r->carved + 1u : r->count;
     for (uint32_t i = 0; i < shown && result == 0; i++) {
@@ -59,28 +81,24 @@ static void tally_run(const struct front *f, const struct run *d, struct front_t
     t->free_objects += run_rest(d)->count - used;
 }
 
-/* All runs, in the order of their addresses. */
-static struct run *next_run(const struct front *f, size_t *unit)
+static size_t count_kept(const struct front *f, const struct object *o)
 {
-    const int32_t *map = front_map(f);
-    while (*unit < f->units && map[*unit] == 0)
-        ++*unit;
-    if (*unit >= f->units)
-        return NULL;
-    struct run *d = run_at(f, map[*unit]);
-    *unit += hmm__run_units(f, d);
-    return d;
+    size_t n = 0, most = f->kept_bytes / (KEPT_LEAST_GRANULES * HMM_GRANULE);
+    for (const struct object *before = o; o != NULL; before = o, o = o->next)
+        if (hmm__unlikely(!hmm__kept_has(f, o) || ++n > most))
+            hmm__links_broken(f->heap, block_of(f->heap, before));
+    return n;
 }
 
 void hmm__front_tally(const struct front *f, struct front_tally *t)
 {
-    size_t unit = 0;
     *t = (struct front_tally){.kept_bytes = f->kept_bytes};
     for (unsigned i = 0; i < FRONT_KEPT; i++)
-        for (const struct object *o = f->kept[i]; o != NULL; o = o->next)
-            t->kept_blocks++;
-    for (struct run *d; (d = next_run(f, &unit)) != NULL;)
+        t->kept_blocks += count_kept(f, f->kept[i]);
+    for (struct run *d = NULL; (d = next_run(f, d)) != NULL;) {
+        require_whole(f, d);
         tally_run(f, d, t);
+    }
 }
 
 /* ---- The check ---- */
@@ -98,8 +116,7 @@ static const char *check_map(const struct front *f, const struct run *d)
     const char *start = run_start(f, d);
     size_t unit = front_unit(f, start);
     uint32_t units = hmm__run_units(f, d);
-    if ((block_header(f->heap, block_of(f->heap, start)) & HMM__FREE) ||
-        run_rest(d)->count != (units * FRONT_UNIT - HMM_HEADER_BYTES) / class_bytes(d->class))
+    if (!hmm__run_is_whole(f, d))
         return "F1: a run is not a block in use of its size";
     for (uint32_t i = 0; i < units; i++)
         if (front_map(f)[unit + i] != (int32_t)((const char *)d - f->table))
@@ -107,7 +124,8 @@ static const char *check_map(const struct front *f, const struct run *d)
     return NULL;
 }
 
-/* How many objects of d are in this list; more than it has where the list is broken. */
+/* How many objects of d are in this list; more than it has where the list is broken. What a list
+ * leads to is only read when it is known to be an object. */
 static uint32_t list_length(const struct front *f, const struct run *d, const struct object *o)
 {
     const char *start = run_start(f, d);
@@ -121,12 +139,17 @@ static uint32_t list_length(const struct front *f, const struct run *d, const st
     return n;
 }
 
+/* The same of a list of objects of any run, the first `most` of it. */
 static uint32_t length_of(const struct front *f, const struct run *d, const struct object *o,
                           uint32_t most)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 0; o != NULL && i < most; o = o->next, i++)
-        n += front_run_of(f, o) == d;
+    uint32_t n = 0, all = (uint32_t)(f->units * (FRONT_UNIT / sizeof(struct object)));
+    for (uint32_t i = 0; o != NULL && i < most; o = o->next, i++) {
+        const struct run *of = front_run_of(f, o);
+        if (i > all || of == NULL || !run_has_object(of, o) || !object_has_tag(f->keys.sent, o))
+            return run_rest(d)->count + 1u;
+        n += of == d;
+    }
     return n;
 }
 
@@ -199,8 +222,8 @@ static const char *check_queues(const struct front *f, const struct keeper *k)
 const char *hmm__front_check(const struct front *f)
 {
     const char *broken = NULL;
-    size_t unit = 0, units = 0;
-    for (struct run *d; broken == NULL && (d = next_run(f, &unit)) != NULL;) {
+    size_t units = 0;
+    for (struct run *d = NULL; broken == NULL && (d = next_run(f, d)) != NULL;) {
         const struct keeper *k = keeper_of(f, d);
         if (k == NULL)
             return "F1: a run's owner is no keeper";

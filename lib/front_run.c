@@ -242,12 +242,26 @@ uint32_t hmm__run_units(const struct front *f, const struct run *d)
     return block_size(f->heap, block_of(f->heap, start)) / (FRONT_UNIT / HMM_GRANULE);
 }
 
+static uint32_t objects_in(uint32_t units, size_t size)
+{
+    return (uint32_t)((units * FRONT_UNIT - HMM_HEADER_BYTES) / size);
+}
+
+bool hmm__run_is_whole(const struct front *f, const struct run *d)
+{
+    const struct hmm_heap *h = f->heap;
+    hmm_ref r = block_of(h, run_start(f, d));
+    uint32_t word = block_header(h, r), units = hmm__run_units(f, d);
+    return !(word & HMM__FREE) && header_size(word) <= h->top - r && units != 0 &&
+           objects_in(units, class_bytes(d->class)) == run_rest(d)->count;
+}
+
 static void describe(struct front *f, struct run *d, unsigned c, const char *start, uint32_t units)
 {
     size_t size = class_bytes(c);
     d->free = NULL;
     d->left = run_rest(d)->carved = 0;
-    run_rest(d)->count = (uint16_t)((units * FRONT_UNIT - HMM_HEADER_BYTES) / size);
+    run_rest(d)->count = (uint16_t)objects_in(units, size);
     d->class = (uint8_t)c;
     d->state = RUN_CURRENT;
     d->list = &d->free;
@@ -312,6 +326,8 @@ void hmm__run_return(struct keeper *k, struct run *d)
     struct size_class *s = &k->classes[d->class];
     void *start = run_start(f, d);
     uint32_t units = hmm__run_units(f, d);
+    if (hmm__unlikely(!hmm__run_is_whole(f, d)))
+        hmm__block_broken(f->heap, block_of(f->heap, start));
     set_map(f, d, units, 0);
     s->units -= units;
     d->state = RUN_GONE;

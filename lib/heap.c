@@ -32,6 +32,8 @@ static HMM__COLD void *malloc_last(struct hmm_heap *h, uint32_t n)
     if (r == 0)
         return hmm__fail(h);
     uint32_t size = block_size(h, r);
+    if (hmm__unlikely(!block_is_sound(h, r, block_header(h, r))))
+        hmm__block_broken(h, r);
     s->remove(h, h->state, r);
     if (size - n >= HMM_MIN_GRANULES) {
         block_make_free(h, r + n, size - n, 0);
@@ -74,17 +76,22 @@ void *hmm__malloc_else(struct hmm_heap *h, uint32_t n)
 void hmm__melt(struct hmm_heap *h, char *p, hmm_ref r)
 {
     uint32_t word = word_load(p);
-    if (hmm__unlikely(block_header(h, h->top) != HMM__FREE)) {
+    hmm_ref low = r;
+    if (hmm__unlikely(block_header(h, h->top) != HMM__FREE ||
+                      ((word & HMM__PREV_FREE) && !below_agrees(h, r, p, footer_load(p), &low)))) {
         hmm__free_unsound(h, p);
         return;
     }
     word_store(p, word | HMM__FREE);
     while (word & HMM__PREV_FREE) {
-        r -= block_footer_below(h, r);
+        r = low;
         h->strategy->remove(h, h->state, r);
-        word = block_header(h, r);
+        char *q = block_payload(h, r);
+        word = word_load(q);
         h->free_unbinned--;
         h->merges++;
+        if (hmm__unlikely((word & HMM__PREV_FREE) && !below_agrees(h, r, q, footer_load(q), &low)))
+            hmm__block_broken(h, r);
     }
     block_make_top(h, r);
     h->top_blocks--;

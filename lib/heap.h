@@ -141,8 +141,9 @@ struct hmm_heap {
     hmm_ref brk_peak;
     hmm_ref ready;       /* pages below it can be written */
     uint32_t skew;       /* bytes of the caller's region below the base */
-    uint32_t low_bytes;  /* room for a state at the low end */
+    size_t low_bytes;    /* room for a state at the low end */
     uint32_t high_limit; /* limit without a state at the high end */
+    uint32_t capacity;   /* high_limit without a front; what state_size is asked for */
     uint32_t check_level, check_count;
     enum hmm__state_place state_place;
     struct front *front; /* NULL: it is bare */

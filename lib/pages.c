@@ -78,9 +78,10 @@ static size_t spare_blocks(struct hmm_heap *h)
         return 0;
     for (hmm_ref r = h->first; r != h->top;) {
         uint32_t word = block_header(h, r), n = header_size(word);
+        hmm_ref next = block_step(h, r, word);
         if ((word & HMM__FREE) && n >= SPARE_LEAST)
             bytes += spare_block(h, r, n);
-        r += n;
+        r = next;
         looks++;
     }
     h->spare_dear = looks > bytes / DEAR_PAGE * DEAR;

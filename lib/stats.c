@@ -9,8 +9,9 @@
 static uint32_t largest_by_walk(const struct hmm_heap *h)
 {
     uint32_t most = 0;
-    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r)) {
+    for (hmm_ref r = h->first, next; r != h->top; r = next) {
         uint32_t word = block_header(h, r);
+        next = block_step(h, r, word);
         if ((word & HMM__FREE) && header_size(word) > most)
             most = header_size(word);
     }
@@ -27,6 +28,8 @@ static uint32_t top_room(const struct hmm_heap *h)
 static size_t largest_request(struct hmm_heap *h)
 {
     uint32_t most = h->strategy->largest ? h->strategy->largest(h, h->state) : largest_by_walk(h);
+    if (hmm__unlikely(most > free_granules(h))) /* a header was overwritten: the walk says which */
+        most = largest_by_walk(h);
     if (top_room(h) > most)
         most = top_room(h);
     return most >= HMM_MIN_GRANULES ? block_usable(most) : 0;

@@ -31,6 +31,7 @@ int hmm_heap_walk(const struct hmm_heap *heap,
         if (quiet)
             annotate_enter();
         uint32_t word = block_header(heap, r);
+        hmm_ref next = block_step(heap, r, word);
         if (quiet)
             annotate_leave();
         uint32_t n = header_size(word);
@@ -39,7 +40,7 @@ int hmm_heap_walk(const struct hmm_heap *heap,
                                       .usable = block_usable(n),
                                       .used = !(word & HMM__FREE)};
         result = show(heap, &info, visit, arg);
-        r += n;
+        r = next;
     }
     return result;
 }

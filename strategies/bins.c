@@ -36,7 +36,7 @@ static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t 
     for (hmm_ref r = s->heads[size]; r != 0; r = block_links(h, r)[BIN_NEXT]) {
         if (++*count > free_blocks(h))
             return "T1: bins: more blocks in the bins than are free";
-        if (block_size(h, r) != size || !(block_header(h, r) & HMM__FREE) ||
+        if (!block_seems_free(h, r) || block_size(h, r) != size ||
             (before && block_links(h, r)[BIN_PREV] != before))
             return "T3: bins: a block in a bin is in use, of another size or ill linked";
         before = r;
@@ -46,7 +46,7 @@ static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t 
 
 static bool held_is_sound(const struct hmm_heap *h, const struct bins *s)
 {
-    return (block_header(h, s->held) & HMM__FREE) && s->held_size >= BINS &&
+    return block_seems_free(h, s->held) && s->held_size >= BINS &&
            block_size(h, s->held) == s->held_size;
 }
 

@@ -469,10 +469,14 @@ static uint32_t seg_largest(struct hmm_heap *h, void *state)
     if (s->words == 0)
         return most;
     uint32_t word = 31u - (uint32_t)__builtin_clz(s->words);
-    hmm_ref r = s->lists[word * 64 + 63u - (uint32_t)__builtin_clzll(s->maps[word])];
-    for (; r != 0; r = block_links(h, r)[BIN_NEXT])
+    hmm_ref r = s->lists[word * 64 + 63u - (uint32_t)__builtin_clzll(s->maps[word])], before = r;
+    uint32_t blocks = 0;
+    for (; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
+        if (hmm__unlikely(!block_seems_free(h, r) || ++blocks > free_blocks(h)))
+            hmm__links_broken(h, before);
         if (block_size(h, r) > most)
             most = block_size(h, r);
+    }
     return most;
 }
 
@@ -484,12 +488,12 @@ static const char *check_list(struct hmm_heap *h, hmm_ref r, uint32_t c, uint32_
     for (hmm_ref before = 0; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
         if (++*count > free_blocks(h))
             return "T1: segregated: more blocks in the lists than are free";
-        if (seg_class_most(block_size(h, r)) < floor)
-            return "T4: segregated: a block in a list is below the floor";
-        if (!(block_header(h, r) & HMM__FREE) || block_size(h, r) < BINS ||
+        if (!block_seems_free(h, r) || block_size(h, r) < BINS ||
             seg_class_of(block_size(h, r)) != c ||
             (before && block_links(h, r)[BIN_PREV] != before))
             return "T6: segregated: a block in a list is in use, of another class or ill linked";
+        if (seg_class_most(block_size(h, r)) < floor)
+            return "T4: segregated: a block in a list is below the floor";
     }
     return NULL;
 }

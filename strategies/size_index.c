@@ -19,6 +19,12 @@ static uint32_t trie_path(uint32_t size)
     return size << (32 - (log - 1));
 }
 
+/* Whether what lies at r, any number, can be a block of trie t: only then may it be followed. */
+static bool trie_may_have(const struct hmm_heap *h, hmm_ref r, unsigned t)
+{
+    return block_seems_free(h, r) && block_size(h, r) >= BINS && trie_of(block_size(h, r)) == t;
+}
+
 static unsigned tries_for(size_t capacity)
 {
     size_t granules = capacity / HMM_GRANULE;
@@ -302,9 +308,13 @@ uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x)
     unsigned g = 63u - (unsigned)__builtin_clzll(x->groups);
     if (g < MIDDLE_GROUPS)
         return g * 64 + 63u - (unsigned)__builtin_clzll(middle_of(x)->maps[g]);
-    uint32_t most = 0;
-    for (hmm_ref node = x->tries[g - MIDDLE_GROUPS]; node != 0;) {
+    uint32_t most = 0, steps = 0;
+    hmm_ref node = x->tries[g - MIDDLE_GROUPS], parent = node;
+    while (node != 0) {
+        if (hmm__unlikely(!trie_may_have(h, node, g - MIDDLE_GROUPS) || ++steps > 32))
+            hmm__links_broken(h, parent);
         const uint32_t *at = block_links(h, node);
+        parent = node;
         if (block_size(h, node) > most)
             most = block_size(h, node);
         node = at[TRIE_CHILD1] ? at[TRIE_CHILD1] : at[TRIE_CHILD];
@@ -329,23 +339,33 @@ static const char *check_ring(struct hmm_heap *h, hmm_ref node, uint32_t *count)
     hmm_ref r = node;
     do {
         const uint32_t *at = block_links(h, r);
+        hmm_ref next = at[TRIE_NEXT];
         if (++*count > free_blocks(h))
             return "T1: sizes: more blocks in the tries than are free";
-        if (block_size(h, r) != block_size(h, node) || !(block_header(h, r) & HMM__FREE) ||
-            block_links(h, at[TRIE_NEXT])[TRIE_PREV] != r || (r != node && at[TRIE_PARENT] != 0))
+        if (!block_seems_free(h, next) || block_size(h, next) != block_size(h, node) ||
+            block_links(h, next)[TRIE_PREV] != r || (r != node && at[TRIE_PARENT] != 0))
             return "T8: sizes: a ring of equals is ill linked";
-        r = at[TRIE_NEXT];
+        r = next;
     } while (r != node);
     return NULL;
 }
 
-/* Depth-first without recursion: back up by the parents. */
+/* What a node of trie t has below it is 0, or a block of the trie whose parent it is. */
+static bool child_is_sound(struct hmm_heap *h, hmm_ref node, hmm_ref child, unsigned t)
+{
+    return child == 0 || (trie_may_have(h, child, t) && block_links(h, child)[TRIE_PARENT] == node);
+}
+
+/* Depth-first without recursion: back up by the parents. A block is only followed when it is known
+ * to be the trie's and to lead back to where it was reached from. */
 static const char *check_trie(struct hmm_heap *h, const struct size_index *x, unsigned t,
                               uint32_t *count)
 {
     hmm_ref from = IS_ROOT, node = x->tries[t];
     if (!(x->groups >> (t + MIDDLE_GROUPS) & 1) != (node == 0))
         return "T5: sizes: a trie's bit contradicts the trie";
+    if (!child_is_sound(h, IS_ROOT, node, t))
+        return "T7: sizes: a node is in the wrong trie or ill linked";
     while (node != 0 && node != IS_ROOT) {
         const uint32_t *at = block_links(h, node);
         hmm_ref next = at[TRIE_PARENT];
@@ -353,9 +373,9 @@ static const char *check_trie(struct hmm_heap *h, const struct size_index *x, un
             const char *broken = check_ring(h, node, count);
             if (broken != NULL)
                 return broken;
-            if (block_size(h, node) < BINS || trie_of(block_size(h, node)) != t ||
-                (at[TRIE_CHILD] && block_links(h, at[TRIE_CHILD])[TRIE_PARENT] != node) ||
-                (at[TRIE_CHILD1] && block_links(h, at[TRIE_CHILD1])[TRIE_PARENT] != node))
+            if (!child_is_sound(h, node, at[TRIE_CHILD], t) ||
+                !child_is_sound(h, node, at[TRIE_CHILD1], t) ||
+                (at[TRIE_CHILD] && at[TRIE_CHILD] == at[TRIE_CHILD1]))
                 return "T7: sizes: a node is in the wrong trie or ill linked";
         }
         if (from == at[TRIE_PARENT] && at[TRIE_CHILD])
@@ -379,7 +399,7 @@ static const char *check_middle(struct hmm_heap *h, const struct size_index *x, 
     for (hmm_ref r = m->heads[size]; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
         if (++*count > free_blocks(h))
             return "T1: sizes: more blocks in the middle bins than are free";
-        if (block_size(h, r) != size || !(block_header(h, r) & HMM__FREE) ||
+        if (!block_seems_free(h, r) || block_size(h, r) != size ||
             (before && block_links(h, r)[BIN_PREV] != before))
             return "T6: sizes: a block in a middle bin is in use, of another size or ill linked";
     }

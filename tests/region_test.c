@@ -158,6 +158,15 @@ START_TEST(refuses_an_index_that_is_larger_than_the_region)
 }
 END_TEST
 
+/* One that says it is longer than what there is up to the last address. */
+START_TEST(refuses_a_region_that_ends_beyond_all_addresses)
+{
+    errno = 0;
+    ck_assert_ptr_null(hmm_heap_create(memory + _i % 3, SIZE_MAX - (size_t)_i, HMM_BEST_FIT));
+    ck_assert_int_eq(errno, ENOMEM);
+}
+END_TEST
+
 /* Of every size up to a MiB, and of some far above. */
 START_TEST(the_index_s_size_never_falls)
 {
@@ -264,9 +273,39 @@ START_TEST(neighbours_too_large_to_merge)
 }
 END_TEST
 
+static size_t five_gib_and_more(size_t capacity)
+{
+    return HMM_FIRST_FIT->state_size(capacity) + 5 * GIB;
+}
+
+/* There is room for it at the low end, and nowhere else. */
+START_TEST(an_index_of_more_than_4_gib_is_changed_for_another)
+{
+    struct hmm_strategy first = *HMM_FIRST_FIT, next = *HMM_NEXT_FIT;
+    const size_t size = 7 * GIB;
+    void *region = reserve(size);
+    if (region == NULL)
+        return;
+    first.state_size = next.state_size = five_gib_and_more;
+    struct hmm_heap *h = hmm_heap_create(region, size, &first);
+    ck_assert_ptr_nonnull(h);
+    void *block = must_malloc(h, GIB);
+    fill_up(h);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(hmm_heap_set_strategy(h, i % 2 ? &first : &next), 0);
+        ck_assert_int_eq(h->state_place, HMM__STATE_LOW);
+        assert_sound(h);
+    }
+    hmm_heap_free(h, block);
+    ck_assert_ptr_eq(must_malloc(h, GIB), block);
+    munmap(region, size);
+}
+END_TEST
+
 static void add_large(Suite *s, int n)
 {
     TCase *c = add_case(s, "large regions");
+    tcase_add_test(c, an_index_of_more_than_4_gib_is_changed_for_another);
     tcase_add_loop_test(c, a_region_of_more_than_can_be_used, 0, n);
     tcase_add_loop_test(c, neighbours_too_large_to_merge, 0, 6 * n);
 }
@@ -292,6 +331,7 @@ int main(void)
     tcase_add_loop_test(c, a_strategy_of_required_hooks_only, 0, n);
     tcase_add_loop_test(c, refuses_an_index_that_is_larger_than_the_region, 0, n);
     tcase_add_loop_test(c, the_index_s_size_never_falls, 0, n);
+    tcase_add_loop_test(c, refuses_a_region_that_ends_beyond_all_addresses, 0, 9);
     add_large(s, n);
     return run_suite(s);
 }

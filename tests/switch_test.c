@@ -124,6 +124,45 @@ START_TEST(without_room_for_the_index_all_stays)
 }
 END_TEST
 
+/* ---- The capacity ---- */
+
+static size_t told;
+
+static size_t note_capacity(size_t capacity)
+{
+    told = capacity;
+    return HMM_FIRST_FIT->state_size(capacity);
+}
+
+/* A cache takes more and more of the high end; a strategy that lays out its state by the capacity
+ * must not see it. */
+START_TEST(the_capacity_is_what_the_index_was_laid_out_for)
+{
+    struct hmm_strategy first = *HMM_FIRST_FIT, next = *HMM_NEXT_FIT;
+    struct hmm_stats before, now;
+    first.state_size = next.state_size = note_capacity;
+    struct hmm_heap *h = unwatched(heap_of((size_t)3 << 20, &first));
+    const size_t capacity = told;
+    ck_assert_uint_eq(hmm_heap_capacity(h), capacity);
+    hmm_heap_stats(h, &before);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    for (int i = 0; i < 40000; i++) {
+        if (hmm_heap_malloc(h, (size_t)(i % 60) * 16) == NULL)
+            ck_assert_int_eq(errno, ENOMEM);
+        if (i % 1000 != 0)
+            continue;
+        ck_assert_uint_eq(hmm_heap_capacity(h), capacity);
+        ck_assert_int_eq(hmm_heap_set_strategy(h, i % 2000 ? &first : &next), 0);
+        ck_assert_uint_eq(told, capacity);
+        assert_sound(h);
+        hmm_heap_stats(h, &now);
+        ck_assert_uint_eq(now.capacity, before.capacity);
+    }
+    ck_assert_uint_lt(h->high_limit * (size_t)HMM_GRANULE, capacity);
+    heap_end(h);
+}
+END_TEST
+
 START_TEST(to_the_same_and_to_none)
 {
     struct hmm_heap *h = heap_of(64 << 10, strategy_of(_i));
@@ -161,6 +200,7 @@ static void add_all(TCase *c, int n)
     tcase_add_test(c, the_index_goes_to_the_high_end_and_leaves_it);
     tcase_add_test(c, the_index_goes_into_a_block_and_leaves_it);
     tcase_add_test(c, without_room_for_the_index_all_stays);
+    tcase_add_test(c, the_capacity_is_what_the_index_was_laid_out_for);
     tcase_add_loop_test(c, to_the_same_and_to_none, 0, n);
     tcase_add_loop_test(c, at_every_level_of_checking, 0, 5);
 }
