@@ -236,7 +236,7 @@ START_TEST(what_is_refused_takes_nothing)
         struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
         struct hmm_stats before, after;
         size_t whole = (size_t)(h->limit - h->top) * HMM_GRANULE;
-        must_malloc(h, whole - room - 2 * HMM_GRANULE);
+        must_malloc(h, whole - room - 4 * HMM_GRANULE);
         hmm_heap_stats(h, &before);
         if (hmm_heap_set_cache(h, 1) == -1) {
             refused++;
