@@ -19,4 +19,8 @@ char *cli_module_find(const char *command, const char *file);
  * start; what stood there stays behind it. False, said on stderr, iff there is no memory. */
 bool cli_module_preload(const char *command, const char *path);
 
+/* program.c: why a command that execvp finds does not load, or not use, what is preloaded, as its
+ * file tells: a sentence to be put behind "since". NULL: nothing is known that would keep it. */
+const char *cli_module_refused(const char *command);
+
 #endif

@@ -222,6 +222,13 @@ static int exit_status(int status)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+static void complain_of_signal(int status)
+{
+    if (WIFSIGNALED(status))
+        cli_complain("record", "the command was ended by signal %d (%s)%s", WTERMSIG(status),
+                     strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
+}
+
 static int record_command(void)
 {
     int status = 0;
@@ -232,6 +239,7 @@ static int record_command(void)
             recorder_sleep(&recorder, heard);
     }
     child = 0;
+    complain_of_signal(status);
     return exit_status(status);
 }
 
@@ -342,6 +350,13 @@ static bool print_summary(void)
     return !print_losses() && good;
 }
 
+static void complain_refused(const struct request *q, const char *why)
+{
+    cli_complain("record", "'%s' was not recorded%s%s", q->command[0], why ? ", since " : "",
+                 why ? why
+                     : ": it ended before it loaded libraries, or was started without LD_PRELOAD");
+}
+
 /* The command's own trace is there even if it did not allocate. */
 static bool is_recorded(const struct request *q)
 {
@@ -352,10 +367,12 @@ static bool is_recorded(const struct request *q)
     if (recorder.life_count == 0) {
         if (print_losses())
             return false;
-        cli_complain("record",
-                     "'%s' was not recorded: it does not load libraries (a static program), runs "
-                     "with other rights, or is for another architecture",
-                     q->command[0]);
+        complain_refused(q, cli_module_refused(q->command[0]));
+        return false;
+    }
+    const char *why = cli_module_refused(q->command[0]);
+    if (why != NULL) {
+        complain_refused(q, why);
         return false;
     }
     struct hmm_trace_writer *writer = hmm_trace_writer_open(q->file, &error);

@@ -112,6 +112,9 @@ static int become(char **command)
     free(library);
     if (!ready)
         return RUN_FAILED;
+    const char *why = cli_module_refused(command[0]);
+    if (why != NULL)
+        cli_complain("run", "'%s' does not use hmm's heap, since %s", command[0], why);
     execvp(command[0], command);
     int code = errno;
     cli_complain("run", "cannot run '%s': %s", command[0], strerror(code));

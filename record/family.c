@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The malloc family, as the program calls it: libc's, and a note of it. malloc_usable_size,
- * mallinfo and the like stay libc's own.
+ * The malloc family, as the program calls it: libc's, and a note of it. All of the family is
+ * here, also what leaves no note: a program that brings an allocator of its own must not ask that
+ * one about a block of libc's. mallinfo and the like, which take no block, stay libc's own.
  *
  * A call that fails leaves no event, nor does freeing NULL. Alignments are noted as the powers of
  * two that libc makes of them.
@@ -10,9 +11,13 @@
 #include "config.h"
 #endif
 
+#define _GNU_SOURCE 1 /* dladdr */
+
 #include "note.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <sys/auxv.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -37,6 +42,7 @@ EXPORT void *valloc(size_t);
 EXPORT void *pvalloc(size_t);
 EXPORT void cfree(void *);
 EXPORT void free_sized(void *, size_t);
+EXPORT size_t malloc_usable_size(void *);
 EXPORT void free_aligned_sized(void *, size_t, size_t);
 
 /* ---- Getting ---- */
@@ -110,6 +116,37 @@ void *pvalloc(size_t size)
         return NULL;
     }
     return memalign(page, whole & ~(page - 1));
+}
+
+/* ---- Asking ---- */
+
+typedef size_t size_of_block(void *);
+
+/* That of the allocator which __libc_malloc is: libc's own as a rule, or that of a library which
+ * has taken all those names. It has no such name itself, and the next library's may be another's.
+ */
+static size_of_block *find_usable_size(void)
+{
+    Dl_info at;
+    size_of_block *found = NULL;
+    int code = errno;
+    if (dladdr((void *)(uintptr_t)&__libc_malloc, &at) != 0) {
+        void *library = dlopen(at.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+        if (library != NULL)
+            found = (size_of_block *)(uintptr_t)dlsym(library, "malloc_usable_size");
+    }
+    errno = code;
+    return found != malloc_usable_size ? found : NULL;
+}
+
+/* 0 where it cannot be had: so much may surely be used. */
+size_t malloc_usable_size(void *p)
+{
+    static _Atomic(size_of_block *) of_libc;
+    size_of_block *size = p != NULL ? atomic_load(&of_libc) : NULL;
+    if (p != NULL && size == NULL)
+        atomic_store(&of_libc, size = find_usable_size());
+    return size != NULL ? size(p) : 0;
 }
 
 /* ---- Giving back: noted before anybody else can get it. ---- */

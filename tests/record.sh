@@ -310,10 +310,83 @@ full t.trace
 
 if printf 'int main(void) { return 3; }\n' >s.c && $CC -static -o s s.c >/dev/null 2>&1; then
     record -o t.trace -- ./s
-    [ "$code" -eq 3 ] && [ ! -e t.trace ] && grep -q "^hmm record: './s' was not recorded: " err
+    [ "$code" -eq 3 ] && [ ! -e t.trace ] && grep -q "^hmm record: './s' was not recorded, since it is a static program" err &&
+        "$HMM" run -- ./s 2>err; [ $? -eq 3 ] &&
+        grep -q "^hmm run: './s' does not use hmm's heap, since it is a static program" err
     report $? 'a static program: said, no file'
 else
     skip 'a static program' 'cannot link one'
+fi
+
+if printf 'int main(void) { return 4; }\n' >s.c && $CC -fsanitize=address -o s s.c >/dev/null 2>&1; then
+    record -o t.trace -- ./s
+    grep -q "^hmm record: './s' was not recorded, since it is built with AddressSanitizer" err
+    report $? 'a program with AddressSanitizer: said'
+else
+    skip 'a program with AddressSanitizer' 'cannot build one'
+fi
+
+# ---- An allocator that the program brings; how a program ended ----
+
+cat >own.c <<'END'
+#include <stddef.h>
+/* Every block of this allocator has its size before it, and none is ever freed. */
+static _Alignas(16) char room[1 << 26];
+static size_t used;
+void *malloc(size_t size)
+{
+    size_t *p = (size_t *)(void *)(room + used);
+    used += 16 + ((size + 15) & ~(size_t)15);
+    *p = size + 1000000;
+    return (char *)p + 16;
+}
+void free(void *p) { (void)p; }
+size_t malloc_usable_size(void *p) { return ((size_t *)p)[-2] - 1000000; }
+END
+cat >uses.c <<'END'
+#include <malloc.h>
+#include <stdlib.h>
+int main(void)
+{
+    for (size_t size = 1; size < 300000; size = size * 3 + 1) {
+        char *p = malloc(size), *q = calloc(size, 1), *r = aligned_alloc(64, size);
+        size_t n = malloc_usable_size(p);
+        if (n < size || n > size + 4200 || malloc_usable_size(q) < size)
+            return 5;
+        if (malloc_usable_size(r) < size || malloc_usable_size(NULL) != 0)
+            return 6;
+        q = realloc(q, 2 * size);
+        if (malloc_usable_size(q) < 2 * size)
+            return 7;
+        free(p), free(q), free(r);
+    }
+    return 0;
+}
+END
+if $CC -shared -fPIC -fno-builtin -o libown.so own.c >err 2>&1 &&
+    $CC -fno-builtin -o uses uses.c -Wl,--no-as-needed ./libown.so >>err 2>&1 &&
+    $CC -fno-builtin -o plain uses.c >>err 2>&1; then
+    record -o t.trace -- ./uses
+    [ "$code" -eq 0 ] && [ "$(lines t.trace '^[am] ')" -gt 20 ] && valid
+    report $? 'a program that brings an allocator of its own: all of the family is one'
+    code=0
+    LD_PRELOAD=$PWD/libown.so "$HMM" record -o t.trace -- ./plain >out 2>err || code=$?
+    [ "$code" -eq 0 ] && valid
+    report $? 'another allocator is preloaded behind the recorder'
+    "$HMM" run -- "$HMM" record -o t.trace -- ./plain >out 2>err
+    code=$?
+    [ "$code" -eq 0 ] && valid
+    report $? 'hmm run -- hmm record -- program'
+else
+    code=0
+    report 1 'programs with an allocator of their own are built'
+fi
+
+if same 'a command that a signal ends: said, and its status'; then
+    record -o t.trace -- sh -c 'kill -SEGV $$'
+    [ "$code" -eq 139 ] &&
+        grep -q '^hmm record: the command was ended by signal 11 (Segmentation fault)' err
+    report $? 'a command that a signal ends: said, and its status'
 fi
 
 # ---- A limit on files is the program's own ----
