@@ -20,9 +20,9 @@ HMM__ALWAYS_INLINE hmm_ref block_of(const struct hmm_heap *h, const void *payloa
     return (hmm_ref)((size_t)((const char *)payload - (const char *)h) / HMM_GRANULE);
 }
 
-HMM__ALWAYS_INLINE uint32_t *block_header_at(const struct hmm_heap *h, hmm_ref r)
+HMM__ALWAYS_INLINE hmm__word *block_header_at(const struct hmm_heap *h, hmm_ref r)
 {
-    return (uint32_t *)block_payload(h, r) - 1;
+    return (hmm__word *)block_payload(h, r) - 1;
 }
 
 HMM__ALWAYS_INLINE uint32_t block_header(const struct hmm_heap *h, hmm_ref r)
@@ -83,7 +83,7 @@ HMM__ALWAYS_INLINE hmm_ref block_next(const struct hmm_heap *h, hmm_ref r)
 /* The footer of the block that ends where r begins. Has a meaning iff r's PREV_FREE is set. */
 HMM__ALWAYS_INLINE uint32_t block_footer_span(const struct hmm_heap *h, hmm_ref r)
 {
-    return *((uint32_t *)block_payload(h, r) - 2);
+    return *((hmm__word *)block_payload(h, r) - 2);
 }
 
 /* Its size in granules. */
@@ -97,7 +97,7 @@ HMM__ALWAYS_INLINE size_t block_usable(uint32_t granules)
     return (size_t)granules * HMM_GRANULE - HMM_HEADER_BYTES;
 }
 
-HMM__ALWAYS_INLINE uint32_t *block_links(const struct hmm_heap *h, hmm_ref r)
+HMM__ALWAYS_INLINE hmm__word *block_links(const struct hmm_heap *h, hmm_ref r)
 {
     return block_payload(h, r);
 }
@@ -107,7 +107,7 @@ HMM__ALWAYS_INLINE void block_make_free(const struct hmm_heap *h, hmm_ref r, uin
                                         uint32_t prev_bit)
 {
     block_set_header(h, r, header_make(n, HMM__FREE | prev_bit));
-    *((uint32_t *)block_payload(h, r + n) - 2) = header_make(n, 0);
+    *((hmm__word *)block_payload(h, r + n) - 2) = header_make(n, 0);
 }
 
 HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref r)
@@ -130,18 +130,18 @@ HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
 HMM__ALWAYS_INLINE uint32_t word_load(const char *payload)
 {
 #if defined(__GNUC__)
-    return __atomic_load_n((const uint32_t *)(const void *)payload - 1, __ATOMIC_RELAXED);
+    return __atomic_load_n((const hmm__word *)(const void *)payload - 1, __ATOMIC_RELAXED);
 #else
-    return *((const uint32_t *)(const void *)payload - 1);
+    return *((const hmm__word *)(const void *)payload - 1);
 #endif
 }
 
 HMM__ALWAYS_INLINE void word_store(char *payload, uint32_t word)
 {
 #if defined(__GNUC__)
-    __atomic_store_n((uint32_t *)(void *)payload - 1, word, __ATOMIC_RELAXED);
+    __atomic_store_n((hmm__word *)(void *)payload - 1, word, __ATOMIC_RELAXED);
 #else
-    *((uint32_t *)(void *)payload - 1) = word;
+    *((hmm__word *)(void *)payload - 1) = word;
 #endif
 }
 
@@ -152,7 +152,7 @@ HMM__ALWAYS_INLINE void word_clear(char *payload, uint32_t bits)
 #if defined(__SANITIZE_THREAD__)
     word_store(payload, word_load(payload) & ~bits);
 #else
-    *((uint32_t *)(void *)payload - 1) &= ~bits;
+    *((hmm__word *)(void *)payload - 1) &= ~bits;
 #endif
 }
 
@@ -161,29 +161,29 @@ HMM__ALWAYS_INLINE void word_set(char *payload, uint32_t bits)
 #if defined(__SANITIZE_THREAD__)
     word_store(payload, word_load(payload) | bits);
 #else
-    *((uint32_t *)(void *)payload - 1) |= bits;
+    *((hmm__word *)(void *)payload - 1) |= bits;
 #endif
 }
 
 /* Of a free block, whose header nobody reads who has no business with it. */
 HMM__ALWAYS_INLINE void word_add(char *payload, uint32_t more)
 {
-    *((uint32_t *)(void *)payload - 1) += more;
+    *((hmm__word *)(void *)payload - 1) += more;
 }
 
 HMM__ALWAYS_INLINE void word_lessen(char *payload, uint32_t less)
 {
-    *((uint32_t *)(void *)payload - 1) -= less;
+    *((hmm__word *)(void *)payload - 1) -= less;
 }
 
 HMM__ALWAYS_INLINE uint32_t footer_load(const char *above)
 {
-    return *((const uint32_t *)(const void *)above - 2);
+    return *((const hmm__word *)(const void *)above - 2);
 }
 
 HMM__ALWAYS_INLINE void footer_store(char *above, uint32_t span)
 {
-    *((uint32_t *)(void *)above - 2) = span;
+    *((hmm__word *)(void *)above - 2) = span;
 }
 
 /* Whether what lies at r, any number, has the header of a free block: only then may its links be

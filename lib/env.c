@@ -85,6 +85,16 @@ static int read_digit(const char *name, int most, int *to)
     return 0;
 }
 
+/* Why hmm_strategy_find found nothing. */
+static bool was_malformed(void)
+{
+#if HMM_HOSTED
+    return errno == EINVAL;
+#else
+    return false;
+#endif
+}
+
 static int take_strategy(struct options *o, const char *value)
 {
     const struct hmm_strategy *s = hmm_strategy_find(value);
@@ -94,7 +104,7 @@ static int take_strategy(struct options *o, const char *value)
     }
     struct text t = {0};
     bad_value(&t, "HMM_STRATEGY", value);
-    hmm__text_add(&t, errno == EINVAL ? "the plug-in exports no sound hmm_plugin_strategy"
+    hmm__text_add(&t, was_malformed() ? "the plug-in exports no sound hmm_plugin_strategy"
                                       : "no such strategy");
     hmm__text_add(&t, "; allowed are ");
     hmm__strategy_names(&t);
@@ -124,8 +134,8 @@ int hmm__options_plugin(struct options *o)
 static int read_foreign(struct options *o)
 {
     const char *value = env_value("HMM_FOREIGN");
-    o->foreign = value != NULL && strcmp(value, "ignore") == 0;
-    if (value == NULL || o->foreign || strcmp(value, "abort") == 0)
+    o->foreign = value != NULL && hmm__text_same(value, "ignore");
+    if (value == NULL || o->foreign || hmm__text_same(value, "abort"))
         return 0;
     return refuse_value("HMM_FOREIGN", value, "allowed are abort and ignore");
 }

@@ -86,7 +86,8 @@
 #include "block.h"
 #include "lock.h"
 
-#if HMM_HOSTED && defined(__GNUC__) && !defined(HMM_NO_FRONT)
+/* Processors that cannot compare and swap are none for this. */
+#if HMM_HOSTED && defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_4) && !defined(HMM_NO_FRONT)
 #define HMM__FRONT 1
 #else
 #define HMM__FRONT 0
@@ -105,7 +106,7 @@
 
 enum run_state { RUN_FULL, RUN_QUEUED, RUN_CURRENT, RUN_GONE };
 
-struct object {
+struct HMM__MAY_ALIAS object {
     struct object *next;
     uint64_t tag;
 };

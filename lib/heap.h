@@ -49,7 +49,6 @@
 #include "hmm-strategy.h"
 
 #include <stdbool.h>
-#include <string.h>
 
 #if defined(__STDC_HOSTED__) && __STDC_HOSTED__ && !defined(HMM_FREESTANDING)
 #define HMM_HOSTED 1
@@ -59,6 +58,12 @@
 
 #if HMM_HOSTED
 #include <errno.h>
+#include <string.h>
+#else
+/* All that is wanted of a C library, and compilers call them by themselves. */
+void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
+void *memmove(void *to, const void *from, size_t bytes);
+void *memset(void *to, int byte, size_t bytes);
 #endif
 
 #if defined(__GNUC__)
@@ -67,6 +72,8 @@
 #define HMM__COLD __attribute__((cold, noinline))
 #define HMM__ALWAYS_INLINE static inline __attribute__((always_inline))
 #define HMM__HIDDEN __attribute__((visibility("hidden")))
+/* Of what lies in memory that is the program's at other times, as whatever it stored there. */
+#define HMM__MAY_ALIAS __attribute__((may_alias))
 /* The compiler does not know what is in x any more. Where it would keep what it can make again in
  * one instruction, and save registers for that, or spell out an operation on memory. */
 #define hmm__forget(x) __asm__("" : "+r"(x))
@@ -77,11 +84,15 @@
 #define HMM__COLD
 #define HMM__ALWAYS_INLINE static inline
 #define HMM__HIDDEN
+#define HMM__MAY_ALIAS
 #define hmm__forget(x) ((void)0)
 #define hmm__forget_memory(x) ((void)0)
 #endif
 
 #define HMM_HEADER_BYTES 4u
+
+/* A header, a footer or a link of a free block. */
+typedef uint32_t HMM__MAY_ALIAS hmm__word;
 
 /* What a heap does besides: bits of hmm_heap.watch. The doors of malloc and free need no test for
  * it: malloc_door and free_door lead the long way then. */

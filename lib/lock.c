@@ -8,9 +8,7 @@
 
 #include <limits.h>
 #include <sched.h>
-#include <time.h>
 #if defined(__linux__)
-#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -24,7 +22,24 @@
 
 __thread uint32_t hmm__thread_mark __attribute__((tls_model("initial-exec")));
 
+/* The kernel's interface, without its headers, which not every C library has beside it. The time is
+ * what this system call takes, whatever the C library's struct timespec is: on 32 bits that may be
+ * the one of SYS_futex_time64, which alone the newest of them have. */
 #if defined(__linux__) && defined(SYS_futex)
+#define LOCK_SYS_FUTEX SYS_futex
+#if defined(__x86_64__)
+typedef int64_t lock_time;
+#else
+typedef long lock_time;
+#endif
+#elif defined(__linux__) && defined(SYS_futex_time64)
+#define LOCK_SYS_FUTEX SYS_futex_time64
+typedef int64_t lock_time;
+#endif
+
+#if defined(LOCK_SYS_FUTEX)
+enum { LOCK_FUTEX_WAIT = 0 | 128, LOCK_FUTEX_WAKE = 1 | 128 }; /* of this process only */
+
 /* The half of the word that has the bits. */
 static uint32_t *futex_of(struct lock *l)
 {
@@ -39,11 +54,11 @@ static uint32_t *futex_of(struct lock *l)
 /* At most FORK_PATIENCE, where the lock is held over a fork. */
 static void sleep_while(struct lock *l, uintptr_t word, bool patiently)
 {
-#if defined(__linux__) && defined(SYS_futex)
-    static const struct timespec patience = {0, FORK_PATIENCE};
+#if defined(LOCK_SYS_FUTEX)
+    static const lock_time patience[2] = {0, FORK_PATIENCE}; /* seconds, nanoseconds */
     int code = errno;
-    syscall(SYS_futex, futex_of(l), FUTEX_WAIT_PRIVATE, (uint32_t)word,
-            patiently ? NULL : &patience, NULL, 0);
+    syscall(LOCK_SYS_FUTEX, futex_of(l), LOCK_FUTEX_WAIT, (uint32_t)word,
+            patiently ? NULL : patience, NULL, 0);
     errno = code;
 #else
     (void)l, (void)word, (void)patiently;
@@ -53,9 +68,9 @@ static void sleep_while(struct lock *l, uintptr_t word, bool patiently)
 
 static void wake(struct lock *l, int most)
 {
-#if defined(__linux__) && defined(SYS_futex)
+#if defined(LOCK_SYS_FUTEX)
     int code = errno;
-    syscall(SYS_futex, futex_of(l), FUTEX_WAKE_PRIVATE, most, NULL, NULL, 0);
+    syscall(LOCK_SYS_FUTEX, futex_of(l), LOCK_FUTEX_WAKE, most, NULL, NULL, 0);
     errno = code;
 #else
     (void)l, (void)most;

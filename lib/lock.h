@@ -32,7 +32,8 @@ enum lock_hold {
     LOCK_ASIDE  /* not held: go aside */
 };
 
-#if !HMM_HOSTED || defined(HMM_NO_THREADS) || !defined(__GNUC__)
+#if !HMM_HOSTED || defined(HMM_NO_THREADS) || !defined(__GNUC__) ||                                \
+    !(defined(__unix__) || defined(__APPLE__))
 
 static inline bool lock_is_idle(void)
 {
@@ -59,10 +60,14 @@ static inline enum lock_hold hmm__lock_insist(struct lock *l)
 
 #define HMM__THREADS 1
 
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+/* Nested: another C library need not know the second macro. */
+#if defined(__GLIBC__)
+#if __GLIBC_PREREQ(2, 32)
 #include <sys/single_threaded.h>
 #define HMM__ONE_THREAD (__libc_single_threaded != 0)
-#else
+#endif
+#endif
+#if !defined(HMM__ONE_THREAD)
 #define HMM__ONE_THREAD 0
 #endif
 

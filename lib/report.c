@@ -91,19 +91,19 @@ static void as_text(struct text *t, const char *strategy, const struct field *f)
     for (unsigned i = 0; i < FIELDS; i++) {
         hmm__text_add(t, "\n  ");
         hmm__text_add(t, f[i].name);
-        for (size_t n = strlen(f[i].name); n < 14; n++)
+        for (size_t n = hmm__text_length(f[i].name); n < 14; n++)
             hmm__text_add(t, " ");
         hmm__text_decimal(t, f[i].value);
     }
 }
 
+#if HMM_HOSTED
 static bool ends_with(const char *s, const char *end)
 {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && memcmp(s + n - m, end, m) == 0;
+    size_t n = hmm__text_length(s), m = hmm__text_length(end);
+    return n >= m && hmm__text_same(s + n - m, end);
 }
 
-#if HMM_HOSTED
 /* Above what programs use for themselves. */
 #define STDERR_COPY 200
 
@@ -122,7 +122,7 @@ static uint64_t process_number(void)
 /* Adds `from` to the path, as far as there is room. */
 static void path_add(const char *from)
 {
-    size_t n = strlen(place.path);
+    size_t n = hmm__text_length(place.path);
     while (*from != '\0' && n < sizeof place.path - 1)
         place.path[n++] = *from++;
     place.path[n] = '\0';
@@ -130,7 +130,7 @@ static void path_add(const char *from)
 
 void hmm__report_place(const char *where)
 {
-    place.is_file = strcmp(where, "stderr") != 0 && strcmp(where, "-") != 0;
+    place.is_file = !hmm__text_same(where, "stderr") && !hmm__text_same(where, "-");
     place.path[0] = '\0';
     int copy = fcntl(2, F_DUPFD_CLOEXEC, STDERR_COPY);
     place.err = copy >= 0 ? copy : 2;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "side.h"
 
-#if defined(__GNUC__)
+#include "lock.h"
+
+#if defined(HMM__THREADS)
 #define SIDE_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define SIDE_STORE(p, to) __atomic_store_n(p, to, __ATOMIC_RELEASE)
 #define SIDE_SWAP(p, from, to)                                                                     \
     __atomic_compare_exchange_n(p, from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
-#else /* no threads: lock.h */
+#else
 #define SIDE_LOAD(p) (*(p))
 #define SIDE_STORE(p, to) (*(p) = (to))
 #define SIDE_SWAP(p, from, to) (*(p) = (to), (void)(from), true)

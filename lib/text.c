@@ -11,6 +11,24 @@ void hmm__text_add(struct text *t, const char *s)
         t->chars[t->length++] = *s++;
 }
 
+bool hmm__text_same(const char *a, const char *b)
+{
+    while (*a == *b && *a != '\0')
+        a++, b++;
+    return *a == *b;
+}
+
+/* Compilers make a call of strlen of a loop that they see through. */
+size_t hmm__text_length(const char *s)
+{
+    size_t n = 0;
+    while (s[n] != '\0') {
+        n++;
+        hmm__forget(n);
+    }
+    return n;
+}
+
 static void add_number(struct text *t, uint64_t value, unsigned base)
 {
     char digits[24];

@@ -17,6 +17,10 @@ HMM__HIDDEN void hmm__text_add(struct text *t, const char *s);
 HMM__HIDDEN void hmm__text_decimal(struct text *t, uint64_t value);
 HMM__HIDDEN void hmm__text_hex(struct text *t, uintptr_t value);
 
+/* The same of strings, for where there is no C library. */
+HMM__HIDDEN size_t hmm__text_length(const char *s);
+HMM__HIDDEN bool hmm__text_same(const char *a, const char *b);
+
 /* A size, with K, M or G where it divides. */
 HMM__HIDDEN void hmm__text_size(struct text *t, uint64_t bytes);
 

@@ -8,7 +8,7 @@
  * The two steps of every search and update: which of a group's entries are n or more, and which is
  * the largest; for bytes, and for entries, which no signed compare takes for negative.
  */
-#if defined(__SSE2__)
+#if defined(__SSE2__) && HMM_HOSTED
 
 HMM__ALWAYS_INLINE uint32_t bytes_most(const uint8_t *bytes)
 {

@@ -51,7 +51,7 @@
 
 #include "verbs.h"
 
-#if defined(__SSE2__)
+#if defined(__SSE2__) && HMM_HOSTED
 #include <emmintrin.h>
 #endif
 
@@ -159,7 +159,7 @@ HMM__ALWAYS_INLINE uint32_t address_hint(const struct address_index *x, uint32_t
 }
 
 /* Which of a group's 32 bytes are n or more: the first step of every search. */
-#if defined(__SSE2__)
+#if defined(__SSE2__) && HMM_HOSTED
 HMM__ALWAYS_INLINE uint32_t address_bytes(const uint8_t *bytes, uint32_t n)
 {
     const __m128i *v = (const __m128i *)(const void *)bytes;

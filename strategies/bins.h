@@ -42,9 +42,9 @@ enum { BIN_NEXT, BIN_PREV };
 /* The largest request that a bin may serve, in bytes. */
 #define BINS_MOST ((size_t)(BINS - 1) * HMM_GRANULE - HMM_HEADER_BYTES)
 
-HMM__ALWAYS_INLINE uint32_t *bin_links(char *p)
+HMM__ALWAYS_INLINE hmm__word *bin_links(char *p)
 {
-    return (uint32_t *)(void *)p;
+    return (hmm__word *)(void *)p;
 }
 
 HMM__ALWAYS_INLINE void bins_mark(struct bins *s, size_t size)

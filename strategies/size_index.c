@@ -53,14 +53,14 @@ void hmm__size_start(struct size_index *x, size_t capacity)
 
 static void trie_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
 {
-    uint32_t *links = block_links(h, r);
+    hmm__word *links = block_links(h, r);
     unsigned t = trie_of(size);
     uint32_t path = trie_path(size);
-    hmm_ref *slot = &x->tries[t], parent = IS_ROOT;
+    hmm__word *slot = &size_tries(x)[t], parent = IS_ROOT;
     x->groups |= UINT64_C(1) << (t + MIDDLE_GROUPS);
     while (*slot != 0) {
         hmm_ref node = *slot;
-        uint32_t *at = block_links(h, node);
+        hmm__word *at = block_links(h, node);
         if (block_size(h, node) == size) { /* newest: next to the node */
             links[TRIE_PARENT] = 0;
             links[TRIE_NEXT] = at[TRIE_NEXT];
@@ -82,13 +82,13 @@ static void trie_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint3
 /* Any leaf below a node can take its place: it shares the bits that lead there. */
 static hmm_ref trie_take_leaf(struct hmm_heap *h, hmm_ref node)
 {
-    uint32_t *at = block_links(h, node);
-    hmm_ref *slot = at[TRIE_CHILD1] ? &at[TRIE_CHILD1] : &at[TRIE_CHILD];
+    hmm__word *at = block_links(h, node);
+    hmm__word *slot = at[TRIE_CHILD1] ? &at[TRIE_CHILD1] : &at[TRIE_CHILD];
     if (*slot == 0)
         return 0;
     for (;;) {
         at = block_links(h, *slot);
-        hmm_ref *down = at[TRIE_CHILD1] ? &at[TRIE_CHILD1] : &at[TRIE_CHILD];
+        hmm__word *down = at[TRIE_CHILD1] ? &at[TRIE_CHILD1] : &at[TRIE_CHILD];
         if (*down == 0)
             break;
         slot = down;
@@ -102,18 +102,18 @@ static hmm_ref trie_take_leaf(struct hmm_heap *h, hmm_ref node)
 static void trie_replace(struct hmm_heap *h, struct size_index *x, hmm_ref node, hmm_ref heir,
                          unsigned t)
 {
-    const uint32_t *was = block_links(h, node);
+    const hmm__word *was = block_links(h, node);
     if (was[TRIE_PARENT] == IS_ROOT) {
-        x->tries[t] = heir;
+        size_tries(x)[t] = heir;
         if (heir == 0)
             x->groups &= ~(UINT64_C(1) << (t + MIDDLE_GROUPS));
     } else {
-        uint32_t *parent = block_links(h, was[TRIE_PARENT]);
+        hmm__word *parent = block_links(h, was[TRIE_PARENT]);
         parent[parent[TRIE_CHILD] == node ? TRIE_CHILD : TRIE_CHILD1] = heir;
     }
     if (heir == 0)
         return;
-    uint32_t *now = block_links(h, heir);
+    hmm__word *now = block_links(h, heir);
     now[TRIE_PARENT] = was[TRIE_PARENT];
     now[TRIE_CHILD] = was[TRIE_CHILD];
     now[TRIE_CHILD1] = was[TRIE_CHILD1];
@@ -125,7 +125,7 @@ static void trie_replace(struct hmm_heap *h, struct size_index *x, hmm_ref node,
 
 static void trie_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
 {
-    const uint32_t *links = block_links(h, r);
+    const hmm__word *links = block_links(h, r);
     hmm_ref next = links[TRIE_NEXT], prev = links[TRIE_PREV];
     if (next != r) {
         block_links(h, next)[TRIE_PREV] = prev;
@@ -143,7 +143,7 @@ static hmm_ref trie_least(struct hmm_heap *h, hmm_ref node, uint32_t *steps)
     hmm_ref best = node;
     uint32_t least = UINT32_MAX;
     while (node != 0) {
-        const uint32_t *at = block_links(h, node);
+        const hmm__word *at = block_links(h, node);
         uint32_t size = block_size(h, node);
         if (size < least) {
             least = size;
@@ -161,9 +161,9 @@ static hmm_ref trie_best(struct hmm_heap *h, const struct size_index *x, uint32_
 {
     uint32_t path = trie_path(size), least = UINT32_MAX;
     hmm_ref best = 0, larger = 0;
-    hmm_ref node = x->tries[trie_of(size)];
+    hmm_ref node = size_tries(x)[trie_of(size)];
     while (node != 0) {
-        const uint32_t *at = block_links(h, node);
+        const hmm__word *at = block_links(h, node);
         uint32_t here = block_size(h, node);
         ++*steps;
         if (here >= size && here < least) {
@@ -247,7 +247,7 @@ static __attribute__((noinline)) hmm_ref least_of_trie(struct hmm_heap *h,
                                                        const struct size_index *x, unsigned t)
 {
     uint32_t steps = 0;
-    hmm_ref node = trie_least(h, x->tries[t], &steps);
+    hmm_ref node = trie_least(h, size_tries(x)[t], &steps);
     h->visited += steps;
     return block_links(h, node)[TRIE_NEXT];
 }
@@ -297,7 +297,7 @@ hmm_ref hmm__size_find(struct hmm_heap *h, const struct size_index *x, uint32_t 
 
 hmm_ref hmm__size_older(struct hmm_heap *h, const struct size_index *x, hmm_ref r, uint32_t size)
 {
-    const uint32_t *at = block_links(h, r);
+    const hmm__word *at = block_links(h, r);
     return size < x->middle_to || at[TRIE_PARENT] == 0 ? at[TRIE_NEXT] : 0;
 }
 
@@ -309,11 +309,11 @@ uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x)
     if (g < MIDDLE_GROUPS)
         return g * 64 + 63u - (unsigned)__builtin_clzll(middle_of(x)->maps[g]);
     uint32_t most = 0, steps = 0;
-    hmm_ref node = x->tries[g - MIDDLE_GROUPS], parent = node;
+    hmm_ref node = size_tries(x)[g - MIDDLE_GROUPS], parent = node;
     while (node != 0) {
         if (hmm__unlikely(!trie_may_have(h, node, g - MIDDLE_GROUPS) || ++steps > 32))
             hmm__links_broken(h, parent);
-        const uint32_t *at = block_links(h, node);
+        const hmm__word *at = block_links(h, node);
         parent = node;
         if (block_size(h, node) > most)
             most = block_size(h, node);
@@ -331,14 +331,14 @@ static uint32_t least_of(struct hmm_heap *h, const struct size_index *x)
     uint32_t steps = 0;
     if (g < MIDDLE_GROUPS)
         return g * 64 + (unsigned)__builtin_ctzll(middle_of(x)->maps[g]);
-    return block_size(h, trie_least(h, x->tries[g - MIDDLE_GROUPS], &steps));
+    return block_size(h, trie_least(h, size_tries(x)[g - MIDDLE_GROUPS], &steps));
 }
 
 static const char *check_ring(struct hmm_heap *h, hmm_ref node, uint32_t *count)
 {
     hmm_ref r = node;
     do {
-        const uint32_t *at = block_links(h, r);
+        const hmm__word *at = block_links(h, r);
         hmm_ref next = at[TRIE_NEXT];
         if (++*count > free_blocks(h))
             return "T1: sizes: more blocks in the tries than are free";
@@ -361,13 +361,13 @@ static bool child_is_sound(struct hmm_heap *h, hmm_ref node, hmm_ref child, unsi
 static const char *check_trie(struct hmm_heap *h, const struct size_index *x, unsigned t,
                               uint32_t *count)
 {
-    hmm_ref from = IS_ROOT, node = x->tries[t];
+    hmm_ref from = IS_ROOT, node = size_tries(x)[t];
     if (!(x->groups >> (t + MIDDLE_GROUPS) & 1) != (node == 0))
         return "T5: sizes: a trie's bit contradicts the trie";
     if (!child_is_sound(h, IS_ROOT, node, t))
         return "T7: sizes: a node is in the wrong trie or ill linked";
     while (node != 0 && node != IS_ROOT) {
-        const uint32_t *at = block_links(h, node);
+        const hmm__word *at = block_links(h, node);
         hmm_ref next = at[TRIE_PARENT];
         if (from == at[TRIE_PARENT]) { /* from above: look at it */
             const char *broken = check_ring(h, node, count);

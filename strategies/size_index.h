@@ -46,8 +46,13 @@ struct size_index {
     uint64_t groups;    /* the middle ones, then the tries */
     uint32_t middle_to; /* MIDDLE, or 0 where there are no middle bins */
     uint32_t middle;    /* where they are, in bytes from here */
-    hmm_ref tries[];
+    /* The roots of the tries follow. */
 };
+
+HMM__ALWAYS_INLINE hmm_ref *size_tries(const struct size_index *x)
+{
+    return (hmm_ref *)(uintptr_t)(x + 1);
+}
 
 HMM__HIDDEN size_t hmm__size_bytes(size_t capacity);
 HMM__HIDDEN void hmm__size_start(struct size_index *x, size_t capacity);
