@@ -279,6 +279,34 @@ with HMM_STATS=/nowhere/at/all "$dir/libc" nothing
     grep -q '^hmm: statistics' "$dir/err"
 report $? "HMM_STATS: a file that cannot be opened"
 
+if [ -c /dev/full ]; then
+    for name in /dev/full "$dir/full.json"; do
+        ln -sf /dev/full "$dir/full.json"
+        with HMM_STATS="$name" "$dir/libc" nothing
+        [ "$code" -eq 0 ] && grep -q "^hmm: HMM_STATS=$name: cannot be written: no space left" \
+            "$dir/err" && grep -q 'brk_peak' "$dir/err"
+        report $? "HMM_STATS: a disk that is full: ${name##*/}"
+    done
+fi
+# Paths of 1,000 bytes and more, and then more than a system has.
+deep=$dir
+while [ ${#deep} -lt 1100 ]; do
+    deep=$deep/a-folder-whose-name-is-rather-long-a-folder-whose-name-is-rather-long
+    mkdir "$deep"
+done
+with HMM_STATS="$deep/stats" "$dir/libc" nothing
+[ "$code" -eq 0 ] && [ ! -s "$dir/err" ] && grep -q brk_peak "$deep/stats"
+report $? "HMM_STATS: a path of 1,100 bytes"
+(cd "$deep" && LD_PRELOAD=$PRELOAD HMM_STATS=%p%p.json "$dir/libc" elsewhere) > "$dir/out" 2> "$dir/err"
+code=$?
+[ "$code" -eq 0 ] && [ ! -s "$dir/err" ] && grep -q '"brk_peak":' "$deep"/*.json
+report $? "HMM_STATS: a relative one in a deep folder"
+long=$(printf '%5000s' '' | tr ' ' x)
+with HMM_STATS="$dir/$long" "$dir/libc" nothing
+[ "$code" -eq 0 ] && grep -q '^hmm: HMM_STATS=/.*: the path is too long: at most 4095 bytes' \
+    "$dir/err" && grep -q brk_peak "$dir/err" && ! ls "$dir"/xxx* > "$dir/out" 2>&1
+report $? "HMM_STATS: a path that is too long"
+
 # ---- A strategy from a plug-in ----
 
 awk '/^#include <hmm-strategy.h>/ { on = 1 } /^```/ { on = 0 } on' "$top_srcdir/README.md" \
