@@ -6,17 +6,6 @@
 #include "annotate.h"
 #include "front_look.h"
 
-static uint32_t largest_by_walk(const struct hmm_heap *h)
-{
-    uint32_t most = 0;
-    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r)) {
-        uint32_t word = block_header(h, r);
-        if ((word & HMM__FREE) && header_size(word) > most)
-            most = header_size(word);
-    }
-    return most;
-}
-
 /* What the free top could serve, were the break at the limit. */
 static uint32_t top_room(const struct hmm_heap *h)
 {
@@ -24,9 +13,11 @@ static uint32_t top_room(const struct hmm_heap *h)
     return room > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : room;
 }
 
+/* A strategy that does not know is not asked in other ways: they would take as long as there are
+ * blocks. */
 static size_t largest_request(struct hmm_heap *h)
 {
-    uint32_t most = h->strategy->largest ? h->strategy->largest(h, h->state) : largest_by_walk(h);
+    uint32_t most = h->strategy->largest ? h->strategy->largest(h, h->state) : 0;
     if (top_room(h) > most)
         most = top_room(h);
     return most >= HMM_MIN_GRANULES ? block_usable(most) : 0;
