@@ -151,6 +151,7 @@ bool replay_measure(const struct replay *replay, const struct hmm_strategy *stra
         done = find_smallest(&m);
     if (done && options->check)
         done = check(&m);
+    result->capacity = m.capacity;
     return done;
 }
 

@@ -124,7 +124,8 @@ static void observe(const struct replay *replay, struct hmm_heap *heap,
         bool is_new = op->kind == HMM_TRACE_ALLOC || op->kind == HMM_TRACE_ALIGNED;
         bool is_dead = !is_new && replay->blocks[op->id] == NULL;
         bool done = replay_step(heap, op, replay->blocks);
-        figures->failed += !done;
+        if (!done && figures->failed++ == 0)
+            figures->first_failed = i;
         if (done && !is_dead)
             account(&o, &replay->sizes[op->id], op);
         count_free_blocks(&o, replay, heap);

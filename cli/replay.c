@@ -2,6 +2,7 @@
 /*
  * hmm replay: what each strategy makes of a recorded program.
  */
+#include "heap.h"
 #include "replay.h"
 
 #include <errno.h>
@@ -33,10 +34,12 @@ const struct cli_command cli_replay = {
         "For each trace (plain, or compressed with zstd) and strategy: nanoseconds per operation,\n"
         "net of the replay loop; the most bytes that were live and the highest break, in bytes;\n"
         "footprint, the second over the first; the largest number of free blocks; and how many\n"
-        "requests failed, which only --heap can bring about: it is reported and is no error.\n"
+        "requests could not be served; the first is named on stderr with its line.\n"
         "Every block is placed by the strategy; with --cache runs of small blocks are.\n\n"
-        "Exit status: 0; 1 if --check finds a fault or memory runs out; 2 if an argument or a\n"
-        "trace is bad, and then nothing has been replayed.\n",
+        "Exit status: 0 if all requests were served; 1 if one was not, on any strategy, if "
+        "--check\n"
+        "finds a fault, or memory runs out; 2 if an argument or a trace is bad, and then nothing\n"
+        "has been replayed.\n",
     .options = options,
     .run = run,
 };
@@ -249,6 +252,34 @@ static double time_harness(const struct replay *replay, unsigned runs)
     return best;
 }
 
+/* Why the first request that was not served was not: the heap's size, or the limit of any heap. */
+static void tell_unserved(const struct hmm_trace *trace, const struct replay_result *r)
+{
+    const struct replay_figures *f = &r->figures;
+    const struct hmm_trace_op *op = &trace->ops[f->first_failed];
+    const unsigned long long line = hmm_trace_line(trace, f->first_failed), size = op->size;
+    if (op->size > HMM_MAX_REQUEST)
+        cli_complain(
+            "replay", "%s:%llu: %s: a block of %llu bytes; hmm's limit for one is %s (%zu bytes)",
+            r->trace, line, r->strategy, size, cli_bytes(HMM_MAX_REQUEST).chars, HMM_MAX_REQUEST);
+    else
+        cli_complain(
+            "replay",
+            "%s:%llu: %s: no room for %llu bytes in a heap of %zu; not served: %llu in all",
+            r->trace, line, r->strategy, size, r->capacity, (unsigned long long)f->failed);
+}
+
+static void tell_failure(const struct hmm_trace *trace, const struct hmm_strategy *s,
+                         const struct replay_result *r)
+{
+    if (!r->figures.has_heap)
+        cli_complain("replay",
+                     "%s: %s: no heap can be made in %zu bytes: the index alone takes %zu of them",
+                     r->trace, r->strategy, r->capacity, s->state_size(r->capacity));
+    else if (r->figures.failed != 0)
+        tell_unserved(trace, r);
+}
+
 /* One trace on all strategies: results[0 .. strategy_count). False iff it could not be done. */
 static bool replay_trace(const struct request *q, size_t index, const struct hmm_trace *trace,
                          struct replay_result *results)
@@ -266,6 +297,8 @@ static bool replay_trace(const struct request *q, size_t index, const struct hmm
         cli_progress_hide();
         if (good && q->options.json)
             replay_print_json(&results[i], &q->options);
+        if (good)
+            tell_failure(trace, q->strategies[i], &results[i]);
     }
     if (good && !q->options.json)
         replay_print_table(results, q->strategy_count, trace, &q->options);
@@ -273,12 +306,12 @@ static bool replay_trace(const struct request *q, size_t index, const struct hmm
     return good;
 }
 
-static bool any_faulty(const struct replay_result *results, size_t count)
+static bool all_good(const struct replay_result *results, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (results[i].faulty)
-            return true;
-    return false;
+        if (results[i].faulty || results[i].figures.failed != 0 || !results[i].figures.has_heap)
+            return false;
+    return true;
 }
 
 static int replay_all(const struct request *q, const struct hmm_trace *traces)
@@ -291,7 +324,7 @@ static int replay_all(const struct request *q, const struct hmm_trace *traces)
         good = replay_trace(q, i, &traces[i], results + i * q->strategy_count);
     if (good && !q->options.json && q->path_count > 1)
         replay_print_means(results, q->path_count, q->strategy_count, &q->options);
-    good = good && !any_faulty(results, count);
+    good = good && all_good(results, count);
     free(results);
     return good ? CLI_OK : CLI_FAILED;
 }

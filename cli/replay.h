@@ -42,7 +42,8 @@ struct replay_figures {
     bool has_heap; /* false: the region is too small for any heap; all allocations failed */
     struct hmm_stats stats;
     uint64_t failed;
-    uint64_t live_peak; /* most bytes requested of live blocks, failed requests left out */
+    size_t first_failed; /* the index of the first operation that failed, where one did */
+    uint64_t live_peak;  /* most bytes requested of live blocks, failed requests left out */
     uint64_t
         free_blocks_max; /* most free blocks after any operation; with a cache, that were seen */
     size_t cache_bytes;  /* what the cache has of the region's high end */
@@ -130,6 +131,7 @@ struct replay_result {
     uint64_t ops, allocations;
     double ns_per_op;  /* net of the loop; negative: not known, nothing ran */
     uint64_t smallest; /* bytes; 0: not looked for, or none completes the trace */
+    size_t capacity;   /* bytes of the region */
     bool faulty;       /* the checked pass found something, and said so */
 };
 

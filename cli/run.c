@@ -99,7 +99,8 @@ static bool environment_is_sound(void)
 {
     struct options o;
     int bad = hmm__options_read(&o, HMM_BEST_FIT, HMM__LARGEST_HEAP, true);
-    return bad + hmm__options_plugin(&o) == 0;
+    size_t capacity = o.heap_size != 0 ? o.heap_size : HMM__LARGEST_HEAP;
+    return bad + hmm__options_plugin(&o, capacity) == 0;
 }
 
 /* Comes back only if it cannot be. */

@@ -4,6 +4,7 @@
  */
 #include "cli.h"
 #include "hmm.h"
+#include "registry.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,24 +37,17 @@ static void unknown_strategy(const char *command, const char *name, const char *
     cli_complain_unknown(command, "strategy", name, allowed, "or a plug-in's path, with a '/'");
 }
 
-static void bad_plugin(const char *command, const char *path, int code)
-{
-    const char *why = code == ENOENT    ? "cannot be loaded: there is no such plug-in"
-                      : code == EINVAL  ? "is no strategy this build can use"
-                      : code == ENOTSUP ? "cannot be loaded: this build has no plug-ins"
-                                        : strerror(code);
-    cli_complain(command, "strategy '%s' %s", path, why);
-}
-
 const struct hmm_strategy *cli_find_strategy(const char *command, const char *name,
                                              const char *also)
 {
+    struct text why = {0};
     errno = 0;
-    const struct hmm_strategy *s = hmm_strategy_find(name);
-    if (s == NULL && strchr(name, '/') != NULL)
-        bad_plugin(command, name, errno);
-    else if (s == NULL)
+    const struct hmm_strategy *s = hmm__strategy_find(name, &why);
+    if (s == NULL && strchr(name, '/') == NULL)
         unknown_strategy(command, name, also);
+    else if (s == NULL)
+        cli_complain(command, "strategy '%s' cannot be loaded: %s%s", name,
+                     errno == ENOENT ? "there is " : "", hmm__text_line(&why));
     return s;
 }
 

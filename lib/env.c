@@ -85,27 +85,17 @@ static int read_digit(const char *name, int most, int *to)
     return 0;
 }
 
-/* Why hmm_strategy_find found nothing. */
-static bool was_malformed(void)
-{
-#if HMM_HOSTED
-    return errno == EINVAL;
-#else
-    return false;
-#endif
-}
-
 static int take_strategy(struct options *o, const char *value)
 {
-    const struct hmm_strategy *s = hmm_strategy_find(value);
+    struct text why = {0};
+    const struct hmm_strategy *s = hmm__strategy_find(value, &why);
     if (s != NULL) {
         o->strategy = s;
         return 0;
     }
     struct text t = {0};
     bad_value(&t, "HMM_STRATEGY", value);
-    hmm__text_add(&t, was_malformed() ? "the plug-in exports no sound hmm_plugin_strategy"
-                                      : "no such strategy");
+    hmm__text_add(&t, hmm__text_line(&why));
     hmm__text_add(&t, "; allowed are ");
     hmm__strategy_names(&t);
     hmm__text_to_stderr(&t);
@@ -124,11 +114,35 @@ static int read_strategy(struct options *o)
     return take_strategy(o, value);
 }
 
-int hmm__options_plugin(struct options *o)
+/* What a heap needs besides the index, at least. */
+#define BESIDE_INDEX 4096
+
+static int refuse_index(const char *path, size_t index, size_t capacity)
+{
+    struct text t = {0};
+    bad_value(&t, "HMM_STRATEGY", path);
+    hmm__text_add(&t, "its index of ");
+    hmm__text_decimal(&t, index);
+    hmm__text_add(&t, " bytes does not fit into a heap of ");
+    hmm__text_decimal(&t, capacity);
+    hmm__text_to_stderr(&t);
+    return 1;
+}
+
+int hmm__options_plugin(struct options *o, size_t capacity)
 {
     const char *path = o->plugin;
+    const struct hmm_strategy *before = o->strategy;
     o->plugin = NULL;
-    return path ? take_strategy(o, path) : 0;
+    if (path == NULL)
+        return 0;
+    if (take_strategy(o, path) != 0)
+        return 1;
+    size_t index = o->strategy->state_size(capacity);
+    if (index < capacity && capacity - index >= BESIDE_INDEX)
+        return 0;
+    o->strategy = before;
+    return refuse_index(path, index, capacity);
 }
 
 static int read_foreign(struct options *o)

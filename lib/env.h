@@ -32,9 +32,10 @@ struct options {
 HMM__HIDDEN int hmm__options_read(struct options *o, const struct hmm_strategy *fallback,
                                   size_t largest_heap, bool with_strategy);
 
-/* Loads o->plugin, if there is one, into o->strategy. Allocates: not to be called by an allocation.
+/* Loads o->plugin, if there is one, into o->strategy; its index must fit into a heap of `capacity`
+ * bytes. Allocates: not to be called by an allocation.
  * Returns the number of values that cannot be used, which is said. */
-HMM__HIDDEN int hmm__options_plugin(struct options *o);
+HMM__HIDDEN int hmm__options_plugin(struct options *o, size_t capacity);
 
 /* "4096", "64K", "1M", "2G": bytes; 0 iff it is none of these, or 0. */
 HMM__HIDDEN size_t hmm__parse_size(const char *s);

@@ -173,7 +173,7 @@ static int read_late(struct options *o)
 
 static int load_plugin(struct options *o)
 {
-    int bad = hmm__options_plugin(o);
+    int bad = hmm__options_plugin(o, hmm_heap_capacity(process_heap));
     if (bad != 0)
         return bad;
     enum lock_hold hold = hmm__process_lock();
@@ -239,7 +239,8 @@ static const struct hmm_strategy *asked_for(const struct hmm_strategy *strategy)
     if (strategy != NULL)
         return strategy;
     int bad = hmm__options_read(&o, HMM_BEST_FIT, hmm__region_most(), true);
-    return bad + hmm__options_plugin(&o) == 0 ? o.strategy : NULL;
+    bad += hmm__options_plugin(&o, hmm_heap_capacity(process_heap));
+    return bad == 0 ? o.strategy : NULL;
 }
 
 /* Returns -1 with errno. */

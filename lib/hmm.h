@@ -164,7 +164,8 @@ struct hmm_stats {
     uint64_t failed;     /* requests that were not served */
 };
 
-/* In constant time but for largest_free, which may take the strategy a logarithm. With a cache what
+/* In constant time but for largest_free, which may take the strategy a logarithm; of a plug-in
+ * without `largest` it is what the free top would serve. With a cache what
  * lives and what is free is counted block by block; live_peak, splits and merges count runs whole.
  */
 void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats);
@@ -195,8 +196,8 @@ void hmm_on_panic(void (*handler)(const char *line));
 /*
  * A built-in by its name ("best-fit"); a name with a '/' in it is the path of a plug-in, a shared
  * object that exports `const struct hmm_strategy hmm_plugin_strategy`. Returns NULL and errno:
- * ENOENT iff there is none of that name or path, EINVAL iff the plug-in's strategy is malformed,
- * ENOTSUP iff plug-ins cannot be loaded here.
+ * ENOENT iff there is none of that name or path, EINVAL iff what is there cannot be loaded or its
+ * strategy is malformed, ENOTSUP iff plug-ins cannot be loaded here.
  */
 const struct hmm_strategy *hmm_strategy_find(const char *name);
 

@@ -107,9 +107,13 @@ static bool ends_with(const char *s, const char *end)
 /* Above what programs use for themselves. */
 #define STDERR_COPY 200
 
+/* With a folder before it, and each %p as a number; a system has none longer. */
+#define LONGEST_PATH 4096
+
 /* Only the process heap has one. */
 static struct {
-    char path[1024]; /* begins with '/' if that can be */
+    char path[LONGEST_PATH]; /* begins with '/' if that can be */
+    const char *asked;       /* the value itself; NULL iff the path holds it */
     int err;
     bool is_file;
 } place = {.err = 2};
@@ -119,65 +123,110 @@ static uint64_t process_number(void)
     return (uint64_t)getpid();
 }
 
-/* Adds `from` to the path, as far as there is room. */
-static void path_add(const char *from)
+/* Adds `from` to what is in path. False, some of it added, iff there is no room. */
+static bool path_add(char *path, size_t *length, const char *from)
 {
-    size_t n = hmm__text_length(place.path);
-    while (*from != '\0' && n < sizeof place.path - 1)
-        place.path[n++] = *from++;
-    place.path[n] = '\0';
+    while (*from != '\0' && *length < LONGEST_PATH - 1)
+        path[(*length)++] = *from++;
+    path[*length] = '\0';
+    return *from == '\0';
+}
+
+/* Where it is that programs have a current folder, it becomes the path. */
+static bool has_folder(void)
+{
+#if defined(__unix__) || defined(__APPLE__)
+    return getcwd(place.path, sizeof place.path) != NULL;
+#else
+    return false;
+#endif
+}
+
+/* False iff it is too long. */
+static bool place_path(const char *where)
+{
+    size_t n = 0;
+    if (where[0] == '/')
+        return path_add(place.path, &n, where);
+    if (!has_folder())
+        return errno != ERANGE && path_add(place.path, &n, where);
+    n = hmm__text_length(place.path);
+    return path_add(place.path, &n, "/") && path_add(place.path, &n, where);
 }
 
 void hmm__report_place(const char *where)
 {
     place.is_file = !hmm__text_same(where, "stderr") && !hmm__text_same(where, "-");
     place.path[0] = '\0';
+    place.asked = NULL;
     int copy = fcntl(2, F_DUPFD_CLOEXEC, STDERR_COPY);
     place.err = copy >= 0 ? copy : 2;
-    if (!place.is_file)
-        return;
-    if (where[0] != '/' && getcwd(place.path, sizeof place.path) != NULL)
-        path_add("/");
-    path_add(where);
+    if (place.is_file && !place_path(where))
+        place.asked = where;
 }
 
-/* The name, each %p as the process's number. */
-static void path_of_process(struct text *t)
+/* The name, each %p as the process's number. False iff it is too long. */
+static bool path_of_process(char *path)
 {
-    for (const char *c = place.path; *c != '\0'; c++) {
+    struct text number = {0};
+    size_t n = 0;
+    bool fits = true;
+    hmm__text_decimal(&number, process_number());
+    for (const char *c = place.path; *c != '\0' && fits; c++) {
         const char one[2] = {*c, '\0'};
-        if (c[0] == '%' && c[1] == 'p') {
-            hmm__text_decimal(t, process_number());
-            c++;
-        } else {
-            hmm__text_add(t, one);
-        }
+        bool is_number = c[0] == '%' && c[1] == 'p';
+        fits = path_add(path, &n, is_number ? hmm__text_line(&number) : one);
+        c += is_number;
     }
+    return fits;
 }
 
-static void cannot_write(const char *path)
+/* The end of the line is kept, whatever the path's length. */
+static void complain(const char *path, const char *what)
 {
     struct text t = {0};
+    const size_t most = sizeof t.chars / 2;
     hmm__text_add(&t, "hmm: HMM_STATS=");
-    hmm__text_add(&t, path);
-    hmm__text_add(&t, ": cannot be opened for writing; the statistics follow");
-    hmm__text_to(&t, place.err);
+    for (size_t i = 0; path[i] != '\0' && i < most; i++) {
+        const char one[2] = {path[i], '\0'};
+        hmm__text_add(&t, one);
+    }
+    hmm__text_add(&t, hmm__text_length(path) > most ? "...: " : ": ");
+    hmm__text_add(&t, what);
+    hmm__text_add(&t, "; the statistics follow");
+    (void)hmm__text_to(&t, place.err);
+}
+
+static const char *why_not_written(int code)
+{
+    return code == ENOSPC ? "cannot be written: no space left" : "cannot be written";
+}
+
+/* NULL, or what went wrong. */
+static const char *put_in_file(struct text *t, const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+    if (fd < 0)
+        return "cannot be opened for writing";
+    int code = hmm__text_to(t, fd);
+    if (close(fd) != 0 && code == 0) /* some say only now that the disk is full */
+        code = errno;
+    return code == 0 ? NULL : why_not_written(code);
 }
 
 static void put(struct text *t)
 {
-    int fd = place.err;
-    if (place.is_file) {
-        struct text name = {0};
-        path_of_process(&name);
-        const char *path = hmm__text_line(&name);
-        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        if (fd < 0)
-            cannot_write(path);
-    }
-    hmm__text_to(t, fd < 0 ? place.err : fd);
-    if (place.is_file && fd >= 0)
-        close(fd);
+    static char path[LONGEST_PATH];
+    const char *wrong = NULL;
+    if (place.asked != NULL)
+        complain(place.asked, "the path is too long: at most 4095 bytes, with its folder");
+    else if (place.is_file && !path_of_process(path))
+        complain(place.path, "the path is too long: at most 4095 bytes, with its folder");
+    else if (place.is_file && (wrong = put_in_file(t, path)) == NULL)
+        return;
+    if (wrong != NULL)
+        complain(path, wrong);
+    (void)hmm__text_to(t, place.err);
 }
 
 #else

@@ -25,9 +25,11 @@ static uint32_t top_room(const struct hmm_heap *h)
     return room > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : room;
 }
 
+/* A strategy that does not know is not asked in other ways: they would take as long as there are
+ * blocks. */
 static size_t largest_request(struct hmm_heap *h)
 {
-    uint32_t most = h->strategy->largest ? h->strategy->largest(h, h->state) : largest_by_walk(h);
+    uint32_t most = h->strategy->largest ? h->strategy->largest(h, h->state) : 0;
     if (hmm__unlikely(most > free_granules(h))) /* a header was overwritten: the walk says which */
         most = largest_by_walk(h);
     if (top_room(h) > most)

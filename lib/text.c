@@ -70,18 +70,25 @@ const char *hmm__text_line(struct text *t)
     return t->chars;
 }
 
-void hmm__text_to(struct text *t, int fd)
+int hmm__text_to(struct text *t, int fd)
 {
 #if HMM_HOSTED
     t->chars[t->length] = '\n';
-    ssize_t written = write(fd, t->chars, t->length + 1);
-    (void)written; /* there is nobody left to tell */
+    for (size_t done = 0; done <= t->length;) {
+        ssize_t written = write(fd, t->chars + done, t->length + 1 - done);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return written < 0 ? errno : ENOSPC;
+        done += (size_t)written;
+    }
 #else
     (void)t, (void)fd;
 #endif
+    return 0;
 }
 
 void hmm__text_to_stderr(struct text *t)
 {
-    hmm__text_to(t, 2);
+    (void)hmm__text_to(t, 2); /* there is nobody left to tell */
 }

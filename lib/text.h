@@ -27,8 +27,9 @@ HMM__HIDDEN void hmm__text_size(struct text *t, uint64_t bytes);
 /* The text as a string. */
 HMM__HIDDEN const char *hmm__text_line(struct text *t);
 
-/* The text and a newline, in one write. */
-HMM__HIDDEN void hmm__text_to(struct text *t, int fd);
+/* The text and a newline, in one write where the file takes it. 0, or errno iff not all could be
+ * written. */
+HMM__HIDDEN int hmm__text_to(struct text *t, int fd);
 HMM__HIDDEN void hmm__text_to_stderr(struct text *t);
 
 #endif

@@ -35,15 +35,22 @@ bool hmm__strategy_is_path(const char *name)
     return false;
 }
 
-const struct hmm_strategy *hmm_strategy_find(const char *name)
+const struct hmm_strategy *hmm__strategy_find(const char *name, struct text *why)
 {
     if (name != NULL && hmm__strategy_is_path(name))
-        return hmm__plugin_load(name);
+        return hmm__plugin_load(name, why);
     for (unsigned i = 0; name != NULL && i < BUILTINS; i++)
         if (same((*builtin[i])->name, name))
             return *builtin[i];
+    if (why != NULL)
+        hmm__text_add(why, "no such strategy");
     hmm__set_errno(ENOENT);
     return NULL;
+}
+
+const struct hmm_strategy *hmm_strategy_find(const char *name)
+{
+    return hmm__strategy_find(name, NULL);
 }
 
 void hmm__strategy_names(struct text *t)

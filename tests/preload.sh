@@ -247,9 +247,9 @@ says "HMM_VERBOSE" \
 says "HMM_HEAP_SIZE" ' of 64M,' HMM_VERBOSE=1 HMM_HEAP_SIZE=64M "$dir/libc" nothing
 says "an unknown strategy" '^hmm: HMM_STRATEGY=bestfit: no such strategy; allowed are first-fit, ' \
     HMM_STRATEGY=bestfit "$dir/libc" nothing
-says "a plug-in that is not there" '^hmm: HMM_STRATEGY=\./no\.so: no such strategy; allowed' \
+says "a plug-in that is not there" '^hmm: HMM_STRATEGY=\./no\.so: no such plug-in; allowed' \
     HMM_STRATEGY=./no.so "$dir/libc" nothing
-says "a plug-in that is none" '^hmm: HMM_STRATEGY=.*library.so: the plug-in exports no sound' \
+says "a plug-in that is none" '^hmm: HMM_STRATEGY=.*library.so: it exports no hmm_plugin_strategy' \
     HMM_STRATEGY="$dir/library.so" "$dir/libc" nothing
 says "a bad size" '^hmm: HMM_HEAP_SIZE=1T: allowed are 4K to ' HMM_HEAP_SIZE=1T "$dir/libc" nothing
 says "a bad policy" '^hmm: HMM_FOREIGN=no: allowed are abort and ignore$' \
@@ -279,6 +279,34 @@ with HMM_STATS=/nowhere/at/all "$dir/libc" nothing
     grep -q '^hmm: statistics' "$dir/err"
 report $? "HMM_STATS: a file that cannot be opened"
 
+if [ -c /dev/full ]; then
+    for name in /dev/full "$dir/full.json"; do
+        ln -sf /dev/full "$dir/full.json"
+        with HMM_STATS="$name" "$dir/libc" nothing
+        [ "$code" -eq 0 ] && grep -q "^hmm: HMM_STATS=$name: cannot be written: no space left" \
+            "$dir/err" && grep -q 'brk_peak' "$dir/err"
+        report $? "HMM_STATS: a disk that is full: ${name##*/}"
+    done
+fi
+# Paths of 1,000 bytes and more, and then more than a system has.
+deep=$dir
+while [ ${#deep} -lt 1100 ]; do
+    deep=$deep/a-folder-whose-name-is-rather-long-a-folder-whose-name-is-rather-long
+    mkdir "$deep"
+done
+with HMM_STATS="$deep/stats" "$dir/libc" nothing
+[ "$code" -eq 0 ] && [ ! -s "$dir/err" ] && grep -q brk_peak "$deep/stats"
+report $? "HMM_STATS: a path of 1,100 bytes"
+(cd "$deep" && LD_PRELOAD=$PRELOAD HMM_STATS=%p%p.json "$dir/libc" elsewhere) > "$dir/out" 2> "$dir/err"
+code=$?
+[ "$code" -eq 0 ] && [ ! -s "$dir/err" ] && grep -q '"brk_peak":' "$deep"/*.json
+report $? "HMM_STATS: a relative one in a deep folder"
+long=$(printf '%5000s' '' | tr ' ' x)
+with HMM_STATS="$dir/$long" "$dir/libc" nothing
+[ "$code" -eq 0 ] && grep -q '^hmm: HMM_STATS=/.*: the path is too long: at most 4095 bytes' \
+    "$dir/err" && grep -q brk_peak "$dir/err" && ! ls "$dir"/xxx* > "$dir/out" 2>&1
+report $? "HMM_STATS: a path that is too long"
+
 # ---- A strategy from a plug-in ----
 
 awk '/^#include <hmm-strategy.h>/ { on = 1 } /^```/ { on = 0 } on' "$top_srcdir/README.md" \
@@ -291,6 +319,38 @@ report $code "compiles: the README's plug-in"
 says "a plug-in" '^hmm: preload library: strategy newest-fit, ' \
     HMM_VERBOSE=1 HMM_STRATEGY="$dir/newest.so" "$dir/libc" resizing
 passes "a plug-in: threads" HMM_STRATEGY="$dir/newest.so" HMM_CHECK=3 "$dir/threads" come-and-go
+
+# refuses LINE: hmm run and replay refuse plug.so so.
+refuses() {
+    timeout 20 "$HMM" run --strategy "$dir/plug.so" true > "$dir/out" 2> "$dir/err"
+    code=$?
+    { [ "$code" -eq 2 ] || [ "$code" -eq 125 ]; } &&
+        grep -Eq "$1" "$dir/err" && [ "$(wc -l < "$dir/err")" -eq 1 ]
+    report $? "run refuses a plug-in: $1"
+    says "the library does: $1" "$1" HMM_STRATEGY="$dir/plug.so" "$dir/libc" nothing
+}
+printf 'not an object' > "$dir/plug.so"
+refuses 'plug.so: .*(too short|invalid ELF|not valid|Exec format)'
+rm "$dir/plug.so"
+mkfifo "$dir/plug.so"
+refuses 'is no regular file'
+rm "$dir/plug.so"
+printf 'extern int nobody_has_this(void); int f(void); int f(void) { return nobody_has_this(); }\n' \
+    > "$dir/plug.c"
+$CC -shared -fPIC -o "$dir/plug.so" "$dir/plug.c"
+refuses 'nobody_has_this'
+for field in find insert remove state_size name; do
+    printf '#include <hmm-strategy.h>\nstatic size_t s(size_t c) { return c; }
+static hmm_ref f(struct hmm_heap *h, void *s, uint32_t g) { (void)h, (void)s, (void)g; return 0; }
+static void i(struct hmm_heap *h, void *s, hmm_ref r) { (void)h, (void)s, (void)r; }
+const struct hmm_strategy hmm_plugin_strategy = {.abi = HMM_STRATEGY_ABI, .name = "own",
+.state_size = s, .find = f, .insert = i, .remove = i };\n' > "$dir/whole.c"
+    sed "s/\.$field = [a-z\"]*/.$field = 0/" "$dir/whole.c" > "$dir/plug.c"
+    $CC -I"$top_srcdir/lib" -shared -fPIC -o "$dir/plug.so" "$dir/plug.c"
+    refuses "the field $field of its hmm_plugin_strategy is NULL"
+done
+$CC -I"$top_srcdir/lib" -shared -fPIC -o "$dir/plug.so" "$dir/whole.c"
+refuses 'its index of [0-9]* bytes does not fit into a heap of [0-9]+$'
 
 # ---- hmm run ----
 

@@ -130,9 +130,9 @@ static const struct {
     int code;
     const char *said;
 } unusable[] = {
-    {"malformed", EINVAL, "the plug-in exports no sound hmm_plugin_strategy; allowed are "},
-    {"other", EINVAL, "the plug-in exports no sound hmm_plugin_strategy; allowed are "},
-    {"missing", ENOENT, "no such strategy; allowed are "},
+    {"malformed", EINVAL, "the field abi of its hmm_plugin_strategy is "},
+    {"other", EINVAL, "it exports no hmm_plugin_strategy; allowed are "},
+    {"missing", ENOENT, "no such plug-in; allowed are "},
 };
 
 START_TEST(a_plug_in_that_cannot_be_used)

@@ -75,12 +75,6 @@ static void by_walk(void)
     hmm_heap_walk(h, see, NULL);
 }
 
-static void by_stats(void)
-{
-    struct hmm_stats stats;
-    hmm_heap_stats(h, &stats);
-}
-
 static void by_switch(void)
 {
     const struct hmm_strategy *is = hmm_heap_strategy(h);
@@ -103,8 +97,8 @@ static void by_trim(void)
     hmm__pages_spare_all(h);
 }
 
-static void (*const ways[])(void) = {
-    by_free, by_walk, by_stats, by_switch, by_aligned, by_free_at_level_2, by_trim};
+static void (*const ways[])(void) = {by_free, by_walk, by_switch, by_aligned, by_free_at_level_2,
+                                     by_trim};
 #define WAYS (int)(sizeof ways / sizeof ways[0])
 
 static void act_on_zeroed(void *way)

@@ -14,7 +14,7 @@ struct reader {
     struct hmm_trace trace;
     struct hmm_trace_ids ids;
     struct hmm_trace_error *error; /* its line is the one being read */
-    size_t op_room;
+    size_t op_room, comment_room;
     size_t kept; /* chunk[0 .. kept) is a line whose end is yet to come */
     char chunk[CHUNK_BYTES];
 };
@@ -37,6 +37,21 @@ static bool add_op(struct reader *r, const struct hmm_trace_op *op)
     return true;
 }
 
+static bool add_comment(struct reader *r)
+{
+    struct hmm_trace *t = &r->trace;
+    if (t->comment_count == r->comment_room) {
+        size_t room = r->comment_room == 0 ? 16 : r->comment_room * 2;
+        size_t *comments = realloc(t->comments, room * sizeof *comments);
+        if (comments == NULL)
+            return hmm_trace_fail(r->error, "out of memory");
+        t->comments = comments;
+        r->comment_room = room;
+    }
+    t->comments[t->comment_count++] = t->op_count;
+    return true;
+}
+
 static bool read_line(struct reader *r, const char *line, const char *end)
 {
     struct hmm_trace_op op;
@@ -45,7 +60,7 @@ static bool read_line(struct reader *r, const char *line, const char *end)
     if (r->error->line == 1)
         return hmm_trace_parse_header(line, end, r->error);
     if (*line == '#')
-        return true;
+        return add_comment(r);
     return hmm_trace_parse(line, end, &op, r->error) &&
            hmm_trace_ids_apply(&r->ids, &op, r->trace.op_count, r->error) && add_op(r, &op);
 }
@@ -116,7 +131,7 @@ static bool read_source(struct hmm_trace *trace, struct hmm_trace_source *source
     if (good)
         hand_over(r, trace);
     else
-        free(r->trace.ops);
+        hmm_trace_free(&r->trace);
     free(r->ids.states);
     free(r);
     return good;
@@ -138,7 +153,16 @@ bool hmm_trace_load(struct hmm_trace *trace, const char *path,
 void hmm_trace_free(struct hmm_trace *trace)
 {
     free(trace->ops);
+    free(trace->comments);
     *trace = (struct hmm_trace){0};
+}
+
+uint64_t hmm_trace_line(const struct hmm_trace *trace, size_t index)
+{
+    size_t above = 0; /* comments above the operation */
+    while (above < trace->comment_count && trace->comments[above] <= index)
+        above++;
+    return 2 + (uint64_t)index + above; /* the first line is the header */
 }
 
 void hmm_trace_print_error(FILE *to, const char *path, const struct hmm_trace_error *error)

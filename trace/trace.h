@@ -51,6 +51,8 @@ struct hmm_trace {
     uint32_t id_limit;    /* one past the largest ID; 0 iff there is no operation */
     uint64_t peak_bytes;  /* the most bytes requested and not freed, at most PTRDIFF_MAX */
     uint32_t peak_blocks; /* the most blocks live; not necessarily at the same time */
+    size_t *comments;     /* of each comment, how many operations are above it */
+    size_t comment_count;
 };
 
 /* Why a trace cannot be loaded. */
@@ -76,6 +78,9 @@ bool hmm_trace_load(struct hmm_trace *trace, const char *path,
                     const struct hmm_trace_progress *progress, struct hmm_trace_error *error);
 
 void hmm_trace_free(struct hmm_trace *trace);
+
+/* The line of the file, counted from 1, that the operation ops[index] stood on. */
+uint64_t hmm_trace_line(const struct hmm_trace *trace, size_t index);
 
 /* "PATH:LINE: reason" and a newline; "PATH: reason" where it is not about a line. */
 void hmm_trace_print_error(FILE *to, const char *path, const struct hmm_trace_error *error);
