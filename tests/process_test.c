@@ -194,7 +194,7 @@ static const struct bad_value {
      "plug-in (with a '/')\n"},
     {"HMM_STRATEGY", "BEST-FIT", "no such strategy; allowed are "},
     {"HMM_STRATEGY", "best-fit ", "no such strategy; allowed are "},
-    {"HMM_STRATEGY", "/nowhere/at-all.so", "no such plug-in; allowed are "},
+    {"HMM_STRATEGY", "/nowhere/at-all.so", "no such strategy; allowed are "},
     {"HMM_HEAP_SIZE", "0", "allowed are 4K to "},
     {"HMM_HEAP_SIZE", "4095", "allowed are 4K to "},
     {"HMM_HEAP_SIZE", "-1", "allowed are 4K to "},

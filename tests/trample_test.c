@@ -75,6 +75,12 @@ static void by_walk(void)
     hmm_heap_walk(h, see, NULL);
 }
 
+static void by_stats(void)
+{
+    struct hmm_stats stats;
+    hmm_heap_stats(h, &stats);
+}
+
 static void by_switch(void)
 {
     const struct hmm_strategy *is = hmm_heap_strategy(h);
