@@ -4,8 +4,16 @@
  */
 #include "replay.h"
 
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* An answer that takes longer never comes. */
+#define SECONDS_A_STRETCH 20
+#define STRETCH 256 /* operations */
 
 struct verifier {
     const struct replay *replay;
@@ -78,16 +86,19 @@ static bool verify_op(struct verifier *v, const struct hmm_trace_op *op)
 static void verify(struct verifier *v)
 {
     const struct hmm_trace *t = v->replay->trace;
-    for (v->op = 0; v->op < t->op_count; v->op++)
+    for (v->op = 0; v->op < t->op_count; v->op++) {
+        if (v->op % STRETCH == 0)
+            alarm(SECONDS_A_STRETCH);
         if (!verify_op(v, &t->ops[v->op]))
             return;
+    }
     const char *broken = hmm_heap_check(v->heap);
     if (broken != NULL)
         snprintf(v->fault, v->fault_room, "after the last operation: %s", broken);
 }
 
-bool replay_verify(const struct replay *replay, const struct hmm_strategy *strategy,
-                   size_t capacity, char *fault, size_t fault_room)
+static bool verify_here(const struct replay *replay, const struct hmm_strategy *strategy,
+                        size_t capacity, char *fault, size_t fault_room)
 {
     struct replay_region region;
     fault[0] = '\0';
@@ -101,4 +112,36 @@ bool replay_verify(const struct replay *replay, const struct hmm_strategy *strat
     hmm_heap_destroy(heap);
     replay_release(&region);
     return true;
+}
+
+/* How the checking process ended that could not say anything itself. */
+static void tell_end(int status, char *fault, size_t fault_room)
+{
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        snprintf(fault, fault_room, "does not return within %d seconds", SECONDS_A_STRETCH);
+    else if (WIFSIGNALED(status))
+        snprintf(fault, fault_room, "crashes: %s", strsignal(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) != 0 && fault[0] == '\0')
+        snprintf(fault, fault_room, "ends the process with status %d", WEXITSTATUS(status));
+}
+
+bool replay_verify(const struct replay *replay, const struct hmm_strategy *strategy,
+                   size_t capacity, char *fault, size_t fault_room)
+{
+    char *shared =
+        mmap(NULL, fault_room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return false;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(verify_here(replay, strategy, capacity, shared, fault_room) ? 0 : 3);
+    int status = 0;
+    bool done = child > 0 && waitpid(child, &status, 0) == child &&
+                !(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    memcpy(fault, shared, fault_room);
+    if (done)
+        tell_end(status, fault, fault_room);
+    munmap(shared, fault_room);
+    return done;
 }
