@@ -42,12 +42,17 @@ static uint64_t at_most(uint64_t size, uint64_t most)
     return size < most ? size : most;
 }
 
-/* A guess that is nearly always enough, and is raised until it is. */
+/* A guess that is nearly always enough. */
+static uint64_t generous_size(const struct hmm_trace *t)
+{
+    uint64_t size = at_most(t->peak_bytes, LARGEST_REGION) * 2 + t->peak_blocks * UINT64_C(128);
+    return at_most(size + 256 * PAGE, LARGEST_REGION);
+}
+
+/* The guess is raised until it is enough. */
 static bool observe_generously(struct measurement *m)
 {
-    const struct hmm_trace *t = m->replay->trace;
-    uint64_t size = at_most(t->peak_bytes, LARGEST_REGION) * 2 + t->peak_blocks * UINT64_C(128);
-    for (size += 256 * PAGE;; size *= 4) {
+    for (uint64_t size = generous_size(m->replay->trace);; size *= 4) {
         size = at_most(size, LARGEST_REGION);
         if (!replay_observe(m->replay, m->strategy, (size_t)size, &m->result->figures))
             return no_space(m, size);
@@ -145,12 +150,14 @@ bool replay_measure(const struct replay *replay, const struct hmm_strategy *stra
     result->ops = t->op_count;
     result->allocations = t->counts[HMM_TRACE_ALLOC] + t->counts[HMM_TRACE_ALIGNED];
     result->ns_per_op = -1;
+    result->figures.has_heap = true;
+    m.capacity = options->heap != 0 ? options->heap : (size_t)generous_size(t);
+    if (options->check && (!check(&m) || result->faulty))
+        return result->faulty;
     bool done = options->heap != 0 ? time_in_given_region(&m, harness)
                                    : observe_generously(&m) && time_in_fitting_region(&m, harness);
     if (done && options->smallest)
         done = find_smallest(&m);
-    if (done && options->check)
-        done = check(&m);
     result->capacity = m.capacity;
     return done;
 }

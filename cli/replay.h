@@ -74,7 +74,8 @@ double replay_time_harness(const struct replay *replay);
 /* ---- verify.c ---- */
 
 /* Fills every block with a pattern of its own and looks whether it is still there when the block
- * is resized or freed, and whether it is aligned; at the end hmm_heap_check. Writes what is wrong
+ * is resized or freed, and whether it is aligned; at the end hmm_heap_check. In a process of its
+ * own, so that a crash or an endless loop is a fault, too. Writes what is wrong
  * to `fault`, "" iff nothing is. Returns as above. */
 bool replay_verify(const struct replay *replay, const struct hmm_strategy *strategy,
                    size_t capacity, char *fault, size_t fault_room);

@@ -46,8 +46,8 @@ const struct hmm_strategy *cli_find_strategy(const char *command, const char *na
     if (s == NULL && strchr(name, '/') == NULL)
         unknown_strategy(command, name, also);
     else if (s == NULL)
-        cli_complain(command, "strategy '%s' cannot be loaded: %s%s", name,
-                     errno == ENOENT ? "there is " : "", hmm__text_line(&why));
+        cli_complain(command, "strategy '%s' cannot be loaded: %s", name,
+                     errno == ENOENT ? "there is no such plug-in" : hmm__text_line(&why));
     return s;
 }
 

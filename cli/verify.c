@@ -2,10 +2,19 @@
 /*
  * The checked pass: does every block keep what was written to it?
  */
+#include "hmm-strategy.h"
 #include "replay.h"
 
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* An answer that takes longer never comes. */
+#define SECONDS_A_STRETCH 20
+#define STRETCH 256 /* operations */
 
 struct verifier {
     const struct replay *replay;
@@ -75,30 +84,116 @@ static bool verify_op(struct verifier *v, const struct hmm_trace_op *op)
     return true;
 }
 
+/* ---- The answers of find, of a strategy whose requests all go through it ---- */
+
+/* A walk over all blocks takes long: so many are made, and then one in so many. */
+#define WALKS_AT_FIRST 2000
+#define WALKS_LATER 256
+
+static const struct hmm_strategy *checked; /* whose find is looked at */
+static const char *wrong_answer;           /* the first that was wrong; NULL: none yet */
+static unsigned long answers_of_none;
+
+static bool any_fits(struct hmm_heap *heap, uint32_t granules)
+{
+    for (hmm_ref r = hmm_block_first(heap); r != 0; r = hmm_block_next(heap, r))
+        if (hmm_block_is_free(heap, r) && hmm_block_granules(heap, r) >= granules)
+            return true;
+    return false;
+}
+
+/* A wrong answer is not passed on: the heap would break by it. */
+static hmm_ref find_checked(struct hmm_heap *heap, void *state, uint32_t granules)
+{
+    hmm_ref r = checked->find(heap, state, granules);
+    const char *wrong = NULL;
+    if (r != 0 && !hmm_block_is_free(heap, r))
+        wrong = "find answers a block that is not free";
+    else if (r != 0 && hmm_block_granules(heap, r) < granules)
+        wrong = "find answers a block that is too small";
+    else if (r == 0 &&
+             (++answers_of_none <= WALKS_AT_FIRST || answers_of_none % WALKS_LATER == 0) &&
+             any_fits(heap, granules))
+        wrong = "find answers none although a free block fits";
+    if (wrong_answer == NULL)
+        wrong_answer = wrong;
+    return wrong != NULL ? 0 : r;
+}
+
+static const struct hmm_strategy *with_checked_find(const struct hmm_strategy *s)
+{
+    static struct hmm_strategy wrapped;
+    if (s->take != NULL || s->malloc_whole != NULL)
+        return s;
+    checked = s;
+    wrapped = *s;
+    wrapped.find = find_checked;
+    return &wrapped;
+}
+
 static void verify(struct verifier *v)
 {
     const struct hmm_trace *t = v->replay->trace;
-    for (v->op = 0; v->op < t->op_count; v->op++)
+    for (v->op = 0; v->op < t->op_count; v->op++) {
+        if (v->op % STRETCH == 0)
+            alarm(SECONDS_A_STRETCH);
         if (!verify_op(v, &t->ops[v->op]))
             return;
+        if (wrong_answer != NULL) {
+            complain(v, wrong_answer);
+            return;
+        }
+    }
     const char *broken = hmm_heap_check(v->heap);
     if (broken != NULL)
         snprintf(v->fault, v->fault_room, "after the last operation: %s", broken);
 }
 
-bool replay_verify(const struct replay *replay, const struct hmm_strategy *strategy,
-                   size_t capacity, char *fault, size_t fault_room)
+static bool verify_here(const struct replay *replay, const struct hmm_strategy *strategy,
+                        size_t capacity, char *fault, size_t fault_room)
 {
     struct replay_region region;
     fault[0] = '\0';
     if (!replay_reserve(&region, capacity))
         return false;
     size_t control;
-    struct hmm_heap *heap = replay_heap(replay, &region, strategy, &control);
+    struct hmm_heap *heap = replay_heap(replay, &region, with_checked_find(strategy), &control);
     struct verifier v = {replay, heap, 0, fault, fault_room};
     if (heap != NULL)
         verify(&v);
     hmm_heap_destroy(heap);
     replay_release(&region);
     return true;
+}
+
+/* How the checking process ended that could not say anything itself. */
+static void tell_end(int status, char *fault, size_t fault_room)
+{
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        snprintf(fault, fault_room, "does not return within %d seconds", SECONDS_A_STRETCH);
+    else if (WIFSIGNALED(status))
+        snprintf(fault, fault_room, "crashes: %s", strsignal(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) != 0 && fault[0] == '\0')
+        snprintf(fault, fault_room, "ends the process with status %d", WEXITSTATUS(status));
+}
+
+bool replay_verify(const struct replay *replay, const struct hmm_strategy *strategy,
+                   size_t capacity, char *fault, size_t fault_room)
+{
+    char *shared =
+        mmap(NULL, fault_room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return false;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(verify_here(replay, strategy, capacity, shared, fault_room) ? 0 : 3);
+    int status = 0;
+    bool done = child > 0 && waitpid(child, &status, 0) == child &&
+                !(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    memcpy(fault, shared, fault_room);
+    if (done)
+        tell_end(status, fault, fault_room);
+    munmap(shared, fault_room);
+    return done;
 }

@@ -55,7 +55,7 @@ const struct hmm_strategy *hmm__plugin_load(const char *path, struct text *why)
 {
     struct stat status;
     if (stat(path, &status) != 0)
-        return refuse_plugin(why, ENOENT, errno == EACCES ? "may not be read" : "no such plug-in");
+        return refuse_plugin(why, ENOENT, errno == EACCES ? "may not be read" : "no such strategy");
     if (!S_ISREG(status.st_mode)) /* to open a FIFO is to wait for its other end */
         return refuse_plugin(why, EINVAL, "is no regular file");
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);

@@ -372,6 +372,24 @@ fails 'a block above what hmm can serve' '"failed":1,' \
     'giant.trace:3: first-fit: a block of 9663676416 bytes; hmm.s limit for one is [0-9.]+ [GM]iB .[0-9]+ bytes.$' \
     replay --runs 1 --format json "$dir/giant.trace"
 
+# ---- Strategies that crash, never return or answer wrongly ----
+
+file bad.trace '# hmm-trace 1\na 0 100\na 1 100\nf 0\na 0 50\n'
+
+for fault in 'crashes:abort();' 'does not return within:for (;;) ;' \
+    'operation 4. find answers none although:' 'operation 2. find answers a block that is:return hmm_block_first(h);'; do
+    printf '#include <hmm-strategy.h>\n#include <stdlib.h>\nstatic size_t s(size_t c) { (void)c; return 0; }
+static hmm_ref f(struct hmm_heap *h, void *t, uint32_t g) { (void)h, (void)t, (void)g; %s return 0; }
+static void i(struct hmm_heap *h, void *t, hmm_ref r) { (void)h, (void)t, (void)r; }
+const struct hmm_strategy hmm_plugin_strategy = {.abi = HMM_STRATEGY_ABI, .name = "own",
+.state_size = s, .find = f, .insert = i, .remove = i };\n' "${fault#*:}" >"$dir/bad.c"
+    ${CC:-cc} -I"$top/lib" -shared -fPIC -o "$dir/bad.so" "$dir/bad.c" 2>"$dir/err" || continue
+    hmm replay --check --strategy "$dir/bad.so" "$dir/bad.trace"
+    [ "$code" -eq 2 ] && grep -q 'no plug-ins' "$dir/err" && continue
+    [ "$code" -eq 1 ] && grep -q "bad.trace: own: ${fault%%:*}" "$dir/err"
+    report $? "--check: a strategy that ${fault%%:*}"
+done
+
 # ---- The traces that ship ----
 
 if [ "$zstd" = yes ]; then

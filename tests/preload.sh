@@ -247,7 +247,7 @@ says "HMM_VERBOSE" \
 says "HMM_HEAP_SIZE" ' of 64M,' HMM_VERBOSE=1 HMM_HEAP_SIZE=64M "$dir/libc" nothing
 says "an unknown strategy" '^hmm: HMM_STRATEGY=bestfit: no such strategy; allowed are first-fit, ' \
     HMM_STRATEGY=bestfit "$dir/libc" nothing
-says "a plug-in that is not there" '^hmm: HMM_STRATEGY=\./no\.so: no such plug-in; allowed' \
+says "a plug-in that is not there" '^hmm: HMM_STRATEGY=\./no\.so: no such strategy; allowed' \
     HMM_STRATEGY=./no.so "$dir/libc" nothing
 says "a plug-in that is none" '^hmm: HMM_STRATEGY=.*library.so: it exports no hmm_plugin_strategy' \
     HMM_STRATEGY="$dir/library.so" "$dir/libc" nothing

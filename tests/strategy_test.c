@@ -132,7 +132,7 @@ static const struct {
 } unusable[] = {
     {"malformed", EINVAL, "the field abi of its hmm_plugin_strategy is "},
     {"other", EINVAL, "it exports no hmm_plugin_strategy; allowed are "},
-    {"missing", ENOENT, "no such plug-in; allowed are "},
+    {"missing", ENOENT, "no such strategy; allowed are "},
 };
 
 START_TEST(a_plug_in_that_cannot_be_used)
