@@ -242,7 +242,7 @@ void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
     if (hmm__unlikely(heap->watch))
         return hmm__watched_calloc(heap, count, size);
     void *p = heap->malloc_door(heap, count * size);
-    return p ? memset(p, 0, count * size) : NULL;
+    return p ? memset(p, 0, hmm_heap_usable_size(heap, p)) : NULL;
 }
 
 void hmm_heap_free(struct hmm_heap *heap, void *block)

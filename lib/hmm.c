@@ -304,7 +304,7 @@ static HMM__COLD void *calloc_aside(struct hmm_heap *h, size_t count, size_t siz
         return NULL;
     }
     void *p = alloc_aside(h, 1, bytes);
-    return p ? memset(p, 0, bytes) : NULL;
+    return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
 }
 
 /* A block of the heap's, while the heap may not be touched. */
@@ -383,7 +383,7 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
     if (hmm__unlikely(hold == LOCK_ASIDE))
         return calloc_aside(h, count, size);
     void *p = size == 1 ? take_kept(count) : NULL;
-    p = p ? memset(p, 0, count) : hmm_heap_calloc(h, count, size);
+    p = p ? memset(p, 0, hmm_heap_usable_size(h, p)) : hmm_heap_calloc(h, count, size);
     if (hmm__unlikely(p == NULL) && size == 1 && count <= HMM_MAX_REQUEST && front_try_again())
         p = hmm_heap_calloc(h, count, size);
     lock_give(&process_lock, hold);
@@ -496,7 +496,7 @@ void *hmm_calloc(size_t count, size_t size)
     if (hmm__unlikely(bytes > FRONT_MOST))
         return calloc_of_heap(the_heap(), bytes, 1);
     void *p = hmm_malloc(bytes);
-    return p ? memset(p, 0, bytes) : NULL;
+    return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
 }
 
 static __attribute__((noinline)) void *realloc_missed(void *block, size_t size)

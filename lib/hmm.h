@@ -77,7 +77,8 @@ void *hmm_realloc(void *block, size_t size) HMM_USE_RESULT;
 void *hmm_aligned_alloc(size_t align, size_t size) HMM_MALLOC_LIKE;
 void hmm_free(void *block);
 
-/* Bytes that may be used at block: at least what was asked for. 0 for NULL. */
+/* Bytes that may be used at block: at least what was asked for. 0 for NULL. hmm_calloc makes all of
+ * them zero. */
 size_t hmm_usable_size(const void *block);
 
 /* The process heap itself, to look into. Set up first if need be; never NULL. It is not locked. */

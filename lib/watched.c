@@ -53,7 +53,7 @@ void *hmm__watched_calloc(struct hmm_heap *h, size_t count, size_t size)
     enter(h);
     void *p = hmm__malloc(h, count * size);
     if (p != NULL)
-        memset(p, 0, count * size);
+        memset(p, 0, block_usable(block_size(h, block_of(h, p))));
     leave(h);
     if (p != NULL && (h->watch & HMM__WATCH_VALGRIND))
         annotate_malloc(p, count * size, true);
