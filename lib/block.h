@@ -149,7 +149,7 @@ HMM__ALWAYS_INLINE void word_store(char *payload, uint32_t word)
  * there is one; ThreadSanitizer must be told. */
 HMM__ALWAYS_INLINE void word_clear(char *payload, uint32_t bits)
 {
-#if defined(__SANITIZE_THREAD__)
+#if HMM__TSAN
     word_store(payload, word_load(payload) & ~bits);
 #else
     *((hmm__word *)(void *)payload - 1) &= ~bits;
@@ -158,7 +158,7 @@ HMM__ALWAYS_INLINE void word_clear(char *payload, uint32_t bits)
 
 HMM__ALWAYS_INLINE void word_set(char *payload, uint32_t bits)
 {
-#if defined(__SANITIZE_THREAD__)
+#if HMM__TSAN
     word_store(payload, word_load(payload) | bits);
 #else
     *((hmm__word *)(void *)payload - 1) |= bits;

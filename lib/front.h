@@ -197,14 +197,14 @@ struct front {
 
 /* Read by others while the owner writes: relaxed, and under a race detector said to be. Elsewhere a
  * plain read can be an operand of the comparison. */
-#if defined(__SANITIZE_THREAD__)
+#if HMM__TSAN
 #define FRONT_READ(of) __atomic_load_n(&(of), __ATOMIC_RELAXED)
 #else
 #define FRONT_READ(of) (of)
 #endif
 
 /* The same, and what was written before it is there too; all loads are so on this processor. */
-#if defined(__SANITIZE_THREAD__) || !(defined(__x86_64__) || defined(__i386__))
+#if HMM__TSAN || !(defined(__x86_64__) || defined(__i386__))
 #define FRONT_ACQUIRE(of) __atomic_load_n(&(of), __ATOMIC_ACQUIRE)
 #else
 #define FRONT_ACQUIRE(of) (of)

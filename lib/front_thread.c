@@ -139,13 +139,34 @@ static struct keeper *find_one(struct front *f)
     return k ? k : hmm__keeper_new(f);
 }
 
-/* pthread_setspecific may allocate: it finds the keeper in place. */
-static void watch_end(struct keeper *k)
+/* glibc's: where all keys of the process are taken. It keeps this library loaded until the thread
+ * has ended. */
+#if defined(__GLIBC__)
+extern int __cxa_thread_atexit_impl(void (*at_end)(void *), void *arg, void *library)
+    __attribute__((weak));
+extern void *__dso_handle __attribute__((visibility("hidden")));
+
+static bool watch_without_key(struct keeper *k)
+{
+    return __cxa_thread_atexit_impl != NULL &&
+           __cxa_thread_atexit_impl(leave_keeper, k, &__dso_handle) == 0;
+}
+#else
+static bool watch_without_key(struct keeper *k)
+{
+    (void)k;
+    return false;
+}
+#endif
+
+/* False: its end would not be seen. Both ways may allocate: they find the keeper in place. */
+static bool watch_end(struct keeper *k)
 {
     int code = errno;
-    if (leaving.has_key)
-        pthread_setspecific(leaving.key, k);
+    bool watched = leaving.has_key && pthread_setspecific(leaving.key, k) == 0;
+    watched = watched || watch_without_key(k);
     errno = code;
+    return watched;
 }
 
 struct keeper *hmm__keeper_attach(struct front *f)
@@ -158,19 +179,20 @@ struct keeper *hmm__keeper_attach(struct front *f)
         return NULL;
     struct keeper *k = find_one(f);
     front_unlock(f, hold);
-    if (k != NULL) {
-        hmm__keeper_mine = k;
-        watch_end(k);
-    }
-    return k;
+    if (k == NULL)
+        return NULL;
+    hmm__keeper_mine = k;
+    if (watch_end(k))
+        return k;
+    leave_keeper(k); /* what would be left in it at the thread's end would be lost */
+    return NULL;
 }
 
+/* With the lock, before any thread has a keeper. */
 void hmm__keepers_watch_threads(void)
 {
     if (!leaving.has_key)
         leaving.has_key = pthread_key_create(&leaving.key, leave_keeper) == 0;
-    if (hmm__keeper_mine != &hmm__keeper_none && hmm__keeper_mine != &hmm__keeper_gone)
-        watch_end(hmm__keeper_mine);
 }
 
 void hmm__keepers_after_fork(struct front *f)

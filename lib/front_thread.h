@@ -31,7 +31,7 @@ HMM__ALWAYS_INLINE struct keeper *keeper_mine(void)
 /* A keeper for this thread. NULL: not now, or not any more. */
 HMM__HIDDEN HMM__COLD struct keeper *hmm__keeper_attach(struct front *f);
 
-/* From now on the end of a thread is seen. */
+/* From now on the end of a thread is seen. Before the heap is there for all. */
 HMM__HIDDEN HMM__COLD void hmm__keepers_watch_threads(void);
 
 /* In the child, with the lock. */

@@ -89,6 +89,18 @@ void *memset(void *to, int byte, size_t bytes);
 #define hmm__forget_memory(x) ((void)0)
 #endif
 
+/* A build for ThreadSanitizer, by either compiler. */
+#if defined(__SANITIZE_THREAD__)
+#define HMM__TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HMM__TSAN 1
+#endif
+#endif
+#if !defined(HMM__TSAN)
+#define HMM__TSAN 0
+#endif
+
 #define HMM_HEADER_BYTES 4u
 
 /* A header, a footer or a link of a free block. */

@@ -17,13 +17,15 @@
 #endif
 #if defined(HMM__THREADS) && (defined(__unix__) || defined(__APPLE__))
 #include <pthread.h>
+#include <unistd.h>
 #define HMM__FORKS 1
 #endif
 
 static void free_put_off(void);
 
 static struct hmm_heap *process_heap;
-static struct options process_options;
+static struct options process_options; /* whoever sets the heap up reads and writes them */
+static bool foreign_is_ignored;        /* atomic */
 static struct lock process_lock = {.given = free_put_off};
 static size_t process_bytes; /* of the region */
 
@@ -53,7 +55,7 @@ HMM__ALWAYS_INLINE bool in_region(const struct hmm_heap *h, const void *p)
 /* Ends the program, unless that is let pass. */
 static HMM__COLD void foreign(struct hmm_heap *h, const void *p, const char *verb)
 {
-    if (!process_options.foreign)
+    if (!__atomic_load_n(&foreign_is_ignored, __ATOMIC_RELAXED))
         hmm__misuse(h, p, verb);
     struct text t = {0};
     hmm__text_add(&t, "hmm: ");
@@ -97,17 +99,30 @@ static void after_fork(void)
 
 static void after_fork_in_child(void)
 {
+    hmm__lock_set_process(&process_lock);
     hmm__side_after_fork();
     keepers_after_fork();
     after_fork();
 }
 #endif
 
-/* For ever: fork has no handler for less. */
+/*
+ * Before there is a heap: no other thread is to see one whose lock a fork does not take. For ever:
+ * fork has no handler for less. pthread_atfork may allocate, and the program's malloc may be ours:
+ * that call goes on, sets the heap up and is served. Threads do not wait for each other here, since
+ * in the child of a fork the other may not be there any more; handlers that are registered twice do
+ * no harm (lock.c counts).
+ */
 static void watch_forks(void)
 {
-#if defined(HMM__FORKS)
+#if defined(HMM__FORKS) && defined(HMM__THREADS)
+    static bool watched;
+    if (__atomic_load_n(&watched, __ATOMIC_ACQUIRE) || hmm__thread_mark != 0)
+        return;
+    hmm__thread_mark = 1; /* this thread is here */
     pthread_atfork(before_fork, after_fork, after_fork_in_child);
+    hmm__thread_mark = 0;
+    __atomic_store_n(&watched, true, __ATOMIC_RELEASE);
 #endif
 }
 
@@ -139,11 +154,14 @@ static struct hmm_heap *create(const struct options *o)
 static int set_up(const struct hmm_strategy *strategy)
 {
     struct options *o = &process_options;
+    hmm__lock_set_process(&process_lock);
     int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, hmm__region_most(),
                                 strategy == NULL);
     struct hmm_heap *h = create(o);
     if (h == NULL)
         return bad;
+    __atomic_store_n(&foreign_is_ignored, o->foreign, __ATOMIC_RELAXED);
+    watch_threads();
     hmm_heap_set_check(h, o->check);
     h->stray = take_stray;
     process_bytes = (size_t)h->high_limit * HMM_GRANULE;
@@ -161,6 +179,7 @@ static int set_up(const struct hmm_strategy *strategy)
 static int read_late(struct options *o)
 {
     int bad = hmm__options_read(o, HMM_BEST_FIT, hmm__region_most(), true);
+    __atomic_store_n(&foreign_is_ignored, o->foreign, __ATOMIC_RELAXED);
     enum lock_hold hold = hmm__process_lock();
     hmm_heap_set_check(process_heap, o->check);
     if (!o->cache)
@@ -187,13 +206,15 @@ int hmm__process_finish(void)
     struct options *o = &process_options;
     int bad = 0;
     watch_forks();
-    watch_threads();
     if (!o->seen)
         bad += read_late(o);
     if (o->plugin)
         bad += load_plugin(o);
-    if (o->verbose)
+    if (o->verbose) {
+        enum lock_hold hold = hmm__process_lock();
         hmm__report_start(hmm__region_user, process_heap, o);
+        hmm__process_unlock(hold);
+    }
 #if HMM_HOSTED
     if (o->stats) {
         hmm__report_place(o->stats);
@@ -206,6 +227,8 @@ int hmm__process_finish(void)
 /* A strategy that does not fit, or is malformed, must not leave the program without a heap. */
 static HMM__COLD struct hmm_heap *first_use(void)
 {
+    if (!hmm__region_in_two_steps)
+        watch_forks();
     enum lock_hold hold = lock_take(&process_lock);
     bool mine = process_heap == NULL;
     if (mine) {
@@ -264,6 +287,7 @@ int hmm_init(const struct hmm_strategy *strategy)
         return -1;
     }
     int bad = 0;
+    watch_forks();
     enum lock_hold hold = lock_take(&process_lock);
     bool mine = process_heap == NULL;
     if (mine)
@@ -282,6 +306,18 @@ int hmm_init(const struct hmm_strategy *strategy)
 
 /* ---- Aside: while the lock is not to be had. ---- */
 
+/* Once: what cannot be served may be wanted again and again. */
+static void say_refused(void)
+{
+    static bool said;
+    struct text t = {0};
+    if (__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+        return;
+    hmm__text_add(&t, "hmm: an allocation in a handler: refused, since the code that the handler "
+                      "interrupted is at work on the heap");
+    hmm__text_to_stderr(&t);
+}
+
 /* From the side; where that is used up by waiting all the same. */
 static HMM__COLD void *alloc_aside(struct hmm_heap *h, size_t align, size_t size)
 {
@@ -289,8 +325,10 @@ static HMM__COLD void *alloc_aside(struct hmm_heap *h, size_t align, size_t size
     if (p != NULL)
         return p;
     enum lock_hold hold = hmm__process_lock();
-    if (hold == LOCK_ASIDE)
+    if (hold == LOCK_ASIDE) {
+        say_refused();
         return NULL;
+    }
     p = align > HMM_GRANULE ? hmm_heap_aligned_alloc(h, align, size) : hmm_heap_malloc(h, size);
     lock_give(&process_lock, hold);
     return p;
@@ -305,6 +343,15 @@ static HMM__COLD void *calloc_aside(struct hmm_heap *h, size_t count, size_t siz
     }
     void *p = alloc_aside(h, 1, bytes);
     return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
+}
+
+static HMM__COLD void *aligned_aside(struct hmm_heap *h, size_t align, size_t size)
+{
+    if (align == 0 || (align & (align - 1)) != 0) {
+        hmm__set_errno(EINVAL);
+        return NULL;
+    }
+    return alloc_aside(h, align, size);
 }
 
 /* A block of the heap's, while the heap may not be touched. */
@@ -405,8 +452,8 @@ static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
 static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 {
     enum lock_hold hold = lock_take(&process_lock);
-    if (hmm__unlikely(hold == LOCK_ASIDE) && align != 0 && (align & (align - 1)) == 0)
-        return alloc_aside(h, align, size);
+    if (hmm__unlikely(hold == LOCK_ASIDE))
+        return aligned_aside(h, align, size);
     void *p = hmm_heap_aligned_alloc(h, align, size);
     if (hmm__unlikely(p == NULL) && hmm__aligned_can_be(align, size) && front_try_again())
         p = hmm_heap_aligned_alloc(h, align, size);

@@ -188,7 +188,10 @@ int hmm_heap_walk(const struct hmm_heap *heap,
 
 /*
  * Makes `handler` receive the line (without a newline) that describes a detected misuse, instead
- * of stderr. If it returns, the program aborts all the same. NULL restores the default.
+ * of stderr. If it returns, the program aborts all the same. NULL restores the default. The heap
+ * is what was misused, and may be locked for good: in the handler, and in one of SIGABRT, a request
+ * to the process heap may be refused (NULL, ENOMEM, and a line on stderr once), but it does not
+ * hang, and what is freed there may stay. A misuse within the handler ends the program.
  */
 void hmm_on_panic(void (*handler)(const char *line));
 

@@ -10,8 +10,8 @@
 #include <sched.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
+#include <unistd.h>
 
 /* Turns of looking before sleeping: the heap's work is short. */
 #define SPINS 100
@@ -87,7 +87,8 @@ enum standing {
     STANDING_OTHERS, /* another thread holds the lock */
     STANDING_FORK,   /* over a fork, and there is a side */
     STANDING_MINE,   /* this thread, over a fork: in another handler of it */
-    STANDING_WITHIN  /* this thread: in a signal handler that interrupted it, and there is a side */
+    STANDING_WITHIN  /* this thread: in a signal handler that interrupted it, and there is a side,
+                        or in the handlers of its own panic */
 };
 
 static enum standing standing(struct lock *l, uintptr_t word)
@@ -95,6 +96,8 @@ static enum standing standing(struct lock *l, uintptr_t word)
     bool mine = (word & ~(uintptr_t)3) == lock_self();
     if (mine && (word & LOCK_FORK) && !l->within)
         return STANDING_MINE;
+    if (mine && __atomic_load_n(&hmm__panicking, __ATOMIC_RELAXED) == lock_self())
+        return STANDING_WITHIN;
     if (!__atomic_load_n(&l->aside, __ATOMIC_RELAXED))
         return STANDING_OTHERS;
     if (mine)
@@ -106,6 +109,23 @@ static void sleep_for(struct lock *l, uintptr_t word, bool patiently)
 {
     if ((word & LOCK_WAITED) || change(l, &word, word | LOCK_WAITED))
         sleep_while(l, word | LOCK_WAITED, patiently);
+}
+
+/* From a thread that is not in this process. */
+static bool take_from_the_gone(struct lock *l, uintptr_t word)
+{
+    long process = __atomic_load_n(&l->process, __ATOMIC_RELAXED);
+    if (process == 0 || process == (long)getpid() || !change(l, &word, lock_self() | LOCK_WAITED))
+        return false;
+    hmm__lock_set_process(l);
+    l->forks = 0;
+    l->within = false;
+    return true;
+}
+
+void hmm__lock_set_process(struct lock *l)
+{
+    __atomic_store_n(&l->process, (long)getpid(), __ATOMIC_RELAXED);
 }
 
 /* `insist`: waits for the end of another thread's fork too. */
@@ -129,6 +149,8 @@ static enum lock_hold wait_for(struct lock *l, bool insist)
         if (now == STANDING_FORK && tired && !insist)
             return LOCK_ASIDE;
         if (i >= SPINS) {
+            if (take_from_the_gone(l, word))
+                return LOCK_TAKEN;
             sleep_for(l, word, insist || now != STANDING_FORK);
             tired = now == STANDING_FORK;
         }

@@ -23,6 +23,7 @@ struct lock {
     bool aside;          /* there is a side to be sent to; atomic */
     void (*given)(void); /* called without the lock, when it was waited for; NULL: nothing */
     bool within;         /* the fork is one of a signal handler that interrupted the holder */
+    long process;        /* the process's number, once it is known; atomic */
     unsigned forks;
 };
 
@@ -31,6 +32,10 @@ enum lock_hold {
     LOCK_TAKEN, /* to be given back */
     LOCK_ASIDE  /* not held: go aside */
 };
+
+/* panic.c: the thread that ends the program for a misuse of the heap, as lock_self says it; 0: none
+ * does. It holds the lock for good: who allocates in its panic or SIGABRT handler is sent aside. */
+extern HMM__HIDDEN uintptr_t hmm__panicking;
 
 #if !HMM_HOSTED || defined(HMM_NO_THREADS) || !defined(__GNUC__) ||                                \
     !(defined(__unix__) || defined(__APPLE__))
@@ -56,6 +61,11 @@ static inline enum lock_hold hmm__lock_insist(struct lock *l)
     return lock_take(l);
 }
 
+static inline void hmm__lock_set_process(struct lock *l)
+{
+    (void)l;
+}
+
 #else
 
 #define HMM__THREADS 1
@@ -73,7 +83,8 @@ static inline enum lock_hold hmm__lock_insist(struct lock *l)
 
 enum { LOCK_WAITED = 1, LOCK_FORK = 2 };
 
-/* Only its address counts. Initial-exec: no other model is sure not to allocate. */
+/* Its address tells the thread; it is 1 while the thread registers handlers (hmm.c). Initial-exec:
+ * no other model is sure not to allocate. */
 extern HMM__HIDDEN __thread uint32_t hmm__thread_mark __attribute__((tls_model("initial-exec")));
 
 HMM__ALWAYS_INLINE uintptr_t lock_self(void)
@@ -93,6 +104,11 @@ HMM__HIDDEN HMM__COLD enum lock_hold hmm__lock_insist(struct lock *l);
 HMM__HIDDEN HMM__COLD void hmm__lock_before_fork(struct lock *l);
 /* False: the heap is still in somebody's work, of this thread's. */
 HMM__HIDDEN HMM__COLD bool hmm__lock_after_fork(struct lock *l);
+
+/* By whoever begins with the lock in this process. In a child without such a beginning, since the
+ * fork ran no handlers or had run them before there were any, the holder may not be there: then a
+ * waiting thread takes the lock from it. */
+HMM__HIDDEN HMM__COLD void hmm__lock_set_process(struct lock *l);
 
 /* lock_take would return LOCK_NONE at once. */
 HMM__ALWAYS_INLINE bool lock_is_idle(void)

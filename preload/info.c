@@ -14,12 +14,14 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
+/* All 0 in a signal handler that interrupted work on the heap. */
 static struct hmm_stats stats_now(void)
 {
-    struct hmm_stats s;
+    struct hmm_stats s = {0};
     const struct hmm_heap *h = hmm_process_heap();
     enum lock_hold hold = hmm__process_lock();
-    hmm_heap_stats(h, &s);
+    if (hold != LOCK_ASIDE)
+        hmm_heap_stats(h, &s);
     hmm__process_unlock(hold);
     return s;
 }

@@ -60,17 +60,20 @@ static size_t whole_pages(size_t size)
     return (size + region.page - 1) & ~(region.page - 1);
 }
 
-/* size bytes at a multiple of REGION_ALIGN; NULL: the system has not got them. */
+/* size bytes at a multiple of REGION_ALIGN, below which a page stays that nobody can write: what
+ * lies at the region's low end has pointers to functions. NULL: the system has not got them. */
 static char *reserve(size_t size)
 {
-    char *p = mmap(NULL, size + REGION_ALIGN, PROT_NONE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const size_t room = region.page + REGION_ALIGN;
+    char *p =
+        mmap(NULL, size + room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    size_t below = (size_t)(-(uintptr_t)p & (REGION_ALIGN - 1));
-    if (below != 0)
-        munmap(p, below);
-    munmap(p + below + size, REGION_ALIGN - below);
+    size_t below = region.page + (size_t)(-((uintptr_t)p + region.page) & (REGION_ALIGN - 1));
+    if (below != region.page)
+        munmap(p, below - region.page);
+    if (below != room)
+        munmap(p + below + size, room - below);
     return p + below;
 }
 

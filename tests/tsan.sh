@@ -65,6 +65,59 @@ for program in threads keepers; do
     done
 done
 
+# The first use by several at once, who set it up, change the strategy and free each other's blocks.
+cat > "$dir/first.c" <<'END'
+#include "heap_memory_manager.h"
+#include <pthread.h>
+#include <stdlib.h>
+enum { THREADS = 6, SLOTS = 64 };
+static pthread_barrier_t start;
+static void *slots[SLOTS];
+static void *use(void *which)
+{
+    const struct hmm_strategy *const strategies[] = {HMM_FIRST_FIT, HMM_NEXT_FIT, HMM_BEST_FIT,
+                                                     HMM_SEGREGATED};
+    unsigned n = *(unsigned *)which, seed = n * 7919 + 1;
+    pthread_barrier_wait(&start);
+    if (n % 3 == 0 && hmm_init(n % 2 ? NULL : strategies[n % 4]) != 0)
+        abort();
+    for (int i = 0; i < 4000; i++) {
+        seed = seed * 1664525 + 1013904223;
+        void *p = hmm_malloc((seed >> 12) % (i % 50 == 0 ? 20000 : 700));
+        p = __atomic_exchange_n(&slots[(seed >> 8) % SLOTS], p, __ATOMIC_ACQ_REL);
+        if (i % 5 == 0)
+            p = hmm_realloc(p, (seed >> 10) % 3000 + 1);
+        hmm_free(p);
+        if (n == 3 && i % 500 == 0)
+            hmm_init(strategies[i / 500 % 4]);
+    }
+    return NULL;
+}
+int main(void)
+{
+    for (int round = 0; round < 3; round++) {
+        pthread_t thread[THREADS];
+        unsigned number[THREADS];
+        pthread_barrier_init(&start, NULL, THREADS);
+        for (unsigned i = 0; i < THREADS; i++) {
+            number[i] = i;
+            pthread_create(&thread[i], NULL, use, &number[i]);
+        }
+        for (int i = 0; i < THREADS; i++)
+            pthread_join(thread[i], NULL);
+    }
+    return 0;
+}
+END
+$CC -g -O1 -fsanitize=thread -DHMM_NO_MAIN -I"$dir" -o "$dir/first" "$dir/first.c" \
+    "$dir/heap_memory_manager.c" -pthread > "$dir/log" 2>&1
+report $? 'builds: first use'
+for how in '' HMM_VERBOSE=1 HMM_CACHE=0 HMM_STRATEGY=next-fit HMM_STATS=/dev/null; do
+    # shellcheck disable=SC2086
+    env $how timeout 60 "$dir/first" > "$dir/log" 2>&1
+    report $? "first use together${how:+, $how}"
+done
+
 # A test that cannot fail is none.
 build without threads -DHMM_NO_THREADS
 report $? "builds without the lock"

@@ -15,6 +15,17 @@
 
 #include "case.h"
 
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#if !defined(UNDER_TSAN)
+#define UNDER_TSAN 0
+#endif
+
 #if defined(HMM_DOORS)
 #include "heap_memory_manager.h"
 #define malloc hmm_malloc
@@ -459,7 +470,7 @@ static void inside_of_others(void)
 
 /* ---- Forks ---- */
 
-#if !defined(__SANITIZE_THREAD__) /* after a fork it goes no further */
+#if !UNDER_TSAN /* after a fork it goes no further */
 
 static void *trading_on(void *seed)
 {
@@ -552,7 +563,7 @@ static const struct a_case cases[] = {
     {"idle-is-shared", idle_is_shared},
     {"again-and-again", again_and_again},
     {"destructors", destructors},
-#if !defined(__SANITIZE_THREAD__)
+#if !UNDER_TSAN
     {"forks", forks},
 #endif
     {NULL, NULL},
