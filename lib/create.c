@@ -179,8 +179,10 @@ static int switch_to(struct hmm_heap *h, const struct hmm_strategy *s)
     enum hmm__state_place place, was = h->state_place;
     void *old = h->state;
     size_t size = s->state_size(hmm_heap_capacity(h));
+    hmm_ref limit = h->limit, high_limit = h->high_limit;
     void *state = find_room(h, size, &place);
     if (state == NULL) {
+        hmm__high_raise(h, limit, high_limit); /* of which a cache was to have a part */
         hmm__set_errno(ENOMEM);
         return -1;
     }

@@ -172,8 +172,12 @@ static void unchain(struct keeper *k)
             continue;
         }
         d->left = run_rest(d)->carved;
-        for (const struct object *o = k->chain[c]; o != NULL; o = o->next)
+        const struct object *before = k->chain[c];
+        for (const struct object *o = before; o != NULL; before = o, o = o->next) {
+            if (d->left == 0 || !run_may_list(k->front, d, o))
+                hmm__links_broken(k->front->heap, block_of(k->front->heap, before));
             d->left--;
+        }
         d->free = k->chain[c];
         d->list = &d->free;
         k->chain[c] = NULL;
@@ -282,16 +286,19 @@ static HMM__COLD _Noreturn void freed_on_its_way(const struct object *o)
 /* Runs may have changed hands since their objects were sent here. */
 void hmm__front_drain(struct keeper *k, bool locked)
 {
-    struct object *o = __atomic_exchange_n(&k->inbox, NULL, __ATOMIC_SEQ_CST);
+    struct object *o = __atomic_exchange_n(&k->inbox, NULL, __ATOMIC_SEQ_CST), *before = o;
     while (o != NULL) {
-        struct object *next = o->next;
         struct run *d = front_run_of(k->front, o);
+        if (hmm__unlikely(d == NULL || !run_has_object(d, o)))
+            freed_on_its_way(before); /* where its link leads is no object */
         if (hmm__unlikely(!object_has_tag(k->front->keys.sent, o)))
             freed_on_its_way(o);
+        struct object *next = o->next;
         if (run_is_of(d, k))
             take_in(k, d, o, locked);
         else
             send(owner_of(k->front, d), o, o, locked);
+        before = o;
         o = next;
     }
 }

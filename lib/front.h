@@ -314,6 +314,15 @@ HMM__ALWAYS_INLINE void *run_start(const struct front *f, const struct run *d)
     return (char *)f->base + (d->start - (uint32_t)f->base + ((uint64_t)d->high << 32));
 }
 
+/* Whether o, any pointer, is a free object of d, as a list of d's may lead to. */
+HMM__ALWAYS_INLINE bool run_may_list(const struct front *f, const struct run *d,
+                                     const struct object *o)
+{
+    size_t at = (uintptr_t)o - (uintptr_t)run_start(f, d);
+    return at < run_rest(d)->carved * class_bytes(d->class) && run_has_object(d, o) &&
+           object_has_tag(f->keys.free, o);
+}
+
 HMM__ALWAYS_INLINE enum lock_hold front_lock(struct front *f)
 {
     return f->lock ? lock_take(f->lock) : LOCK_NONE;

@@ -88,7 +88,7 @@ HMM__ALWAYS_INLINE void *front_realloc_hit(struct front *f, struct keeper *k, vo
     struct run *d = front_my_run(f, k, p);
     if (d == NULL || hmm__unlikely(size - 1 >= FRONT_MOST))
         return NULL;
-    if (hmm__unlikely(!run_object_is_sound(f, d, p)))
+    if (hmm__unlikely(!run_has_object(d, p) || object_is_free(f, p)))
         hmm__front_unsound(p, d, "realloc");
     unsigned c = front_class(k, size);
     size_t bytes = class_bytes(d->class);

@@ -14,6 +14,8 @@ void hmm__kept_twice(const void *p, const char *verb)
 static void give_back_one(struct front *f, struct object **place)
 {
     struct object *o = *place;
+    if (o->next != NULL && hmm__unlikely(!hmm__kept_has(f, o->next)))
+        hmm__links_broken(f->heap, block_of(f->heap, o));
     *place = o->next;
     f->kept_bytes -= (size_t)kept_granules(o) * HMM_GRANULE;
     o->tag = 0;

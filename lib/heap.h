@@ -127,6 +127,11 @@ struct hmm__pages {
 };
 
 struct hmm_heap {
+    /* Where the links of ref 0 would be: a strategy that follows a link that was zeroed writes
+     * here. What is lost by that keeps no check from saying so. */
+    uint64_t failed;
+    uint64_t spared_at; /* when pages were spared; the system's clock */
+    uint32_t check_count;
     /* Hot: the first two cache lines. */
     const struct hmm_strategy *strategy;
     void *state;
@@ -157,17 +162,15 @@ struct hmm_heap {
     const struct hmm__pages *pages; /* NULL: the whole region is simply there */
     size_t spared_live;             /* the live bytes when pages were spared */
     size_t spare_slack;
-    uint64_t spared_at; /* when; the system's clock */
     /* Deals with a pointer outside the region that is freed. False: it cannot. NULL: nobody. */
     bool (*stray)(struct hmm_heap *h, void *payload, const char *verb);
-    uint64_t failed;
     hmm_ref brk_peak;
     hmm_ref ready;       /* pages below it can be written */
     uint32_t skew;       /* bytes of the caller's region below the base */
     size_t low_bytes;    /* room for a state at the low end */
     uint32_t high_limit; /* limit without a state at the high end */
     uint32_t capacity;   /* high_limit without a front; what state_size is asked for */
-    uint32_t check_level, check_count;
+    uint32_t check_level;
     enum hmm__state_place state_place;
     struct front *front; /* NULL: it is bare */
     bool spare_dear;     /* sparing pages looked at many blocks for each page that could go */

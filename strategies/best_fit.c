@@ -244,6 +244,8 @@ static __attribute__((noinline)) void *best_large_malloc(struct hmm_heap *h, uin
         return hmm__held_serve(h, n);
     if (r == 0)
         return hmm__malloc_else(h, n);
+    if (hmm__unlikely(size < n))
+        hmm__links_broken(h, r);
     best_index_drop(h, s, r, size);
     if (size - n >= HMM_MIN_GRANULES)
         best_put(h, s, r + n, block_payload(h, r + n), size - n);

@@ -299,6 +299,8 @@ static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t n)
 static void *seg_large_serve(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t n)
 {
     uint32_t size = block_size(h, r);
+    if (hmm__unlikely(size < n))
+        hmm__links_broken(h, r);
     seg_large_cut(h, s, r, size, n);
     return serve(h, r, n, size);
 }

@@ -51,11 +51,16 @@ void hmm__size_start(struct size_index *x, size_t capacity)
 
 /* ---- Tries ---- */
 
+/* No path has more nodes than a size has bits: one that does has been overwritten. Where a path is
+ * shifted out as it is followed, a bit behind its last ends it. */
+#define TRIE_DEPTH 32u
+#define TRIE_END 1u
+
 static void trie_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
 {
     hmm__word *links = block_links(h, r);
     unsigned t = trie_of(size);
-    uint32_t path = trie_path(size);
+    uint32_t path = trie_path(size) | TRIE_END;
     hmm__word *slot = &size_tries(x)[t], parent = IS_ROOT;
     x->groups |= UINT64_C(1) << (t + MIDDLE_GROUPS);
     while (*slot != 0) {
@@ -72,6 +77,8 @@ static void trie_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint3
         parent = node;
         slot = &at[TRIE_CHILD + (path >> 31)];
         path <<= 1;
+        if (hmm__unlikely(path == 0))
+            hmm__links_broken(h, node);
     }
     *slot = r;
     links[TRIE_NEXT] = links[TRIE_PREV] = r;
@@ -86,7 +93,9 @@ static hmm_ref trie_take_leaf(struct hmm_heap *h, hmm_ref node)
     hmm__word *slot = at[TRIE_CHILD1] ? &at[TRIE_CHILD1] : &at[TRIE_CHILD];
     if (*slot == 0)
         return 0;
-    for (;;) {
+    for (uint32_t left = TRIE_DEPTH;; left--) {
+        if (hmm__unlikely(left == 0))
+            hmm__links_broken(h, node);
         at = block_links(h, *slot);
         hmm__word *down = at[TRIE_CHILD1] ? &at[TRIE_CHILD1] : &at[TRIE_CHILD];
         if (*down == 0)
@@ -141,7 +150,7 @@ static void trie_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uin
 static hmm_ref trie_least(struct hmm_heap *h, hmm_ref node, uint32_t *steps)
 {
     hmm_ref best = node;
-    uint32_t least = UINT32_MAX;
+    uint32_t least = UINT32_MAX, left = TRIE_DEPTH;
     while (node != 0) {
         const hmm__word *at = block_links(h, node);
         uint32_t size = block_size(h, node);
@@ -149,6 +158,8 @@ static hmm_ref trie_least(struct hmm_heap *h, hmm_ref node, uint32_t *steps)
             least = size;
             best = node;
         }
+        if (hmm__unlikely(--left == 0))
+            hmm__links_broken(h, node);
         node = at[TRIE_CHILD] ? at[TRIE_CHILD] : at[TRIE_CHILD1];
         ++*steps;
     }
@@ -159,7 +170,7 @@ static hmm_ref trie_least(struct hmm_heap *h, hmm_ref node, uint32_t *steps)
 static hmm_ref trie_best(struct hmm_heap *h, const struct size_index *x, uint32_t size,
                          uint32_t *steps)
 {
-    uint32_t path = trie_path(size), least = UINT32_MAX;
+    uint32_t path = trie_path(size) | TRIE_END, least = UINT32_MAX;
     hmm_ref best = 0, larger = 0;
     hmm_ref node = size_tries(x)[trie_of(size)];
     while (node != 0) {
@@ -172,10 +183,13 @@ static hmm_ref trie_best(struct hmm_heap *h, const struct size_index *x, uint32_
             if (here == size)
                 return best;
         }
+        hmm_ref child = at[TRIE_CHILD + (path >> 31)];
         if (!(path >> 31) && at[TRIE_CHILD1])
             larger = at[TRIE_CHILD1];
-        node = at[TRIE_CHILD + (path >> 31)];
         path <<= 1;
+        if (hmm__unlikely(path == 0))
+            hmm__links_broken(h, node);
+        node = child;
     }
     if (larger != 0) {
         hmm_ref other = trie_least(h, larger, steps);
