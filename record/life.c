@@ -58,6 +58,7 @@ static void emit(struct record_life *l, enum hmm_trace_kind kind, uint32_t id, u
         struct hmm_trace_error error;
         hmm_trace_writer_close(l->writer, &error);
         l->writer = NULL;
+        l->ops = error.held;
         fail(l, &error);
     }
 }
@@ -279,8 +280,10 @@ bool record_life_read(struct record_life *l, struct record_pool *pool, enum reco
 void record_life_end(struct record_life *l)
 {
     struct hmm_trace_error error;
-    if (l->writer != NULL && !hmm_trace_writer_close(l->writer, &error))
+    if (l->writer != NULL && !hmm_trace_writer_close(l->writer, &error)) {
+        l->ops = error.held;
         fail(l, &error);
+    }
     l->writer = NULL;
     l->peak_bytes = l->blocks.peak_bytes;
     record_blocks_end(&l->blocks);

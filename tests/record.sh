@@ -326,6 +326,47 @@ else
     skip 'a program with AddressSanitizer' 'cannot build one'
 fi
 
+# ---- A disk that is full ----
+
+cat >churn.c <<'END'
+#include <stdlib.h>
+int main(void)
+{
+    unsigned seed = 1;
+    for (int i = 0; i < 400000; i++) {
+        seed = seed * 1664525 + 1013904223;
+        char *volatile p = malloc(seed >> 12);
+        free(p);
+    }
+    return 0;
+}
+END
+mkdir small
+if ! mount -t tmpfs -o size=256k tmpfs small 2>err; then
+    skip 'a full disk' 'cannot mount a small one here'
+elif $CC -fno-builtin -o churn churn.c >err 2>&1; then
+    trap 'umount "$dir/small"; rm -rf "$dir"' EXIT
+    for name in t.trace t.trace.zst; do
+        if [ "$name" = t.trace.zst ] && ! "$HMM" record -o try.zst -- "$PROGRAM" family >out 2>err; then
+            skip "a full disk: $name" 'this build has no zstd'
+            continue
+        fi
+        name=small/$name
+        rm -f small/t*
+        code=0
+        "$HMM" record -o "$name" -- ./churn >out 2>err || code=$?
+        told=$(sed -n 's/.*; the file has the first \([0-9]*\) operations$/\1/p' err)
+        held=0
+        [ ! -e "$name" ] || held=$(lines "$name" '^[amrf] ')
+        counted=$(sed -n 's/^hmm record: 1 process, \([0-9,]*\) operations.*/\1/p' err | tr -d ,)
+        [ "$code" -eq 1 ] && [ "${told:-0}" -gt 5000 ] && [ "$told" = "$held" ] &&
+            [ "$counted" = "$held" ] && "$HMM" replay --runs 1 "$name" >out 2>>err
+        report $? "a full disk: $name is whole, and what is counted is in it"
+    done
+    umount small
+    trap 'rm -rf "$dir"' EXIT
+fi
+
 # ---- An allocator that the program brings; how a program ended ----
 
 cat >own.c <<'END'

@@ -306,8 +306,9 @@ START_TEST(prints_file_line_and_reason)
     char text[300] = "";
     FILE *to = fmemopen(text, sizeof text, "w");
     ck_assert_ptr_nonnull(to);
-    hmm_trace_print_error(to, "a.trace", &(struct hmm_trace_error){7, "empty line"});
-    hmm_trace_print_error(to, "b.trace", &(struct hmm_trace_error){0, "cannot open: x"});
+    hmm_trace_print_error(to, "a.trace",
+                          &(struct hmm_trace_error){.line = 7, .reason = "empty line"});
+    hmm_trace_print_error(to, "b.trace", &(struct hmm_trace_error){.reason = "cannot open: x"});
     fclose(to);
     ck_assert_str_eq(text, "a.trace:7: empty line\nb.trace: cannot open: x\n");
 }

@@ -59,6 +59,7 @@ struct hmm_trace {
 struct hmm_trace_error {
     uint64_t line; /* 0: not about a line */
     char reason[200];
+    uint64_t held; /* of a writer that was closed: operations that the file has */
 };
 
 /* Told now and then how much of the file has been read; of 0 where that is not known. */

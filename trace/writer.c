@@ -22,13 +22,14 @@
 #include <zstd.h>
 #endif
 
-#define BUFFER_BYTES 262144
+#define BUFFER_BYTES 65536
 #define LONGEST_LINE 80 /* a letter, three numbers of up to 20 digits, spaces, newline */
 
-/* Text in a zstd frame. Each is twice the one before: little is lost by an error that comes early,
- * and little of the compression by ends of frames. Above the second, a thread compresses. */
-#define FIRST_FRAME 1048576u
-#define LARGEST_FRAME (64 * FIRST_FRAME)
+/* Text in a zstd frame. Each is twice the one before, up to a size at which ends of frames cost
+ * nothing: what an error or a kill takes is a frame. Above a size a thread compresses. */
+#define FIRST_FRAME BUFFER_BYTES
+#define LARGEST_FRAME (32 * FIRST_FRAME)
+#define THREAD_FRAME (16 * FIRST_FRAME)
 
 struct hmm_trace_writer {
     int fd;
@@ -126,7 +127,7 @@ static void next_frame(struct hmm_trace_writer *w)
     w->frame_hurry = w->hurry;
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, w->hurry ? -1000 : 1);
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_experimentalParam5, w->hurry ? 1 : 0);
-    bool worker = w->frame_limit > FIRST_FRAME && sysconf(_SC_NPROCESSORS_ONLN) > 2;
+    bool worker = w->frame_limit >= THREAD_FRAME && sysconf(_SC_NPROCESSORS_ONLN) > 2;
     ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_nbWorkers, worker);
 }
 
@@ -327,6 +328,7 @@ bool hmm_trace_writer_close(struct hmm_trace_writer *w, struct hmm_trace_error *
         close(w->fd);
     w->fd = -1;
     bool good = w->code == 0;
+    error->held = w->good_ops;
     if (!good)
         hmm_trace_fail(error, "cannot write: %s; the file has the first %llu operations",
                        strerror(w->code), (unsigned long long)w->good_ops);
