@@ -123,7 +123,7 @@ static bool has_symbol(const struct image *file, const ElfW(Ehdr) * head, const 
             size = d->d_un.d_val;
     }
     const char *text = part(file, offset_of(file, head, names), size);
-    return text != NULL && memmem(text, size, name, strlen(name) + 1) != NULL;
+    return text != NULL && memmem(text, (size_t)size, name, strlen(name) + 1) != NULL;
 }
 
 /* Programs of this command's own kind are the ones that can load what it was built with. */

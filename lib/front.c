@@ -26,11 +26,12 @@ static void carve_more(struct keeper *k, struct run *d)
     n = n < rest ? n : rest;
     char *p = (char *)run_start(k->front, d) + r->carved * size;
     struct object *o = NULL;
+    const uint64_t key = k->front->keys.free; /* what is stored might alias it */
     k->chain[d->class] = (struct object *)(void *)p;
     for (uint32_t i = 0; i < n; i++, p += size) {
         o = (struct object *)(void *)p;
         o->next = (struct object *)(void *)(p + size);
-        o->tag = object_tag(k->front->keys.free, p);
+        o->tag = object_tag(key, p);
     }
     o->next = NULL;
     r->carved = (uint16_t)(r->carved + n);

@@ -28,8 +28,8 @@ static void write_over(char *p, enum pattern pattern, size_t bytes)
     uint32_t words[8];
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         words[i] = pattern == ZEROS ? 0 : pattern == ITSELF ? r : pattern == ASCII ? 0x41424344 : 5;
-    if (pattern == ITSELF && bytes == sizeof p)
-        memcpy(p, &p, sizeof p);
+    if (pattern == ITSELF && bytes == sizeof(void *))
+        *(void **)(void *)p = p;
     else
         memcpy(p, words, bytes);
 }
