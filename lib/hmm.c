@@ -205,7 +205,6 @@ int hmm__process_finish(void)
 {
     struct options *o = &process_options;
     int bad = 0;
-    watch_forks();
     if (!o->seen)
         bad += read_late(o);
     if (o->plugin)
@@ -227,8 +226,7 @@ int hmm__process_finish(void)
 /* A strategy that does not fit, or is malformed, must not leave the program without a heap. */
 static HMM__COLD struct hmm_heap *first_use(void)
 {
-    if (!hmm__region_in_two_steps)
-        watch_forks();
+    watch_forks();
     enum lock_hold hold = lock_take(&process_lock);
     bool mine = process_heap == NULL;
     if (mine) {

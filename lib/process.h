@@ -16,8 +16,8 @@
  */
 extern HMM__HIDDEN const bool hmm__region_in_two_steps;
 
-/* The second step: the environment if it was not there, plug-ins, reports, fork handlers. Returns
- * how many values of the environment were bad. */
+/* The second step: the environment if it was not there, plug-ins, reports. Returns how many values
+ * of the environment were bad. */
 HMM__HIDDEN int hmm__process_finish(void);
 
 /* Gives back what the cache keeps for this thread. False: that is nothing. With the lock. */

@@ -98,6 +98,7 @@ compile odd -ldl
 compile dlopened -pthread -ldl
 compile placed -ldl -I"$top_srcdir/lib"
 compile library.so -shared -fPIC
+compile early.so -shared -fPIC -pthread
 
 # ---- The names ----
 
@@ -173,6 +174,12 @@ for s in $strategies; do
 done
 
 passes "a thousand forks among threads" "$dir/forks" among-threads 1000
+for cache in 0 1; do
+    for s in $strategies; do
+        passes "$s: forks among threads of a constructor, HMM_CACHE=$cache" HMM_CACHE=$cache \
+            HMM_STRATEGY="$s" LD_PRELOAD="$PRELOAD:$dir/early.so" "$dir/libc" nothing
+    done
+done
 
 # ---- The cache ----
 
