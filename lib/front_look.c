@@ -8,7 +8,7 @@
 
 #if HMM__FRONT
 
-static char *object_at(const struct front *f, const struct run *d, uint32_t i)
+HMM__ALWAYS_INLINE char *object_at(const struct front *f, const struct run *d, uint32_t i)
 {
     return (char *)run_start(f, d) + i * class_bytes(d->class);
 }
@@ -26,7 +26,7 @@ bool hmm__front_has_kept(const struct front *f, const void *payload)
 
 /* All runs, in the order of their addresses: the one after d, or the first (NULL). Of d's header,
  * which may have been overwritten, nothing is read. */
-static struct run *next_run(const struct front *f, const struct run *d)
+static HMM__UNSEEN struct run *next_run(const struct front *f, const struct run *d)
 {
     const int32_t *map = front_map(f);
     size_t unit = 0;
@@ -39,7 +39,7 @@ static struct run *next_run(const struct front *f, const struct run *d)
     return unit < f->units ? run_at(f, map[unit]) : NULL;
 }
 
-static void require_whole(const struct front *f, const struct run *d)
+static HMM__UNSEEN void require_whole(const struct front *f, const struct run *d)
 {
     if (hmm__unlikely(!hmm__run_is_whole(f, d)))
         hmm__block_broken(f->heap, block_of(f->heap, run_start(f, d)));
@@ -69,7 +69,8 @@ int hmm__front_walk(const struct front *f, const struct run *d, size_t bytes,
     return result;
 }
 
-static void tally_run(const struct front *f, const struct run *d, struct front_tally *t)
+/* With the lock. The objects of a thread that runs meanwhile are counted as they are met. */
+static HMM__UNSEEN void tally_run(const struct front *f, const struct run *d, struct front_tally *t)
 {
     size_t size = class_bytes(d->class), used = 0;
     for (uint32_t i = 0; i < run_rest(d)->carved; i++)
@@ -90,7 +91,7 @@ static size_t count_kept(const struct front *f, const struct object *o)
     return n;
 }
 
-void hmm__front_tally(const struct front *f, struct front_tally *t)
+HMM__UNSEEN void hmm__front_tally(const struct front *f, struct front_tally *t)
 {
     *t = (struct front_tally){.kept_bytes = f->kept_bytes};
     for (unsigned i = 0; i < FRONT_KEPT; i++)

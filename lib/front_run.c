@@ -236,7 +236,7 @@ static void set_map(struct front *f, const struct run *d, uint32_t units, int32_
         map[i] = entry;
 }
 
-uint32_t hmm__run_units(const struct front *f, const struct run *d)
+HMM__UNSEEN uint32_t hmm__run_units(const struct front *f, const struct run *d)
 {
     const char *start = run_start(f, d);
     return block_size(f->heap, block_of(f->heap, start)) / (FRONT_UNIT / HMM_GRANULE);
@@ -247,7 +247,7 @@ static uint32_t objects_in(uint32_t units, size_t size)
     return (uint32_t)((units * FRONT_UNIT - HMM_HEADER_BYTES) / size);
 }
 
-bool hmm__run_is_whole(const struct front *f, const struct run *d)
+HMM__UNSEEN bool hmm__run_is_whole(const struct front *f, const struct run *d)
 {
     const struct hmm_heap *h = f->heap;
     hmm_ref r = block_of(h, run_start(f, d));

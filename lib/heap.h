@@ -101,6 +101,13 @@ void *memset(void *to, int byte, size_t bytes);
 #define HMM__TSAN 0
 #endif
 
+/* Of a function that looks at what other threads are at work on, and takes it as it finds it. */
+#if HMM__TSAN
+#define HMM__UNSEEN __attribute__((no_sanitize_thread, noinline))
+#else
+#define HMM__UNSEEN
+#endif
+
 #define HMM_HEADER_BYTES 4u
 
 /* A header, a footer or a link of a free block. */
@@ -226,7 +233,7 @@ HMM__ALWAYS_INLINE void hmm__set_errno(int code)
 }
 
 #if !HMM_HOSTED
-enum { ENOMEM = 12, EINVAL = 22, ENOENT = 2, ENOTSUP = 95 };
+enum { ENOMEM = 12, EINVAL = 22, ENOENT = 2, EBUSY = 16, ENOTSUP = 95 };
 #endif
 
 /* The largest request in bytes: above it no size can be counted in a header. */

@@ -14,8 +14,6 @@
 void hmm__report_start(const char *who, const struct hmm_heap *h, const struct options *o)
 {
     struct text t = {0};
-    struct hmm_stats s;
-    hmm_heap_stats(h, &s);
     hmm__text_add(&t, "hmm: ");
     hmm__text_add(&t, who);
     hmm__text_add(&t, ": strategy ");
@@ -23,7 +21,7 @@ void hmm__report_start(const char *who, const struct hmm_heap *h, const struct o
     hmm__text_add(&t, ", region ");
     hmm__text_hex(&t, (uintptr_t)h);
     hmm__text_add(&t, " of ");
-    hmm__text_size(&t, s.capacity);
+    hmm__text_size(&t, hmm_heap_capacity(h));
     hmm__text_add(&t, ", check level ");
     hmm__text_decimal(&t, (uint64_t)o->check);
     hmm__text_add(&t, h->front ? ", with a cache" : ", without a cache");

@@ -131,7 +131,8 @@ size_t hmm__watched_usable_size(const struct hmm_heap *h, const void *payload)
 
 void hmm__set_watch(struct hmm_heap *h, uint32_t watch)
 {
-    h->watch = watch;
+    if (h->watch != watch) /* usable_size reads it without the lock */
+        h->watch = watch;
     h->malloc_door = watch ? hmm__watched_malloc : h->malloc_bare;
     h->free_door = watch ? hmm__watched_free : h->free_bare;
 #if HMM__FRONT
