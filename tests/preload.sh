@@ -205,6 +205,11 @@ dies "a double free of a block of a thread that is gone" '^hmm: free 0x[0-9a-f]+
 dies "a pointer into another thread's block" '^hmm: free 0x[0-9a-f]+: .*not a block' \
     "$dir/keepers" inside-of-others
 
+for size in 256K 3M 64M 1G; do
+    passes "a page below the region that nobody can write, HMM_HEAP_SIZE=$size" \
+        HMM_HEAP_SIZE=$size "$dir/keepers" guarded
+done
+
 # ---- The library, loaded late; and little room for static TLS ----
 
 pieces=

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -551,6 +552,18 @@ static void over_used_memory(void)
     check_heap();
 }
 
+/* Nobody else's memory ends where the heap begins. */
+static void guarded(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *heap = (char *)OF_HMM(hmm_process_heap)(), *below = heap - page;
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    CHECK(write(ends[1], heap - 1, 1) == -1 && errno == EFAULT);
+    CHECK(write(ends[1], below, 1) == -1 && errno == EFAULT);
+    CHECK(mmap(below, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != below);
+}
+
 static const struct a_case cases[] = {
     {"through-a-table", through_a_table},
     {"at-rest", at_rest},
@@ -570,11 +583,9 @@ static const struct a_case cases[] = {
 };
 
 static const struct a_case not_for_all[] = {
-    {"over-used-memory", over_used_memory},
-    {"twice-by-others", twice_by_others},
-    {"twice-of-the-gone", twice_of_the_gone},
-    {"inside-of-others", inside_of_others},
-    {NULL, NULL},
+    {"over-used-memory", over_used_memory}, {"guarded", guarded},
+    {"twice-by-others", twice_by_others},   {"twice-of-the-gone", twice_of_the_gone},
+    {"inside-of-others", inside_of_others}, {NULL, NULL},
 };
 
 int main(int argc, char **argv)
