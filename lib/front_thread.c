@@ -95,7 +95,7 @@ struct run *hmm__keeper_adopt(struct keeper *k, unsigned c)
 
 static struct {
     pthread_key_t key;
-    bool has_key;
+    bool has_key; /* atomic: at the program's end threads may outlive it */
 } leaving;
 
 /* The thread ends. What it still frees and allocates goes to the heap itself. */
@@ -113,7 +113,7 @@ static void leave_keeper(void *mine)
 /* The library is unloaded, or the program ends: no thread is to come here any more. */
 static __attribute__((destructor)) void forget_threads(void)
 {
-    if (leaving.has_key)
+    if (__atomic_exchange_n(&leaving.has_key, false, __ATOMIC_RELAXED))
         pthread_key_delete(leaving.key);
 }
 
@@ -163,7 +163,8 @@ static bool watch_without_key(struct keeper *k)
 static bool watch_end(struct keeper *k)
 {
     int code = errno;
-    bool watched = leaving.has_key && pthread_setspecific(leaving.key, k) == 0;
+    bool watched = __atomic_load_n(&leaving.has_key, __ATOMIC_RELAXED) &&
+                   pthread_setspecific(leaving.key, k) == 0;
     watched = watched || watch_without_key(k);
     errno = code;
     return watched;

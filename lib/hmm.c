@@ -99,7 +99,7 @@ static void after_fork(void)
 
 static void after_fork_in_child(void)
 {
-    hmm__lock_set_process(&process_lock);
+    hmm__lock_in_child(&process_lock);
     hmm__side_after_fork();
     keepers_after_fork();
     after_fork();
@@ -117,11 +117,11 @@ static void watch_forks(void)
 {
 #if defined(HMM__FORKS) && defined(HMM__THREADS)
     static bool watched;
-    if (__atomic_load_n(&watched, __ATOMIC_ACQUIRE) || hmm__thread_mark != 0)
+    if (__atomic_load_n(&watched, __ATOMIC_ACQUIRE) || (hmm__thread_mark & MARK_REGISTERS))
         return;
-    hmm__thread_mark = 1; /* this thread is here */
+    hmm__thread_mark |= MARK_REGISTERS;
     pthread_atfork(before_fork, after_fork, after_fork_in_child);
-    hmm__thread_mark = 0;
+    hmm__thread_mark &= ~(uint32_t)MARK_REGISTERS;
     __atomic_store_n(&watched, true, __ATOMIC_RELEASE);
 #endif
 }
@@ -181,6 +181,8 @@ static int read_late(struct options *o)
     int bad = hmm__options_read(o, HMM_BEST_FIT, hmm__region_most(), true);
     __atomic_store_n(&foreign_is_ignored, o->foreign, __ATOMIC_RELAXED);
     enum lock_hold hold = hmm__process_lock();
+    if (hold == LOCK_ASIDE)
+        return bad + 1;
     hmm_heap_set_check(process_heap, o->check);
     if (!o->cache)
         hmm_heap_set_cache(process_heap, 0);
@@ -190,15 +192,23 @@ static int read_late(struct options *o)
     return bad;
 }
 
+/* As hmm_heap_set_strategy; EBUSY: in a handler that interrupted work on the heap. */
+static int switch_process_heap(const struct hmm_strategy *strategy)
+{
+    enum lock_hold hold = hmm__process_lock();
+    if (hold == LOCK_ASIDE) {
+        hmm__set_errno(EBUSY);
+        return -1;
+    }
+    int result = hmm_heap_set_strategy(process_heap, strategy);
+    hmm__process_unlock(hold);
+    return result;
+}
+
 static int load_plugin(struct options *o)
 {
     int bad = hmm__options_plugin(o, hmm_heap_capacity(process_heap));
-    if (bad != 0)
-        return bad;
-    enum lock_hold hold = hmm__process_lock();
-    int result = hmm_heap_set_strategy(process_heap, o->strategy);
-    hmm__process_unlock(hold);
-    return result == 0 ? 0 : 1;
+    return bad != 0 || switch_process_heap(o->strategy) == 0 ? bad : 1;
 }
 
 int hmm__process_finish(void)
@@ -211,7 +221,8 @@ int hmm__process_finish(void)
         bad += load_plugin(o);
     if (o->verbose) {
         enum lock_hold hold = hmm__process_lock();
-        hmm__report_start(hmm__region_user, process_heap, o);
+        if (hold != LOCK_ASIDE)
+            hmm__report_start(hmm__region_user, process_heap, o);
         hmm__process_unlock(hold);
     }
 #if HMM_HOSTED
@@ -229,6 +240,8 @@ static HMM__COLD struct hmm_heap *first_use(void)
     watch_forks();
     enum lock_hold hold = lock_take(&process_lock);
     bool mine = process_heap == NULL;
+    if (mine && hold == LOCK_ASIDE)
+        hmm__panic(hmm__region_user, NULL, "wanted in a signal handler while it was being made");
     if (mine) {
         set_up(NULL);
         if (process_heap == NULL)
@@ -272,10 +285,7 @@ static int init_again(const struct hmm_strategy *strategy)
         hmm__set_errno(EINVAL);
         return -1;
     }
-    enum lock_hold hold = hmm__process_lock();
-    int result = hmm_heap_set_strategy(process_heap, s);
-    hmm__process_unlock(hold);
-    return result;
+    return switch_process_heap(s);
 }
 
 int hmm_init(const struct hmm_strategy *strategy)
@@ -287,13 +297,16 @@ int hmm_init(const struct hmm_strategy *strategy)
     int bad = 0;
     watch_forks();
     enum lock_hold hold = lock_take(&process_lock);
-    bool mine = process_heap == NULL;
-    if (mine)
+    bool mine = process_heap == NULL, busy = mine && hold == LOCK_ASIDE;
+    if (mine && !busy)
         bad = set_up(strategy);
+    bool made = mine && process_heap != NULL;
     lock_give(&process_lock, hold);
     if (!mine)
         return init_again(strategy);
-    if (process_heap == NULL)
+    if (busy)
+        hmm__set_errno(EBUSY);
+    if (!made)
         return -1;
     bad += hmm__process_finish();
     if (bad == 0)

@@ -60,8 +60,8 @@ extern const struct hmm_strategy *const HMM_SEGREGATED; /* by size class, in con
  * Not calling it at all is the same as hmm_init(NULL) before the first allocation, except that a
  * bad value in the environment is then said on stderr and the default taken.
  * Returns 0; or -1 and errno iff HMM_STRATEGY or another HMM_ variable has a value that cannot be
- * used (EINVAL, and one line on stderr), the strategy is malformed (EINVAL), or its index does not
- * fit into the heap (ENOMEM).
+ * used (EINVAL, and one line on stderr), the strategy is malformed (EINVAL), its index does not fit
+ * into the heap (ENOMEM), or a signal handler calls it that interrupted work on the heap (EBUSY).
  */
 int hmm_init(const struct hmm_strategy *strategy);
 
@@ -191,7 +191,9 @@ int hmm_heap_walk(const struct hmm_heap *heap,
  * of stderr. If it returns, the program aborts all the same. NULL restores the default. The heap
  * is what was misused, and may be locked for good: in the handler, and in one of SIGABRT, a request
  * to the process heap may be refused (NULL, ENOMEM, and a line on stderr once), but it does not
- * hang, and what is freed there may stay. A misuse within the handler ends the program.
+ * hang, and what is freed there may stay. A misuse within the handler ends the program, and no
+ * handler is called for it. Another signal's handler that allocates, as none may by any standard,
+ * is refused likewise where it interrupted a request.
  */
 void hmm_on_panic(void (*handler)(const char *line));
 

@@ -16,6 +16,10 @@
 /* Turns of looking before sleeping: the heap's work is short. */
 #define SPINS 100
 
+/* Turns of FORK_PATIENCE, with one and the same holder, before it is believed to be gone. In a
+ * child of vfork's, which has its parent's memory, it is not. */
+#define GONE_TURNS 1000
+
 /* Nanoseconds that the end of a fork is waited for before going aside. Most forks are shorter, and
  * who is not one of the few that the fork waits for should not use the side up. */
 #define FORK_PATIENCE 1000000
@@ -87,8 +91,7 @@ enum standing {
     STANDING_OTHERS, /* another thread holds the lock */
     STANDING_FORK,   /* over a fork, and there is a side */
     STANDING_MINE,   /* this thread, over a fork: in another handler of it */
-    STANDING_WITHIN  /* this thread: in a signal handler that interrupted it, and there is a side,
-                        or in the handlers of its own panic */
+    STANDING_WITHIN  /* this thread: in a signal handler that interrupted it, or that of a panic */
 };
 
 static enum standing standing(struct lock *l, uintptr_t word)
@@ -96,13 +99,10 @@ static enum standing standing(struct lock *l, uintptr_t word)
     bool mine = (word & ~(uintptr_t)3) == lock_self();
     if (mine && (word & LOCK_FORK) && !l->within)
         return STANDING_MINE;
-    if (mine && __atomic_load_n(&hmm__panicking, __ATOMIC_RELAXED) == lock_self())
-        return STANDING_WITHIN;
-    if (!__atomic_load_n(&l->aside, __ATOMIC_RELAXED))
-        return STANDING_OTHERS;
     if (mine)
         return STANDING_WITHIN;
-    return word & LOCK_FORK ? STANDING_FORK : STANDING_OTHERS;
+    bool aside = __atomic_load_n(&l->aside, __ATOMIC_RELAXED);
+    return aside && (word & LOCK_FORK) ? STANDING_FORK : STANDING_OTHERS;
 }
 
 static void sleep_for(struct lock *l, uintptr_t word, bool patiently)
@@ -111,11 +111,16 @@ static void sleep_for(struct lock *l, uintptr_t word, bool patiently)
         sleep_while(l, word | LOCK_WAITED, patiently);
 }
 
-/* From a thread that is not in this process. */
-static bool take_from_the_gone(struct lock *l, uintptr_t word)
+/* Whether the holder may be a thread of another process, of which this one is a copy. */
+static bool is_copy(const struct lock *l)
 {
     long process = __atomic_load_n(&l->process, __ATOMIC_RELAXED);
-    if (process == 0 || process == (long)getpid() || !change(l, &word, lock_self() | LOCK_WAITED))
+    return process != 0 && process != (long)getpid();
+}
+
+static bool take_from_the_gone(struct lock *l, uintptr_t word)
+{
+    if (!change(l, &word, lock_self() | LOCK_WAITED))
         return false;
     hmm__lock_set_process(l);
     l->forks = 0;
@@ -128,11 +133,24 @@ void hmm__lock_set_process(struct lock *l)
     __atomic_store_n(&l->process, (long)getpid(), __ATOMIC_RELAXED);
 }
 
+/* No handler of ours ran before the fork, if another thread holds the lock. */
+void hmm__lock_in_child(struct lock *l)
+{
+    uintptr_t word = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
+    hmm__lock_set_process(l);
+    if (word == 0 || (word & ~(uintptr_t)3) == lock_self())
+        return;
+    l->forks = 0;
+    l->within = false;
+    __atomic_store_n(&l->word, 0, __ATOMIC_RELEASE);
+}
+
 /* `insist`: waits for the end of another thread's fork too. */
 static enum lock_hold wait_for(struct lock *l, bool insist)
 {
-    bool tired = false;
-    for (int i = 0;; i++) {
+    bool tired = false, copy = false;
+    uintptr_t holder = 0;
+    for (int i = 0, turns = 0;; i++) {
         uintptr_t word = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
         if (word == 0) {
             if (change(l, &word, lock_self() | (i < SPINS ? 0 : LOCK_WAITED)))
@@ -149,9 +167,12 @@ static enum lock_hold wait_for(struct lock *l, bool insist)
         if (now == STANDING_FORK && tired && !insist)
             return LOCK_ASIDE;
         if (i >= SPINS) {
-            if (take_from_the_gone(l, word))
+            copy = copy || is_copy(l);
+            turns = copy && (word | LOCK_WAITED) == holder ? turns + 1 : 0;
+            holder = word | LOCK_WAITED;
+            if (turns >= GONE_TURNS && take_from_the_gone(l, word))
                 return LOCK_TAKEN;
-            sleep_for(l, word, insist || now != STANDING_FORK);
+            sleep_for(l, word, !copy && (insist || now != STANDING_FORK));
             tired = now == STANDING_FORK;
         }
 #if defined(__x86_64__) || defined(__i386__)

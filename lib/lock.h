@@ -10,8 +10,9 @@
  *
  * Who holds it over a fork then waits for locks of the C library's (stdio's, the name service's),
  * whose holders may want memory: they must not wait in their turn. So nobody waits for a lock held
- * over a fork, but is sent aside (side.h). The same is done with a signal handler that interrupted
- * the holder itself, and would wait for ever.
+ * over a fork, but is sent aside (side.h), if there is a side. The same is done with a handler, of
+ * a signal or of a panic, that interrupted the holder itself, and would wait for ever: where there
+ * is no side its requests are refused.
  */
 #ifndef HMM_LOCK_H
 #define HMM_LOCK_H
@@ -32,10 +33,6 @@ enum lock_hold {
     LOCK_TAKEN, /* to be given back */
     LOCK_ASIDE  /* not held: go aside */
 };
-
-/* panic.c: the thread that ends the program for a misuse of the heap, as lock_self says it; 0: none
- * does. It holds the lock for good: who allocates in its panic or SIGABRT handler is sent aside. */
-extern HMM__HIDDEN uintptr_t hmm__panicking;
 
 #if !HMM_HOSTED || defined(HMM_NO_THREADS) || !defined(__GNUC__) ||                                \
     !(defined(__unix__) || defined(__APPLE__))
@@ -66,6 +63,11 @@ static inline void hmm__lock_set_process(struct lock *l)
     (void)l;
 }
 
+static inline void hmm__lock_in_child(struct lock *l)
+{
+    (void)l;
+}
+
 #else
 
 #define HMM__THREADS 1
@@ -83,8 +85,10 @@ static inline void hmm__lock_set_process(struct lock *l)
 
 enum { LOCK_WAITED = 1, LOCK_FORK = 2 };
 
-/* Its address tells the thread; it is 1 while the thread registers handlers (hmm.c). Initial-exec:
- * no other model is sure not to allocate. */
+enum { MARK_REGISTERS = 1, MARK_PANICS = 2 };
+
+/* Its address tells the thread; its bits what the thread is at: registering handlers (hmm.c),
+ * ending the program (panic.c). Initial-exec: no other model is sure not to allocate. */
 extern HMM__HIDDEN __thread uint32_t hmm__thread_mark __attribute__((tls_model("initial-exec")));
 
 HMM__ALWAYS_INLINE uintptr_t lock_self(void)
@@ -106,9 +110,12 @@ HMM__HIDDEN HMM__COLD void hmm__lock_before_fork(struct lock *l);
 HMM__HIDDEN HMM__COLD bool hmm__lock_after_fork(struct lock *l);
 
 /* By whoever begins with the lock in this process. In a child without such a beginning, since the
- * fork ran no handlers or had run them before there were any, the holder may not be there: then a
- * waiting thread takes the lock from it. */
+ * fork ran no handlers, the holder may not be there: then a thread that has waited long takes the
+ * lock from it. */
 HMM__HIDDEN HMM__COLD void hmm__lock_set_process(struct lock *l);
+
+/* The same in a child of fork's, before it has other threads. */
+HMM__HIDDEN HMM__COLD void hmm__lock_in_child(struct lock *l);
 
 /* lock_take would return LOCK_NONE at once. */
 HMM__ALWAYS_INLINE bool lock_is_idle(void)

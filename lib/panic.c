@@ -7,38 +7,56 @@
 #include "text.h"
 
 #if HMM_HOSTED
+#include <signal.h>
 #include <stdlib.h>
 #endif
 
-uintptr_t hmm__panicking;
-
-static void (*panic_handler)(const char *line);
+static void (*panic_handler)(const char *line); /* atomic */
 
 void hmm_on_panic(void (*handler)(const char *line))
 {
+#if defined(HMM__THREADS)
+    __atomic_store_n(&panic_handler, handler, __ATOMIC_RELEASE);
+#else
     panic_handler = handler;
+#endif
 }
 
-static _Noreturn void stop(void)
+/* The program's; NULL: it has none. */
+static void (*handler_now(void))(const char *line)
+{
+#if defined(HMM__THREADS)
+    return __atomic_load_n(&panic_handler, __ATOMIC_ACQUIRE);
+#else
+    return panic_handler;
+#endif
+}
+
+/* `again`: it is a handler of SIGABRT, too, that must not be called once more. */
+static _Noreturn void stop(bool again)
 {
 #if HMM_HOSTED
+    if (again)
+        signal(SIGABRT, SIG_DFL);
     abort();
 #else
+    (void)again;
     for (;;)
         ;
 #endif
 }
 
-/* True: this thread is here already, by an allocation of its panic handler's. */
+/* True: this thread is here already, by a misuse in its panic handler or in one of SIGABRT. */
 static bool begin_panic(void)
 {
 #if defined(HMM__THREADS)
-    uintptr_t self = lock_self();
+    bool again = (hmm__thread_mark & MARK_PANICS) != 0;
+    hmm__thread_mark |= MARK_PANICS;
 #else
-    uintptr_t self = 1;
+    static bool began;
+    bool again = began;
+    began = true;
 #endif
-    bool again = __atomic_load_n(&hmm__panicking, __ATOMIC_RELAXED) == self;
-    __atomic_store_n(&hmm__panicking, self, __ATOMIC_RELAXED);
     return again;
 }
 
@@ -53,9 +71,11 @@ void hmm__panic(const char *what, const void *where, const char *why)
     hmm__text_hex(&t, (uintptr_t)where);
     hmm__text_add(&t, ": ");
     hmm__text_add(&t, why);
-    if (!begin_panic() && panic_handler)
-        panic_handler(hmm__text_line(&t));
+    bool again = begin_panic();
+    void (*handler)(const char *) = again ? NULL : handler_now();
+    if (handler)
+        handler(hmm__text_line(&t));
     else
         hmm__text_to_stderr(&t);
-    stop();
+    stop(again);
 }

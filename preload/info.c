@@ -14,14 +14,17 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* All 0 in a signal handler that interrupted work on the heap. */
-static struct hmm_stats stats_now(void)
+/* All 0 in a signal handler that interrupted work on the heap. *strategy is its name. */
+static struct hmm_stats stats_now(const char **strategy)
 {
     struct hmm_stats s = {0};
     const struct hmm_heap *h = hmm_process_heap();
     enum lock_hold hold = hmm__process_lock();
-    if (hold != LOCK_ASIDE)
+    *strategy = "";
+    if (hold != LOCK_ASIDE) {
         hmm_heap_stats(h, &s);
+        *strategy = hmm_strategy_name(hmm_heap_strategy(h));
+    }
     hmm__process_unlock(hold);
     return s;
 }
@@ -29,7 +32,8 @@ static struct hmm_stats stats_now(void)
 /* The region's break is the arena; nothing is mapped apart. */
 EXPORTED struct mallinfo2 mallinfo2(void)
 {
-    struct hmm_stats s = stats_now();
+    const char *strategy;
+    struct hmm_stats s = stats_now(&strategy);
     return (struct mallinfo2){.arena = s.brk,
                               .ordblks = s.free_blocks + 1,
                               .uordblks = s.live_bytes + s.live_blocks * HMM_HEADER_BYTES,
@@ -73,8 +77,8 @@ EXPORTED int malloc_info(int options, FILE *to)
 {
     if (options != 0)
         return EINVAL;
-    struct hmm_stats s = stats_now();
-    const char *name = hmm_strategy_name(hmm_heap_strategy(hmm_process_heap()));
+    const char *name;
+    struct hmm_stats s = stats_now(&name);
     fprintf(to,
             "<malloc version=\"hmm-1\">\n<heap strategy=\"%s\">\n"
             "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"

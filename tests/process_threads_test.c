@@ -8,6 +8,7 @@
 #include "harness.h"
 
 #include "front.h"
+#include "process.h"
 
 #if defined(HMM__THREADS)
 
@@ -202,14 +203,235 @@ START_TEST(a_handler_that_allocates_does_not_hang)
 }
 END_TEST
 
+/* The block is freed twice, and again and again by the handler. bits as above. */
+static void *freed_twice;
+
+static void misuse_again(void)
+{
+    static const char done[] = "handled\n";
+    if (write(2, done, sizeof done - 1) < 0)
+        _exit(7);
+    hmm_free(freed_twice);
+}
+
+static void misuse_again_on_panic(const char *line)
+{
+    (void)line;
+    misuse_again();
+}
+
+static void misuse_again_on_abort(int number)
+{
+    (void)number;
+    misuse_again();
+}
+
+static void misuse_without_end(void *how)
+{
+    int bits = *(int *)how;
+    pthread_t other;
+    alarm(PATIENCE);
+    if (bits & 2)
+        pthread_create(&other, NULL, idle, NULL);
+    if (bits & 1)
+        signal(SIGABRT, misuse_again_on_abort);
+    else
+        hmm_on_panic(misuse_again_on_panic);
+    freed_twice = hmm_malloc(bits & 4 ? 100 : 50000);
+    void *above = hmm_malloc(50000), *p = freed_twice;
+    hmm_free(p);
+    hmm_free(p);
+    hmm_free(above);
+    _exit(8);
+}
+
+START_TEST(a_misuse_in_a_handler_ends_the_program)
+{
+    int status;
+    char *said = said_by_child(misuse_without_end, &_i, &status);
+    const char *first = strstr(said, "handled\n");
+    ck_assert_msg(first != NULL && strstr(first + 1, "handled\n") == NULL, "said: %.200s", said);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status %x",
+                  (unsigned)status);
+    free(said);
+}
+END_TEST
+
+static int panics;
+
+/* The first, which holds the lock, waits for the second. */
+static void on_two_panics(const char *line)
+{
+    (void)line;
+    int turn = __atomic_add_fetch(&panics, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&panics, __ATOMIC_SEQ_CST) < 2)
+        usleep(1000);
+    if (turn == 2)
+        pause();
+    usleep(10000);
+    allocate_here();
+}
+
+static void *free_small_twice(void *block)
+{
+    void *p = block;
+    while (__atomic_load_n(&panics, __ATOMIC_SEQ_CST) < 1)
+        usleep(1000);
+    hmm_free(p);
+    hmm_free(p);
+    return NULL;
+}
+
+static void misuse_in_two_threads(void *unused)
+{
+    pthread_t other;
+    (void)unused;
+    alarm(PATIENCE);
+    for (int i = 0; i < 100; i++) /* until they are of a run */
+        freed_twice = hmm_malloc(100);
+    hmm_on_panic(on_two_panics);
+    pthread_create(&other, NULL, free_small_twice, freed_twice);
+    void *p = hmm_malloc(50000), *q = hmm_malloc(50000);
+    hmm_free(p);
+    hmm_free(p);
+    hmm_free(q);
+    _exit(8);
+}
+
+START_TEST(two_threads_may_panic_at_once)
+{
+    int status;
+    char *said = said_by_child(misuse_in_two_threads, NULL, &status);
+    ck_assert_msg(strstr(said, "handled\n") != NULL, "status %x, said: %s", (unsigned)status, said);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    free(said);
+}
+END_TEST
+
+/* ---- While the lock is not to be had ---- */
+
+static bool refused(const void *p, int code)
+{
+    bool is_so = p == NULL && errno == code;
+    errno = 0;
+    return is_so;
+}
+
+/* As a signal handler would that interrupts work on the heap. */
+static void be_refused(void *strategy)
+{
+    static struct hmm_heap before;
+    pthread_t other;
+    alarm(PATIENCE);
+    if (hmm_init(strategy) != 0 || pthread_create(&other, NULL, idle, NULL) != 0)
+        _exit(9);
+    void *p = hmm_malloc(30000);
+    const struct hmm_heap *h = hmm_process_heap();
+    struct hmm_stats s;
+    enum lock_hold hold = hmm__process_lock();
+    before = *h;
+    errno = 0;
+    bool all = refused(hmm_malloc(50000), ENOMEM);
+    all &= refused(hmm_calloc(700, 90), ENOMEM);
+    all &= refused(hmm_realloc(p, 90000), ENOMEM);
+    all &= refused(hmm_aligned_alloc(4096, 7000), ENOMEM);
+    all &= refused(hmm_aligned_alloc(24, 50), EINVAL);
+    all &= refused(hmm_aligned_alloc(0, 5000), EINVAL);
+    all &= hmm_init(HMM_NEXT_FIT) == -1 && refused(NULL, EBUSY);
+    all &= hmm_init(NULL) == -1 && refused(NULL, EBUSY);
+    hmm_free(p);
+    all &= memcmp(&before, h, sizeof before) == 0;
+    hmm__process_unlock(hold);
+    hmm_heap_stats(h, &s);
+    _exit(all && hold == LOCK_TAKEN && s.live_blocks == 0 && hmm_heap_check(h) == NULL ? 0 : 6);
+}
+
+START_TEST(who_interrupts_the_holder_is_refused)
+{
+    int status;
+    char *said = said_by_child(be_refused, (void *)(uintptr_t)strategy_of(_i), &status);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x, said: %s",
+                  (unsigned)status, said);
+    ck_assert_ptr_eq(strstr(said, "hmm: an allocation in a handler: refused"), said);
+    ck_assert_ptr_eq(strchr(said, '\n') + 1, said + strlen(said));
+    free(said);
+}
+END_TEST
+
+static int held;
+
+static void *hold_for_a_while(void *unused)
+{
+    enum lock_hold hold = hmm__process_lock();
+    __atomic_store_n(&held, 1, __ATOMIC_SEQ_CST);
+    usleep(20000);
+    __atomic_store_n(&held, 0, __ATOMIC_SEQ_CST);
+    hmm__process_unlock(hold);
+    return unused;
+}
+
+static void take_and_end(void)
+{
+    void *p = hmm_malloc(50000);
+    int was_held = __atomic_load_n(&held, __ATOMIC_SEQ_CST);
+    hmm_free(p);
+    _exit(p == NULL ? 2 : was_held);
+}
+
+static pid_t begin_child(void)
+{
+    pid_t child = vfork();
+    if (child == 0)
+        take_and_end();
+    return child;
+}
+
+/* It has the memory of its parent, where the holder is. */
+START_TEST(a_child_of_vfork_waits_for_the_holder)
+{
+    for (int i = 0; i < 5; i++) {
+        pthread_t holder;
+        int status;
+        hmm_free(hmm_malloc(10));
+        ck_assert_int_eq(pthread_create(&holder, NULL, hold_for_a_while, NULL), 0);
+        while (!__atomic_load_n(&held, __ATOMIC_SEQ_CST))
+            ;
+        pid_t child = begin_child();
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert_int_eq(status, 0);
+        pthread_join(holder, NULL);
+    }
+    ck_assert_ptr_null(hmm_heap_check(hmm_process_heap()));
+}
+END_TEST
+
+/* Where a fork came too early for handlers, the holder is not in the child. */
+START_TEST(a_lock_of_nobody_is_free_in_a_child)
+{
+    struct lock l = {.word = (uintptr_t)&held & ~(uintptr_t)3, .forks = 1};
+    hmm__lock_in_child(&l);
+    ck_assert(l.word == 0 && l.forks == 0);
+    l.word = lock_self() | LOCK_FORK;
+    l.forks = 1;
+    hmm__lock_in_child(&l);
+    ck_assert(l.word == (lock_self() | LOCK_FORK) && l.forks == 1);
+}
+END_TEST
+
 int main(void)
 {
+    int n = strategy_count();
     Suite *s = suite_create("process heap among threads");
     TCase *c = add_case(s, "process heap among threads");
     tcase_add_test(c, forks_while_others_make_the_first_use);
     tcase_add_test(c, initialised_by_several_at_once);
     tcase_add_loop_test(c, what_ended_threads_had_is_not_lost, 0, 2);
     tcase_add_loop_test(c, a_handler_that_allocates_does_not_hang, 0, 8);
+    tcase_add_loop_test(c, a_misuse_in_a_handler_ends_the_program, 0, 8);
+    tcase_add_test(c, two_threads_may_panic_at_once);
+    tcase_add_loop_test(c, who_interrupts_the_holder_is_refused, 0, n);
+    tcase_add_test(c, a_child_of_vfork_waits_for_the_holder);
+    tcase_add_test(c, a_lock_of_nobody_is_free_in_a_child);
     return run_suite(s);
 }
 
