@@ -126,6 +126,15 @@ static void watch_forks(void)
 #endif
 }
 
+#if defined(HMM__FORKS)
+/* At best before there are threads: a C library may find that there are no handlers, and be about
+ * to fork, while the first use registers them. */
+static __attribute__((constructor)) void watch_forks_early(void)
+{
+    watch_forks();
+}
+#endif
+
 #if HMM_HOSTED
 static void report_at_exit(void)
 {

@@ -86,6 +86,67 @@ threads() {
     done
 }
 
+# Forks while other threads make the first use: the child's heap is whole, and it does not wait.
+forks_at_first_use() {
+    cat > forks.c <<'END'
+#include "heap_memory_manager.h"
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+enum { USERS = 3, TRIALS = 3000, PATIENCE = 20 };
+static pthread_barrier_t start;
+static void *use(void *unused)
+{
+    pthread_barrier_wait(&start);
+    for (size_t i = 0; i < 60; i++)
+        hmm_free(hmm_malloc(i * 900));
+    return unused;
+}
+static int use_in_child(void)
+{
+    alarm(PATIENCE);
+    void *p = hmm_malloc(100), *q = hmm_malloc(90000);
+    hmm_free(p);
+    hmm_free(q);
+    return p && q && !hmm_heap_check(hmm_process_heap()) ? 0 : 5;
+}
+static int ended(pid_t child)
+{
+    int status = 1;
+    return child > 0 && waitpid(child, &status, 0) == child && status == 0 ? 0 : 1;
+}
+static int trial(int turns)
+{
+    pthread_t user[USERS];
+    pthread_barrier_init(&start, NULL, USERS + 1);
+    for (int i = 0; i < USERS; i++)
+        pthread_create(&user[i], NULL, use, NULL);
+    pthread_barrier_wait(&start);
+    for (volatile int i = 0; i < turns; i++)
+        ;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(use_in_child());
+    int failed = ended(child);
+    for (int i = 0; i < USERS; i++)
+        pthread_join(user[i], NULL);
+    return failed;
+}
+int main(void)
+{
+    for (int i = 0; i < TRIALS; i++) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(trial(i * 37 % 9000));
+        if (ended(child))
+            return 1;
+    }
+    return 0;
+}
+END
+    $CC -O2 -DHMM_NO_MAIN -o forks forks.c heap_memory_manager.c -pthread && timeout 120 ./forks
+}
+
 without_front() {
     cat > without.c <<'END'
 #include <errno.h>
@@ -143,6 +204,7 @@ mv ../alone.c user.c
 check "a user's program with the two files" user_of_files
 check "threads with caches" threads
 check "threads, built without caches" threads -DHMM_NO_FRONT
+check "forks while other threads make the first use" forks_at_first_use
 check "HMM_NO_FRONT: no warning, and a cache is refused" without_front
 cd ../library || exit 99
 mv ../library.c user.c
