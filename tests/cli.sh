@@ -368,9 +368,14 @@ file commented.trace '# hmm-trace 1\n# one\na 0 10\n# two\n# three\nr 0 90000\n#
 fails 'a line below comments' '"failed":1,' 'commented.trace:6: next-fit: no room for 90000 bytes' \
     replay --heap 32K --format json "$dir/commented.trace"
 file giant.trace '# hmm-trace 1\na 0 16\na 1 9663676416\nf 0\n'
-fails 'a block above what hmm can serve' '"failed":1,' \
-    'giant.trace:3: first-fit: a block of 9663676416 bytes; hmm.s limit for one is [0-9.]+ [GM]iB .[0-9]+ bytes.$' \
-    replay --runs 1 --format json "$dir/giant.trace"
+# Where it is more than the machine can count, it is no size.
+if "$HMM" replay "$dir/giant.trace" 2>&1 | grep -q 'SIZE is too large: 9663676416'; then
+    echo '# 32 bits: a block of 9 GiB is refused by the reader'
+else
+    fails 'a block above what hmm can serve' '"failed":1,' \
+        'giant.trace:3: first-fit: a block of 9663676416 bytes; hmm.s limit for one is [0-9.]+ [GM]iB .[0-9]+ bytes.$' \
+        replay --runs 1 --format json "$dir/giant.trace"
+fi
 
 # ---- Strategies that crash, never return or answer wrongly ----
 
