@@ -263,7 +263,7 @@ static void put_into_inbox(struct keeper *k, struct object *first, struct object
 }
 
 /* Into k's inbox; if nobody is there to empty it, it is done here. */
-static void send(struct keeper *k, struct object *first, struct object *last, bool locked)
+static void send_objects(struct keeper *k, struct object *first, struct object *last, bool locked)
 {
     struct front *f = k->front;
     put_into_inbox(k, first, last);
@@ -298,7 +298,7 @@ void hmm__front_drain(struct keeper *k, bool locked)
         if (run_is_of(d, k))
             take_in(k, d, o, locked);
         else
-            send(owner_of(k->front, d), o, o, locked);
+            send_objects(owner_of(k->front, d), o, o, locked);
         before = o;
         o = next;
     }
@@ -310,7 +310,7 @@ void hmm__front_post(struct keeper *k, bool locked)
     if (out->count == 0)
         return;
     out->count = 0;
-    send(out->to, out->first, out->last, locked);
+    send_objects(out->to, out->first, out->last, locked);
 }
 
 /* Frees of the same other thread's objects are sent together. */
@@ -340,7 +340,7 @@ void hmm__front_free_foreign(struct front *f, struct keeper *k, struct run *d, v
     if (k->front != NULL)
         post(k, owner_of(f, d), o);
     else
-        send(owner_of(f, d), o, o, false);
+        send_objects(owner_of(f, d), o, o, false);
 }
 
 void hmm__front_unsound(const void *p, const struct run *d, const char *verb)

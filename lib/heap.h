@@ -56,6 +56,13 @@
 #define HMM_HOSTED 0
 #endif
 
+/* Firmware has a C library, but no files and processes. */
+#if HMM_HOSTED && (defined(__unix__) || defined(__APPLE__))
+#define HMM__POSIX 1
+#else
+#define HMM__POSIX 0
+#endif
+
 #if HMM_HOSTED
 #include <errno.h>
 #include <string.h>

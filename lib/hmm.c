@@ -326,13 +326,15 @@ int hmm_init(const struct hmm_strategy *strategy)
 
 /* ---- Aside: while the lock is not to be had. ---- */
 
-/* Once: what cannot be served may be wanted again and again. */
+/* Once, or once for each thread that comes to it at the same time: what cannot be served may be
+ * wanted again and again. No exchange, which some processors have only as a call. */
 static void say_refused(void)
 {
     static bool said;
     struct text t = {0};
-    if (__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+    if (__atomic_load_n(&said, __ATOMIC_RELAXED))
         return;
+    __atomic_store_n(&said, true, __ATOMIC_RELAXED);
     hmm__text_add(&t, "hmm: an allocation in a handler: refused, since the code that the handler "
                       "interrupted is at work on the heap");
     hmm__text_to_stderr(&t);

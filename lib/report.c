@@ -6,7 +6,7 @@
 #include "report.h"
 #include "text.h"
 
-#if HMM_HOSTED
+#if HMM__POSIX
 #include <fcntl.h>
 #include <unistd.h>
 #endif
@@ -95,7 +95,7 @@ static void as_text(struct text *t, const char *strategy, const struct field *f)
     }
 }
 
-#if HMM_HOSTED
+#if HMM__POSIX
 static bool ends_with(const char *s, const char *end)
 {
     size_t n = hmm__text_length(s), m = hmm__text_length(end);
@@ -130,14 +130,10 @@ static bool path_add(char *path, size_t *length, const char *from)
     return *from == '\0';
 }
 
-/* Where it is that programs have a current folder, it becomes the path. */
+/* The current folder becomes the path, where there is one. */
 static bool has_folder(void)
 {
-#if defined(__unix__) || defined(__APPLE__)
     return getcwd(place.path, sizeof place.path) != NULL;
-#else
-    return false;
-#endif
 }
 
 /* False iff it is too long. */
@@ -248,7 +244,7 @@ static void put(struct text *t)
 
 static bool wants_json(void)
 {
-#if HMM_HOSTED
+#if HMM__POSIX
     return ends_with(place.path, ".json");
 #else
     return false;

@@ -220,8 +220,9 @@ static __attribute__((noinline)) void first_merge_below(struct hmm_heap *h, char
     merge_below_by(h, p, r, span, first_move, NULL);
 }
 
-HMM__ALWAYS_INLINE void first_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span,
-                                        size_t nn, size_t pn)
+/* Of one caller. Not always inline: gcc -Og does not inline calls by pointer through two levels. */
+static void first_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn,
+                            size_t pn)
 {
     join_both(h, p, r, span, nn, pn, first_drop, first_move);
 }

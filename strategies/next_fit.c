@@ -332,8 +332,9 @@ static __attribute__((noinline)) void next_merge_below(struct hmm_heap *h, char 
     merge_below_by(h, p, r, span, next_move, NULL);
 }
 
-HMM__ALWAYS_INLINE void next_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span,
-                                       size_t nn, size_t pn)
+/* Of one caller. Not always inline: gcc -Og does not inline calls by pointer through two levels. */
+static void next_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn,
+                           size_t pn)
 {
     join_both(h, p, r, span, nn, pn, next_drop, next_move);
 }

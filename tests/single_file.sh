@@ -29,6 +29,12 @@ check() {
     fi
 }
 
+# skip NAME REASON: a test that cannot be made here.
+skip() {
+    count=$((count + 1))
+    echo "ok $count - $1 # SKIP $2"
+}
+
 # absent PATTERN FILE: no line of the file matches; an error of grep's fails too.
 absent() {
     grep -nE "$1" "$2"
@@ -50,10 +56,58 @@ demo() {
     $CC -o heap_memory_manager heap_memory_manager.c && ./heap_memory_manager > out
 }
 
+# strict COMPILER ARGUMENT...: the library, without a warning.
+strict() {
+    compiler=$1
+    shift
+    $compiler -Wall -Wextra -Wshadow -Wconversion -Werror -DHMM_NO_MAIN "$@" -c \
+        heap_memory_manager.c
+}
+
 # library STANDARD: no warnings from what is part of somebody else's build.
 library() {
-    $CC -std="$1" -O2 -Wall -Wextra -Wshadow -Wconversion -Werror -DHMM_NO_MAIN -c \
-        heap_memory_manager.c
+    strict "$CC" -std="$1" -pedantic -O2
+}
+
+# bare FLAGS: without a C library, nothing is wanted but what compilers call by themselves; where
+# words have 32 bits, and on other processors, their own helpers besides.
+bare() {
+    helpers='|_GLOBAL_OFFSET_TABLE_|__[a-z0-9_]+'
+    if echo "__x86_64__ __SIZEOF_POINTER__" | $CC -E -P - | grep -qx '1 8'; then helpers=; fi
+    # shellcheck disable=SC2086
+    strict "$CC" $1 -ffreestanding -nostdinc -isystem "$($CC -print-file-name=include)" -o bare.o &&
+        $NM -u bare.o > undefined && absent_but "memcpy|memmove|memset$helpers" undefined
+}
+
+# absent_but NAMES FILE: nm lists no others, and none of libatomic, which few firmware has.
+absent_but() {
+    sed 's/^ *[Uw] //; s/@.*//' "$2" > names
+    absent '^(__atomic_|__sync_)' names && ! grep -vxE "$1" names
+}
+
+# The processor has no compare-and-swap, or has; the C library has no system below it.
+newlib() {
+    system='memcpy|memmove|memset|abort|atexit|getenv|write|_?_?errno|__[a-z0-9_]+'
+    for flags in "$@"; do
+        # shellcheck disable=SC2086
+        strict arm-none-eabi-gcc $flags -mthumb -o arm.o &&
+            arm-none-eabi-nm -u arm.o > undefined && absent_but "$system" undefined || return 1
+    done
+}
+
+lto() {
+    $CC -O2 -flto -DHMM_NO_MAIN -o lto user.c heap_memory_manager.c && ./lto
+}
+
+musl() {
+    musl-gcc -O2 -static -o musl heap_memory_manager.c && ./musl > out &&
+        grep -q 'heap says: sound' out
+}
+
+# runs COMPILER ARGUMENT...: whether it makes programs.
+runs() {
+    echo 'int main(void) { return 0; }' > probe.c
+    "$@" -o probe probe.c > "$log" 2>&1 && ./probe
 }
 
 own_memory_only() {
@@ -195,6 +249,8 @@ check "the program finds its heap sound" grep -q 'heap says: sound' out
 for std in gnu17 gnu11 c11; do
     check "the library builds without a warning, -std=$std" library $std
 done
+check "the library builds without a warning, -Og" strict "$CC" -Og
+strict "$CC" -std=c11 -O2 > "$log" 2>&1
 check "the library calls no other allocator and no loader" own_memory_only
 check "no call of another allocator is in the source" \
     absent '(^|[^_[:alnum:]])(sbrk|brk|mmap|malloc)\(' heap_memory_manager.c
@@ -202,6 +258,28 @@ check "HMM_NO_MAIN leaves the library, without main" symbols
 check "an array that is too small is said" too_small
 mv ../alone.c user.c
 check "a user's program with the two files" user_of_files
+for flags in -O0 -O2 -Os; do
+    check "without a C library, $flags: memcpy, memmove, memset" bare $flags
+done
+# shellcheck disable=SC2086
+if runs $CC -O2 -flto; then
+    check "a user's program, -flto" lto
+else
+    skip "a user's program, -flto" "$CC cannot do that"
+fi
+if runs musl-gcc -static; then
+    check "the program, with musl" musl
+else
+    skip "the program, with musl" "no musl-gcc that makes programs: package musl-tools"
+fi
+if command -v arm-none-eabi-gcc > /dev/null && echo '#include <errno.h>' |
+    arm-none-eabi-gcc -E - > "$log" 2>&1; then
+    check "newlib, a processor without compare-and-swap" newlib \
+        "-mcpu=cortex-m0 -O0" "-mcpu=cortex-m0 -Os"
+    check "newlib, one with it" newlib "-mcpu=cortex-m4 -O0" "-mcpu=cortex-m4 -Os"
+else
+    skip "newlib" "no arm-none-eabi-gcc with a C library: package libnewlib-arm-none-eabi"
+fi
 check "threads with caches" threads
 check "threads, built without caches" threads -DHMM_NO_FRONT
 check "forks while other threads make the first use" forks_at_first_use
