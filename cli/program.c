@@ -167,10 +167,11 @@ const char *cli_module_refused(const char *command)
         return NULL;
     for (int i = 0; i < SCRIPTS && why == NULL; i++) {
         struct image file = map_file(path);
-        bool script = false;
-        if (raises_rights(path))
+        bool raises = raises_rights(path); /* of a script the system does not look at it */
+        bool script = file.bytes != NULL && interpreter(&file, path);
+        if (raises && !script)
             why = "it runs with other rights than yours (setuid, setgid or capabilities)";
-        else if (file.bytes != NULL && !(script = interpreter(&file, path)))
+        else if (file.bytes != NULL && !script)
             why = why_no_elf(&file);
         if (file.bytes != NULL)
             munmap((void *)(uintptr_t)file.bytes, file.size);

@@ -7,8 +7,10 @@
 #include "text.h"
 
 #if HMM_HOSTED
-#include <signal.h>
 #include <stdlib.h>
+#endif
+#if HMM__POSIX
+#include <signal.h>
 #endif
 
 static void (*panic_handler)(const char *line); /* atomic */
@@ -35,12 +37,14 @@ static void (*handler_now(void))(const char *line)
 /* `again`: it is a handler of SIGABRT, too, that must not be called once more. */
 static _Noreturn void stop(bool again)
 {
-#if HMM_HOSTED
+    (void)again;
+#if HMM__POSIX
     if (again)
         signal(SIGABRT, SIG_DFL);
+#endif
+#if HMM_HOSTED
     abort();
 #else
-    (void)again;
     for (;;)
         ;
 #endif

@@ -6,7 +6,6 @@
 #include "books.h"
 #include "dies.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -285,20 +284,6 @@ END_TEST
 
 /* ---- Freed by another thread, and by its owner ---- */
 
-static void *free_it(void *block)
-{
-    hmm_free(block);
-    return NULL;
-}
-
-static void by_another(void *block)
-{
-    pthread_t other;
-    if (pthread_create(&other, NULL, free_it, block) != 0)
-        exit(3);
-    pthread_join(other, NULL);
-}
-
 /* The second free is reported at once, or when the object arrives: before it is handed out again
  * twice. */
 static void free_both_ways(void *owner_first)
@@ -310,7 +295,7 @@ static void free_both_ways(void *owner_first)
     void *p = block[BLOCKS / 2 + 7 * seed];
     if (owner_first)
         hmm_free(p);
-    by_another(p);
+    freed_by_another(p);
     if (!owner_first)
         hmm_free(p);
     for (int i = 0, taken = 0; i < 2 * BLOCKS; i++)

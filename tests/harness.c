@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness.h"
 
+#ifdef HAVE_PTHREAD
+#include <pthread.h>
+#endif
 #include <stdlib.h>
 #ifdef HAVE_VALGRIND
 #include <valgrind/memcheck.h>
@@ -188,6 +191,28 @@ bool holds(const void *block, size_t size, uint64_t seed)
 }
 
 /* xorshift64*: the state must not be 0. */
+#ifdef HAVE_PTHREAD
+static void *free_it(void *block)
+{
+    hmm_free(block);
+    return NULL;
+}
+
+void freed_by_another(void *block)
+{
+    pthread_t other;
+    if (pthread_create(&other, NULL, free_it, block) != 0)
+        exit(3);
+    pthread_join(other, NULL);
+}
+#else
+void freed_by_another(void *block)
+{
+    (void)block;
+    exit(3);
+}
+#endif
+
 uint64_t rng_next(uint64_t *state)
 {
     uint64_t x = *state;

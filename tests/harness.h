@@ -69,6 +69,9 @@ void assert_empty(const struct hmm_heap *heap);
 void fill(void *block, size_t size, uint64_t seed);
 bool holds(const void *block, size_t size, uint64_t seed);
 
+/* hmm_free by a thread that then ends. Ends the process with 3 where there can be none. */
+void freed_by_another(void *block);
+
 /* The next of a sequence of numbers that look random; one below a limit. */
 uint64_t rng_next(uint64_t *state);
 size_t rng_below(uint64_t *state, size_t limit);

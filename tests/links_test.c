@@ -184,21 +184,6 @@ START_TEST(of_the_cache)
 END_TEST
 
 #if defined(HMM__THREADS)
-#include <pthread.h>
-
-static void *free_it(void *block)
-{
-    hmm_free(block);
-    return NULL;
-}
-
-static void by_another(void *block)
-{
-    pthread_t other;
-    if (pthread_create(&other, NULL, free_it, block) != 0)
-        exit(3);
-    pthread_join(other, NULL);
-}
 
 /* Written to while it is on its way: said when it arrives. */
 static void write_on_its_way(void *pattern)
@@ -207,7 +192,7 @@ static void write_on_its_way(void *pattern)
     h = hmm_process_heap();
     for (int i = 0; i < 300; i++)
         row[i] = hmm_malloc(96);
-    by_another(row[150]);
+    freed_by_another(row[150]);
     write_over(row[150], *(enum pattern *)pattern, sizeof(void *));
     for (int i = 0; i < 1000; i++)
         keep(hmm_malloc(96));
@@ -229,7 +214,7 @@ static void resize_what_was_sent(void *arg)
     for (int i = 0; i < 300; i++)
         row[i] = hmm_malloc(100);
     char *p = row[120];
-    by_another(p);
+    freed_by_another(p);
     if (hmm_realloc(p, sizes[*(int *)arg]) == p)
         exit(4);
     exit(5);

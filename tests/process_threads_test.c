@@ -170,18 +170,24 @@ static void *idle(void *unused)
 }
 
 /* how: bit 0: SIGABRT's handler, else the panic handler; bit 1: among threads; bit 2: a small one.
- */
-static void misuse_with_a_handler(void *how)
+ * Returns them. */
+static int set_handler(const void *how, void (*aborts)(int), void (*panics)(const char *))
 {
-    int bits = *(int *)how;
+    int bits = *(const int *)how;
     pthread_t other;
     alarm(PATIENCE);
     if (bits & 2)
         pthread_create(&other, NULL, idle, NULL);
     if (bits & 1)
-        signal(SIGABRT, on_abort);
+        signal(SIGABRT, aborts);
     else
-        hmm_on_panic(on_panic);
+        hmm_on_panic(panics);
+    return bits;
+}
+
+static void misuse_with_a_handler(void *how)
+{
+    int bits = set_handler(how, on_abort, on_panic);
     void *p = hmm_malloc(bits & 4 ? 100 : 50000), *q = hmm_malloc(50000);
     hmm_free(p);
     hmm_free(p);
@@ -228,15 +234,7 @@ static void misuse_again_on_abort(int number)
 
 static void misuse_without_end(void *how)
 {
-    int bits = *(int *)how;
-    pthread_t other;
-    alarm(PATIENCE);
-    if (bits & 2)
-        pthread_create(&other, NULL, idle, NULL);
-    if (bits & 1)
-        signal(SIGABRT, misuse_again_on_abort);
-    else
-        hmm_on_panic(misuse_again_on_panic);
+    int bits = set_handler(how, misuse_again_on_abort, misuse_again_on_panic);
     freed_twice = hmm_malloc(bits & 4 ? 100 : 50000);
     void *above = hmm_malloc(50000), *p = freed_twice;
     hmm_free(p);
