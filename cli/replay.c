@@ -2,7 +2,7 @@
 /*
  * hmm replay: what each strategy makes of a recorded program.
  */
-#include "heap.h"
+#include "heap/heap.h"
 #include "replay.h"
 
 #include <errno.h>

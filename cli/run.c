@@ -7,7 +7,7 @@
 #endif
 
 #include "cli.h"
-#include "env.h"
+#include "process/env.h"
 #include "module.h"
 
 #include <errno.h>

@@ -134,7 +134,7 @@ struct hmm_strategy {
      * number of free blocks in the index, with its own count. */
     const char *(*check)(struct hmm_heap *heap, void *state, uint32_t *indexed);
 
-    /* malloc and free as a whole, for strategies that are built with the library: lib/verbs.h makes
+    /* malloc and free as a whole, for strategies that are built with the library: place.h makes
      * them. They do what the core otherwise does by the hooks, and go before them. */
     void *(*malloc_whole)(struct hmm_heap *heap, size_t size);
     void (*free_whole)(struct hmm_heap *heap, void *block);

@@ -5,8 +5,8 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* mallinfo2 */
 #endif
-#include "process.h"
-#include "text.h"
+#include "process/process.h"
+#include "base/text.h"
 
 #include <limits.h>
 #include <malloc.h>
@@ -21,7 +21,7 @@ static struct hmm_stats stats_now(const char **strategy)
     const struct hmm_heap *h = hmm_process_heap();
     enum lock_hold hold = hmm__process_lock();
     *strategy = "";
-    if (hold != LOCK_ASIDE) {
+    if (hold != LOCK_UNAVAILABLE) {
         hmm_heap_stats(h, &s);
         *strategy = hmm_strategy_name(hmm_heap_strategy(h));
     }
@@ -103,9 +103,9 @@ EXPORTED int malloc_trim(size_t pad)
     struct hmm_heap *h = hmm_process_heap();
     enum lock_hold hold = hmm__process_lock();
     bool any = false;
-    if (hold != LOCK_ASIDE) {
+    if (hold != LOCK_UNAVAILABLE) {
         any = hmm__process_trim();
-        any |= hmm__pages_spare_all(h) != 0;
+        any |= hmm__decommit_all(h) != 0;
     }
     hmm__process_unlock(hold);
     return any;

@@ -7,7 +7,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* reallocarray and others */
 #endif
-#include "../lib/hmm.c"
+#include "../lib/process/entry.c"
 
 #include <malloc.h>
 #include <stdio.h>

@@ -9,9 +9,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* MAP_NORESERVE */
 #endif
-#include "region.h"
+#include "process/region.h"
 
-#include "process.h"
+#include "process/process.h"
 
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -23,36 +23,36 @@
 #define REGION_ALIGN ((size_t)2 << 20)
 
 /* Less is of no use to any program. */
-#define REGION_LEAST ((size_t)64 << 10)
+#define REGION_MIN ((size_t)64 << 10)
 
-/* One part in so many of the region, at most SIDE_MOST, is the piece beside it. */
-#define SIDE_PART 16
-#define SIDE_MOST ((size_t)64 << 20)
+/* One part in so many of the region, at most POOL_MAX, is the piece beside it. */
+#define POOL_PART 16
+#define POOL_MAX ((size_t)64 << 20)
 
 const char hmm__region_user[] = "preload library";
 const bool hmm__region_in_two_steps = true;
 
 static struct {
     char *base, *side;
-    size_t size, side_size, page;
+    size_t size, pool_size, page;
 } region;
 
-size_t hmm__region_most(void)
+size_t hmm__region_max(void)
 {
     return HMM__LARGEST_HEAP;
 }
 
 /* A limit on the address space is shared with the program, which needs stacks and libraries; one
  * on data counts what is accessible. */
-static size_t most_allowed(void)
+static size_t max_allowed(void)
 {
     struct rlimit limit;
-    size_t most = hmm__region_most();
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur / 2 < most)
-        most = (size_t)limit.rlim_cur / 2;
-    if (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur < most)
-        most = (size_t)limit.rlim_cur;
-    return most;
+    size_t max = hmm__region_max();
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur / 2 < max)
+        max = (size_t)limit.rlim_cur / 2;
+    if (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur < max)
+        max = (size_t)limit.rlim_cur;
+    return max;
 }
 
 static size_t whole_pages(size_t size)
@@ -77,42 +77,42 @@ static char *reserve(size_t size)
     return p + below;
 }
 
-static void reserve_most(size_t wanted)
+static void reserve_max(size_t wanted)
 {
-    size_t most = most_allowed();
+    size_t max = max_allowed();
     region.page = getauxval(AT_PAGESZ);
-    size_t size = whole_pages(wanted != 0 && wanted < most ? wanted : most), side;
+    size_t size = whole_pages(wanted != 0 && wanted < max ? wanted : max), side;
     for (;; size = whole_pages(size / 2)) {
-        side = whole_pages(size / SIDE_PART < SIDE_MOST ? size / SIDE_PART : SIDE_MOST);
+        side = whole_pages(size / POOL_PART < POOL_MAX ? size / POOL_PART : POOL_MAX);
         region.base = reserve(size + side);
-        if (region.base != NULL || size / 2 < REGION_LEAST)
+        if (region.base != NULL || size / 2 < REGION_MIN)
             break;
     }
     region.size = size;
     region.side = region.base ? region.base + size : NULL;
-    region.side_size = side;
+    region.pool_size = side;
 }
 
 void *hmm__region_get(size_t *size)
 {
     int code = errno;
     if (region.base == NULL)
-        reserve_most(*size);
+        reserve_max(*size);
     errno = code;
     if (*size == 0 || *size > region.size)
         *size = region.size;
     return region.base;
 }
 
-char *hmm__region_side(size_t *size)
+char *hmm__region_emergency(size_t *size)
 {
-    *size = region.side_size;
+    *size = region.pool_size;
     return region.side;
 }
 
 /* The first to be needed are the control structures. Of large ones only a few bytes here and
  * there are used for long: huge pages would be a waste. */
-static bool need(char *from, char *to)
+static bool commit(char *from, char *to)
 {
     static bool not_first;
     int code = errno;
@@ -127,7 +127,7 @@ static bool need(char *from, char *to)
 }
 
 /* DONTNEED, not FREE: what is resident is to follow at once, and zeros are promised. */
-static void spare(char *from, char *to)
+static void decommit(char *from, char *to)
 {
     int code = errno;
     char *low = (char *)(((uintptr_t)from + region.page - 1) & ~(uintptr_t)(region.page - 1));
@@ -150,5 +150,6 @@ static uint64_t clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static const struct hmm__pages pages = {.need = need, .spare = spare, .clock = clock_ms};
-const struct hmm__pages *const hmm__region_pages = &pages;
+static const struct hmm__page_source page_source = {
+    .commit = commit, .decommit = decommit, .clock = clock_ms};
+const struct hmm__page_source *const hmm__region_page_source = &page_source;

@@ -10,44 +10,44 @@
  */
 #if defined(__SSE2__) && HMM_HOSTED
 
-HMM__ALWAYS_INLINE uint32_t bytes_most(const uint8_t *bytes)
+HMM__ALWAYS_INLINE uint32_t bytes_max(const uint8_t *bytes)
 {
     const __m128i *v = (const __m128i *)(const void *)bytes;
-    __m128i most = _mm_max_epu8(_mm_loadu_si128(v), _mm_loadu_si128(v + 1));
-    most = _mm_max_epu8(most, _mm_srli_si128(most, 8));
-    most = _mm_max_epu8(most, _mm_srli_si128(most, 4));
-    most = _mm_max_epu8(most, _mm_srli_si128(most, 2));
-    most = _mm_max_epu8(most, _mm_srli_si128(most, 1));
-    return (uint32_t)_mm_cvtsi128_si32(most) & 0xff;
+    __m128i max = _mm_max_epu8(_mm_loadu_si128(v), _mm_loadu_si128(v + 1));
+    max = _mm_max_epu8(max, _mm_srli_si128(max, 8));
+    max = _mm_max_epu8(max, _mm_srli_si128(max, 4));
+    max = _mm_max_epu8(max, _mm_srli_si128(max, 2));
+    max = _mm_max_epu8(max, _mm_srli_si128(max, 1));
+    return (uint32_t)_mm_cvtsi128_si32(max) & 0xff;
 }
 
-HMM__ALWAYS_INLINE uint32_t entries_most(const address_entry *entries)
+HMM__ALWAYS_INLINE uint32_t entries_max(const address_entry *entries)
 {
     const __m128i *v = (const __m128i *)(const void *)entries;
-    __m128i most = _mm_max_epi16(_mm_max_epi16(_mm_loadu_si128(v), _mm_loadu_si128(v + 1)),
-                                 _mm_max_epi16(_mm_loadu_si128(v + 2), _mm_loadu_si128(v + 3)));
-    most = _mm_max_epi16(most, _mm_srli_si128(most, 8));
-    most = _mm_max_epi16(most, _mm_srli_si128(most, 4));
-    most = _mm_max_epi16(most, _mm_srli_si128(most, 2));
-    return (uint32_t)_mm_cvtsi128_si32(most) & 0xffff;
+    __m128i max = _mm_max_epi16(_mm_max_epi16(_mm_loadu_si128(v), _mm_loadu_si128(v + 1)),
+                                _mm_max_epi16(_mm_loadu_si128(v + 2), _mm_loadu_si128(v + 3)));
+    max = _mm_max_epi16(max, _mm_srli_si128(max, 8));
+    max = _mm_max_epi16(max, _mm_srli_si128(max, 4));
+    max = _mm_max_epi16(max, _mm_srli_si128(max, 2));
+    return (uint32_t)_mm_cvtsi128_si32(max) & 0xffff;
 }
 
 #else
 
-HMM__ALWAYS_INLINE uint32_t bytes_most(const uint8_t *bytes)
+HMM__ALWAYS_INLINE uint32_t bytes_max(const uint8_t *bytes)
 {
-    uint32_t most = 0;
+    uint32_t max = 0;
     for (uint32_t i = 0; i < ADDRESS_FAN; i++)
-        most = bytes[i] > most ? bytes[i] : most;
-    return most;
+        max = bytes[i] > max ? bytes[i] : max;
+    return max;
 }
 
-HMM__ALWAYS_INLINE uint32_t entries_most(const address_entry *entries)
+HMM__ALWAYS_INLINE uint32_t entries_max(const address_entry *entries)
 {
-    uint32_t most = 0;
+    uint32_t max = 0;
     for (uint32_t i = 0; i < ADDRESS_FAN; i++)
-        most = entries[i] > most ? entries[i] : most;
-    return most;
+        max = entries[i] > max ? entries[i] : max;
+    return max;
 }
 
 #endif
@@ -111,7 +111,7 @@ void hmm__address_cover(struct address_index *x, uint32_t unit)
             memset(level + was, 0, (size_t)(now - was) * sizeof *level);
         } else {
             memset(level, 0, (size_t)now * sizeof *level);
-            level[0] = (address_entry)entries_most(address_level(x, k - 1));
+            level[0] = (address_entry)entries_max(address_level(x, k - 1));
             x->height = k + 1;
         }
     }
@@ -134,7 +134,7 @@ void hmm__address_start(struct hmm_heap *h, struct address_index *x)
 {
     lay_out(x, units_of(hmm_heap_capacity(h)));
     x->floor = address_unit(h->first) & ~(ADDRESS_FAN - 1);
-    x->most = 0;
+    x->max = 0;
     cover_first(x);
     memset(address_bounds(x) + x->units, 0, ADDRESS_FAN);
     x->cursor = h->first;
@@ -149,8 +149,8 @@ void hmm__address_start(struct hmm_heap *h, struct address_index *x)
 void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size)
 {
     uint32_t now = address_clip(size);
-    if (now > x->most)
-        x->most = now;
+    if (now > x->max)
+        x->max = now;
     for (uint32_t k = 1; k < x->height; k++) {
         address_entry *entry = address_level(x, k) + (unit >>= ADDRESS_FAN_LOG);
         if (*entry >= now)
@@ -164,28 +164,28 @@ void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size)
 /* The lowest block of at least n granules in the group of `unit`, from there on; 0: there is none,
  * what bounds led astray are true, and *seen is the size of the largest that was looked at. */
 HMM__ALWAYS_INLINE hmm_ref search_group(struct hmm_heap *h, struct address_index *x, uint32_t unit,
-                                        uint32_t n, uint32_t *seen)
+                                        uint32_t n, uint32_t *block_view)
 {
-    uint32_t first = unit & ~(ADDRESS_FAN - 1), most = 0;
+    uint32_t first = unit & ~(ADDRESS_FAN - 1), max = 0;
     uint32_t fits = address_bytes(address_bounds(x) + first, address_byte(n));
     h->visited++;
     for (fits &= UINT32_MAX << unit % ADDRESS_FAN; fits != 0; fits &= fits - 1) {
         unit = first + (uint32_t)__builtin_ctz(fits);
-        hmm_ref r = address_scan(h, address_maps(x)[unit], unit, n, &most);
+        hmm_ref r = address_scan(h, address_maps(x)[unit], unit, n, &max);
         if (r != 0)
             return r;
-        address_bounds(x)[unit] = address_byte(most);
-        *seen = most > *seen ? most : *seen;
+        address_bounds(x)[unit] = address_byte(max);
+        *block_view = max > *block_view ? max : *block_view;
     }
     return 0;
 }
 
 /* Entry i of level 1 is made true. All blocks that count for more than a byte have been seen. */
-HMM__ALWAYS_INLINE void settle_group(struct address_index *x, uint32_t i, uint32_t seen)
+HMM__ALWAYS_INLINE void settle_group(struct address_index *x, uint32_t i, uint32_t block_view)
 {
-    uint32_t most = bytes_most(address_bounds(x) + (size_t)i * ADDRESS_FAN);
-    most = most == ADDRESS_BYTE ? address_clip(seen) : most;
-    address_level(x, 1)[i] = (address_entry)most;
+    uint32_t max = bytes_max(address_bounds(x) + (size_t)i * ADDRESS_FAN);
+    max = max == ADDRESS_BYTE ? address_clip(block_view) : max;
+    address_level(x, 1)[i] = (address_entry)max;
 }
 
 /*
@@ -200,12 +200,12 @@ hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t
     bool astray = false;
     for (;;) {
         if (k == 0) {
-            uint32_t seen = 0;
-            hmm_ref r = search_group(h, x, i, n, &seen);
+            uint32_t block_view = 0;
+            hmm_ref r = search_group(h, x, i, n, &block_view);
             if (r != 0)
                 return r;
             if (i % ADDRESS_FAN == 0) {
-                settle_group(x, i >> ADDRESS_FAN_LOG, seen);
+                settle_group(x, i >> ADDRESS_FAN_LOG, block_view);
                 astray = true;
             }
             i = (i >> ADDRESS_FAN_LOG) + 1;
@@ -227,7 +227,7 @@ hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t
                 return 0;
             if (astray)
                 address_level(x, k)[(i >> ADDRESS_FAN_LOG) - 1] =
-                    (address_entry)entries_most(address_level(x, k - 1) + i - ADDRESS_FAN);
+                    (address_entry)entries_max(address_level(x, k - 1) + i - ADDRESS_FAN);
         }
     }
 }
@@ -241,8 +241,8 @@ hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_
     if (unit > x->floor)
         return hmm__address_resume(h, n, 1, unit >> ADDRESS_FAN_LOG);
     hmm_ref r = hmm__address_resume(h, n, x->height - 1, 0);
-    if (r == 0 && n <= x->most)
-        x->most = n - 1;
+    if (r == 0 && n <= x->max)
+        x->max = n - 1;
     return r;
 }
 
@@ -275,14 +275,14 @@ hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref 
 uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
 {
     for (;;) {
-        uint32_t bound = entries_most(address_level(x, x->height - 1)), most = 0;
+        uint32_t bound = entries_max(address_level(x, x->height - 1)), max = 0;
         if (bound == 0)
             return 0;
         hmm_ref r = hmm__address_search(h, x, x->floor, bound);
-        for (; r != 0; r = search_from(h, x, r + 1, most + 1))
-            most = block_size(h, r);
-        if (most != 0)
-            return most;
+        for (; r != 0; r = search_from(h, x, r + 1, max + 1))
+            max = block_size(h, r);
+        if (max != 0)
+            return max;
     }
 }
 
@@ -321,16 +321,16 @@ static const char *check_levels(const struct address_index *x)
     uint32_t entries = x->covered / ADDRESS_FAN;
     uint32_t first = x->floor / ADDRESS_FAN;
     for (uint32_t i = first; i < entries; i++)
-        if (address_level(x, 1)[i] < bytes_most(address_bounds(x) + i * ADDRESS_FAN))
+        if (address_level(x, 1)[i] < bytes_max(address_bounds(x) + i * ADDRESS_FAN))
             return "T4: address index: an entry is less than a bound below it";
     for (uint32_t k = 2; k < x->height; k++) {
         entries = round_up(entries) / ADDRESS_FAN;
         first /= ADDRESS_FAN;
         for (uint32_t i = first; i < entries; i++)
-            if (address_level(x, k)[i] < entries_most(address_level(x, k - 1) + i * ADDRESS_FAN))
+            if (address_level(x, k)[i] < entries_max(address_level(x, k - 1) + i * ADDRESS_FAN))
                 return "T4: address index: an entry is less than one below it";
     }
-    if (entries > ADDRESS_FAN || entries_most(address_level(x, x->height - 1)) > x->most)
+    if (entries > ADDRESS_FAN || entries_max(address_level(x, x->height - 1)) > x->max)
         return "T4: address index: the tree is too low, or an entry larger than all may be";
     return NULL;
 }

@@ -21,7 +21,7 @@
  * lower lowers it: where a block becomes free and the bound is no less already, nothing but the map
  * changes.
  *
- * Entries count to ADDRESS_MOST granules, which stands for all larger sizes: a search for more
+ * Entries count to ADDRESS_MAX granules, which stands for all larger sizes: a search for more
  * looks at each free block of that size on its way.
  *
  * Bound: the height of the tree twice, at most 12 groups for 64 GiB and 8 for 64 MiB, and 64
@@ -41,7 +41,7 @@
  * INVARIANTS
  * T2  Bit i of word u of the maps is set iff a free block begins at granule 64 u + i.
  * T3  A unit's bound is not less than the size of any free block that begins in it, or is
- *     ADDRESS_BYTE; an entry of level 1 likewise for 32 units and ADDRESS_MOST.
+ *     ADDRESS_BYTE; an entry of level 1 likewise for 32 units and ADDRESS_MAX.
  * T4  An entry of a higher level is not less than any of the 32 below it; one of level 1 neither.
  *     No entry of the highest is more than `most`.
  * T5  No bound of a unit below hint n is n or more, and no hint is lower than that before it.
@@ -49,7 +49,7 @@
 #ifndef HMM_ADDRESS_INDEX_H
 #define HMM_ADDRESS_INDEX_H
 
-#include "verbs.h"
+#include "heap/place.h"
 
 #if defined(__SSE2__) && HMM_HOSTED
 #include <emmintrin.h>
@@ -60,7 +60,7 @@
 #define ADDRESS_FAN_LOG 5u
 #define ADDRESS_UNIT_LOG 6u
 #define ADDRESS_BYTE 255u
-#define ADDRESS_MOST 32767u
+#define ADDRESS_MAX 32767u
 #define ADDRESS_HINTS 16u
 
 typedef uint16_t address_entry;
@@ -74,7 +74,7 @@ struct address_index {
     uint32_t units;   /* that the heap can have, a multiple of ADDRESS_FAN. As a hint: none */
     uint32_t covered; /* that the tree counts, likewise */
     uint32_t height;  /* levels in use, the bounds among them; the highest is one group */
-    uint32_t most;    /* no entry is larger */
+    uint32_t max;     /* no entry is larger */
     hmm_ref cursor;   /* next-fit's own, with the two that follow */
     uint32_t bare, bare_of;
     uint32_t floor, unused;            /* the lowest unit that is looked at, likewise */
@@ -139,7 +139,7 @@ HMM__ALWAYS_INLINE uint64_t address_bit(hmm_ref r)
 /* As it counts in an entry, and in a bound. */
 HMM__ALWAYS_INLINE uint32_t address_clip(uint32_t size)
 {
-    return size < ADDRESS_MOST ? size : ADDRESS_MOST;
+    return size < ADDRESS_MAX ? size : ADDRESS_MAX;
 }
 
 HMM__ALWAYS_INLINE uint8_t address_byte(uint32_t size)
@@ -150,7 +150,7 @@ HMM__ALWAYS_INLINE uint8_t address_byte(uint32_t size)
 /* Whether there may be a block of n granules at all. */
 HMM__ALWAYS_INLINE bool address_may_have(const struct address_index *x, uint32_t n)
 {
-    return address_clip(n) <= x->most;
+    return address_clip(n) <= x->max;
 }
 
 HMM__ALWAYS_INLINE uint32_t address_hint(const struct address_index *x, uint32_t n)
@@ -204,8 +204,8 @@ HMM__ALWAYS_INLINE uint32_t address_entries(const address_entry *entries, uint32
 
 /* What becomes of the index where a block is larger than its unit's bound: each strategy has a
  * function for it, so that what is common needs few registers. */
-typedef void address_raise_verb(struct address_index *x, uint32_t unit, uint32_t size,
-                                uint8_t *bound);
+typedef void address_raise_callback(struct address_index *x, uint32_t unit, uint32_t size,
+                                    uint8_t *bound);
 
 HMM__ALWAYS_INLINE void address_raise(struct address_index *x, uint32_t unit, uint32_t size,
                                       uint8_t *bound)
@@ -224,7 +224,7 @@ HMM__ALWAYS_INLINE void address_raise(struct address_index *x, uint32_t unit, ui
 
 /* A block that begins in `unit` has become larger. */
 HMM__ALWAYS_INLINE void address_grow(struct address_index *x, uint32_t unit, uint32_t size,
-                                     address_raise_verb *raise)
+                                     address_raise_callback *raise)
 {
     uint8_t *bound = address_bounds(x) + unit;
     if (*bound < size)
@@ -233,7 +233,7 @@ HMM__ALWAYS_INLINE void address_grow(struct address_index *x, uint32_t unit, uin
 
 /* The unit must be covered. */
 HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t size,
-                                    address_raise_verb *raise)
+                                    address_raise_callback *raise)
 {
     address_maps(x)[address_unit(r)] |= address_bit(r);
     address_grow(x, address_unit(r), size, raise);
@@ -274,7 +274,7 @@ HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
 /* The lowest of the blocks in this map of `unit` that has at least n granules. 0: there is none,
  * and *most is the size of the largest. */
 HMM__ALWAYS_INLINE hmm_ref address_scan(struct hmm_heap *h, uint64_t map, uint32_t unit, uint32_t n,
-                                        uint32_t *most)
+                                        uint32_t *max)
 {
     uint32_t largest = 0;
     for (; map != 0; map &= map - 1) {
@@ -285,7 +285,7 @@ HMM__ALWAYS_INLINE hmm_ref address_scan(struct hmm_heap *h, uint64_t map, uint32
             return r;
         largest = word > largest ? word : largest;
     }
-    *most = header_size(largest);
+    *max = header_size(largest);
     return 0;
 }
 
@@ -294,10 +294,10 @@ HMM__ALWAYS_INLINE hmm_ref address_scan(struct hmm_heap *h, uint64_t map, uint32
 HMM__ALWAYS_INLINE hmm_ref address_in_unit(struct hmm_heap *h, const struct address_index *x,
                                            hmm_ref from, uint32_t n)
 {
-    uint32_t unit = address_unit(from), most;
+    uint32_t unit = address_unit(from), max;
     if (address_bounds(x)[unit] < address_byte(n))
         return 0;
-    return address_scan(h, address_maps(x)[unit] & UINT64_MAX << (from & 63), unit, n, &most);
+    return address_scan(h, address_maps(x)[unit] & UINT64_MAX << (from & 63), unit, n, &max);
 }
 
 /* Takes the low n of block r's `size` granules out of the index; the remainder, whose header need
@@ -313,7 +313,7 @@ HMM__ALWAYS_INLINE bool address_cut(struct address_index *x, hmm_ref r, uint32_t
 
 /* Block `was` has melted into `now`, at or below it, of `size` granules. */
 HMM__ALWAYS_INLINE void address_move(struct address_index *x, hmm_ref was, hmm_ref now,
-                                     uint32_t size, address_raise_verb *raise)
+                                     uint32_t size, address_raise_callback *raise)
 {
     if (was != now)
         address_clear(x, was);

@@ -16,43 +16,43 @@
 #include "address_index.h"
 
 /* Of the free block at p, of header `word`, makes the answer to a request for n granules. */
-typedef void *address_hand_verb(struct hmm_heap *h, char *p, uint32_t word, uint32_t n);
+typedef void *address_hand_callback(struct hmm_heap *h, char *p, uint32_t word, uint32_t n);
 
 /* Of the block at p the low end has been taken. Adds the rest, r, which begins in another unit, and
  * returns p. */
-typedef void *address_rest_verb(struct hmm_heap *h, char *p, hmm_ref r, uint32_t size);
+typedef void *address_rest_callback(struct hmm_heap *h, char *p, hmm_ref r, uint32_t size);
 
 /* Answers a request for n granules some other way. */
-typedef void *address_else_verb(struct hmm_heap *h, uint32_t n);
+typedef void *address_else_callback(struct hmm_heap *h, uint32_t n);
 
 /* The same where entry i of level k has led astray, or unit i of level 0, or one in its group. */
-typedef void *address_far_verb(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t i);
+typedef void *address_far_callback(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t i);
 
 /* The block is the answer whole. */
 HMM__ALWAYS_INLINE void *address_serve_whole(struct hmm_heap *h, char *p, uint32_t word)
 {
-    carve_whole(p, header_span(word));
+    carve_whole(p, header_scaled(word));
     h->free_unbinned--;
     address_drop(h->state, block_of(h, p));
-    live_add(h, span_bytes(header_span(word)) - HMM_HEADER_BYTES);
+    live_add(h, scaled_bytes(header_scaled(word)) - HMM_HEADER_BYTES);
     return p;
 }
 
-/* An address_hand_verb, made of two other parts. */
+/* An address_hand_callback, made of two other parts. */
 HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t word, uint32_t n,
-                                       bool moves_cursor, address_hand_verb *whole,
-                                       address_rest_verb *put_rest)
+                                       bool moves_cursor, address_hand_callback *whole,
+                                       address_rest_callback *put_rest)
 {
-    uint32_t span = header_make(n, 0), above = (word - span) & ~(uint32_t)HMM__PREV_FREE;
+    uint32_t scaled = header_make(n, 0), above = (word - scaled) & ~(uint32_t)HMM__PREV_FREE;
     if (above < header_make(HMM_MIN_GRANULES, 0))
         return whole(h, p, word, n);
-    char *end = p + span_bytes(span);
+    char *end = p + scaled_bytes(scaled);
     word_store(p, word - above);
     word_store(end, above);
     above -= HMM__FREE;
-    footer_store(end + span_bytes(above), above);
+    footer_store(end + scaled_bytes(above), above);
     h->splits++;
-    live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
+    live_add(h, scaled_bytes(scaled) - HMM_HEADER_BYTES);
     hmm_ref r = block_of(h, p), rest = r + n;
     struct address_index *x = h->state;
     if (moves_cursor)
@@ -64,7 +64,7 @@ HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t wor
 }
 
 HMM__ALWAYS_INLINE void *address_hand_ref(struct hmm_heap *h, hmm_ref r, uint32_t n,
-                                          address_hand_verb *hand)
+                                          address_hand_callback *hand)
 {
     char *p = block_payload(h, r);
     return hand(h, p, word_load(p), n);
@@ -86,8 +86,8 @@ HMM__ALWAYS_INLINE char *address_first(const struct hmm_heap *h, uint64_t map, u
 /* Serves a small n of the lowest block in `map`, of this unit; should that be too small, it is for
  * `next`. */
 HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, uint64_t map, uint32_t unit,
-                                              uint32_t n, address_hand_verb *hand,
-                                              address_hand_verb *next)
+                                              uint32_t n, address_hand_callback *hand,
+                                              address_hand_callback *next)
 {
     char *p = address_first(h, map, unit);
     uint32_t word = word_load(p);
@@ -97,11 +97,11 @@ HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, uint64_t map, 
 
 /* What a search comes to. */
 struct address_way {
-    address_hand_verb *hand;   /* a block has been found */
-    address_else_verb *beyond; /* there is none in the group of units */
-    address_else_verb *none;   /* there is none */
-    address_far_verb *far;     /* something has led astray */
-    bool lowest;               /* it is for the lowest block of all, and n is small: hints rise */
+    address_hand_callback *hand;   /* a block has been found */
+    address_else_callback *beyond; /* there is none in the group of units */
+    address_else_callback *none;   /* there is none */
+    address_far_callback *far;     /* something has led astray */
+    bool lowest; /* it is for the lowest block of all, and n is small: hints rise */
 };
 
 /* Serves n of the lowest block of that size in `unit`; else it is to go on from unit `from`. */
@@ -149,7 +149,7 @@ HMM__ALWAYS_INLINE void *address_serve_up(struct hmm_heap *h, uint32_t i, uint32
 {
     const struct address_index *x = h->state;
     uint32_t bar = way.lowest ? n : address_clip(n), k = 1, fits;
-    if (i >= x->covered >> ADDRESS_FAN_LOG || bar > x->most)
+    if (i >= x->covered >> ADDRESS_FAN_LOG || bar > x->max)
         return way.none(h, n);
     for (;;) {
         uint32_t column = i % ADDRESS_FAN;

@@ -66,8 +66,8 @@ static void best_index_drop(struct hmm_heap *h, struct best_state *s, hmm_ref r,
 HMM__ALWAYS_INLINE void best_large_put(struct hmm_heap *h, struct best_state *s, hmm_ref r,
                                        uint32_t size)
 {
-    hmm_ref other = s->bins.held;
-    uint32_t other_size = s->bins.held_size;
+    hmm_ref other = s->bins.victim;
+    uint32_t other_size = s->bins.victim_size;
     hold(&s->bins, r, size);
     if (other != 0)
         best_index_put(h, s, other, other_size);
@@ -76,7 +76,7 @@ HMM__ALWAYS_INLINE void best_large_put(struct hmm_heap *h, struct best_state *s,
 static __attribute__((noinline)) void best_large_drop(struct hmm_heap *h, struct best_state *s,
                                                       hmm_ref r, uint32_t size)
 {
-    if (s->bins.held == r)
+    if (s->bins.victim == r)
         hold(&s->bins, 0, 0);
     else
         best_index_drop(h, s, r, size);
@@ -124,7 +124,7 @@ HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, 
                                   size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
     struct best_state *s = state;
-    if (size >= BINS && was == s->bins.held) {
+    if (size >= BINS && was == s->bins.victim) {
         hold(&s->bins, now, (uint32_t)size);
         return;
     }
@@ -138,13 +138,13 @@ HMM__ALWAYS_INLINE void best_move(struct hmm_heap *h, void *state, hmm_ref was, 
 /* The best of the large ones; 0: none. */
 static hmm_ref best_large_find(struct hmm_heap *h, const struct best_state *s, uint32_t n)
 {
-    if (held_is_next(&s->bins, n)) {
+    if (victim_is_next(&s->bins, n)) {
         h->visited++;
-        return s->bins.held;
+        return s->bins.victim;
     }
     hmm_ref r = hmm__size_find(h, &s->sizes, n);
-    return s->bins.held_size >= n && (r == 0 || s->bins.held_size <= block_size(h, r))
-               ? s->bins.held
+    return s->bins.victim_size >= n && (r == 0 || s->bins.victim_size <= block_size(h, r))
+               ? s->bins.victim
                : r;
 }
 
@@ -204,7 +204,7 @@ static hmm_ref best_older(struct hmm_heap *h, const struct best_state *s, hmm_re
 {
     if (size < BINS)
         return block_links(h, r)[BIN_NEXT];
-    if (r != s->bins.held)
+    if (r != s->bins.victim)
         return hmm__size_older(h, &s->sizes, r, size);
     hmm_ref next = hmm__size_find(h, &s->sizes, size);
     return next && block_size(h, next) == size ? next : 0;
@@ -240,7 +240,7 @@ static __attribute__((noinline)) void *best_large_malloc(struct hmm_heap *h, uin
     uint32_t size = r ? block_size(h, r) : UINT32_MAX;
     if (n <= s->bins.floor)
         s->bins.floor = size;
-    if (s->bins.held_size >= n && s->bins.held_size <= size)
+    if (s->bins.victim_size >= n && s->bins.victim_size <= size)
         return hmm__held_serve(h, n);
     if (r == 0)
         return hmm__malloc_else(h, n);
@@ -249,18 +249,18 @@ static __attribute__((noinline)) void *best_large_malloc(struct hmm_heap *h, uin
     best_index_drop(h, s, r, size);
     if (size - n >= HMM_MIN_GRANULES)
         best_put(h, s, r + n, block_payload(h, r + n), size - n);
-    return serve(h, r, n, size);
+    return finish_allocation(h, r, n, size);
 }
 
 /* No bin has any: the large ones, then the top. */
 static __attribute__((noinline)) void *best_malloc_else(struct hmm_heap *h, size_t n)
 {
     struct best_state *s = h->state;
-    if (held_is_next(&s->bins, n))
+    if (victim_is_next(&s->bins, n))
         return hmm__held_serve(h, n);
     if (s->sizes.groups)
         return best_large_malloc(h, (uint32_t)n);
-    void *p = serve_top(h, (uint32_t)n);
+    void *p = allocate_from_top(h, (uint32_t)n);
     return p ? p : hmm__malloc_else(h, (uint32_t)n);
 }
 
@@ -283,20 +283,20 @@ HMM__ALWAYS_INLINE void best_move_to_large(struct hmm_heap *h, void *state, hmm_
 {
     struct best_state *s = state;
     (void)was_p, (void)now_p;
-    if (was == s->bins.held)
+    if (was == s->bins.victim)
         hold(&s->bins, now, size);
     else
         best_move_large(h, s, was, (uint32_t)was_size, now, (uint32_t)size);
 }
 
-static __attribute__((noinline)) void best_large_above(struct hmm_heap *h, char *p, hmm_ref r)
+static __attribute__((noinline)) void best_large_next(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    large_above_by(h, p, r, best_move_to_large);
+    large_next_by(h, p, r, best_move_to_large);
 }
 
-static __attribute__((noinline)) void best_large_below(struct hmm_heap *h, char *p, hmm_ref r)
+static __attribute__((noinline)) void best_large_prev(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    large_below_by(h, p, r, best_move_to_large);
+    large_prev_by(h, p, r, best_move_to_large);
 }
 
 static __attribute__((noinline)) void best_large_both_indexed(struct hmm_heap *h, char *p,
@@ -320,48 +320,53 @@ HMM__ALWAYS_INLINE void best_drop_lightly(struct hmm_heap *h, void *state, hmm_r
 static __attribute__((noinline)) void best_large_both(struct hmm_heap *h, char *p, hmm_ref r)
 {
     const struct best_state *s = h->state;
-    size_t span = header_span(word_load(p)), nn = header_span(word_load(p + span_bytes(span)));
-    if (nn >= LARGE_SPAN && s->bins.held != r + (hmm_ref)span_granules(span))
+    size_t scaled = header_scaled(word_load(p)),
+           next_size = header_scaled(word_load(p + scaled_bytes(scaled)));
+    if (next_size >= LARGE_SCALED && s->bins.victim != r + (hmm_ref)scaled_granules(scaled))
         best_large_both_indexed(h, p, r);
     else
         large_both_by(h, p, r, best_drop_lightly, best_move_to_large);
 }
 
-static __attribute__((noinline)) void best_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       size_t span, uint32_t above, size_t room)
+static __attribute__((noinline)) void best_merge_next(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      size_t scaled, uint32_t next_header,
+                                                      size_t to_top)
 {
-    merge_above_by(h, p, r, span, above, room, bins_move, best_large_above);
+    merge_next_by(h, p, r, scaled, next_header, to_top, bins_move, best_large_next);
 }
 
-static __attribute__((noinline)) void best_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       size_t span, uint32_t above, size_t room)
+static __attribute__((noinline)) void best_merge_prev(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      size_t scaled, uint32_t next_header,
+                                                      size_t to_top)
 {
-    (void)above, (void)room;
-    merge_below_by(h, p, r, span, bins_move, best_large_below);
+    (void)next_header, (void)to_top;
+    merge_prev_by(h, p, r, scaled, bins_move, best_large_prev);
 }
 
 static __attribute__((noinline)) void best_join_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                     size_t span, size_t nn, size_t pn)
+                                                     size_t scaled, size_t next_size,
+                                                     size_t prev_size)
 {
-    join_both(h, p, r, span, nn, pn, bins_drop, bins_move);
+    join_both(h, p, r, scaled, next_size, prev_size, bins_drop, bins_move);
 }
 
 static __attribute__((noinline)) void best_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      size_t span, uint32_t above, size_t room)
+                                                      size_t scaled, uint32_t next_header,
+                                                      size_t to_top)
 {
-    merge_both_by(h, p, r, span, above, room, best_join_both, best_large_both);
+    merge_both_by(h, p, r, scaled, next_header, to_top, best_join_both, best_large_both);
 }
 
 static void best_free(struct hmm_heap *h, void *block)
 {
-    free_by(h, block, best_put, best_merge_above, best_merge_below, best_merge_both);
+    free_by(h, block, best_put, best_merge_next, best_merge_prev, best_merge_both);
 }
 
 static uint32_t best_largest(struct hmm_heap *h, void *state)
 {
     const struct best_state *s = state;
-    uint32_t held = bins_largest(&s->bins), most = hmm__size_largest(h, &s->sizes);
-    return most > held ? most : held;
+    uint32_t victim = bins_largest(&s->bins), max = hmm__size_largest(h, &s->sizes);
+    return max > victim ? max : victim;
 }
 
 static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed)

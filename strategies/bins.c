@@ -4,9 +4,9 @@
 void *hmm__held_serve(struct hmm_heap *h, size_t n)
 {
     struct bins *s = h->state;
-    hmm_ref r = s->held;
+    hmm_ref r = s->victim;
     char *p = block_payload(h, r);
-    size_t rest = s->held_size - n;
+    size_t rest = s->victim_size - n;
     if (rest >= BINS) {
         hold(s, r + (hmm_ref)n, rest);
     } else {
@@ -44,18 +44,18 @@ static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t 
     return NULL;
 }
 
-static bool held_is_sound(const struct hmm_heap *h, const struct bins *s)
+static bool victim_is_valid(const struct hmm_heap *h, const struct bins *s)
 {
-    return block_seems_free(h, s->held) && s->held_size >= BINS &&
-           block_size(h, s->held) == s->held_size;
+    return block_seems_free(h, s->victim) && s->victim_size >= BINS &&
+           block_size(h, s->victim) == s->victim_size;
 }
 
 /* Adds the blocks to *count. */
 const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count)
 {
-    if (!s->held != !s->held_size || (s->held && !held_is_sound(h, s)))
+    if (!s->victim != !s->victim_size || (s->victim && !victim_is_valid(h, s)))
         return "T4: bins: the held block is in use, or not of the size that is kept";
-    *count += s->held != 0;
+    *count += s->victim != 0;
     for (uint32_t size = 0; size < BINS; size++) {
         const char *broken = check_bin(h, s, size, count);
         if (broken != NULL)

@@ -17,22 +17,22 @@
  * INVARIANTS
  * T2  Bit i of the map is set iff bin i is not empty.
  * T3  Every block in bin i is free and has i granules, and its back link is the one before.
- * T4  The held block, if there is one, is free and has held_size granules, at least BINS; else
- *     held_size is 0. No block in the index would be chosen before one of `floor` granules that
+ * T4  The held block, if there is one, is free and has victim_size granules, at least BINS; else
+ *     victim_size is 0. No block in the index would be chosen before one of `floor` granules that
  *     became free later.
  */
 #ifndef HMM_BINS_H
 #define HMM_BINS_H
 
-#include "verbs.h"
+#include "heap/place.h"
 
 #define BINS 64u
 
 struct bins {
     uint64_t map;
     hmm_ref heads[BINS];
-    hmm_ref held; /* 0: none */
-    uint32_t held_size;
+    hmm_ref victim; /* 0: none */
+    uint32_t victim_size;
     uint32_t floor;
 };
 
@@ -40,7 +40,7 @@ struct bins {
 enum { BIN_NEXT, BIN_PREV };
 
 /* The largest request that a bin may serve, in bytes. */
-#define BINS_MOST ((size_t)(BINS - 1) * HMM_GRANULE - HMM_HEADER_BYTES)
+#define BINS_MAX ((size_t)(BINS - 1) * HMM_GRANULE - HMM_HEADER_BYTES)
 
 HMM__ALWAYS_INLINE hmm__word *bin_links(char *p)
 {
@@ -131,7 +131,7 @@ HMM__ALWAYS_INLINE void *bin_serve(struct hmm_heap *h, struct bins *s, size_t n)
     bin_pop(s, p, n);
     carve_whole(p, n << HMM__SIZE_SHIFT);
     h->bin_whole++;
-    live_add(h, span_bytes(n << HMM__SIZE_SHIFT) - HMM_HEADER_BYTES);
+    live_add(h, scaled_bytes(n << HMM__SIZE_SHIFT) - HMM_HEADER_BYTES);
     return p;
 }
 
@@ -161,15 +161,15 @@ HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_
 
 HMM__ALWAYS_INLINE void hold(struct bins *s, hmm_ref r, size_t size)
 {
-    s->held = r;
-    s->held_size = (uint32_t)size;
+    s->victim = r;
+    s->victim_size = (uint32_t)size;
 }
 
 /* Whether it is what serves this request, for which there is nothing in the bins. False does not
  * say that it is not. */
-HMM__ALWAYS_INLINE bool held_is_next(const struct bins *s, size_t n)
+HMM__ALWAYS_INLINE bool victim_is_next(const struct bins *s, size_t n)
 {
-    return s->held_size >= n && s->held_size <= s->floor;
+    return s->victim_size >= n && s->victim_size <= s->floor;
 }
 
 HMM__HIDDEN void *hmm__held_serve(struct hmm_heap *h, size_t n);
@@ -181,7 +181,7 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
                                      void *(*large)(struct hmm_heap *h, size_t bytes))
 {
     struct bins *s = h->state;
-    if (hmm__unlikely(bytes > BINS_MOST))
+    if (hmm__unlikely(bytes > BINS_MAX))
         return large(h, bytes);
     size_t n = hmm__granules_for(bytes);
     uint64_t map = s->map;
@@ -199,8 +199,8 @@ HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s
 /* Size of the largest block in a bin, or held; 0: there is none. */
 HMM__ALWAYS_INLINE uint32_t bins_largest(const struct bins *s)
 {
-    if (s->held)
-        return s->held_size;
+    if (s->victim)
+        return s->victim_size;
     return s->map ? 63u - (uint32_t)__builtin_clzll(s->map) : 0;
 }
 

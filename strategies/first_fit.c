@@ -207,35 +207,38 @@ static void *first_malloc(struct hmm_heap *h, size_t size)
     return address_serve_lowest(h, map, unit, n, first_hand, first_malloc_next);
 }
 
-static __attribute__((noinline)) void first_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
-                                                        size_t span, uint32_t above, size_t room)
+static __attribute__((noinline)) void first_merge_next(struct hmm_heap *h, char *p, hmm_ref r,
+                                                       size_t scaled, uint32_t next_header,
+                                                       size_t to_top)
 {
-    merge_above_by(h, p, r, span, above, room, first_move, NULL);
+    merge_next_by(h, p, r, scaled, next_header, to_top, first_move, NULL);
 }
 
-static __attribute__((noinline)) void first_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
-                                                        size_t span, uint32_t above, size_t room)
+static __attribute__((noinline)) void first_merge_prev(struct hmm_heap *h, char *p, hmm_ref r,
+                                                       size_t scaled, uint32_t next_header,
+                                                       size_t to_top)
 {
-    (void)above, (void)room;
-    merge_below_by(h, p, r, span, first_move, NULL);
+    (void)next_header, (void)to_top;
+    merge_prev_by(h, p, r, scaled, first_move, NULL);
 }
 
 /* Of one caller. Not always inline: gcc -Og does not inline calls by pointer through two levels. */
-static void first_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn,
-                            size_t pn)
+static void first_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
+                            size_t prev_size)
 {
-    join_both(h, p, r, span, nn, pn, first_drop, first_move);
+    join_both(h, p, r, scaled, next_size, prev_size, first_drop, first_move);
 }
 
 static __attribute__((noinline)) void first_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       size_t span, uint32_t above, size_t room)
+                                                       size_t scaled, uint32_t next_header,
+                                                       size_t to_top)
 {
-    merge_both_by(h, p, r, span, above, room, first_join_both, NULL);
+    merge_both_by(h, p, r, scaled, next_header, to_top, first_join_both, NULL);
 }
 
 static void first_free(struct hmm_heap *h, void *block)
 {
-    free_by(h, block, first_put, first_merge_above, first_merge_below, first_merge_both);
+    free_by(h, block, first_put, first_merge_next, first_merge_prev, first_merge_both);
 }
 
 static uint32_t first_largest(struct hmm_heap *h, void *state)

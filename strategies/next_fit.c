@@ -186,7 +186,7 @@ static __attribute__((noinline)) void *next_hand(struct hmm_heap *h, char *p, ui
 static __attribute__((noinline)) void *next_malloc_top(struct hmm_heap *h, uint32_t n)
 {
     struct address_index *x = h->state;
-    void *p = serve_top(h, n);
+    void *p = allocate_from_top(h, n);
     if (hmm__unlikely(p == NULL))
         return hmm__malloc_else(h, n);
     x->cursor = h->top;
@@ -319,35 +319,38 @@ static void *next_malloc(struct hmm_heap *h, size_t size)
     return x->hints[n] == x->units ? next_malloc_top(h, n) : next_malloc_near(h, n);
 }
 
-static __attribute__((noinline)) void next_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       size_t span, uint32_t above, size_t room)
+static __attribute__((noinline)) void next_merge_next(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      size_t scaled, uint32_t next_header,
+                                                      size_t to_top)
 {
-    merge_above_by(h, p, r, span, above, room, next_move, NULL);
+    merge_next_by(h, p, r, scaled, next_header, to_top, next_move, NULL);
 }
 
-static __attribute__((noinline)) void next_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       size_t span, uint32_t above, size_t room)
+static __attribute__((noinline)) void next_merge_prev(struct hmm_heap *h, char *p, hmm_ref r,
+                                                      size_t scaled, uint32_t next_header,
+                                                      size_t to_top)
 {
-    (void)above, (void)room;
-    merge_below_by(h, p, r, span, next_move, NULL);
+    (void)next_header, (void)to_top;
+    merge_prev_by(h, p, r, scaled, next_move, NULL);
 }
 
 /* Of one caller. Not always inline: gcc -Og does not inline calls by pointer through two levels. */
-static void next_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn,
-                           size_t pn)
+static void next_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
+                           size_t prev_size)
 {
-    join_both(h, p, r, span, nn, pn, next_drop, next_move);
+    join_both(h, p, r, scaled, next_size, prev_size, next_drop, next_move);
 }
 
 static __attribute__((noinline)) void next_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      size_t span, uint32_t above, size_t room)
+                                                      size_t scaled, uint32_t next_header,
+                                                      size_t to_top)
 {
-    merge_both_by(h, p, r, span, above, room, next_join_both, NULL);
+    merge_both_by(h, p, r, scaled, next_header, to_top, next_join_both, NULL);
 }
 
 static void next_free(struct hmm_heap *h, void *block)
 {
-    free_by(h, block, next_put, next_merge_above, next_merge_below, next_merge_both);
+    free_by(h, block, next_put, next_merge_next, next_merge_prev, next_merge_both);
 }
 
 static uint32_t next_largest(struct hmm_heap *h, void *state)

@@ -17,7 +17,7 @@ static const struct hmm_strategy *refuse_plugin(struct text *why, int code, cons
     return NULL;
 }
 
-/* NULL, or the field for which hmm__strategy_is_sound refuses it. */
+/* NULL, or the field for which hmm__strategy_is_valid refuses it. */
 static const char *malformed_field(const struct hmm_strategy *s)
 {
     return s->abi != HMM_STRATEGY_ABI ? "abi"

@@ -2,7 +2,7 @@
 #ifndef HMM_REGISTRY_H
 #define HMM_REGISTRY_H
 
-#include "text.h"
+#include "base/text.h"
 
 /* What a strategy may be called: for the line that refuses another. */
 HMM__HIDDEN void hmm__strategy_names(struct text *t);

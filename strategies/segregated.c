@@ -58,8 +58,8 @@ HMM__ALWAYS_INLINE uint32_t seg_class_of(uint32_t size)
 static size_t seg_state_size(size_t capacity)
 {
     size_t granules = capacity / HMM_GRANULE;
-    uint32_t most = granules > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : (uint32_t)granules;
-    size_t lists = most < BINS ? 0 : seg_class_of(most) + 1;
+    uint32_t max = granules > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : (uint32_t)granules;
+    size_t lists = max < BINS ? 0 : seg_class_of(max) + 1;
     return sizeof(struct seg_state) + lists * sizeof(hmm_ref);
 }
 
@@ -70,7 +70,7 @@ static void seg_start(struct hmm_heap *h, void *state)
 }
 
 /* The largest size of the class that this one is of. */
-HMM__ALWAYS_INLINE uint32_t seg_class_most(uint32_t size)
+HMM__ALWAYS_INLINE uint32_t seg_class_max(uint32_t size)
 {
     uint32_t m = size - 1, shift = 31u - SPLIT_LOG - (uint32_t)__builtin_clz(m);
     return ((m >> shift) + 1) << shift;
@@ -83,7 +83,7 @@ static void list_push(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32
 {
     uint32_t c = seg_class_of(size);
     if (size < s->bins.floor)
-        s->bins.floor = seg_class_most(size);
+        s->bins.floor = seg_class_max(size);
     hmm_ref head = s->lists[c];
     s->lists[c] = r;
     block_links(h, r)[BIN_NEXT] = head;
@@ -142,7 +142,7 @@ static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
 /* Of the held block and the lists, as if it were the head of its list. */
 static hmm_ref seg_large_find(struct hmm_heap *h, const struct seg_state *s, uint32_t n)
 {
-    uint32_t c = 0, heads = HEADS, size = s->bins.held_size;
+    uint32_t c = 0, heads = HEADS, size = s->bins.victim_size;
     if (n > h->high_limit || n > HMM_MAX_GRANULES)
         return 0;
     if (n >= BINS) {
@@ -150,7 +150,7 @@ static hmm_ref seg_large_find(struct hmm_heap *h, const struct seg_state *s, uin
         if (size >= BINS && seg_class_of(size) == c) {
             h->visited++;
             if (size >= n)
-                return s->bins.held;
+                return s->bins.victim;
             heads--;
         }
         hmm_ref r = list_scan(h, s->lists[c], n, heads);
@@ -161,14 +161,14 @@ static hmm_ref seg_large_find(struct hmm_heap *h, const struct seg_state *s, uin
     hmm_ref next = lists_from(s, c);
     if (size < BINS || seg_class_of(size) < c)
         return next;
-    return next == 0 || size <= seg_class_most(block_size(h, next)) ? s->bins.held : next;
+    return next == 0 || size <= seg_class_max(block_size(h, next)) ? s->bins.victim : next;
 }
 
 HMM__ALWAYS_INLINE void seg_large_put(struct hmm_heap *h, struct seg_state *s, hmm_ref r,
                                       uint32_t size)
 {
-    hmm_ref other = s->bins.held;
-    uint32_t other_size = s->bins.held_size;
+    hmm_ref other = s->bins.victim;
+    uint32_t other_size = s->bins.victim_size;
     hold(&s->bins, r, size);
     if (other != 0)
         list_push(h, s, other, other_size);
@@ -177,7 +177,7 @@ HMM__ALWAYS_INLINE void seg_large_put(struct hmm_heap *h, struct seg_state *s, h
 static __attribute__((noinline)) void seg_large_drop(struct hmm_heap *h, struct seg_state *s,
                                                      hmm_ref r, uint32_t size)
 {
-    if (s->bins.held == r)
+    if (s->bins.victim == r)
         hold(&s->bins, 0, 0);
     else
         list_unlink(h, s, r, size);
@@ -225,7 +225,7 @@ HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, c
                                  size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
     struct seg_state *s = state;
-    if (size >= BINS && was == s->bins.held) {
+    if (size >= BINS && was == s->bins.victim) {
         hold(&s->bins, now, size);
         return;
     }
@@ -302,7 +302,7 @@ static void *seg_large_serve(struct hmm_heap *h, struct seg_state *s, hmm_ref r,
     if (hmm__unlikely(size < n))
         hmm__links_broken(h, r);
     seg_large_cut(h, s, r, size, n);
-    return serve(h, r, n, size);
+    return finish_allocation(h, r, n, size);
 }
 
 /* For a request of a bin's size, where the lists are not empty. That the floor is too low may be
@@ -311,8 +311,8 @@ static __attribute__((noinline)) void *seg_lists_malloc(struct hmm_heap *h, uint
 {
     struct seg_state *s = h->state;
     hmm_ref r = lists_from(s, 0);
-    s->bins.floor = seg_class_most(block_size(h, r));
-    return held_is_next(&s->bins, n) ? hmm__held_serve(h, n) : seg_large_serve(h, s, r, n);
+    s->bins.floor = seg_class_max(block_size(h, r));
+    return victim_is_next(&s->bins, n) ? hmm__held_serve(h, n) : seg_large_serve(h, s, r, n);
 }
 
 static __attribute__((noinline)) void *seg_large_malloc(struct hmm_heap *h, uint32_t n)
@@ -326,11 +326,11 @@ static __attribute__((noinline)) void *seg_large_malloc(struct hmm_heap *h, uint
 static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, size_t n)
 {
     struct seg_state *s = h->state;
-    if (held_is_next(&s->bins, n))
+    if (victim_is_next(&s->bins, n))
         return hmm__held_serve(h, n);
     if (s->words)
         return n < BINS ? seg_lists_malloc(h, (uint32_t)n) : seg_large_malloc(h, (uint32_t)n);
-    void *p = serve_top(h, (uint32_t)n);
+    void *p = allocate_from_top(h, (uint32_t)n);
     return p ? p : hmm__malloc_else(h, (uint32_t)n);
 }
 
@@ -352,20 +352,20 @@ HMM__ALWAYS_INLINE void seg_move_to_large(struct hmm_heap *h, void *state, hmm_r
 {
     struct seg_state *s = state;
     (void)was_p, (void)now_p;
-    if (was == s->bins.held)
+    if (was == s->bins.victim)
         hold(&s->bins, now, size);
     else
         seg_move_large(h, s, was, (uint32_t)was_size, now, (uint32_t)size);
 }
 
-static __attribute__((noinline)) void seg_large_above(struct hmm_heap *h, char *p, hmm_ref r)
+static __attribute__((noinline)) void seg_large_next(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    large_above_by(h, p, r, seg_move_to_large);
+    large_next_by(h, p, r, seg_move_to_large);
 }
 
-static __attribute__((noinline)) void seg_large_below(struct hmm_heap *h, char *p, hmm_ref r)
+static __attribute__((noinline)) void seg_large_prev(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    large_below_by(h, p, r, seg_move_to_large);
+    large_prev_by(h, p, r, seg_move_to_large);
 }
 
 static __attribute__((noinline)) void seg_large_both_indexed(struct hmm_heap *h, char *p, hmm_ref r)
@@ -388,41 +388,46 @@ HMM__ALWAYS_INLINE void seg_drop_lightly(struct hmm_heap *h, void *state, hmm_re
 static __attribute__((noinline)) void seg_large_both(struct hmm_heap *h, char *p, hmm_ref r)
 {
     const struct seg_state *s = h->state;
-    size_t span = header_span(word_load(p)), nn = header_span(word_load(p + span_bytes(span)));
-    if (nn >= LARGE_SPAN && s->bins.held != r + (hmm_ref)span_granules(span))
+    size_t scaled = header_scaled(word_load(p)),
+           next_size = header_scaled(word_load(p + scaled_bytes(scaled)));
+    if (next_size >= LARGE_SCALED && s->bins.victim != r + (hmm_ref)scaled_granules(scaled))
         seg_large_both_indexed(h, p, r);
     else
         large_both_by(h, p, r, seg_drop_lightly, seg_move_to_large);
 }
 
-static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      size_t span, uint32_t above, size_t room)
+static __attribute__((noinline)) void seg_merge_next(struct hmm_heap *h, char *p, hmm_ref r,
+                                                     size_t scaled, uint32_t next_header,
+                                                     size_t to_top)
 {
-    merge_above_by(h, p, r, span, above, room, bins_move, seg_large_above);
+    merge_next_by(h, p, r, scaled, next_header, to_top, bins_move, seg_large_next);
 }
 
-static __attribute__((noinline)) void seg_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      size_t span, uint32_t above, size_t room)
+static __attribute__((noinline)) void seg_merge_prev(struct hmm_heap *h, char *p, hmm_ref r,
+                                                     size_t scaled, uint32_t next_header,
+                                                     size_t to_top)
 {
-    (void)above, (void)room;
-    merge_below_by(h, p, r, span, bins_move, seg_large_below);
+    (void)next_header, (void)to_top;
+    merge_prev_by(h, p, r, scaled, bins_move, seg_large_prev);
 }
 
 static __attribute__((noinline)) void seg_join_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                    size_t span, size_t nn, size_t pn)
+                                                    size_t scaled, size_t next_size,
+                                                    size_t prev_size)
 {
-    join_both(h, p, r, span, nn, pn, bins_drop, bins_move);
+    join_both(h, p, r, scaled, next_size, prev_size, bins_drop, bins_move);
 }
 
 static __attribute__((noinline)) void seg_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                     size_t span, uint32_t above, size_t room)
+                                                     size_t scaled, uint32_t next_header,
+                                                     size_t to_top)
 {
-    merge_both_by(h, p, r, span, above, room, seg_join_both, seg_large_both);
+    merge_both_by(h, p, r, scaled, next_header, to_top, seg_join_both, seg_large_both);
 }
 
 static void seg_free(struct hmm_heap *h, void *block)
 {
-    free_by(h, block, seg_put, seg_merge_above, seg_merge_below, seg_merge_both);
+    free_by(h, block, seg_put, seg_merge_next, seg_merge_prev, seg_merge_both);
 }
 
 /* ---- Aligned pieces ---- */
@@ -467,19 +472,19 @@ static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_
 static uint32_t seg_largest(struct hmm_heap *h, void *state)
 {
     const struct seg_state *s = state;
-    uint32_t most = bins_largest(&s->bins);
+    uint32_t max = bins_largest(&s->bins);
     if (s->words == 0)
-        return most;
+        return max;
     uint32_t word = 31u - (uint32_t)__builtin_clz(s->words);
     hmm_ref r = s->lists[word * 64 + 63u - (uint32_t)__builtin_clzll(s->maps[word])], before = r;
     uint32_t blocks = 0;
     for (; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
         if (hmm__unlikely(!block_seems_free(h, r) || ++blocks > free_blocks(h)))
             hmm__links_broken(h, before);
-        if (block_size(h, r) > most)
-            most = block_size(h, r);
+        if (block_size(h, r) > max)
+            max = block_size(h, r);
     }
-    return most;
+    return max;
 }
 
 /* ---- Checking ---- */
@@ -494,7 +499,7 @@ static const char *check_list(struct hmm_heap *h, hmm_ref r, uint32_t c, uint32_
             seg_class_of(block_size(h, r)) != c ||
             (before && block_links(h, r)[BIN_PREV] != before))
             return "T6: segregated: a block in a list is in use, of another class or ill linked";
-        if (seg_class_most(block_size(h, r)) < floor)
+        if (seg_class_max(block_size(h, r)) < floor)
             return "T4: segregated: a block in a list is below the floor";
     }
     return NULL;

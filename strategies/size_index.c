@@ -28,8 +28,8 @@ static bool trie_may_have(const struct hmm_heap *h, hmm_ref r, unsigned t)
 static unsigned tries_for(size_t capacity)
 {
     size_t granules = capacity / HMM_GRANULE;
-    uint32_t most = granules > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : (uint32_t)granules;
-    return most < BINS ? 0 : trie_of(most) + 1;
+    uint32_t max = granules > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : (uint32_t)granules;
+    return max < BINS ? 0 : trie_of(max) + 1;
 }
 
 /* Rounded up for the middle bins, which follow. */
@@ -147,15 +147,15 @@ static void trie_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uin
 }
 
 /* The smallest in the subtree below and at `node`. */
-static hmm_ref trie_least(struct hmm_heap *h, hmm_ref node, uint32_t *steps)
+static hmm_ref trie_min(struct hmm_heap *h, hmm_ref node, uint32_t *steps)
 {
     hmm_ref best = node;
-    uint32_t least = UINT32_MAX, left = TRIE_DEPTH;
+    uint32_t min = UINT32_MAX, left = TRIE_DEPTH;
     while (node != 0) {
         const hmm__word *at = block_links(h, node);
         uint32_t size = block_size(h, node);
-        if (size < least) {
-            least = size;
+        if (size < min) {
+            min = size;
             best = node;
         }
         if (hmm__unlikely(--left == 0))
@@ -170,15 +170,15 @@ static hmm_ref trie_least(struct hmm_heap *h, hmm_ref node, uint32_t *steps)
 static hmm_ref trie_best(struct hmm_heap *h, const struct size_index *x, uint32_t size,
                          uint32_t *steps)
 {
-    uint32_t path = trie_path(size) | TRIE_END, least = UINT32_MAX;
+    uint32_t path = trie_path(size) | TRIE_END, min = UINT32_MAX;
     hmm_ref best = 0, larger = 0;
     hmm_ref node = size_tries(x)[trie_of(size)];
     while (node != 0) {
         const hmm__word *at = block_links(h, node);
         uint32_t here = block_size(h, node);
         ++*steps;
-        if (here >= size && here < least) {
-            least = here;
+        if (here >= size && here < min) {
+            min = here;
             best = node;
             if (here == size)
                 return best;
@@ -192,8 +192,8 @@ static hmm_ref trie_best(struct hmm_heap *h, const struct size_index *x, uint32_
         node = child;
     }
     if (larger != 0) {
-        hmm_ref other = trie_least(h, larger, steps);
-        if (block_size(h, other) < least)
+        hmm_ref other = trie_min(h, larger, steps);
+        if (block_size(h, other) < min)
             best = other;
     }
     return best;
@@ -257,24 +257,24 @@ void hmm__size_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint3
         trie_unlink(h, x, r, size);
 }
 
-static __attribute__((noinline)) hmm_ref least_of_trie(struct hmm_heap *h,
-                                                       const struct size_index *x, unsigned t)
+static __attribute__((noinline)) hmm_ref min_of_trie(struct hmm_heap *h, const struct size_index *x,
+                                                     unsigned t)
 {
     uint32_t steps = 0;
-    hmm_ref node = trie_least(h, size_tries(x)[t], &steps);
+    hmm_ref node = trie_min(h, size_tries(x)[t], &steps);
     h->visited += steps;
     return block_links(h, node)[TRIE_NEXT];
 }
 
 /* The best of the groups in this map, all of which are large enough; 0: it is empty. */
-HMM__ALWAYS_INLINE hmm_ref groups_least(struct hmm_heap *h, const struct size_index *x,
-                                        uint64_t groups)
+HMM__ALWAYS_INLINE hmm_ref groups_min(struct hmm_heap *h, const struct size_index *x,
+                                      uint64_t groups)
 {
     if (groups == 0)
         return 0;
     unsigned g = (unsigned)__builtin_ctzll(groups);
     if (g >= MIDDLE_GROUPS)
-        return least_of_trie(h, x, g - MIDDLE_GROUPS);
+        return min_of_trie(h, x, g - MIDDLE_GROUPS);
     const struct size_middle *m = middle_of(x);
     h->visited++;
     return m->heads[g * 64 + (unsigned)__builtin_ctzll(m->maps[g])];
@@ -291,20 +291,20 @@ static __attribute__((noinline)) hmm_ref tries_find(struct hmm_heap *h, const st
         if (node != 0)
             return block_links(h, node)[TRIE_NEXT];
     }
-    return groups_least(h, x, x->groups & ~UINT64_C(1) << (t + MIDDLE_GROUPS));
+    return groups_min(h, x, x->groups & ~UINT64_C(1) << (t + MIDDLE_GROUPS));
 }
 
 hmm_ref hmm__size_find(struct hmm_heap *h, const struct size_index *x, uint32_t size)
 {
     uint32_t g = size / 64;
     if (size < BINS)
-        return groups_least(h, x, x->groups);
+        return groups_min(h, x, x->groups);
     if (size >= x->middle_to)
         return tries_find(h, x, size);
     const struct size_middle *m = middle_of(x);
     uint64_t fits = m->maps[g] >> size % 64;
     if (fits == 0)
-        return groups_least(h, x, x->groups & ~UINT64_C(1) << g);
+        return groups_min(h, x, x->groups & ~UINT64_C(1) << g);
     h->visited++;
     return m->heads[size + (uint32_t)__builtin_ctzll(fits)];
 }
@@ -322,30 +322,30 @@ uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x)
     unsigned g = 63u - (unsigned)__builtin_clzll(x->groups);
     if (g < MIDDLE_GROUPS)
         return g * 64 + 63u - (unsigned)__builtin_clzll(middle_of(x)->maps[g]);
-    uint32_t most = 0, steps = 0;
+    uint32_t max = 0, steps = 0;
     hmm_ref node = size_tries(x)[g - MIDDLE_GROUPS], parent = node;
     while (node != 0) {
         if (hmm__unlikely(!trie_may_have(h, node, g - MIDDLE_GROUPS) || ++steps > 32))
             hmm__links_broken(h, parent);
         const hmm__word *at = block_links(h, node);
         parent = node;
-        if (block_size(h, node) > most)
-            most = block_size(h, node);
+        if (block_size(h, node) > max)
+            max = block_size(h, node);
         node = at[TRIE_CHILD1] ? at[TRIE_CHILD1] : at[TRIE_CHILD];
     }
-    return most;
+    return max;
 }
 
 /* ---- Checking ---- */
 
 /* The size of the smallest; there is one. */
-static uint32_t least_of(struct hmm_heap *h, const struct size_index *x)
+static uint32_t min_of(struct hmm_heap *h, const struct size_index *x)
 {
     unsigned g = (unsigned)__builtin_ctzll(x->groups);
     uint32_t steps = 0;
     if (g < MIDDLE_GROUPS)
         return g * 64 + (unsigned)__builtin_ctzll(middle_of(x)->maps[g]);
-    return block_size(h, trie_least(h, size_tries(x)[g - MIDDLE_GROUPS], &steps));
+    return block_size(h, trie_min(h, size_tries(x)[g - MIDDLE_GROUPS], &steps));
 }
 
 static const char *check_ring(struct hmm_heap *h, hmm_ref node, uint32_t *count)
@@ -365,7 +365,7 @@ static const char *check_ring(struct hmm_heap *h, hmm_ref node, uint32_t *count)
 }
 
 /* What a node of trie t has below it is 0, or a block of the trie whose parent it is. */
-static bool child_is_sound(struct hmm_heap *h, hmm_ref node, hmm_ref child, unsigned t)
+static bool child_is_valid(struct hmm_heap *h, hmm_ref node, hmm_ref child, unsigned t)
 {
     return child == 0 || (trie_may_have(h, child, t) && block_links(h, child)[TRIE_PARENT] == node);
 }
@@ -378,7 +378,7 @@ static const char *check_trie(struct hmm_heap *h, const struct size_index *x, un
     hmm_ref from = IS_ROOT, node = size_tries(x)[t];
     if (!(x->groups >> (t + MIDDLE_GROUPS) & 1) != (node == 0))
         return "T5: sizes: a trie's bit contradicts the trie";
-    if (!child_is_sound(h, IS_ROOT, node, t))
+    if (!child_is_valid(h, IS_ROOT, node, t))
         return "T7: sizes: a node is in the wrong trie or ill linked";
     while (node != 0 && node != IS_ROOT) {
         const hmm__word *at = block_links(h, node);
@@ -387,8 +387,8 @@ static const char *check_trie(struct hmm_heap *h, const struct size_index *x, un
             const char *broken = check_ring(h, node, count);
             if (broken != NULL)
                 return broken;
-            if (!child_is_sound(h, node, at[TRIE_CHILD], t) ||
-                !child_is_sound(h, node, at[TRIE_CHILD1], t) ||
+            if (!child_is_valid(h, node, at[TRIE_CHILD], t) ||
+                !child_is_valid(h, node, at[TRIE_CHILD1], t) ||
                 (at[TRIE_CHILD] && at[TRIE_CHILD] == at[TRIE_CHILD1]))
                 return "T7: sizes: a node is in the wrong trie or ill linked";
         }
@@ -429,7 +429,7 @@ const char *hmm__size_check(struct hmm_heap *h, const struct size_index *x, uint
         broken = check_middle(h, x, size, count);
     for (unsigned t = 0; broken == NULL && t < tries_for(hmm_heap_capacity(h)); t++)
         broken = check_trie(h, x, t, count);
-    if (broken == NULL && *count != before && least_of(h, x) < floor)
+    if (broken == NULL && *count != before && min_of(h, x) < floor)
         return "T4: sizes: a block is below the floor";
     return broken;
 }

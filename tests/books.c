@@ -241,10 +241,10 @@ void assert_nothing_left(struct hmm_heap *heap)
 
 size_t runs_of(const struct hmm_heap *heap)
 {
-#if HMM__FRONT
-    struct front_tally t = {0};
-    if (heap->front != NULL)
-        hmm__front_tally(heap->front, &t);
+#if HMM__CACHE
+    struct cache_tally t = {0};
+    if (heap->cache != NULL)
+        hmm__cache_tally(heap->cache, &t);
     return t.runs;
 #else
     (void)heap;

@@ -6,7 +6,7 @@
 #ifndef HMM_TEST_BOOKS_H
 #define HMM_TEST_BOOKS_H
 
-#include "front_look.h"
+#include "cache/inspect.h"
 #include "harness.h"
 
 #define BOOK_SLOTS 32768u

@@ -72,8 +72,8 @@ struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy)
 
 struct hmm_heap *unwatched(struct hmm_heap *heap)
 {
-    if (heap->watch & HMM__WATCH_VALGRIND) {
-        hmm__set_watch(heap, heap->watch & ~(uint32_t)HMM__WATCH_VALGRIND);
+    if (heap->check_flags & HMM__CHECK_MEMCHECK) {
+        hmm__set_check_flags(heap, heap->check_flags & ~(uint32_t)HMM__CHECK_MEMCHECK);
         (void)VALGRIND_MAKE_MEM_DEFINED(heap, (size_t)heap->high_limit * HMM_GRANULE);
     }
     return heap;
@@ -152,7 +152,7 @@ size_t count_free(const struct hmm_heap *heap)
 
 static void set_cache(const struct hmm_heap *heap, int on)
 {
-    if (is_cached && heap->front != NULL)
+    if (is_cached && heap->cache != NULL)
         ck_assert_int_eq(hmm_heap_set_cache((struct hmm_heap *)(uintptr_t)heap, on), 0);
 }
 

@@ -5,7 +5,7 @@
 #ifndef HMM_TEST_HARNESS_H
 #define HMM_TEST_HARNESS_H
 
-#include "block.h"
+#include "heap/block.h"
 
 #include <check.h>
 

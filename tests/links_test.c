@@ -6,7 +6,7 @@
 #include "dies.h"
 #include "harness.h"
 
-#include "front.h"
+#include "cache/cache.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -125,7 +125,7 @@ START_TEST(of_tries)
 }
 END_TEST
 
-#if HMM__FRONT
+#if HMM__CACHE
 
 /* ---- What the cache holds ---- */
 
@@ -266,7 +266,7 @@ int main(void)
     tcase_add_loop_test(c, of_free_blocks, 0, n);
     tcase_add_loop_test(c, of_tries, 0, 40);
     tcase_add_test(c, a_switch_that_is_refused_takes_nothing);
-#if HMM__FRONT
+#if HMM__CACHE
     tcase_add_loop_test(c, of_the_cache, 0, n);
 #if defined(HMM__THREADS)
     tcase_add_loop_test(c, of_what_is_on_its_way, 0, PATTERNS);

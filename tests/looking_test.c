@@ -234,7 +234,7 @@ START_TEST(finds_free_neighbours)
 {
     make_three(_i);
     *header(used) |= HMM__FREE;
-    footer_store(unused, header_span(*header(used)));
+    footer_store(unused, header_scaled(*header(used)));
     *header(unused) |= HMM__PREV_FREE;
     assert_breaks("B3:");
 }
@@ -244,8 +244,8 @@ START_TEST(finds_a_free_block_at_the_top)
 {
     make_three(_i);
     *header(above) |= HMM__FREE;
-    footer_store((char *)above + span_bytes(header_span(*header(above))),
-                 header_span(*header(above)));
+    footer_store((char *)above + scaled_bytes(header_scaled(*header(above))),
+                 header_scaled(*header(above)));
     assert_breaks("B3:");
 }
 END_TEST
@@ -415,7 +415,7 @@ int main(void)
     tcase_add_loop_test(c, levels_that_there_are_not, 0, n);
     tcase_add_loop_test(c, blocks_as_a_strategy_sees_them, 0, n);
     add_damage(s, n);
-    c = add_cached_case(s, "looking in, with a cache"); /* counts: front_test.c */
+    c = add_cached_case(s, "looking in, with a cache"); /* counts: cache_test.c */
     tcase_add_loop_test(c, walks_an_empty_heap, 0, n);
     tcase_add_loop_test(c, walks_in_address_order, 0, n);
     tcase_add_loop_test(c, ends_early_with_what_the_visitor_returned, 0, n);

@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#if HMM__FRONT
+#if HMM__CACHE
 
 #define ALL_OPERATIONS 100000000ul
 #define MOST_STRUCTS 40000u
@@ -176,14 +176,14 @@ START_TEST(no_tag_is_handed_out)
     own = unwatched(heap_of((size_t)16 << 20, strategy_of(_i)));
     ck_assert_int_eq(hmm_heap_set_cache(own, 1), 0);
     for (int again = 0; again < 60; again++) {
-        const struct tag_keys keys = own->front->keys;
+        const struct tag_keys keys = own->cache->keys;
         size_t size = size_of_phase(), n = ((size_t)1 << 19) / size;
         for (size_t i = 0; i < n; i++) {
             now[i] = take(size);
             for (size_t at = 0; at + sizeof(struct object) <= size; at += 16) {
                 const char *p = now[i] + at;
                 require(!object_has_tag(keys.free, p) && !object_has_tag(keys.sent, p) &&
-                            !object_has_tag(keys.kept, p),
+                            !object_has_tag(keys.medium, p),
                         "%s: a tag at byte %zu of %zu", strategy_of(_i)->name, at, size);
             }
         }
@@ -203,9 +203,9 @@ START_TEST(keys_are_unrelated)
     for (int i = 0; i < HEAPS; i++) {
         struct hmm_heap *h = unwatched(hmm_heap_create(memory, sizeof memory, strategy_of(_i)));
         ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
-        key[3 * i] = h->front->keys.free;
-        key[3 * i + 1] = h->front->keys.sent;
-        key[3 * i + 2] = h->front->keys.kept;
+        key[3 * i] = h->cache->keys.free;
+        key[3 * i + 1] = h->cache->keys.sent;
+        key[3 * i + 2] = h->cache->keys.medium;
     }
     for (int i = 0; i < KEYS; i++) {
         ck_assert_uint_eq(key[i] % 2, 1);

@@ -93,7 +93,7 @@ compile() {
 compile libc
 compile threads -pthread
 compile forks -pthread
-compile keepers -pthread -ldl -I"$top_srcdir/lib"
+compile thread_caches -pthread -ldl -I"$top_srcdir/lib"
 compile odd -ldl
 compile dlopened -pthread -ldl
 compile placed -ldl -I"$top_srcdir/lib"
@@ -163,8 +163,8 @@ for s in $strategies; do
     done
     passes "$s: threads, the whole heap checked" HMM_STRATEGY="$s" HMM_CHECK=3 "$dir/threads" \
         come-and-go
-    for c in $("$dir/keepers"); do
-        passes "$s: threads with caches: $c" HMM_STRATEGY="$s" "$dir/keepers" "$c"
+    for c in $("$dir/thread_caches"); do
+        passes "$s: threads with caches: $c" HMM_STRATEGY="$s" "$dir/thread_caches" "$c"
     done
     for c in $("$dir/forks"); do
         passes "$s: forks: $c" HMM_STRATEGY="$s" "$dir/forks" "$c" 100
@@ -194,20 +194,20 @@ for s in $strategies; do
         [ "$code" -eq 3 ]
         report $? "$s: with the cache it is not"
         passes "$s: a cache where blocks have been" HMM_CACHE=0 HMM_HEAP_SIZE=600K \
-            HMM_STRATEGY="$s" "$dir/keepers" over-used-memory
+            HMM_STRATEGY="$s" "$dir/thread_caches" over-used-memory
     fi
-    passes "$s: HMM_CACHE=0: threads" HMM_CACHE=0 HMM_STRATEGY="$s" "$dir/keepers" orphans
+    passes "$s: HMM_CACHE=0: threads" HMM_CACHE=0 HMM_STRATEGY="$s" "$dir/thread_caches" orphans
 done
 dies "a double free by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
-    "$dir/keepers" twice-by-others
+    "$dir/thread_caches" twice-by-others
 dies "a double free of a block of a thread that is gone" '^hmm: free 0x[0-9a-f]+: double free' \
-    "$dir/keepers" twice-of-the-gone
+    "$dir/thread_caches" twice-of-the-gone
 dies "a pointer into another thread's block" '^hmm: free 0x[0-9a-f]+: .*not a block' \
-    "$dir/keepers" inside-of-others
+    "$dir/thread_caches" inside-of-others
 
 for size in 256K 3M 64M 1G; do
     passes "a page below the region that nobody can write, HMM_HEAP_SIZE=$size" \
-        HMM_HEAP_SIZE=$size "$dir/keepers" guarded
+        HMM_HEAP_SIZE=$size "$dir/thread_caches" guarded
 done
 
 # ---- The library, loaded late; and little room for static TLS ----

@@ -7,8 +7,8 @@
 #include "dies.h"
 #include "harness.h"
 
-#include "front.h"
-#include "process.h"
+#include "cache/cache.h"
+#include "process/process.h"
 
 #if defined(HMM__THREADS)
 
@@ -163,7 +163,7 @@ static void on_abort(int number)
     _exit(42);
 }
 
-static void *idle(void *unused)
+static void *empty_pages(void *unused)
 {
     pause();
     return unused;
@@ -177,7 +177,7 @@ static int set_handler(const void *how, void (*aborts)(int), void (*panics)(cons
     pthread_t other;
     alarm(PATIENCE);
     if (bits & 2)
-        pthread_create(&other, NULL, idle, NULL);
+        pthread_create(&other, NULL, empty_pages, NULL);
     if (bits & 1)
         signal(SIGABRT, aborts);
     else
@@ -321,7 +321,7 @@ static void be_refused(void *strategy)
     static struct hmm_heap before;
     pthread_t other;
     alarm(PATIENCE);
-    if (hmm_init(strategy) != 0 || pthread_create(&other, NULL, idle, NULL) != 0)
+    if (hmm_init(strategy) != 0 || pthread_create(&other, NULL, empty_pages, NULL) != 0)
         _exit(9);
     void *p = hmm_malloc(30000);
     const struct hmm_heap *h = hmm_process_heap();
@@ -341,7 +341,7 @@ static void be_refused(void *strategy)
     all &= memcmp(&before, h, sizeof before) == 0;
     hmm__process_unlock(hold);
     hmm_heap_stats(h, &s);
-    _exit(all && hold == LOCK_TAKEN && s.live_blocks == 0 && hmm_heap_check(h) == NULL ? 0 : 6);
+    _exit(all && hold == LOCK_ACQUIRED && s.live_blocks == 0 && hmm_heap_check(h) == NULL ? 0 : 6);
 }
 
 START_TEST(who_interrupts_the_holder_is_refused)

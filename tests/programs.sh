@@ -209,7 +209,7 @@ work_git() {
 
 # Our own sources, into objects.
 compile_c() {
-    for source in heap.c realloc.c check.c hmm.c; do
+    for source in heap/allocate.c heap/realloc.c heap/verify.c process/entry.c; do
         $under "$1" -std=gnu11 -O2 -g -I "$top/lib" -I "$top" -c "$top/lib/$source" || return
     done
     # The compilers' complaints too.

@@ -44,7 +44,7 @@ absent() {
 generate() {
     # shellcheck disable=SC2046
     (cd "$top_srcdir" && sh scripts/single-file . "$dir/alone" \
-        $(ls lib/*.c strategies/*.c)) && [ "$(find . -type f | wc -l)" -eq 2 ]
+        $(ls lib/*/*.c examples/demo.c strategies/*.c)) && [ "$(find . -type f | wc -l)" -eq 2 ]
 }
 
 only_system_headers() {
@@ -134,7 +134,7 @@ user_of_library() {
 # Threads on it, each with a cache, all of whose cases must pass; and without caches.
 threads() {
     $CC -O2 -DHMM_NO_MAIN -DHMM_DOORS -DROUNDS=9000 "$@" -I. -o threads \
-        "$top_srcdir/tests/preload/keepers.c" heap_memory_manager.c -pthread || return 1
+        "$top_srcdir/tests/preload/thread_caches.c" heap_memory_manager.c -pthread || return 1
     for case in $(./threads); do
         timeout 60 ./threads "$case" || return 1
     done
@@ -201,7 +201,7 @@ END
     $CC -O2 -DHMM_NO_MAIN -o forks forks.c heap_memory_manager.c -pthread && timeout 120 ./forks
 }
 
-without_front() {
+without_cache() {
     cat > without.c <<'END'
 #include <errno.h>
 #include "heap_memory_manager.h"
@@ -217,7 +217,7 @@ int main(void)
     return hmm_heap_malloc(h, 100) == 0;
 }
 END
-    $CC -O2 -Wall -Wextra -Wshadow -Wconversion -Werror -DHMM_NO_MAIN -DHMM_NO_FRONT \
+    $CC -O2 -Wall -Wextra -Wshadow -Wconversion -Werror -DHMM_NO_MAIN -DHMM_NO_CACHE \
         -o without without.c heap_memory_manager.c && ./without
 }
 
@@ -281,9 +281,9 @@ else
     skip "newlib" "no arm-none-eabi-gcc with a C library: package libnewlib-arm-none-eabi"
 fi
 check "threads with caches" threads
-check "threads, built without caches" threads -DHMM_NO_FRONT
+check "threads, built without caches" threads -DHMM_NO_CACHE
 check "forks while other threads make the first use" forks_at_first_use
-check "HMM_NO_FRONT: no warning, and a cache is refused" without_front
+check "HMM_NO_CACHE: no warning, and a cache is refused" without_cache
 cd ../library || exit 99
 mv ../library.c user.c
 check "a user's program with libhmm" user_of_library

@@ -38,7 +38,7 @@ static uint64_t pages_clock(void)
     return now += 5000;
 }
 
-static const struct hmm__pages pages = {pages_need, pages_spare, pages_clock};
+static const struct hmm__page_source pages = {pages_need, pages_spare, pages_clock};
 
 /* The same strategy without `largest`, for which statistics walk. */
 static const struct hmm_strategy *without_largest(const struct hmm_strategy *s)
@@ -100,7 +100,7 @@ static void by_free_at_level_2(void)
 
 static void by_trim(void)
 {
-    hmm__pages_spare_all(h);
+    hmm__decommit_all(h);
 }
 
 static void (*const ways[])(void) = {by_free, by_walk, by_switch, by_aligned, by_free_at_level_2,

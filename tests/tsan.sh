@@ -57,7 +57,7 @@ has_tsan() {
 has_tsan || skip_all "$CC has no ThreadSanitizer that runs here"
 
 # shellcheck disable=SC2046
-(cd "$top_srcdir" && sh scripts/single-file . "$dir" $(ls lib/*.c strategies/*.c)) || exit 99
+(cd "$top_srcdir" && sh scripts/single-file . "$dir" $(ls lib/*/*.c examples/demo.c strategies/*.c)) || exit 99
 
 # The first use by several at once, who set it up, change the strategy and free each other's blocks.
 cat > "$dir/first.c" <<'END'
@@ -119,7 +119,7 @@ END
 # all_cases: by $CC
 # shellcheck disable=SC2086  # words
 all_cases() {
-    for program in threads keepers; do
+    for program in threads thread_caches; do
         build $program $program
         report $? "$CC builds: $program"
         for c in $("$dir/$program"); do

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Short texts without stdio: what a heap says must not need one. A text that would be too long
+ * is cut.
+ */
+#ifndef HMM_TEXT_H
+#define HMM_TEXT_H
+
+#include "heap/heap.h"
+
+struct text {
+    char chars[1000];
+    size_t length;
+};
+
+HMM__HIDDEN void hmm__text_add(struct text *t, const char *s);
+HMM__HIDDEN void hmm__text_decimal(struct text *t, uint64_t value);
+HMM__HIDDEN void hmm__text_hex(struct text *t, uintptr_t value);
+
+/* The same of strings, for where there is no C library. */
+HMM__HIDDEN size_t hmm__text_length(const char *s);
+HMM__HIDDEN bool hmm__text_same(const char *a, const char *b);
+
+/* A size, with K, M or G where it divides. */
+HMM__HIDDEN void hmm__text_size(struct text *t, uint64_t bytes);
+
+/* The text as a string. */
+HMM__HIDDEN const char *hmm__text_line(struct text *t);
+
+/* The text and a newline, in one write where the file takes it. 0, or errno iff not all could be
+ * written. */
+HMM__HIDDEN int hmm__text_to(struct text *t, int fd);
+HMM__HIDDEN void hmm__text_to_stderr(struct text *t);
+
+#endif

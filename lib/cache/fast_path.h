@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way of a hit: what malloc, free and realloc do where the thread's own keeper has all that is
+ * needed. Here each instruction counts; what is rare is a call, in refill.c. cache.h has the
+ * theory.
+ */
+#ifndef HMM_FRONT_HIT_H
+#define HMM_FRONT_HIT_H
+
+#include "cache/cache.h"
+
+#if HMM__CACHE
+
+/* size <= CACHE_OBJECT_MAX */
+HMM__ALWAYS_INLINE unsigned cache_class(const struct thread_cache *tc, size_t size)
+{
+    return tc->class_of[(size + 15) >> CACHE_STEP_LOG];
+}
+
+HMM__ALWAYS_INLINE void *cache_pop(struct thread_cache *tc, unsigned c)
+{
+    struct object *p = tc->free_list[c];
+    if (hmm__unlikely(p == NULL))
+        return NULL;
+    tc->free_list[c] = p->next;
+    p->tag = 0;
+    return p;
+}
+
+HMM__ALWAYS_INLINE void *cache_malloc_hit(struct thread_cache *tc, size_t size)
+{
+    return hmm__likely(size <= CACHE_OBJECT_MAX) ? cache_pop(tc, cache_class(tc, size)) : NULL;
+}
+
+/* refill.c: what is rare. The arguments are in the order in which free has them at hand. */
+HMM__HIDDEN void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc);
+/* The same on the way to a result. */
+HMM__HIDDEN void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result);
+
+/* The run of k's that p points into, as far as the map tells; NULL: none. */
+HMM__ALWAYS_INLINE struct run *cache_my_run(const struct cache *cache,
+                                            const struct thread_cache *tc, const void *p)
+{
+    size_t page = cache_page_of(cache, p);
+    if (hmm__unlikely(page >= CACHE_READ_ACQUIRE(cache->pages)))
+        return NULL;
+    struct run *d = run_at(cache, cache_page_map(cache)[page]);
+    return hmm__likely(run_is_of(d, tc)) ? d : NULL;
+}
+
+/* Object p, in use, of run d is free; but for the counting. */
+HMM__ALWAYS_INLINE void cache_push_free(const struct cache *cache, struct run *d, void *p)
+{
+    struct object **list = d->list, *o = p;
+    o->tag = object_tag(cache->keys.free, p);
+    o->next = *list;
+    *list = o;
+}
+
+/* False: p is not an object of one of k's runs, and nothing was done. */
+HMM__ALWAYS_INLINE bool cache_free_hit(struct cache *cache, struct thread_cache *tc, void *p)
+{
+    struct run *d = cache_my_run(cache, tc, p);
+    if (hmm__unlikely(d == NULL))
+        return false;
+    if (hmm__unlikely(!run_object_is_valid(cache, d, p)))
+        hmm__run_object_invalid(p, d, "free");
+    cache_push_free(cache, d, p);
+    if (hmm__unlikely(--d->countdown == 0))
+        hmm__on_countdown_zero(p, d, tc);
+    return true;
+}
+
+/* Object p of run d, in use, is given up for `to`, which gets its first `bytes`. Returns `to`. */
+HMM__ALWAYS_INLINE void *cache_exchange(const struct cache *cache, struct thread_cache *tc,
+                                        struct run *d, void *p, void *to, size_t bytes)
+{
+    const char *from = p;
+    for (size_t i = 0; i < bytes; i += 16)
+        __builtin_memcpy((char *)to + i, from + i, 16);
+    cache_push_free(cache, d, p);
+    return hmm__likely(--d->countdown != 0) ? to : hmm__on_countdown_zero_then(tc, d, to);
+}
+
+/* An object keeps its place if it would not lose half; else, if it is not large, it changes places
+ * with one of the chain. NULL: neither can be done here, and nothing was. */
+HMM__ALWAYS_INLINE void *cache_realloc_hit(struct cache *cache, struct thread_cache *tc, void *p,
+                                           size_t size)
+{
+    struct run *d = cache_my_run(cache, tc, p);
+    if (d == NULL || hmm__unlikely(size - 1 >= CACHE_OBJECT_MAX))
+        return NULL;
+    if (hmm__unlikely(!run_has_object(d, p) || object_is_free(cache, p)))
+        hmm__run_object_invalid(p, d, "realloc");
+    unsigned c = cache_class(tc, size);
+    size_t bytes = class_bytes(d->class);
+    if (c <= d->class) {
+        if (size > bytes / 2)
+            return p;
+        bytes = size;
+    }
+    if (hmm__unlikely(bytes > CACHE_COPY_MAX))
+        return NULL;
+    void *to = cache_pop(tc, c);
+    return hmm__likely(to != NULL) ? cache_exchange(cache, tc, d, p, to, bytes) : NULL;
+}
+
+#endif
+#endif

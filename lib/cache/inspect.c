@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looking into runs: their objects are blocks to the user.
+ */
+#include "cache/inspect.h"
+
+#include "cache/medium.h"
+
+#if HMM__CACHE
+
+HMM__ALWAYS_INLINE char *object_at(const struct cache *cache, const struct run *d, uint32_t i)
+{
+    return (char *)run_start(cache, d) + i * class_bytes(d->class);
+}
+
+struct run *hmm__cache_run_at(const struct cache *cache, const void *payload)
+{
+    struct run *d = cache_run_of(cache, payload);
+    return d != NULL && run_start(cache, d) == payload ? d : NULL;
+}
+
+bool hmm__cache_has_medium(const struct cache *cache, const void *payload)
+{
+    return object_has_tag(cache->keys.medium, payload);
+}
+
+/* All runs, in the order of their addresses: the one after d, or the first (NULL). Of d's header,
+ * which may have been overwritten, nothing is read. */
+static HMM__UNSEEN struct run *next_run(const struct cache *cache, const struct run *d)
+{
+    const int32_t *map = cache_page_map(cache);
+    size_t page = 0;
+    if (d != NULL)
+        page = cache_page_of(cache, (char *)run_start(cache, d) +
+                                        run_rest(d)->count * class_bytes(d->class) - 1) +
+               1;
+    while (page < cache->pages && (map[page] == 0 || run_at(cache, map[page]) == d))
+        page++;
+    return page < cache->pages ? run_at(cache, map[page]) : NULL;
+}
+
+static HMM__UNSEEN void require_whole(const struct cache *cache, const struct run *d)
+{
+    if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
+        hmm__block_broken(cache->heap, block_of(cache->heap, run_start(cache, d)));
+}
+
+/* What is not carved yet is one free block; the last one has the rest. */
+int hmm__cache_walk_run(const struct cache *cache, const struct run *d, size_t bytes,
+                        int (*visit)(void *, const struct hmm_block_info *), void *arg)
+{
+    size_t size = class_bytes(d->class), done = 0;
+    int result = 0;
+    require_whole(cache, d);
+    const struct run_rest *r = run_rest(d);
+    uint32_t shown = r->carved < r->count ? r->carved + 1u : r->count;
+    for (uint32_t i = 0; i < shown && result == 0; i++) {
+        char *p = object_at(cache, d, i);
+        bool last = i + 1 == shown;
+        struct hmm_block_info info = {.payload = p,
+                                      .size = last ? bytes - done : size,
+                                      .usable = size,
+                                      .used = i < r->carved && !object_is_free(cache, p)};
+        if (i == r->carved)
+            info.usable = (r->count - i) * size;
+        done += size;
+        result = visit(arg, &info);
+    }
+    return result;
+}
+
+/* With the lock. The objects of a thread that runs meanwhile are counted as they are met. */
+static HMM__UNSEEN void tally_run(const struct cache *cache, const struct run *d,
+                                  struct cache_tally *t)
+{
+    size_t size = class_bytes(d->class), used = 0;
+    for (uint32_t i = 0; i < run_rest(d)->carved; i++)
+        used += !object_is_free(cache, object_at(cache, d, i));
+    t->runs++;
+    t->run_bytes +=
+        block_usable(block_size(cache->heap, block_of(cache->heap, run_start(cache, d))));
+    t->objects += used;
+    t->object_bytes += used * size;
+    t->free_objects += run_rest(d)->count - used;
+}
+
+static size_t count_medium(const struct cache *cache, const struct object *o)
+{
+    size_t n = 0, max = cache->medium_bytes / (MEDIUM_MIN_GRANULES * HMM_GRANULE);
+    for (const struct object *before = o; o != NULL; before = o, o = o->next)
+        if (hmm__unlikely(!hmm__medium_has(cache, o) || ++n > max))
+            hmm__links_broken(cache->heap, block_of(cache->heap, before));
+    return n;
+}
+
+HMM__UNSEEN void hmm__cache_tally(const struct cache *cache, struct cache_tally *t)
+{
+    *t = (struct cache_tally){.medium_bytes = cache->medium_bytes};
+    for (unsigned i = 0; i < MEDIUM_SLOTS; i++)
+        t->medium_blocks += count_medium(cache, cache->medium[i]);
+    for (struct run *d = NULL; (d = next_run(cache, d)) != NULL;) {
+        require_whole(cache, d);
+        tally_run(cache, d, t);
+    }
+}
+
+/* ---- The check ---- */
+
+static const struct thread_cache *thread_cache_of(const struct cache *cache, const struct run *d)
+{
+    const struct thread_cache *tc = cache->thread_caches;
+    while (tc != NULL && !run_is_of(d, tc))
+        tc = tc->next;
+    return tc;
+}
+
+static const char *check_map(const struct cache *cache, const struct run *d)
+{
+    const char *start = run_start(cache, d);
+    size_t page = cache_page_of(cache, start);
+    uint32_t pages = hmm__run_pages(cache, d);
+    if (!hmm__run_is_whole(cache, d))
+        return "F1: a run is not a block in use of its size";
+    for (uint32_t i = 0; i < pages; i++)
+        if (cache_page_map(cache)[page + i] != (int32_t)((const char *)d - cache->table))
+            return "F1: a unit of a run does not lead to its descriptor";
+    return NULL;
+}
+
+/* How many objects of d are in this list; more than it has where the list is broken. What a list
+ * leads to is only read when it is known to be an object. */
+static uint32_t list_length(const struct cache *cache, const struct run *d, const struct object *o)
+{
+    const char *start = run_start(cache, d);
+    uint32_t n = 0;
+    for (; o != NULL && n <= run_rest(d)->count; o = o->next, n++) {
+        size_t at = (size_t)((const char *)o - start), size = class_bytes(d->class);
+        if ((const char *)o < start || at % size != 0 || at / size >= run_rest(d)->carved ||
+            !object_has_tag(cache->keys.free, o))
+            return UINT32_MAX;
+    }
+    return n;
+}
+
+/* The same of a list of objects of any run, the first `most` of it. */
+static uint32_t length_of(const struct cache *cache, const struct run *d, const struct object *o,
+                          uint32_t max)
+{
+    uint32_t n = 0, all = (uint32_t)(cache->pages * (CACHE_PAGE / sizeof(struct object)));
+    for (uint32_t i = 0; o != NULL && i < max; o = o->next, i++) {
+        const struct run *of = cache_run_of(cache, o);
+        if (i > all || of == NULL || !run_has_object(of, o) || !object_has_tag(cache->keys.sent, o))
+            return run_rest(d)->count + 1u;
+        n += of == d;
+    }
+    return n;
+}
+
+/* Objects of d that are free and have not come back to it. It may have changed hands since. */
+static uint32_t freed_remotely(const struct cache *cache, const struct run *d)
+{
+    uint32_t n = 0;
+    for (const struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next)
+        n += length_of(cache, d, tc->remote_frees, UINT32_MAX) +
+             length_of(cache, d, tc->batch.first, tc->batch.count);
+    return n;
+}
+
+/* Threads of before a fork: what they had in their hands is in no list. */
+static bool any_is_lost(const struct cache *cache)
+{
+    const struct thread_cache *tc = cache->thread_caches;
+    while (tc != NULL && tc->state != THREAD_CACHE_ORPHANED)
+        tc = tc->next;
+    return tc != NULL;
+}
+
+static const char *check_objects(const struct cache *cache, const struct thread_cache *tc,
+                                 const struct run *d)
+{
+    const struct run_rest *r = run_rest(d);
+    bool active = tc->active[d->class] == d;
+    uint32_t own = list_length(cache, d, d->free), tagged = 0;
+    uint32_t free_list = active ? list_length(cache, d, tc->free_list[d->class]) : 0;
+    if (r->carved > r->count || own > r->count || free_list > r->count)
+        return "F2: a list of free objects is broken";
+    for (uint32_t i = 0; i < r->carved; i++)
+        tagged += object_is_free(cache, object_at(cache, d, i));
+    uint32_t listed = own + free_list + freed_remotely(cache, d);
+    if (tagged < listed || (tagged > listed && !any_is_lost(cache)))
+        return "F2: a free object is in no list, or a used one in one";
+    if (active                 ? own != 0
+        : d->state == RUN_FULL ? d->countdown != 1 || own != 0
+                               : d->countdown + own != r->carved)
+        return "F3: the count of a run's objects is not that of its lists";
+    return NULL;
+}
+
+static const char *check_queues(const struct cache *cache, const struct thread_cache *tc)
+{
+    uint32_t empty_pages = 0;
+    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
+        const struct size_class *s = &tc->classes[c];
+        const struct run *active = tc->active[c];
+        int32_t last = 0;
+        if (active != NULL && (active->state != RUN_ACTIVE || !run_is_of(active, tc)))
+            return "F4: the current run is not its keeper's";
+        if (tc->state == THREAD_CACHE_ABANDONED && (active != NULL || tc->free_list[c] != NULL))
+            return "F4: a keeper that is vacant has a current run";
+        struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
+        if (d != NULL && d->state == RUN_RETIRED)
+            return "F4: the oldest run of a queue has gone";
+        for (; d != NULL; d = hmm__run_next(cache, d)) {
+            if (d->state != RUN_RETIRED && (d->state != RUN_PARTIAL || !run_is_of(d, tc)))
+                return "F4: a queue holds a run that is not its keeper's, or not QUEUED";
+            if (d->state == RUN_PARTIAL && d->countdown == 0)
+                empty_pages += hmm__run_pages(cache, d);
+            last = cache_offset(cache, d);
+        }
+        if (last != s->newest)
+            return "F4: the newest run is not the last of its queue";
+    }
+    return empty_pages == tc->empty_pages ? NULL : "F4: idle is not the units of the runs that are";
+}
+
+/* What the others do is not stopped: in a program with threads this is for when they rest. */
+const char *hmm__cache_verify(const struct cache *cache)
+{
+    const char *broken = NULL;
+    size_t pages = 0;
+    for (struct run *d = NULL; broken == NULL && (d = next_run(cache, d)) != NULL;) {
+        const struct thread_cache *tc = thread_cache_of(cache, d);
+        if (tc == NULL)
+            return "F1: a run's owner is no keeper";
+        if (tc->state == THREAD_CACHE_ORPHANED)
+            continue;
+        broken = check_map(cache, d);
+        if (broken == NULL)
+            broken = check_objects(cache, tc, d);
+        pages += hmm__run_pages(cache, d);
+    }
+    for (const struct thread_cache *tc = cache->thread_caches; broken == NULL && tc != NULL;
+         tc = tc->next) {
+        if (tc->state == THREAD_CACHE_ORPHANED)
+            continue;
+        broken = check_queues(cache, tc);
+        for (unsigned c = 0; c < CACHE_CLASSES; c++)
+            pages -= tc->classes[c].pages;
+    }
+    if (broken == NULL && pages != 0)
+        broken = "F4: the classes' units are not those of the runs";
+    return broken ? broken : hmm__medium_verify(cache);
+}
+
+#endif

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is rare before the core: a chain that is empty, a run whose count has come to 0, objects of
+ * other threads. The common way is in fast_path.h.
+ */
+#include "cache/fast_path.h"
+#include "cache/medium.h"
+#include "base/secret.h"
+
+#if HMM__CACHE
+
+/* So much of a run is carved at once. */
+#define CARVE_BYTES 4096u
+
+/* The smallest region with a front: in a smaller one its keeper would take too large a part. */
+#define CACHE_REGION_MIN ((size_t)128 << 10)
+
+/* ---- The chain is empty ---- */
+
+/* A further piece of the run into objects, linked in the order of their addresses: the chain. */
+static void carve_more(struct thread_cache *tc, struct run *d)
+{
+    struct run_rest *r = run_rest(d);
+    size_t size = class_bytes(d->class);
+    uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = (uint32_t)r->count - r->carved;
+    n = n < rest ? n : rest;
+    char *p = (char *)run_start(tc->cache, d) + r->carved * size;
+    struct object *o = NULL;
+    const uint64_t key = tc->cache->keys.free; /* what is stored might alias it */
+    tc->free_list[d->class] = (struct object *)(void *)p;
+    for (uint32_t i = 0; i < n; i++, p += size) {
+        o = (struct object *)(void *)p;
+        o->next = (struct object *)(void *)(p + size);
+        o->tag = object_tag(key, p);
+    }
+    o->next = NULL;
+    r->carved = (uint16_t)(r->carved + n);
+}
+
+/* The chain is empty: all of the current run's objects are in use. */
+static void end_active(struct thread_cache *tc, struct run *d)
+{
+    d->state = RUN_FULL;
+    d->countdown = 1;
+    d->list = &d->free;
+    tc->active[d->class] = NULL;
+}
+
+static void make_active(struct thread_cache *tc, struct run *d)
+{
+    tc->active[d->class] = d;
+    tc->free_list[d->class] = d->free;
+    d->free = NULL;
+    d->state = RUN_ACTIVE;
+    d->countdown = UINT16_MAX;
+    d->list = &tc->free_list[d->class];
+}
+
+static struct run *run_of_others(struct thread_cache *tc, unsigned c)
+{
+    struct cache *cache = tc->cache;
+    enum lock_hold hold = cache_lock(cache);
+    struct run *d = NULL;
+    if (hold == LOCK_UNAVAILABLE)
+        return NULL;
+    if (cache->abandoned != 0)
+        d = hmm__reclaim_abandoned_run(tc, c);
+    if (d == NULL && cache->open)
+        d = hmm__run_new(tc, c);
+    cache_unlock(cache, hold);
+    return d;
+}
+
+void *hmm__cache_refill(struct thread_cache *tc, size_t size)
+{
+    unsigned c = cache_class(tc, size);
+    hmm__flush_remote(tc, false);
+    if (hmm__unlikely(__atomic_load_n(&tc->remote_frees, __ATOMIC_RELAXED) != NULL)) {
+        hmm__collect_remote_frees(tc, false);
+        if (tc->free_list[c] != NULL)
+            return cache_pop(tc, c);
+    }
+    struct run *d = tc->active[c];
+    if (d != NULL && !run_is_carved(d)) {
+        carve_more(tc, d);
+        return cache_pop(tc, c);
+    }
+    if (d != NULL)
+        end_active(tc, d);
+    d = hmm__run_dequeue(tc, c);
+    if (d == NULL && (d = run_of_others(tc, c)) == NULL)
+        return NULL;
+    make_active(tc, d);
+    if (tc->free_list[c] == NULL)
+        carve_more(tc, d);
+    return cache_pop(tc, c);
+}
+
+/* ---- A count has come to 0 ---- */
+
+static void return_run(struct thread_cache *tc, struct run *d, bool locked)
+{
+    enum lock_hold hold = locked ? LOCK_NONE : cache_lock(tc->cache);
+    if (hold == LOCK_UNAVAILABLE) { /* it stays in the queue */
+        tc->empty_pages += hmm__run_pages(tc->cache, d);
+        return;
+    }
+    hmm__run_return(tc, d);
+    if (!locked)
+        cache_unlock(tc->cache, hold);
+}
+
+/* Whether more objects of the class are at hand. Nobody takes those of a vacant keeper: its runs
+ * are for the others, who look in its queues. */
+static bool has_free_objects(const struct thread_cache *tc, unsigned c)
+{
+    const struct run *active = tc->active[c];
+    return tc->free_list[c] != NULL || (active != NULL && !run_is_carved(active)) ||
+           __atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED;
+}
+
+/* Of a run that was full. If the chain is empty it is the current run from now on: what is freed of
+ * it is taken at once, without more ado. */
+static void first_free_of_full(struct thread_cache *tc, struct run *d)
+{
+    struct run *active = tc->active[d->class];
+    if (has_free_objects(tc, d->class)) {
+        d->countdown = (uint16_t)(run_rest(d)->count - 1);
+        hmm__run_enqueue(tc, d);
+        return;
+    }
+    if (active != NULL)
+        end_active(tc, active);
+    make_active(tc, d);
+}
+
+static void countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
+{
+    if (d->state == RUN_FULL) {
+        first_free_of_full(tc, d);
+    } else if (d->state == RUN_PARTIAL) {
+        uint32_t pages = hmm__run_pages(tc->cache, d);
+        if (tc->empty_pages + pages <= tc->empty_pages_max)
+            tc->empty_pages += pages;
+        else
+            return_run(tc, d, locked);
+    } else {
+        d->countdown = UINT16_MAX;
+    }
+}
+
+void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc)
+{
+    (void)p;
+    countdown_is_zero(tc, d, false);
+}
+
+void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result)
+{
+    countdown_is_zero(tc, d, false);
+    return result;
+}
+
+/* The chains go back to the runs that they were taken from, which are current no more. */
+static void return_free_lists(struct thread_cache *tc)
+{
+    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
+        struct run *d = tc->active[c];
+        if (d == NULL)
+            continue;
+        if (tc->free_list[c] == NULL && run_is_carved(d)) {
+            end_active(tc, d);
+            continue;
+        }
+        d->countdown = run_rest(d)->carved;
+        const struct object *before = tc->free_list[c];
+        for (const struct object *o = before; o != NULL; before = o, o = o->next) {
+            if (d->countdown == 0 || !run_may_list(tc->cache, d, o))
+                hmm__links_broken(tc->cache->heap, block_of(tc->cache->heap, before));
+            d->countdown--;
+        }
+        d->free = tc->free_list[c];
+        d->list = &d->free;
+        tc->free_list[c] = NULL;
+        tc->active[c] = NULL;
+        hmm__run_enqueue(tc, d);
+        if (d->countdown == 0)
+            tc->empty_pages += hmm__run_pages(tc->cache, d);
+    }
+}
+
+static bool trim_queue(struct thread_cache *tc, struct size_class *s)
+{
+    struct cache *cache = tc->cache;
+    struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
+    bool any = false;
+    while (d != NULL) {
+        bool oldest = cache_offset(cache, d) == s->oldest;
+        struct run *next = hmm__run_next(cache, d);
+        if (d->state == RUN_PARTIAL && d->countdown == 0) {
+            tc->empty_pages -= hmm__run_pages(cache, d);
+            hmm__run_return(tc, d);
+            any = true;
+            if (oldest) /* and what was next to it may have gone too */
+                next = s->oldest ? run_at(cache, s->oldest) : NULL;
+        }
+        d = next;
+    }
+    return any;
+}
+
+/* Only the empty runs, and what is kept: chains and current runs are in use. */
+bool hmm__cache_reclaim_idle(struct cache *cache)
+{
+    struct thread_cache *tc = hmm__thread_cache_here(cache);
+    bool any = hmm__medium_empty(cache);
+    for (unsigned c = 0; tc != NULL && tc->empty_pages != 0 && c < CACHE_CLASSES; c++)
+        any |= trim_queue(tc, &tc->classes[c]);
+    return any;
+}
+
+bool hmm__cache_trim(struct thread_cache *tc)
+{
+    bool any = hmm__medium_empty(tc->cache);
+    hmm__flush_remote(tc, true);
+    return_free_lists(tc);
+    hmm__collect_remote_frees(tc, true);
+    for (struct size_class *s = tc->classes; s < tc->classes + CACHE_CLASSES; s++)
+        any |= trim_queue(tc, s);
+    return any;
+}
+
+bool hmm__cache_try_again(struct cache *cache, struct thread_cache *tc)
+{
+    bool any = tc ? hmm__cache_trim(tc) : hmm__medium_empty(cache);
+    if (any)
+        cache->heap->failed--;
+    return any;
+}
+
+/* ---- Objects of others ---- */
+
+static void collect_object(struct thread_cache *tc, struct run *d, struct object *o, bool locked)
+{
+    cache_push_free(tc->cache, d, o);
+    if (--d->countdown == 0)
+        countdown_is_zero(tc, d, locked);
+}
+
+static struct thread_cache *owner_of(const struct cache *cache, const struct run *d)
+{
+    uint32_t owner = __atomic_load_n(&d->owner, __ATOMIC_ACQUIRE);
+    return (struct thread_cache *)(void *)(cache->table +
+                                           (int32_t)(owner - low_half(cache->table)));
+}
+
+/* A list, from first to last. */
+static void push_remote_frees(struct thread_cache *tc, struct object *first, struct object *last)
+{
+    last->next = __atomic_load_n(&tc->remote_frees, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&tc->remote_frees, &last->next, first, true,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    }
+}
+
+/* Into k's inbox; if nobody is there to empty it, it is done here. */
+static void send_remote(struct thread_cache *tc, struct object *first, struct object *last,
+                        bool locked)
+{
+    struct cache *cache = tc->cache;
+    push_remote_frees(tc, first, last);
+    if (__atomic_load_n(&tc->state, __ATOMIC_SEQ_CST) != THREAD_CACHE_ABANDONED)
+        return;
+    enum lock_hold hold = locked ? LOCK_NONE : cache_lock(cache);
+    if (hold == LOCK_UNAVAILABLE)
+        return;
+    if (__atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED)
+        hmm__collect_remote_frees(tc, true);
+    if (!locked)
+        cache_unlock(cache, hold);
+}
+
+/* Its owner has freed it too, and others perhaps, or somebody has written to it since. */
+static HMM__COLD _Noreturn void freed_while_remote(const struct object *o)
+{
+    hmm__panic("free", o, "double free, or it was written to after it was freed");
+}
+
+/* Runs may have changed hands since their objects were sent here. */
+void hmm__collect_remote_frees(struct thread_cache *tc, bool locked)
+{
+    struct object *o = __atomic_exchange_n(&tc->remote_frees, NULL, __ATOMIC_SEQ_CST), *before = o;
+    while (o != NULL) {
+        struct run *d = cache_run_of(tc->cache, o);
+        if (hmm__unlikely(d == NULL || !run_has_object(d, o)))
+            freed_while_remote(before); /* where its link leads is no object */
+        if (hmm__unlikely(!object_has_tag(tc->cache->keys.sent, o)))
+            freed_while_remote(o);
+        struct object *next = o->next;
+        if (run_is_of(d, tc))
+            collect_object(tc, d, o, locked);
+        else
+            send_remote(owner_of(tc->cache, d), o, o, locked);
+        before = o;
+        o = next;
+    }
+}
+
+void hmm__flush_remote(struct thread_cache *tc, bool locked)
+{
+    struct remote_batch *batch = &tc->batch;
+    if (batch->count == 0)
+        return;
+    batch->count = 0;
+    send_remote(batch->to, batch->first, batch->last, locked);
+}
+
+/* Frees of the same other thread's objects are sent together. */
+static void add_to_batch(struct thread_cache *tc, struct thread_cache *to, struct object *o)
+{
+    struct remote_batch *batch = &tc->batch;
+    if (batch->to != to)
+        hmm__flush_remote(tc, false);
+    if (batch->count == 0) {
+        batch->to = to;
+        batch->last = o;
+        o->next = NULL;
+    } else {
+        o->next = batch->first;
+    }
+    batch->first = o;
+    if (++batch->count == REMOTE_BATCH ||
+        __atomic_load_n(&to->state, __ATOMIC_RELAXED) != THREAD_CACHE_IN_USE)
+        hmm__flush_remote(tc, false);
+}
+
+void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *d, void *p)
+{
+    struct object *o = p;
+    if (!run_has_object(d, p) || object_is_free(cache, p))
+        hmm__run_object_invalid(p, d, "free");
+    o->tag = object_tag(cache->keys.sent, p);
+    if (tc->cache != NULL)
+        add_to_batch(tc, owner_of(cache, d), o);
+    else
+        send_remote(owner_of(cache, d), o, o, false);
+}
+
+void hmm__run_object_invalid(const void *p, const struct run *d, const char *operation)
+{
+    if (!run_has_object(d, p))
+        hmm__panic(operation, p, "not a block: the pointer is inside one");
+    hmm__panic(operation, p, "double free, or not a block: it is not in use");
+}
+
+/* ---- The beginning ---- */
+
+bool hmm__cache_suits(const struct hmm_heap *h)
+{
+    return (size_t)h->high_limit * HMM_GRANULE >= CACHE_REGION_MIN;
+}
+
+static struct tag_keys new_keys(void)
+{
+    return (struct tag_keys){hmm__secret_next() | 1, hmm__secret_next() | 1,
+                             hmm__secret_next() | 1};
+}
+
+bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock)
+{
+    size_t capacity = (size_t)h->high_limit * HMM_GRANULE;
+    size_t bytes = sizeof(struct run) + (capacity >> CACHE_PAGE_LOG) * sizeof(int32_t);
+    *cache = (struct cache){.base = (uintptr_t)h, .heap = h, .lock = lock};
+    cache->end = (char *)h + capacity;
+    cache->keys = new_keys();
+    if (!hmm__cache_suits(h))
+        return false;
+    cache->low = cache->low_committed = cache->table =
+        (char *)(((uintptr_t)cache->end - bytes) & ~(uintptr_t)63);
+    if (h->page_source && !h->page_source->commit(cache->table, cache->table + sizeof(struct run)))
+        return false;
+    if (!hmm__high_lower(h, (hmm_ref)((size_t)(cache->table - (char *)h) / HMM_GRANULE)))
+        return false;
+    struct run *nobody = run_at(cache, 0);
+    memset(nobody, 0, sizeof *nobody);
+    nobody->owner = 1; /* no keeper's */
+    cache->thread_cache = hmm__thread_cache_new(cache);
+    cache->open = cache->thread_cache != NULL;
+    return cache->open;
+}
+
+#endif

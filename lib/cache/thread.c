@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Keepers: one for each thread, made when it first wants memory, vacant when it ends.
+ */
+#include "process/process_cache.h"
+
+#if HMM__CACHE
+
+struct cache hmm__process_cache;
+
+#if defined(HMM__THREADS)
+#include <pthread.h>
+
+struct thread_cache hmm__thread_cache_none, hmm__thread_cache_ended;
+
+__thread struct thread_cache *hmm__thread_cache_mine __attribute__((tls_model("initial-exec"))) =
+    &hmm__thread_cache_none;
+#else
+struct thread_cache hmm__thread_cache_none;
+struct thread_cache *hmm__thread_cache_mine = &hmm__thread_cache_none;
+#endif
+
+/* An owner's low half tells keepers apart, and from none. */
+static bool has_clear_address(const struct thread_cache *tc)
+{
+#if defined(HMM__THREADS)
+    if (low_half(tc) == low_half(&hmm__thread_cache_ended))
+        return false;
+#endif
+    return low_half(tc) > 1 && low_half(tc) != low_half(&hmm__thread_cache_none);
+}
+
+static void set_classes(struct thread_cache *tc)
+{
+    unsigned c = 0;
+    for (size_t i = 0; i < sizeof tc->class_of; i++) {
+        if (i * 16 > class_bytes(c))
+            c++;
+        tc->class_of[i] = (uint8_t)c;
+    }
+}
+
+struct thread_cache *hmm__thread_cache_new(struct cache *cache)
+{
+    struct thread_cache *tc;
+    do {
+        tc = hmm__cache_extend(cache, sizeof *tc, 64);
+        if (tc == NULL)
+            return NULL;
+    } while (!has_clear_address(tc));
+    set_classes(tc);
+    tc->cache = cache;
+    tc->next = cache->thread_caches;
+    cache->thread_caches = tc;
+    cache->in_use++;
+    return tc;
+}
+
+/* With the lock, by k's own thread. */
+void hmm__thread_cache_abandon(struct thread_cache *tc)
+{
+    tc->empty_pages_max = 0;
+    tc->cache->abandoned++;
+    tc->cache->in_use--;
+    __atomic_store_n(&tc->state, THREAD_CACHE_ABANDONED, __ATOMIC_SEQ_CST);
+    hmm__cache_trim(tc);
+}
+
+struct thread_cache *hmm__thread_cache_here(struct cache *cache)
+{
+    struct thread_cache *tc = cache->lock ? thread_cache_mine() : cache->thread_cache;
+    return tc != NULL && tc->cache == cache ? tc : NULL;
+}
+
+/* A run of a keeper that is vacant, with free objects; NULL: there is none. With the lock. */
+struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c)
+{
+    for (struct thread_cache *other = tc->cache->thread_caches; other != NULL;
+         other = other->next) {
+        struct run *d;
+        if (__atomic_load_n(&other->state, __ATOMIC_RELAXED) != THREAD_CACHE_ABANDONED)
+            continue;
+        d = hmm__run_dequeue(other, c);
+        if (d == NULL)
+            continue;
+        uint32_t pages = hmm__run_pages(tc->cache, d);
+        other->classes[c].pages -= pages;
+        tc->classes[c].pages += pages;
+        __atomic_store_n(&d->owner, low_half(tc), __ATOMIC_RELEASE); /* k is there before */
+        return d;
+    }
+    return NULL;
+}
+
+#if defined(HMM__THREADS)
+
+static struct {
+    pthread_key_t key;
+    bool has_key; /* atomic: at the program's end threads may outlive it */
+} leaving;
+
+/* The thread ends. What it still frees and allocates goes to the heap itself. */
+static void abandon_mine(void *mine)
+{
+    struct thread_cache *tc = mine;
+    struct cache *cache = tc->cache;
+    hmm__thread_cache_mine = &hmm__thread_cache_ended;
+    enum lock_hold hold = hmm__lock_acquire_blocking(cache->lock);
+    if (hold != LOCK_UNAVAILABLE)
+        hmm__thread_cache_abandon(tc);
+    lock_release(cache->lock, hold);
+}
+
+/* The library is unloaded, or the program ends: no thread is to come here any more. */
+static __attribute__((destructor)) void forget_threads(void)
+{
+    if (__atomic_exchange_n(&leaving.has_key, false, __ATOMIC_RELAXED))
+        pthread_key_delete(leaving.key);
+}
+
+static struct thread_cache *reclaim_one(struct cache *cache)
+{
+    struct thread_cache *tc = cache->abandoned ? cache->thread_caches : NULL;
+    while (tc != NULL && __atomic_load_n(&tc->state, __ATOMIC_RELAXED) != THREAD_CACHE_ABANDONED)
+        tc = tc->next;
+    if (tc != NULL) {
+        cache->abandoned--;
+        cache->in_use++;
+        __atomic_store_n(&tc->state, THREAD_CACHE_IN_USE, __ATOMIC_RELAXED);
+    }
+    return tc;
+}
+
+static struct thread_cache *find_one(struct cache *cache)
+{
+    struct thread_cache *tc = cache->thread_cache;
+    cache->thread_cache = NULL;
+    if (tc == NULL)
+        tc = reclaim_one(cache);
+    return tc ? tc : hmm__thread_cache_new(cache);
+}
+
+/* glibc's: where all keys of the process are taken. It keeps this library loaded until the thread
+ * has ended. */
+#if defined(__GLIBC__)
+extern int __cxa_thread_atexit_impl(void (*at_end)(void *), void *arg, void *library)
+    __attribute__((weak));
+extern void *__dso_handle __attribute__((visibility("hidden")));
+
+static bool watch_without_key(struct thread_cache *tc)
+{
+    return __cxa_thread_atexit_impl != NULL &&
+           __cxa_thread_atexit_impl(abandon_mine, tc, &__dso_handle) == 0;
+}
+#else
+static bool watch_without_key(struct thread_cache *tc)
+{
+    (void)tc;
+    return false;
+}
+#endif
+
+/* False: its end would not be seen. Both ways may allocate: they find the keeper in place. */
+static bool watch_end(struct thread_cache *tc)
+{
+    int code = errno;
+    bool watched = __atomic_load_n(&leaving.has_key, __ATOMIC_RELAXED) &&
+                   pthread_setspecific(leaving.key, tc) == 0;
+    watched = watched || watch_without_key(tc);
+    errno = code;
+    return watched;
+}
+
+struct thread_cache *hmm__thread_cache_attach(struct cache *cache)
+{
+    enum lock_hold hold;
+    if (hmm__thread_cache_mine != &hmm__thread_cache_none || !cache->open)
+        return NULL;
+    hold = cache_lock(cache);
+    if (hold == LOCK_UNAVAILABLE)
+        return NULL;
+    struct thread_cache *tc = find_one(cache);
+    cache_unlock(cache, hold);
+    if (tc == NULL)
+        return NULL;
+    hmm__thread_cache_mine = tc;
+    if (watch_end(tc))
+        return tc;
+    abandon_mine(tc); /* what would be left in it at the thread's end would be lost */
+    return NULL;
+}
+
+/* With the lock, before any thread has a keeper. */
+void hmm__thread_caches_watch_ends(void)
+{
+    if (!leaving.has_key)
+        leaving.has_key = pthread_key_create(&leaving.key, abandon_mine) == 0;
+}
+
+void hmm__thread_caches_after_fork(struct cache *cache)
+{
+    for (struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next)
+        if (tc != hmm__thread_cache_mine && tc != cache->thread_cache &&
+            tc->state == THREAD_CACHE_IN_USE) {
+            tc->state = THREAD_CACHE_ORPHANED;
+            cache->in_use--;
+        }
+}
+
+#else
+
+struct thread_cache *hmm__thread_cache_attach(struct cache *cache)
+{
+    if (hmm__thread_cache_mine != &hmm__thread_cache_none || !cache->open)
+        return NULL;
+    return hmm__thread_cache_mine = cache->thread_cache;
+}
+
+void hmm__thread_caches_watch_ends(void)
+{
+}
+
+void hmm__thread_caches_after_fork(struct cache *cache)
+{
+    (void)cache;
+}
+
+#endif
+#endif

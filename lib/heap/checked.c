@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The doors while something watches the heap: memcheck, or a check level above 1. Each does
+ * what the plain door does, with the checks before and the annotations after.
+ */
+#include "base/annotate.h"
+#include "cache/cache.h"
+
+/* Operations between two checks of the whole heap. */
+static uint32_t check_interval(const struct hmm_heap *h)
+{
+    return h->check_level >= 4 ? 1 : 1024;
+}
+
+static void enter(struct hmm_heap *h)
+{
+    if (h->check_flags & HMM__CHECK_MEMCHECK)
+        annotate_enter();
+    if (h->check_level < 3 || ++h->check_count < check_interval(h))
+        return;
+    h->check_count = 0;
+    const char *broken = hmm_heap_check(h);
+    if (broken != NULL)
+        hmm__panic("heap check failed, heap", h, broken);
+}
+
+static void leave(struct hmm_heap *h)
+{
+    if (h->check_flags & HMM__CHECK_MEMCHECK)
+        annotate_leave();
+}
+
+/* Level 2 and up: a pointer into a block passes for one to the constant-time check where the
+ * user's bytes look like headers, but not to a walk. */
+static void verify(const struct hmm_heap *h, const void *payload, const char *operation)
+{
+    if (payload != NULL && (h->check_flags & HMM__CHECK_POINTERS) && !hmm__is_block(h, payload))
+        hmm__misuse(h, payload, operation);
+}
+
+void *hmm__checked_malloc(struct hmm_heap *h, size_t size)
+{
+    enter(h);
+    void *p = hmm__malloc(h, size);
+    leave(h);
+    if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
+        annotate_malloc(p, size, false);
+    return p;
+}
+
+void *hmm__checked_calloc(struct hmm_heap *h, size_t count, size_t size)
+{
+    enter(h);
+    void *p = hmm__malloc(h, count * size);
+    if (p != NULL)
+        memset(p, 0, block_usable(block_size(h, block_of(h, p))));
+    leave(h);
+    if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
+        annotate_malloc(p, count * size, true);
+    return p;
+}
+
+void *hmm__checked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
+{
+    enter(h);
+    void *p = hmm__aligned_alloc(h, align, size);
+    leave(h);
+    if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
+        annotate_malloc(p, size, false);
+    return p;
+}
+
+/* Under memcheck: what lies behind the requested bytes is the core's while it resizes. */
+static void *realloc_seen_by_memcheck(struct hmm_heap *h, char *payload, size_t size)
+{
+    size_t usable = 0, was = 0;
+    if (hmm__seems_valid(h, payload)) {
+        usable = block_usable(block_size(h, block_of(h, payload)));
+        was = annotate_requested(payload, usable);
+    }
+    annotate_open(payload + was, usable - was);
+    void *p = hmm__realloc(h, payload, size);
+    annotate_region(payload + was, usable - was);
+    if (p != NULL)
+        annotate_realloc(payload, was, p, size);
+    return p;
+}
+
+void *hmm__checked_realloc(struct hmm_heap *h, void *payload, size_t size)
+{
+    if (payload == NULL)
+        return hmm__checked_malloc(h, size);
+    if (size == 0) {
+        hmm__checked_free(h, payload);
+        return NULL;
+    }
+    enter(h);
+    verify(h, payload, "realloc");
+    void *p = h->check_flags & HMM__CHECK_MEMCHECK ? realloc_seen_by_memcheck(h, payload, size)
+                                                   : hmm__realloc(h, payload, size);
+    leave(h);
+    return p;
+}
+
+/* Memcheck first: it reports a double free as it would free's, before the core ends the program. */
+void hmm__checked_free(struct hmm_heap *h, void *payload)
+{
+    if (payload == NULL || (h->foreign && h->foreign(h, payload, "free")))
+        return;
+    if (h->check_flags & HMM__CHECK_MEMCHECK)
+        annotate_free(payload);
+    enter(h);
+    verify(h, payload, "free");
+    hmm__free(h, payload);
+    leave(h);
+}
+
+/* Under memcheck what was asked for: it would report a use of the rest. */
+size_t hmm__checked_usable_size(const struct hmm_heap *h, const void *payload)
+{
+    bool quiet = (h->check_flags & HMM__CHECK_MEMCHECK) != 0;
+    if (quiet)
+        annotate_enter();
+    size_t usable = block_usable(block_size(h, block_of(h, payload)));
+    if (quiet) {
+        usable = annotate_requested(payload, usable);
+        annotate_leave();
+    }
+    return usable;
+}
+
+void hmm__set_check_flags(struct hmm_heap *h, uint32_t check_flags)
+{
+    if (h->check_flags != check_flags) /* usable_size reads it without the lock */
+        h->check_flags = check_flags;
+    h->malloc_entry = check_flags ? hmm__checked_malloc : h->uncached_malloc;
+    h->free_entry = check_flags ? hmm__checked_free : h->uncached_free;
+#if HMM__CACHE
+    hmm__cache_set_entries(h);
+#endif
+}
+
+int hmm_heap_set_check(struct hmm_heap *heap, int level)
+{
+    if (level < 0 || level > 4) {
+        hmm__set_errno(EINVAL);
+        return -1;
+    }
+    heap->check_level = (uint32_t)level;
+    heap->check_count = 0;
+    uint32_t check_flags = heap->check_flags & (uint32_t)HMM__CHECK_MEMCHECK;
+    if (level >= 2)
+        check_flags |= HMM__CHECK_POINTERS;
+    if (level >= 2 && heap->cache != NULL)
+        hmm_heap_set_cache(heap, 0);
+    hmm__set_check_flags(heap, check_flags);
+    return 0;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * realloc: where the block can grow without a second one, it does. In this order: into the free
+ * block above, into the top, down into the free block below (with what is free above), and only
+ * then by moving. A block from aligned_alloc keeps its alignment wherever it goes.
+ */
+#include "cache/medium.h"
+
+/* Used block r has been given s granules, was of them before, and needs n. What it does not need
+ * becomes free, if it is large enough for a block. */
+static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint32_t n,
+                   uint32_t bits)
+{
+    block_set_header(h, r, header_make(s, bits));
+    if (s - n >= HMM_MIN_GRANULES) {
+        block_set_header(h, r, header_make(n, bits));
+        block_set_header(h, r + n, header_make(s - n, 0));
+        hmm__release(h, r + n);
+        h->splits++;
+        s = n;
+    }
+    live_add(h, (size_t)(s - was) * HMM_GRANULE);
+}
+
+/* Cuts used block r down to n granules. */
+static __attribute__((noinline)) void shrink(struct hmm_heap *h, hmm_ref r, uint32_t word,
+                                             uint32_t n)
+{
+    uint32_t s = header_size(word);
+    block_set_header(h, r, header_make(n, word & (HMM__PREV_FREE | HMM__ALIGNED)));
+    block_set_header(h, r + n, header_make(s - n, 0));
+    live_sub(h, (size_t)(s - n) * HMM_GRANULE);
+    h->top_blocks++;
+    hmm__release(h, r + n);
+    if (h->live_below_peak > h->decommit_threshold)
+        hmm__decommit(h);
+}
+
+/* Granules that could be had directly above the end of a block that wants so many: a free
+ * block's, or the top's. Of the top the break is raised to hold them, if it can be. */
+static uint32_t room_next(struct hmm_heap *h, hmm_ref end, uint32_t wants)
+{
+    if (end == h->top) {
+        if (h->brk - end < wants && h->limit - end >= wants)
+            hmm__brk_raise(h, end + wants);
+        return h->brk - end < wants ? h->brk - end : h->limit - end;
+    }
+    uint32_t word = block_header(h, end);
+    return word & HMM__FREE ? header_size(word) : 0;
+}
+
+/* Block r of s granules takes all of the free block above, or of the top what brings it to n. The
+ * caller has seen that there is enough. Returns what the block has then. */
+static uint32_t absorb_next(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t n)
+{
+    hmm_ref end = r + s;
+    if (end == h->top) {
+        if (n <= s)
+            return s;
+        block_make_top(h, r + n);
+        return n;
+    }
+    uint32_t word = block_header(h, end);
+    if (!(word & HMM__FREE))
+        return s;
+    h->strategy->remove(h, h->state, end);
+    h->free_unbinned--;
+    h->merges++;
+    block_clear_prev_free(h, end + header_size(word));
+    return s + header_size(word);
+}
+
+static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
+{
+    uint32_t s = header_size(word), room = room_next(h, r + s, n - s);
+    if (n - s > room || n > HMM_MAX_GRANULES || s + (uint64_t)room > UINT32_MAX)
+        return false;
+    if (r + s != h->top && s + room > HMM_MAX_GRANULES)
+        return false;
+    settle(h, r, s, absorb_next(h, r, s, n), n, word & (HMM__PREV_FREE | HMM__ALIGNED));
+    return true;
+}
+
+/* The alignment that block r must keep: that of its address, which may be more than was asked for,
+ * but no more than ever was. Without that bound a block that moves again and again would come by
+ * chance to ever larger alignments, and in the end to one that the heap does not have. */
+static size_t alignment_of(const struct hmm_heap *h, hmm_ref r, uint32_t word)
+{
+    uintptr_t at = (uintptr_t)block_payload(h, r);
+    size_t align = (size_t)(at & -at);
+    if (!(word & HMM__ALIGNED))
+        return HMM_GRANULE;
+    return align < h->most_align ? align : h->most_align;
+}
+
+/* Slides block r down into the free one below it. Returns its new ref, 0 iff that cannot be. */
+static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
+{
+    uint32_t s = header_size(word), below = block_footer_below(h, r);
+    uint64_t room = room_next(h, r + s, n - s > below ? n - s - below : 0);
+    hmm_ref low = r - below;
+    if (below + s + room < n || ((uintptr_t)block_payload(h, low) & (alignment_of(h, r, word) - 1)))
+        return 0;
+    if (below + s + (r + s == h->top ? 0 : room) > HMM_MAX_GRANULES)
+        return 0;
+    uint32_t prev_bit = block_header(h, low) & HMM__PREV_FREE;
+    h->strategy->remove(h, h->state, low);
+    h->free_unbinned--;
+    h->merges++;
+    uint32_t got = below + s;
+    if (got < n)
+        got = absorb_next(h, low, got, n);
+    memmove(block_payload(h, low), block_payload(h, r), block_usable(s));
+    settle(h, low, s, got, n, prev_bit | (word & HMM__ALIGNED));
+    return low;
+}
+
+/* Granule by granule where there are few. */
+static void copy_payload(char *to, const char *from, uint32_t granules)
+{
+    size_t bytes = block_usable(granules);
+    if (granules > 4) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    for (; bytes >= HMM_GRANULE; bytes -= HMM_GRANULE, to += HMM_GRANULE, from += HMM_GRANULE)
+        memcpy(to, from, HMM_GRANULE);
+    memcpy(to, from, HMM_GRANULE - HMM_HEADER_BYTES);
+}
+
+static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
+{
+    uint32_t word = word_load(from);
+    void *to = word & HMM__ALIGNED
+                   ? hmm__aligned_alloc(h, alignment_of(h, block_of(h, from), word), size)
+                   : hmm__malloc(h, size);
+    if (to == NULL)
+        return NULL;
+    copy_payload(to, from, header_size(word));
+    hmm__free(h, from);
+    return to;
+}
+
+/* Whether the free blocks beside r, at p, are what its header and the next say. */
+static bool neighbours_agree(const struct hmm_heap *h, hmm_ref r, char *p,
+                             const struct block_view *b)
+{
+    hmm_ref low;
+    size_t left = b->to_top - b->scaled;
+    if ((b->word & HMM__PREV_FREE) && !prev_agrees(h, r, p, footer_load(p), &low))
+        return false;
+    return !(b->next_header & HMM__FREE) || left == 0 ||
+           next_agrees(p + scaled_bytes(b->scaled), header_scaled(b->next_header), left);
+}
+
+/* What grow_up does, where it is plain: from the top below the break, or from a free block above a
+ * part that leaves one. */
+static bool grow_plainly(struct hmm_heap *h, hmm_ref r, char *p, const struct block_view *b,
+                         uint32_t n)
+{
+    size_t more = header_make(n, 0) - b->scaled, next_size = header_scaled(b->next_header);
+    if (b->to_top == b->scaled) {
+        if (h->brk - r < n)
+            return false;
+        block_make_top(h, r + n);
+    } else {
+        if (!(b->next_header & HMM__FREE) || next_size < more + header_make(HMM_MIN_GRANULES, 0))
+            return false;
+        h->strategy->remove(h, h->state, r + (hmm_ref)scaled_granules(b->scaled));
+        block_make_free(h, r + n, (uint32_t)scaled_granules(next_size - more), 0);
+        h->strategy->insert(h, h->state, r + n);
+        h->merges++;
+        h->splits++;
+    }
+    word_store(p, b->word + (uint32_t)more);
+    live_add(h, scaled_bytes(more));
+    return true;
+}
+
+/* Block r has a free one, or the top, beside it. */
+static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size)
+{
+    struct block_view b;
+    uint32_t n = hmm__granules_for(size);
+    hmm_ref r = block_of(h, p);
+    if (hmm__unlikely(!is_placed(h, p, &b) || !neighbours_agree(h, r, p, &b)))
+        hmm__misuse(h, p, "realloc");
+    if (grow_plainly(h, r, p, &b, n))
+        return p;
+    if ((b.next_header & HMM__FREE) && grow_up(h, r, b.word, n))
+        return p;
+    hmm_ref low = b.word & HMM__PREV_FREE ? grow_down(h, r, b.word, n) : 0;
+    return low ? block_payload(h, low) : move_block(h, p, size);
+}
+
+static HMM__COLD void *realloc_rare(struct hmm_heap *h, void *payload, size_t size)
+{
+    if (payload == NULL)
+        return hmm__malloc(h, size);
+    if (!hmm__seems_valid(h, payload))
+        hmm__misuse(h, payload, "realloc");
+    if (size != 0)
+        return hmm__fail(h);
+    hmm__free(h, payload);
+    return NULL;
+}
+
+void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
+{
+    char *p = payload;
+    struct block_view b;
+    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_placed(h, p, &b) || !is_used(&b)))
+        return realloc_rare(h, payload, size);
+    uint32_t n = hmm__granules_for(size), has = header_size(b.word);
+    if (n > has) {
+        if (((b.word | b.next_header) & HMM__MARKS) == 0)
+            return move_block(h, p, size);
+        return grow(h, p, size);
+    }
+    if (has - n >= HMM_MIN_GRANULES)
+        shrink(h, (hmm_ref)b.at, b.word, n);
+    return p;
+}
+
+/* Where the heap is not bare, or watched. */
+static void *realloc_once(struct hmm_heap *h, void *block, size_t size)
+{
+    return h->check_flags ? hmm__checked_realloc(h, block, size) : hmm__realloc(h, block, size);
+}
+
+static __attribute__((noinline)) void *realloc_before(struct hmm_heap *h, void *block, size_t size)
+{
+#if HMM__CACHE
+    size_t usable = h->cache ? hmm__cache_usable(h->cache, block, "realloc") : 0;
+    if (usable != 0)
+        return hmm__cached_realloc(h, block, usable, size);
+    if (h->cache && hmm__medium_has(h->cache, block))
+        hmm__medium_freed_twice(block, "realloc");
+#endif
+    void *p = realloc_once(h, block, size);
+    if (hmm__unlikely(p == NULL) && size - 1 < HMM_MAX_REQUEST && own_cache_try_again(h))
+        p = realloc_once(h, block, size);
+    return p;
+}
+
+void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
+{
+    if (heap->cache || heap->check_flags)
+        return realloc_before(heap, block, size);
+    return hmm__realloc(heap, block, size);
+}

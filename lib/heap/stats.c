@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The figures of a heap. All are kept as the heap works, but for the largest free block, which the
+ * strategy knows.
+ */
+#include "base/annotate.h"
+#include "cache/inspect.h"
+
+static uint32_t largest_by_walk(const struct hmm_heap *h)
+{
+    uint32_t max = 0;
+    for (hmm_ref r = h->first, next; r != h->top; r = next) {
+        uint32_t word = block_header(h, r);
+        next = block_step(h, r, word);
+        if ((word & HMM__FREE) && header_size(word) > max)
+            max = header_size(word);
+    }
+    return max;
+}
+
+/* What the free top could serve, were the break at the limit. */
+static uint32_t top_room(const struct hmm_heap *h)
+{
+    uint32_t room = h->limit - h->top;
+    return room > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : room;
+}
+
+/* A strategy that does not know is not asked in other ways: they would take as long as there are
+ * blocks. */
+static size_t largest_request(struct hmm_heap *h)
+{
+    uint32_t max = h->strategy->largest ? h->strategy->largest(h, h->state) : 0;
+    if (hmm__unlikely(max > free_granules(h))) /* a header was overwritten: the walk says which */
+        max = largest_by_walk(h);
+    if (top_room(h) > max)
+        max = top_room(h);
+    return max >= HMM_MIN_GRANULES ? block_usable(max) : 0;
+}
+
+static size_t bytes(const struct hmm_heap *h, uint32_t granules)
+{
+    return (size_t)granules * HMM_GRANULE + h->skew;
+}
+
+/* What the front has of the region's high end. */
+static size_t cache_bytes(const struct hmm_heap *h)
+{
+#if HMM__CACHE
+    return h->cache ? (size_t)(h->cache->end - (char *)h) - (size_t)h->high_limit * HMM_GRANULE : 0;
+#else
+    (void)h;
+    return 0;
+#endif
+}
+
+/* From the region's first byte to the first block, and what lies high. */
+static size_t control_bytes(const struct hmm_heap *h)
+{
+    size_t high = h->state_place == HMM__STATE_HIGH ? h->high_limit - h->limit : 0;
+    return bytes(h, h->first) - HMM_HEADER_BYTES + high * HMM_GRANULE + cache_bytes(h);
+}
+
+/* Instead of its runs the objects that are in use. */
+static void count_objects(const struct hmm_heap *h, struct hmm_stats *stats)
+{
+#if HMM__CACHE
+    struct cache_tally t;
+    if (h->cache == NULL)
+        return;
+    hmm__cache_tally(h->cache, &t);
+    stats->live_bytes += t.object_bytes - t.run_bytes;
+    stats->live_blocks += t.objects - t.runs;
+    stats->free_bytes += t.run_bytes - t.object_bytes;
+    stats->free_blocks += t.free_objects + t.medium_blocks;
+    stats->live_bytes -= t.medium_bytes - t.medium_blocks * HMM_HEADER_BYTES;
+    stats->live_blocks -= t.medium_blocks;
+    stats->free_bytes += t.medium_bytes;
+#else
+    (void)h, (void)stats;
+#endif
+}
+
+void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
+{
+    bool quiet = (heap->check_flags & HMM__CHECK_MEMCHECK) != 0;
+    if (quiet)
+        annotate_enter();
+    size_t largest = largest_request((struct hmm_heap *)(uintptr_t)heap);
+    if (quiet)
+        annotate_leave();
+    *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit) + cache_bytes(heap),
+                                .control = control_bytes(heap),
+                                .brk = bytes(heap, heap->brk),
+                                .brk_peak = bytes(heap, heap->brk_peak),
+                                .live_bytes = live_bytes(heap),
+                                .live_peak = heap->live_peak > heap->live_peak_then
+                                                 ? heap->live_peak
+                                                 : heap->live_peak_then,
+                                .live_blocks = live_blocks(heap),
+                                .free_bytes = (size_t)free_granules(heap) * HMM_GRANULE,
+                                .free_blocks = free_blocks(heap),
+                                .largest_free = largest,
+                                .top_bytes = (size_t)(heap->brk - heap->top) * HMM_GRANULE,
+                                .splits = heap->splits + heap->bin_splits,
+                                .merges = heap->merges,
+                                .visited = heap->visited + heap->bin_splits + heap->bin_whole,
+                                .failed = heap->failed};
+    count_objects(heap, stats);
+}

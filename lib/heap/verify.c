@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Is it broken? The invariants of heap.h, one after the other, and what a misused pointer is.
+ */
+#include "base/annotate.h"
+#include "cache/inspect.h"
+
+struct tally {
+    uint32_t free_blocks;
+    uint64_t free_granules;
+    size_t live_blocks, live_bytes;
+};
+
+static const char *check_free_block(const struct hmm_heap *h, hmm_ref r, uint32_t n)
+{
+    if (block_footer_scaled(h, r + n) != header_make(n, 0))
+        return "B4: a free block's footer differs from its size";
+    if (r + n == h->top)
+        return "B3: a free block touches the top";
+    if ((block_header(h, r + n) & HMM__FREE) && h->brk_peak - h->first <= HMM_MAX_GRANULES)
+        return "B3: two free blocks are neighbours";
+    return NULL;
+}
+
+static const char *check_blocks(const struct hmm_heap *h, struct tally *t)
+{
+    uint32_t below = 0;
+    for (hmm_ref r = h->first; r != h->top;) {
+        uint32_t word = block_header(h, r), n = header_size(word);
+        if (n < HMM_MIN_GRANULES || n > h->top - r)
+            return "B1: a block's size leads outside the heap";
+        if (!(word & HMM__PREV_FREE) != !(below & HMM__FREE))
+            return "B2: PREV_FREE contradicts the block below";
+        if (word & HMM__FREE) {
+            const char *broken = check_free_block(h, r, n);
+            if (broken != NULL)
+                return broken;
+            t->free_blocks++;
+            t->free_granules += n;
+        } else {
+            t->live_blocks++;
+            t->live_bytes += block_usable(n);
+        }
+        below = word;
+        r += n;
+    }
+    return NULL;
+}
+
+static const char *check_index(struct hmm_heap *h)
+{
+    uint32_t indexed = free_blocks(h);
+    const char *broken = h->strategy->check ? h->strategy->check(h, h->state, &indexed) : NULL;
+    if (broken == NULL && indexed != free_blocks(h))
+        broken = "T1: the index does not hold each free block once";
+    return broken;
+}
+
+static const char *check_all(struct hmm_heap *h)
+{
+    struct tally t = {0};
+    if (h->first > h->top || h->top > h->brk || h->brk > h->limit || h->extent != h->top - h->first)
+        return "B6: first, top, brk and limit are out of order";
+    if (block_header(h, h->top) != HMM__FREE)
+        return "B5: the header at the top is not the top's";
+    const char *broken = check_blocks(h, &t);
+    if (broken != NULL)
+        return broken;
+    if (t.free_blocks != free_blocks(h) || t.free_granules != free_granules(h) ||
+        t.live_blocks != live_blocks(h) || t.live_bytes != live_bytes(h))
+        return "B7: the counts are not those of the blocks";
+    broken = check_index(h);
+#if HMM__CACHE
+    if (broken == NULL && h->cache != NULL)
+        broken = hmm__cache_verify(h->cache);
+#endif
+    return broken;
+}
+
+/* Looks only; the strategy's check takes a heap that it could write, and does not. */
+const char *hmm_heap_check(const struct hmm_heap *heap)
+{
+    bool quiet = (heap->check_flags & HMM__CHECK_MEMCHECK) != 0;
+    if (quiet)
+        annotate_enter();
+    const char *broken = check_all((struct hmm_heap *)(uintptr_t)heap);
+    if (quiet)
+        annotate_leave();
+    return broken;
+}
+
+bool hmm__seems_valid(const struct hmm_heap *h, const void *payload)
+{
+    size_t at = ref_or_more(h, payload);
+    if (at < h->first || at >= h->top)
+        return false;
+    hmm_ref r = (hmm_ref)at;
+    uint32_t word = block_header(h, r), n = header_size(word);
+    if ((word & HMM__FREE) || n < HMM_MIN_GRANULES || n > h->top - r)
+        return false;
+    uint32_t above = block_header(h, r + n);
+    if (above & HMM__PREV_FREE)
+        return false;
+    if (word & HMM__PREV_FREE) {
+        uint32_t scaled = block_footer_scaled(h, r), prev_size = header_size(scaled);
+        if (prev_size - 1 >= r - h->first ||
+            (block_header(h, r - prev_size) & ~(uint32_t)HMM__PREV_FREE) != (scaled | HMM__FREE))
+            return false;
+    }
+    if (!(above & HMM__FREE) || r + n == h->top)
+        return true;
+    uint32_t next_size = header_size(above);
+    return next_size <= h->top - r - n &&
+           block_footer_scaled(h, r + n + next_size) == header_scaled(above);
+}
+
+void hmm__block_broken(const struct hmm_heap *h, hmm_ref r)
+{
+    uint32_t n = block_size(h, r);
+    if (n < HMM_MIN_GRANULES || n > h->top - r)
+        hmm__panic("block", block_payload(h, r),
+                   "its header was overwritten: its size leads outside the heap");
+    hmm__panic("block", block_payload(h, r),
+               "its header or its end was overwritten: they contradict each other");
+}
+
+void hmm__links_broken(const struct hmm_heap *h, hmm_ref r)
+{
+    hmm__panic("free block", block_payload(h, r), "its links were overwritten");
+}
+
+/* Whether a walk meets payload as the start of a block in use. Linear. Where it does not come so
+ * far, one of two is to blame: payload, of which the caller says what is wrong, or a block below.
+ */
+bool hmm__is_block(const struct hmm_heap *h, const void *payload)
+{
+    hmm_ref r = h->first;
+    while (r != h->top && block_payload(h, r) < payload) {
+        uint32_t n = block_size(h, r);
+        if (n < HMM_MIN_GRANULES || n > h->top - r) {
+            if (hmm__seems_valid(h, payload))
+                hmm__block_broken(h, r);
+            return false;
+        }
+        r += n;
+    }
+    return r != h->top && block_payload(h, r) == payload && !(block_header(h, r) & HMM__FREE);
+}
+
+/* Says what is wrong with a pointer that is not a sound block in use, and ends the program. */
+void hmm__misuse(const struct hmm_heap *h, const void *payload, const char *operation)
+{
+    uintptr_t at = (uintptr_t)payload;
+    if (at < (uintptr_t)block_payload(h, h->first) || at >= (uintptr_t)block_payload(h, h->brk))
+        hmm__panic(operation, payload, "pointer outside the heap");
+    if ((at - (uintptr_t)h) % HMM_GRANULE != 0)
+        hmm__panic(operation, payload, "not a block: the pointer is misaligned");
+    hmm_ref r = block_of(h, payload);
+    uint32_t word = block_header(h, r), n = header_size(word);
+    if (word & HMM__FREE)
+        hmm__panic(operation, payload, "double free, or not a block: it is not in use");
+    if (r >= h->top)
+        hmm__panic(operation, payload, "not a block: the pointer is above the last one");
+    if (n < HMM_MIN_GRANULES || n > h->top - r)
+        hmm__panic(operation, payload,
+                   "not a block, or its header was overwritten: its size leads outside the heap");
+    if (!hmm__seems_valid(h, payload))
+        hmm__panic(operation, payload,
+                   "not a block, or a header was overwritten: it contradicts its neighbours");
+    hmm__panic(operation, payload, "not a block: the pointer is inside one");
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1 /* secure_getenv */
+#endif
+#include "process/env.h"
+#include "registry.h"
+
+#if HMM_HOSTED
+#include <stdlib.h>
+#include <unistd.h>
+#endif
+
+static const char *env_value(const char *name)
+{
+#if HMM_HOSTED && defined(__GLIBC__)
+    const char *value = secure_getenv(name);
+#elif HMM_HOSTED
+    const char *value = getenv(name);
+#else
+    const char *value = NULL;
+    (void)name;
+#endif
+    return value && *value ? value : NULL;
+}
+
+/* Before the C library has begun there is none. */
+static bool env_is_there(void)
+{
+#if HMM_HOSTED && defined(__GLIBC__)
+    return environ != NULL;
+#else
+    return true;
+#endif
+}
+
+/* "hmm: NAME=VALUE: " and what is allowed, to be ended by the caller. */
+static void bad_value(struct text *t, const char *name, const char *value)
+{
+    hmm__text_add(t, "hmm: ");
+    hmm__text_add(t, name);
+    hmm__text_add(t, "=");
+    hmm__text_add(t, value);
+    hmm__text_add(t, ": ");
+}
+
+static int refuse_value(const char *name, const char *value, const char *allowed)
+{
+    struct text t = {0};
+    bad_value(&t, name, value);
+    hmm__text_add(&t, allowed);
+    hmm__text_to_stderr(&t);
+    return 1;
+}
+
+size_t hmm__parse_size(const char *s)
+{
+    size_t value = 0;
+    unsigned shift = 0;
+    if (*s < '0' || *s > '9')
+        return 0;
+    for (; *s >= '0' && *s <= '9'; s++) {
+        if (value > (SIZE_MAX - 9) / 10)
+            return 0;
+        value = value * 10 + (size_t)(*s - '0');
+    }
+    if (*s == 'K' || *s == 'k')
+        shift = 10;
+    else if (*s == 'M' || *s == 'm')
+        shift = 20;
+    else if (*s == 'G' || *s == 'g')
+        shift = 30;
+    if (shift != 0)
+        s++;
+    return *s == '\0' && value <= SIZE_MAX >> shift ? value << shift : 0;
+}
+
+static int read_digit(const char *name, int max, int *to)
+{
+    const char *value = env_value(name);
+    if (value == NULL)
+        return 0;
+    if (value[0] < '0' || value[0] > '0' + max || value[1] != '\0')
+        return refuse_value(name, value, max == 1 ? "allowed are 0 and 1" : "allowed are 0 to 4");
+    *to = value[0] - '0';
+    return 0;
+}
+
+static int take_strategy(struct options *o, const char *value)
+{
+    struct text why = {0};
+    const struct hmm_strategy *s = hmm__strategy_find(value, &why);
+    if (s != NULL) {
+        o->strategy = s;
+        return 0;
+    }
+    struct text t = {0};
+    bad_value(&t, "HMM_STRATEGY", value);
+    hmm__text_add(&t, hmm__text_line(&why));
+    hmm__text_add(&t, "; allowed are ");
+    hmm__strategy_names(&t);
+    hmm__text_to_stderr(&t);
+    return 1;
+}
+
+static int read_strategy(struct options *o)
+{
+    const char *value = env_value("HMM_STRATEGY");
+    if (value == NULL)
+        return 0;
+    if (hmm__strategy_is_path(value)) {
+        o->plugin = value;
+        return 0;
+    }
+    return take_strategy(o, value);
+}
+
+/* What a heap needs besides the index, at least. */
+#define BESIDE_INDEX 4096
+
+static int refuse_index(const char *path, size_t index, size_t capacity)
+{
+    struct text t = {0};
+    bad_value(&t, "HMM_STRATEGY", path);
+    hmm__text_add(&t, "its index of ");
+    hmm__text_decimal(&t, index);
+    hmm__text_add(&t, " bytes does not fit into a heap of ");
+    hmm__text_decimal(&t, capacity);
+    hmm__text_to_stderr(&t);
+    return 1;
+}
+
+int hmm__options_plugin(struct options *o, size_t capacity)
+{
+    const char *path = o->plugin;
+    const struct hmm_strategy *before = o->strategy;
+    o->plugin = NULL;
+    if (path == NULL)
+        return 0;
+    if (take_strategy(o, path) != 0)
+        return 1;
+    size_t index = o->strategy->state_size(capacity);
+    if (index < capacity && capacity - index >= BESIDE_INDEX)
+        return 0;
+    o->strategy = before;
+    return refuse_index(path, index, capacity);
+}
+
+static int read_foreign(struct options *o)
+{
+    const char *value = env_value("HMM_FOREIGN");
+    o->foreign = value != NULL && hmm__text_same(value, "ignore");
+    if (value == NULL || o->foreign || hmm__text_same(value, "abort"))
+        return 0;
+    return refuse_value("HMM_FOREIGN", value, "allowed are abort and ignore");
+}
+
+static int read_heap_size(struct options *o, size_t largest)
+{
+    const char *value = env_value("HMM_HEAP_SIZE");
+    size_t size = value ? hmm__parse_size(value) : 0;
+    if (value == NULL)
+        return 0;
+    if (size >= 4096 && size <= largest) {
+        o->heap_size = size;
+        return 0;
+    }
+    struct text t = {0};
+    bad_value(&t, "HMM_HEAP_SIZE", value);
+    hmm__text_add(&t, "allowed are 4K to ");
+    hmm__text_size(&t, largest);
+    hmm__text_add(&t, ", a number of bytes with or without K, M or G");
+    hmm__text_to_stderr(&t);
+    return 1;
+}
+
+int hmm__options_read(struct options *o, const struct hmm_strategy *fallback, size_t largest_heap,
+                      bool with_strategy)
+{
+    int cache = 1, verbose = 0;
+    *o = (struct options){.strategy = fallback, .check = 1, .stats = env_value("HMM_STATS")};
+    o->block_view = env_is_there();
+    int bad = with_strategy ? read_strategy(o) : 0;
+    bad += read_heap_size(o, largest_heap);
+    bad += read_foreign(o);
+    bad += read_digit("HMM_CHECK", 4, &o->check);
+    bad += read_digit("HMM_CACHE", 1, &cache);
+    bad += read_digit("HMM_VERBOSE", 1, &verbose);
+    o->cache = cache != 0;
+    o->verbose = verbose != 0;
+    return bad;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The process heap's front: its doors find here what there is to try before the heap itself, and
+ * nothing where it was left out of the build.
+ */
+#ifndef HMM_FRONT_PROCESS_H
+#define HMM_FRONT_PROCESS_H
+
+#include "cache/fast_path.h"
+#include "cache/medium.h"
+#include "cache/thread.h"
+
+#if HMM__CACHE
+
+/* thread.c */
+extern HMM__HIDDEN struct cache hmm__process_cache;
+
+/* ---- Without the lock ---- */
+
+HMM__ALWAYS_INLINE void *malloc_hit(size_t size)
+{
+    return cache_malloc_hit(thread_cache_mine(), size);
+}
+
+/* The chain is empty. size <= CACHE_OBJECT_MAX. */
+HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
+{
+    struct thread_cache *tc = thread_cache_mine();
+    if (hmm__process_cache.table == NULL)
+        return NULL;
+    if (hmm__unlikely(tc->cache == NULL))
+        tc = hmm__thread_cache_attach(&hmm__process_cache);
+    return tc ? hmm__cache_refill(tc, size) : NULL;
+}
+
+HMM__ALWAYS_INLINE void *realloc_hit(void *block, size_t size)
+{
+    return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), block, size);
+}
+
+HMM__ALWAYS_INLINE bool free_hit(void *block)
+{
+    return cache_free_hit(&hmm__process_cache, thread_cache_mine(), block);
+}
+
+/* False: it is in no run. */
+HMM__ALWAYS_INLINE bool free_in_run(void *block)
+{
+    struct run *d = cache_run_of(&hmm__process_cache, block);
+    if (d != NULL)
+        hmm__remote_free(&hmm__process_cache, thread_cache_mine(), d, block);
+    return d != NULL;
+}
+
+/* Bytes of the object; 0: it is none. */
+HMM__ALWAYS_INLINE size_t usable_in_run(const void *block, const char *operation)
+{
+    return hmm__cache_usable(&hmm__process_cache, block, operation);
+}
+
+HMM__ALWAYS_INLINE void watch_thread_ends(void)
+{
+    hmm__thread_caches_watch_ends();
+}
+
+/* ---- With the lock ---- */
+
+HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
+{
+    hmm_ref limit = h->limit, high_limit = h->high_limit;
+    if (hmm__cache_open(&hmm__process_cache, h, lock))
+        h->cache = &hmm__process_cache;
+    else
+        hmm__high_raise(h, limit, high_limit);
+}
+
+HMM__ALWAYS_INLINE void *take_medium(size_t size)
+{
+    return medium_take(&hmm__process_cache, size);
+}
+
+HMM__ALWAYS_INLINE bool put_medium(void *block)
+{
+    return hmm__process_cache.open && medium_put(&hmm__process_cache, block);
+}
+
+/* What is kept for this thread is given back. False: it is nothing. */
+HMM__ALWAYS_INLINE bool trim_cache(void)
+{
+    struct thread_cache *tc = thread_cache_mine();
+    return tc->cache ? hmm__cache_trim(tc) : hmm__medium_empty(&hmm__process_cache);
+}
+
+/* The same when a request has failed: whether it is to be made again. */
+HMM__ALWAYS_INLINE bool cache_try_again(void)
+{
+    struct thread_cache *tc = thread_cache_mine();
+    return hmm__cache_try_again(&hmm__process_cache, tc->cache ? tc : NULL);
+}
+
+HMM__ALWAYS_INLINE void thread_caches_after_fork(void)
+{
+    hmm__thread_caches_after_fork(&hmm__process_cache);
+}
+
+#else
+
+#define CACHE_OBJECT_MAX 0u
+
+HMM__ALWAYS_INLINE void *malloc_hit(size_t size)
+{
+    (void)size;
+    return NULL;
+}
+
+HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
+{
+    return malloc_hit(size);
+}
+
+HMM__ALWAYS_INLINE void *realloc_hit(void *block, size_t size)
+{
+    (void)block;
+    return malloc_hit(size);
+}
+
+HMM__ALWAYS_INLINE bool free_hit(void *block)
+{
+    (void)block;
+    return false;
+}
+
+HMM__ALWAYS_INLINE bool free_in_run(void *block)
+{
+    return free_hit(block);
+}
+
+HMM__ALWAYS_INLINE size_t usable_in_run(const void *block, const char *operation)
+{
+    (void)block, (void)operation;
+    return 0;
+}
+
+HMM__ALWAYS_INLINE void watch_thread_ends(void)
+{
+}
+
+HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
+{
+    (void)h, (void)lock;
+}
+
+HMM__ALWAYS_INLINE void *take_medium(size_t size)
+{
+    return malloc_hit(size);
+}
+
+HMM__ALWAYS_INLINE bool put_medium(void *block)
+{
+    return free_hit(block);
+}
+
+HMM__ALWAYS_INLINE bool trim_cache(void)
+{
+    return false;
+}
+
+HMM__ALWAYS_INLINE bool cache_try_again(void)
+{
+    return false;
+}
+
+HMM__ALWAYS_INLINE void thread_caches_after_fork(void)
+{
+}
+
+#endif
+#endif

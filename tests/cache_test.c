@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The cache before a heap of one's own (hmm_heap_set_cache), on each strategy: heaps that rise to
+ * some megabytes and fall, with all blocks in the test's books.
+ */
+#include "books.h"
+#include "oracle.h"
+
+#include <stdlib.h>
+
+#if HMM__CACHE
+
+#define MIB ((size_t)1 << 20)
+#define CHECK_EVERY 4096u
+
+static struct books b;
+
+/* ---- Rise and fall ---- */
+
+static void rise(size_t slots)
+{
+    for (size_t i = 0; i < slots; i++) {
+        ck_assert(b.slots[i].block != NULL || book_in(&b, i));
+        if (i % CHECK_EVERY == 0)
+            books_hold(&b);
+    }
+}
+
+static void live(unsigned long steps, size_t slots, unsigned percent)
+{
+    for (unsigned long i = 0; i < scaled(steps); i++) {
+        book_step(&b, slots, percent);
+        if (i % CHECK_EVERY == CHECK_EVERY - 1)
+            books_hold(&b);
+    }
+    books_hold(&b);
+}
+
+/* _i: strategy and order of freeing. */
+START_TEST(rises_and_is_torn_down)
+{
+    const size_t slots = scaled(6000);
+    books_open(&b, 12 * MIB, strategy_of(_i / ORDERS), (uint64_t)_i);
+    for (int again = 0; again < 2; again++) {
+        rise(slots);
+        ck_assert(under_valgrind() || runs_of(b.heap) > 50);
+        books_look(&b);
+        books_out(&b, (enum order)(_i % ORDERS));
+    }
+    books_close(&b, UPWARD);
+}
+END_TEST
+
+START_TEST(lives_long)
+{
+    books_open(&b, 16 * MIB, strategy_of(_i), (uint64_t)_i + 100);
+    live(20000, 8000, 70);
+    live(10000, 8000, 20);
+    live(20000, 12000, 60);
+    live(20000, 3000, 5);
+    books_look(&b);
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+/* No more than may be idle, and one that is current of each class. */
+static void assert_few_runs(const struct hmm_heap *h)
+{
+    struct hmm_stats s;
+    struct cache_tally t;
+    if (h->cache == NULL)
+        return;
+    hmm_heap_stats(h, &s);
+    hmm__cache_tally(h->cache, &t);
+    ck_assert_uint_eq(t.objects, 0);
+    ck_assert_uint_le(t.run_bytes, s.brk_peak / 32 + CACHE_CLASSES * ((size_t)33 << 10));
+}
+
+/* Many of one size, of each in turn: runs are made, become full, and go back. Not under memcheck,
+ * which sees the heap here and is to find nothing. */
+START_TEST(one_size_after_the_other)
+{
+    static void *blocks[4000];
+    struct hmm_heap *h = heap_of(16 * MIB, strategy_of(_i));
+    uint64_t rng = 77;
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    must_malloc(h, MIB);
+    for (size_t size = 1; size <= CACHE_OBJECT_MAX; size += under_valgrind() ? 300 : 37) {
+        size_t n = 4000 < 2 * MIB / size ? 4000 : 2 * MIB / size;
+        for (size_t i = 0; i < n; i++)
+            fill(blocks[i] = must_malloc(h, size), size, i);
+        for (size_t i = 0; i < n; i++) {
+            size_t k = i + rng_below(&rng, n - i);
+            void *p = blocks[k];
+            blocks[k] = blocks[i];
+            blocks[i] = p;
+        }
+        assert_sound(h);
+        for (size_t i = 0; i < n; i++)
+            hmm_heap_free(h, blocks[i]);
+        assert_few_runs(h);
+    }
+    assert_sound(h);
+    ck_assert_int_eq(h->cache == NULL, under_valgrind());
+    ck_assert_int_eq(hmm_heap_set_cache(h, 0), 0);
+    ck_assert_uint_eq(count_blocks(h), 1);
+    heap_end(h);
+}
+END_TEST
+
+/* ---- What changes in the midst ---- */
+
+START_TEST(strategies_switched_in_the_midst)
+{
+    int n = strategy_count();
+    books_open(&b, 12 * MIB, strategy_of(_i), (uint64_t)_i + 200);
+    for (int i = 0; i < 3 * n; i++) {
+        live(4000, 6000, i % 4 == 3 ? 20 : 70);
+        ck_assert_int_eq(hmm_heap_set_strategy(b.heap, strategy_of((_i + i) % n)), 0);
+        books_hold(&b);
+    }
+    books_look(&b);
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+START_TEST(off_and_on_in_the_midst)
+{
+    books_open(&b, 12 * MIB, strategy_of(_i), (uint64_t)_i + 300);
+    for (int i = 0; i < 12; i++) {
+        live(3000, 5000, i % 4 == 3 ? 20 : 70);
+        size_t runs = runs_of(b.heap);
+        ck_assert_int_eq(hmm_heap_set_cache(b.heap, i % 2), 0);
+        books_hold(&b);
+        ck_assert_uint_le(runs_of(b.heap), runs);
+    }
+    books_look(&b);
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+START_TEST(when_off_no_more_runs_are_made)
+{
+    books_open(&b, 12 * MIB, strategy_of(_i), (uint64_t)_i + 350);
+    live(8000, 5000, 80);
+    size_t runs = runs_of(b.heap);
+    ck_assert(under_valgrind() || runs > 20);
+    ck_assert_int_eq(hmm_heap_set_cache(b.heap, 0), 0);
+    live(8000, 5000, 80);
+    ck_assert_uint_le(runs_of(b.heap), runs);
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+/* _i: strategy and level. */
+START_TEST(levels_of_checking_when_runs_exist)
+{
+    int level = _i % 5;
+    books_open(&b, 4 * MIB, strategy_of(_i / 5), (uint64_t)_i + 400);
+    live(6000, 1500, 80);
+    for (int again = 0; again < 2; again++) {
+        ck_assert_int_eq(hmm_heap_set_check(b.heap, level), 0);
+        books_hold(&b);
+        live(level == 4 ? 300 : 1500, 1500, 60);
+        ck_assert_int_eq(hmm_heap_set_check(b.heap, 1), 0);
+        ck_assert_int_eq(hmm_heap_set_cache(b.heap, 1), 0);
+        live(3000, 1500, 70);
+    }
+    books_look(&b);
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+/* ---- The region's high end ---- */
+
+START_TEST(beside_a_state_at_the_high_end)
+{
+    books_open(&b, 8 * MIB, HMM_BEST_FIT, 500);
+    for (int i = 0; i < 6; i++) {
+        live(4000, 4000, 70);
+        ck_assert_int_eq(hmm_heap_set_strategy(b.heap, i % 2 ? HMM_BEST_FIT : HMM_FIRST_FIT), 0);
+        ck_assert_int_eq(b.heap->state_place, i % 2 ? HMM__STATE_LOW : HMM__STATE_HIGH);
+        books_hold(&b);
+    }
+    live(2000, 4000, 70);
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+/* The descriptors cannot go on growing down there: the heap goes on without more runs. */
+START_TEST(a_state_at_the_high_end_stops_the_descriptors)
+{
+    books_open(&b, 8 * MIB, HMM_BEST_FIT, 510);
+    ck_assert_int_eq(hmm_heap_set_strategy(b.heap, HMM_FIRST_FIT), 0);
+    ck_assert_int_eq(b.heap->state_place, HMM__STATE_HIGH);
+    live(20000, 6000, 80);
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+START_TEST(refused_where_a_state_is_at_the_high_end)
+{
+    struct hmm_heap *h = unwatched(heap_of(MIB, HMM_BEST_FIT));
+    struct hmm_stats before, after;
+    ck_assert_int_eq(hmm_heap_set_strategy(h, HMM_FIRST_FIT), 0);
+    ck_assert_int_eq(h->state_place, HMM__STATE_HIGH);
+    hmm_heap_stats(h, &before);
+    errno = 0;
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), -1);
+    ck_assert_int_eq(errno, ENOMEM);
+    hmm_heap_stats(h, &after);
+    ck_assert_mem_eq(&before, &after, sizeof before);
+    assert_empty(h);
+    heap_end(h);
+}
+END_TEST
+
+START_TEST(refused_where_blocks_are_at_the_high_end)
+{
+    struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
+    fill_up(h);
+    errno = 0;
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), -1);
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 0), 0);
+    assert_sound(h);
+    heap_end(h);
+}
+END_TEST
+
+/* Whether there is room for all, for a part or for nothing of what the cache needs. */
+START_TEST(what_is_refused_takes_nothing)
+{
+    int refused = 0;
+    for (size_t room = 0; room < 40000; room += 300) {
+        struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
+        struct hmm_stats before, after;
+        size_t whole = (size_t)(h->limit - h->top) * HMM_GRANULE;
+        must_malloc(h, whole - room - 4 * HMM_GRANULE);
+        hmm_heap_stats(h, &before);
+        if (hmm_heap_set_cache(h, 1) == -1) {
+            refused++;
+            hmm_heap_stats(h, &after);
+            ck_assert_uint_eq(after.capacity, before.capacity);
+            must_malloc(h, room);
+        }
+        assert_sound(h);
+        heap_end(h);
+    }
+    ck_assert_int_gt(refused, 10);
+}
+END_TEST
+
+/* Of odd sizes, misaligned; nothing outside is written. */
+START_TEST(regions_of_odd_sizes)
+{
+    enum { MARGIN = 64 };
+    const size_t most = MIB + 20000;
+    unsigned char *memory = malloc(MARGIN + most + MARGIN);
+    for (size_t k = 0; k < 12; k++) {
+        size_t size = (k % 2 ? MIB : 300000) + k * 1237 + k / 2, at = MARGIN / 2 + k * 5 % 17;
+        memset(memory, 0xc3, MARGIN + most + MARGIN);
+        struct hmm_heap *h = hmm_heap_create(memory + at, size, strategy_of(_i));
+        ck_assert_ptr_nonnull(unwatched(h));
+        memset(&b, 0, sizeof b);
+        b.heap = h;
+        b.rng = k + 1;
+        ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+        live(4000, 1200, 75);
+        books_out(&b, SHUFFLED);
+        assert_nothing_left(h);
+        for (size_t i = 0; i < MARGIN + most + MARGIN; i++)
+            require((i >= at && i < at + size) || memory[i] == 0xc3, "byte %zu was written", i);
+        hmm_heap_destroy(h);
+    }
+    free(memory);
+}
+END_TEST
+
+/* ---- Until nothing is left ---- */
+
+/* Fills the heap until even small blocks are refused; `give` is called for what was refused. */
+static void fill_books(void)
+{
+    unsigned refused = 0;
+    for (size_t i = 0; i < BOOK_SLOTS && refused < 300; i++)
+        refused += b.slots[i].block == NULL && !book_in(&b, i);
+    ck_assert_uint_eq(refused, 300);
+    books_hold(&b);
+}
+
+/* All that the empty heap has, as one block. */
+static size_t whole_of(const struct hmm_heap *h)
+{
+    return (size_t)(h->limit - h->first) * HMM_GRANULE - HMM_HEADER_BYTES;
+}
+
+/* _i: strategy and order. A block that takes all fits again when all is free, however it is asked
+ * for. */
+START_TEST(what_fitted_at_first_fits_again)
+{
+    books_open(&b, 2 * MIB, strategy_of(_i / ORDERS), (uint64_t)_i + 700);
+    struct hmm_heap *h = b.heap;
+    for (int way = 0; way < 4; way++) {
+        void *p;
+        fill_books();
+        books_look(&b);
+        books_out(&b, (enum order)(_i % ORDERS));
+        ck_assert_uint_gt(count_blocks(h), 0); /* the cache has some */
+        if (way == 0)
+            p = hmm_heap_malloc(h, whole_of(h));
+        else if (way == 1)
+            p = hmm_heap_calloc(h, 1, whole_of(h));
+        else if (way == 2)
+            p = hmm_heap_aligned_alloc(h, 64, whole_of(h) - 128);
+        else
+            p = hmm_heap_realloc(h, must_malloc(h, 20000), whole_of(h));
+        ck_assert_ptr_nonnull(p);
+        ck_assert_ptr_null(hmm_heap_malloc(h, 5000));
+        b.failed++;
+        hmm_heap_free(h, p);
+        books_hold(&b);
+    }
+    books_close(&b, UPWARD);
+}
+END_TEST
+
+/* What is refused is counted once, and leaves all as it is. */
+START_TEST(what_no_heap_can_serve_empties_no_cache)
+{
+    books_open(&b, 2 * MIB, strategy_of(_i), 800);
+    live(6000, 1500, 80);
+    size_t runs = runs_of(b.heap), blocks = count_blocks(b.heap);
+    ck_assert_ptr_null(hmm_heap_malloc(b.heap, SIZE_MAX));
+    ck_assert_ptr_null(hmm_heap_calloc(b.heap, SIZE_MAX / 2, 3));
+    ck_assert_ptr_null(hmm_heap_realloc(b.heap, b.slots[0].block, SIZE_MAX));
+    ck_assert_ptr_null(hmm_heap_aligned_alloc(b.heap, 64, SIZE_MAX - 100));
+    ck_assert_ptr_null(hmm_heap_aligned_alloc(b.heap, 3, 100));
+    b.failed += 5;
+    books_hold(&b);
+    ck_assert_uint_eq(runs_of(b.heap), runs);
+    ck_assert_uint_eq(count_blocks(b.heap), blocks);
+    books_close(&b, UPWARD);
+}
+END_TEST
+
+/* In a heap that is full small blocks are freed and taken again, and large ones fail. */
+START_TEST(lives_on_when_full)
+{
+    books_open(&b, 2 * MIB, strategy_of(_i), (uint64_t)_i + 900);
+    for (int i = 0; i < 4; i++) {
+        fill_books();
+        live(4000, BOOK_SLOTS / 8, 60);
+        books_look(&b);
+    }
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+/* ---- When it is of no use ---- */
+
+START_TEST(a_small_region_is_bare)
+{
+    struct hmm_heap *h = unwatched(heap_of((128 << 10) - 16, strategy_of(_i)));
+    struct hmm_stats before, after;
+    hmm_heap_stats(h, &before);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    hmm_heap_stats(h, &after);
+    ck_assert_mem_eq(&before, &after, sizeof before);
+    for (int i = 0; i < 1000; i++)
+        hmm_heap_free(h, must_malloc(h, (size_t)i * 10));
+    assert_empty(h);
+    heap_end(h);
+}
+END_TEST
+
+/* A program that wants a size once or twice does not pay for a run of it. */
+START_TEST(the_first_blocks_of_a_size_are_the_strategy_s)
+{
+    struct hmm_heap *h = unwatched(heap_of(4 * MIB, strategy_of(_i)));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    for (size_t size = 40; size <= 400; size += 60)
+        must_malloc(h, size);
+    ck_assert_uint_eq(runs_of(h), 0);
+    for (size_t i = 0; i < 20; i++)
+        must_malloc(h, 40);
+    ck_assert_uint_eq(runs_of(h), 1);
+    assert_sound(h);
+    heap_end(h);
+}
+END_TEST
+
+START_TEST(off_where_it_never_was_and_on_twice)
+{
+    struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
+    struct hmm_stats once, twice;
+    ck_assert_int_eq(hmm_heap_set_cache(h, 0), 0);
+    assert_empty(h);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    hmm_heap_stats(h, &once);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    hmm_heap_stats(h, &twice);
+    ck_assert_mem_eq(&once, &twice, sizeof once);
+    assert_empty(h);
+    heap_end(h);
+}
+END_TEST
+
+/* ---- Sizes ---- */
+
+/* The division that tells an object's first byte from the others, for all classes and offsets. */
+START_TEST(only_an_object_s_first_byte_is_one)
+{
+    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
+        size_t size = class_bytes(c);
+        struct run d = {.start = 0xfffff000u, .inverse = UINT32_MAX / (uint32_t)size + 1};
+        for (size_t at = 0; at < (size_t)34 << 10; at++) {
+            const char *p = (const char *)(uintptr_t)(uint32_t)(d.start + at);
+            require(run_has_object(&d, p) == (at % size == 0), "offset %zu of %zu", at, size);
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_block_has_not_much_more_than_was_asked_for)
+{
+    struct hmm_heap *h = unwatched(heap_of(24 * MIB, strategy_of(_i)));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    must_malloc(h, MIB);
+    for (size_t size = 0; size < 1100; size++) {
+        void *row[40];
+        for (int i = 0; i < 40; i++) {
+            row[i] = must_malloc(h, size);
+            size_t usable = hmm_heap_usable_size(h, row[i]);
+            ck_assert_uint_eq((uintptr_t)row[i] % HMM_GRANULE, 0);
+            ck_assert_uint_ge(usable, size);
+            ck_assert_uint_le(usable, size + 16 + size / 8 + HMM_GRANULE);
+            memset(row[i], 0xa5, usable);
+        }
+        for (int i = size % 7 == 0 ? 0 : 20; i < 40; i++)
+            hmm_heap_free(h, row[i]);
+    }
+    ck_assert_uint_gt(runs_of(h), 32);
+    assert_sound(h);
+    heap_end(h);
+}
+END_TEST
+
+/* From each size to each other, among runs and out of them; the contents go along. */
+START_TEST(resized_from_any_size_to_any_other)
+{
+    const size_t step = under_valgrind() ? 331 : 47;
+    struct hmm_heap *h = unwatched(heap_of(8 * MIB, strategy_of(_i)));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    must_malloc(h, MIB);
+    for (size_t from = 0; from < 1500; from += step) {
+        for (size_t to = 1; to < 10000; to += to < 1500 ? step : 1700) {
+            void *p = must_malloc(h, from), *guard = must_malloc(h, from + 1);
+            fill(p, from, to);
+            fill(guard, from + 1, 3);
+            p = hmm_heap_realloc(h, p, to);
+            ck_assert(p != NULL && holds(p, from < to ? from : to, to));
+            ck_assert_uint_ge(hmm_heap_usable_size(h, p), to);
+            fill(p, to, 5);
+            ck_assert(holds(guard, from + 1, 3));
+            hmm_heap_free(h, p);
+            hmm_heap_free(h, guard);
+        }
+        assert_sound(h);
+    }
+    heap_end(h);
+}
+END_TEST
+
+/* ---- Where runs are placed ---- */
+
+/* Of every run the hole is the plain scan's (oracle.c looks at each answer), with the steps of
+ * malloc and free taken together or one by one. */
+START_TEST(runs_are_placed_by_the_rule)
+{
+    if (_i % 2)
+        oracle_in_steps();
+    uint64_t before = oracle_asked();
+    books_open(&b, 3 * MIB, oracle_wrap(strategy_of(_i / 2)), (uint64_t)_i + 600);
+    for (int i = 0; i < 3; i++) {
+        live(2500, 1500, 70);
+        live(1500, 1500, 30);
+    }
+    ck_assert_uint_gt(oracle_asked(), before + scaled(500));
+    ck_assert(under_valgrind() || runs_of(b.heap) > 10);
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+static int add_usable(void *sum, const struct hmm_block_info *info)
+{
+    *(size_t *)sum += info->used ? info->usable : 0;
+    return 0;
+}
+
+/* A hole that is too large by one granule: where no block is so small, the run has it whole. */
+START_TEST(a_run_in_a_hole_a_little_larger)
+{
+    struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
+    struct hmm_stats s;
+    size_t sum = 0;
+    must_malloc(h, 10000);
+    void *hole = hmm_heap_aligned_alloc(h, 1024, 4 * 1024 - HMM_HEADER_BYTES + HMM_GRANULE);
+    must_malloc(h, 2000);
+    hmm_heap_free(h, hole);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    ck_assert_ptr_eq(must_malloc(h, 512), hole);
+    ck_assert_uint_eq(runs_of(h), 1);
+    assert_sound(h);
+    hmm_heap_stats(h, &s);
+    hmm_heap_walk(h, add_usable, &sum);
+    ck_assert_uint_eq(s.live_bytes, sum);
+    heap_end(h);
+}
+END_TEST
+
+/* The program has not written to its block: what the heap before had there is still there. */
+START_TEST(memory_that_had_a_heap_before_has_one_again)
+{
+    static _Alignas(4096) char memory[1 << 20];
+    for (int again = 0; again < 3; again++) {
+        struct hmm_heap *h = hmm_heap_create(memory, sizeof memory, strategy_of(_i));
+        ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+        void *p = hmm_heap_malloc(h, 2000);
+        hmm_heap_free(h, hmm_heap_malloc(h, 3000));
+        hmm_heap_free(h, p);
+        ck_assert_ptr_null(hmm_heap_check(h));
+        if (again != 1 || under_valgrind()) /* which wants to be told */
+            hmm_heap_destroy(h);
+    }
+}
+END_TEST
+
+static void add_full(Suite *s, int n)
+{
+    TCase *c = add_case(s, "a full heap's cache");
+    tcase_add_loop_test(c, what_fitted_at_first_fits_again, 0, n * ORDERS);
+    tcase_add_loop_test(c, what_no_heap_can_serve_empties_no_cache, 0, n);
+    tcase_add_loop_test(c, lives_on_when_full, 0, n);
+}
+
+static void add_region(Suite *s, int n)
+{
+    TCase *c = add_case(s, "the cache's region");
+    tcase_add_test(c, beside_a_state_at_the_high_end);
+    tcase_add_test(c, a_state_at_the_high_end_stops_the_descriptors);
+    tcase_add_test(c, refused_where_a_state_is_at_the_high_end);
+    tcase_add_loop_test(c, refused_where_blocks_are_at_the_high_end, 0, n);
+    tcase_add_loop_test(c, what_is_refused_takes_nothing, 0, n);
+    tcase_add_loop_test(c, regions_of_odd_sizes, 0, n);
+    tcase_add_loop_test(c, a_small_region_is_bare, 0, n);
+    tcase_add_loop_test(c, memory_that_had_a_heap_before_has_one_again, 0, n);
+    tcase_add_loop_test(c, the_first_blocks_of_a_size_are_the_strategy_s, 0, n);
+    tcase_add_loop_test(c, off_where_it_never_was_and_on_twice, 0, n);
+}
+
+int main(void)
+{
+    int n = strategy_count();
+    Suite *s = suite_create("cache");
+    TCase *c = add_case(s, "cache");
+    tcase_add_loop_test(c, rises_and_is_torn_down, 0, n * ORDERS);
+    tcase_add_loop_test(c, lives_long, 0, n);
+    tcase_add_loop_test(c, one_size_after_the_other, 0, n);
+    tcase_add_loop_test(c, strategies_switched_in_the_midst, 0, n);
+    tcase_add_loop_test(c, off_and_on_in_the_midst, 0, n);
+    tcase_add_loop_test(c, when_off_no_more_runs_are_made, 0, n);
+    tcase_add_loop_test(c, levels_of_checking_when_runs_exist, 0, 5 * n);
+    tcase_add_test(c, only_an_object_s_first_byte_is_one);
+    tcase_add_loop_test(c, a_block_has_not_much_more_than_was_asked_for, 0, n);
+    tcase_add_loop_test(c, resized_from_any_size_to_any_other, 0, n);
+    tcase_add_loop_test(c, runs_are_placed_by_the_rule, 0, 2 * n);
+    tcase_add_loop_test(c, a_run_in_a_hole_a_little_larger, 0, n);
+    add_full(s, n);
+    add_region(s, n);
+    return run_suite(s);
+}
+
+#else
+
+int main(void)
+{
+    return skip_without_front();
+}
+
+#endif

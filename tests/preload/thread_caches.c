@@ -1,0 +1,595 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads that have caches, on a heap that is large enough for them: each other's blocks freed,
+ * threads that end before their blocks do, again and again, and forks among them. With -DHMM_DOORS
+ * on the library's own names instead.
+ */
+#define _GNU_SOURCE 1
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "case.h"
+
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#if !defined(UNDER_TSAN)
+#define UNDER_TSAN 0
+#endif
+
+#if defined(HMM_DOORS)
+#include "heap_memory_manager.h"
+#define malloc hmm_malloc
+#define calloc hmm_calloc
+#define realloc hmm_realloc
+#define aligned_alloc hmm_aligned_alloc
+#define free hmm_free
+#define OF_HMM(name) name
+#else /* of the preload library */
+#include "hmm.h"
+#define OF_HMM(name) ((__typeof__(&name))dlsym(RTLD_DEFAULT, #name))
+#endif
+
+#ifndef ROUNDS
+#define ROUNDS 40000
+#endif
+#define TIMES(n) (ROUNDS < 10000 ? (n) / 5 : (n))
+#define THREADS 5
+#define SLOTS 4096
+
+/* Filled with a letter that stands in it. */
+struct parcel {
+    uint32_t size;
+    unsigned char letter, bytes[];
+};
+
+static struct parcel *table[SLOTS];
+static int stop;
+
+static uint32_t any(uint32_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}
+
+static struct parcel *pack(uint32_t *state)
+{
+    static const uint32_t few[] = {16, 24, 40, 64, 100, 300, 1000, 3000};
+    uint32_t way = any(state) % 16;
+    uint32_t size = way == 0 ? any(state) % 9000 : way < 8 ? few[way] : any(state) % 200;
+    size_t whole = sizeof(struct parcel) + size;
+    struct parcel *p = any(state) % 16 == 0 ? calloc(1, whole) : malloc(whole);
+    CHECK(p != NULL);
+    p->size = size;
+    p->letter = (unsigned char)any(state);
+    memset(p->bytes, p->letter, size);
+    return p;
+}
+
+static struct parcel *looked_at(struct parcel *p)
+{
+    for (uint32_t i = 0; i < p->size; i++)
+        CHECK(p->bytes[i] == p->letter);
+    return p;
+}
+
+static struct parcel *repacked(struct parcel *p, uint32_t *state)
+{
+    uint32_t was = p->size, now = any(state) % (any(state) % 8 ? 300 : 5000);
+    p = realloc(p, sizeof *p + now);
+    CHECK(p != NULL);
+    p->size = was < now ? was : now;
+    looked_at(p);
+    p->size = now;
+    memset(p->bytes, p->letter, now);
+    return p;
+}
+
+static void end_parcel(struct parcel *p)
+{
+    if (p != NULL)
+        free(looked_at(p));
+}
+
+/* Takes what is in the slot, and puts p there. */
+static struct parcel *swap(uint32_t slot, struct parcel *p)
+{
+    return __atomic_exchange_n(&table[slot], p, __ATOMIC_ACQ_REL);
+}
+
+static void empty_table(void)
+{
+    for (uint32_t i = 0; i < SLOTS; i++)
+        end_parcel(swap(i * 1237 % SLOTS, NULL));
+}
+
+/* So large a heap has runs. */
+static void begin(void)
+{
+    void *p = malloc(4 << 20);
+    KEEP(p);
+    CHECK(p != NULL);
+}
+
+static struct hmm_stats stats(void)
+{
+    struct hmm_stats s;
+    OF_HMM(hmm_heap_stats)(OF_HMM(hmm_process_heap)(), &s);
+    return s;
+}
+
+/* With all other threads at rest. */
+static void check_heap(void)
+{
+    const char *broken = OF_HMM(hmm_heap_check)(OF_HMM(hmm_process_heap)());
+    if (broken != NULL)
+        fprintf(stderr, "%s\n", broken);
+    CHECK(broken == NULL);
+}
+
+static void run_threads(void *(*work)(void *), int count, uintptr_t seed)
+{
+    pthread_t t[128];
+    for (int i = 0; i < count; i++)
+        CHECK(pthread_create(&t[i], NULL, work, (void *)(seed + (uintptr_t)i + 1)) == 0);
+    for (int i = 0; i < count; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+}
+
+/* ---- Through a table ---- */
+
+static void trade(uint32_t *state, int rounds)
+{
+    for (int i = 0; i < rounds; i++) {
+        struct parcel *p = swap(any(state) % SLOTS, any(state) % 4 ? pack(state) : NULL);
+        if (p != NULL && any(state) % 4 == 0)
+            p = repacked(p, state);
+        end_parcel(p);
+    }
+}
+
+static void *trading(void *seed)
+{
+    uint32_t state = (uint32_t)(uintptr_t)seed * 2654435761u + 1;
+    trade(&state, ROUNDS);
+    return NULL;
+}
+
+static void through_a_table(void)
+{
+    begin();
+    for (uintptr_t i = 0; i < 3; i++) {
+        run_threads(trading, THREADS, i * 100);
+        check_heap();
+    }
+    empty_table();
+    check_heap();
+}
+
+static pthread_barrier_t resting, going_on;
+
+static void *trading_and_resting(void *seed)
+{
+    uint32_t state = (uint32_t)(uintptr_t)seed * 2654435761u + 1;
+    for (int i = 0; i < TIMES(50); i++) {
+        trade(&state, 300);
+        pthread_barrier_wait(&resting);
+        pthread_barrier_wait(&going_on);
+    }
+    return NULL;
+}
+
+/* While all threads rest the heap is whole, whatever they have in their hands. */
+static void at_rest(void)
+{
+    pthread_t t[THREADS];
+    begin();
+    CHECK(pthread_barrier_init(&resting, NULL, THREADS + 1) == 0);
+    CHECK(pthread_barrier_init(&going_on, NULL, THREADS + 1) == 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&t[i], NULL, trading_and_resting, (void *)(uintptr_t)(i + 1)) == 0);
+    for (int i = 0; i < TIMES(50); i++) {
+        pthread_barrier_wait(&resting);
+        check_heap();
+        pthread_barrier_wait(&going_on);
+    }
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+    empty_table();
+    check_heap();
+}
+
+/* ---- Producers and consumers ---- */
+
+/* From 0 up the slots are a row that one end fills, and the other empties. */
+static void *producing(void *seed)
+{
+    uint32_t state = (uint32_t)(uintptr_t)seed * 77777u + 5;
+    for (int i = 0; i < ROUNDS * 2; i++) {
+        struct parcel *p = pack(&state), *none = NULL;
+        uint32_t slot = (uint32_t)i % 512 * 2 + (uint32_t)(uintptr_t)seed % 2;
+        while (!__atomic_compare_exchange_n(&table[slot], &none, p, false, __ATOMIC_ACQ_REL,
+                                            __ATOMIC_RELAXED)) {
+            none = NULL;
+            sched_yield();
+        }
+    }
+    return NULL;
+}
+
+static void *consuming(void *unused)
+{
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+        for (uint32_t i = 0; i < 1024; i++)
+            end_parcel(swap(i, NULL));
+        sched_yield();
+    }
+    return unused;
+}
+
+/* What is consumed comes back to the producers: the heap stays as it was. */
+static void producers(void)
+{
+    pthread_t t[2];
+    begin();
+    run_threads(trading, 1, 1);
+    size_t brk = stats().brk;
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_create(&t[i], NULL, consuming, NULL) == 0);
+    run_threads(producing, 2, 0);
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+    empty_table();
+    check_heap();
+    CHECK(stats().brk < brk + (6 << 20));
+}
+
+/* ---- Threads that end ---- */
+
+static void *filling(void *seed)
+{
+    uint32_t state = (uint32_t)(uintptr_t)seed * 40503u + 9;
+    for (uint32_t i = 0; i < SLOTS; i++)
+        if (any(&state) % 4 == 0)
+            end_parcel(swap(i, pack(&state)));
+    return NULL;
+}
+
+/* Their blocks are freed by the next ones, and in the end by main. */
+static void orphans(void)
+{
+    begin();
+    for (uintptr_t i = 0; i < 10; i++) {
+        run_threads(filling, 8, i * 50);
+        check_heap();
+        if (i % 3 == 2) {
+            empty_table();
+            check_heap();
+        }
+    }
+    empty_table();
+    check_heap();
+}
+
+#if defined(HMM_DOORS) /* where the heap is this program's only */
+
+/* Becomes itself again with a heap of 24 MiB. */
+static void in_a_small_heap(const char *name)
+{
+    if (getenv("HMM_HEAP_SIZE") == NULL && setenv("HMM_HEAP_SIZE", "24M", 1) == 0)
+        execl("/proc/self/exe", "thread_caches", name, NULL);
+}
+
+/* Nothing is left of threads that are gone, when their blocks are: a block that fitted before them
+ * fits again. */
+static void nothing_is_left(void)
+{
+    in_a_small_heap("nothing-is-left");
+    begin();
+    run_threads(filling, 1, 3);
+    empty_table();
+    size_t most = stats().largest_free - (256 << 10);
+    for (uintptr_t i = 0; i < TIMES(10); i++) {
+        void *p = malloc(most);
+        CHECK(p != NULL);
+        free(p);
+        run_threads(filling, i % 2 ? 3 : 64, i * 100);
+        empty_table();
+        check_heap();
+    }
+}
+
+/* Kept blocks give way, whoever it is that wants memory: this thread has had no object. */
+static void all_is_kept(void)
+{
+    static void *blocks[16000];
+    in_a_small_heap("all-is-kept");
+    size_t most = stats().largest_free, n = 0, failed;
+    while ((blocks[n] = malloc(2000 + n % 50 * 100)) != NULL)
+        n++;
+    for (size_t i = 0; i < n; i++)
+        free(blocks[i]);
+    CHECK(n > 4000);
+    failed = stats().failed;
+    void *p = malloc(most);
+    CHECK(p != NULL && stats().failed == failed);
+    free(p);
+    check_heap();
+}
+
+#endif
+
+/* In turn, a MiB; then it is free, and the thread rests. */
+static void *passing_through(void *unused)
+{
+    static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+    static void *blocks[16384];
+    pthread_mutex_lock(&turn);
+    for (size_t i = 0; i < 16384; i++)
+        CHECK((blocks[i] = malloc(60)) != NULL);
+    for (size_t i = 0; i < 16384; i++)
+        free(blocks[i]);
+    pthread_mutex_unlock(&turn);
+    pthread_barrier_wait(&resting);
+    return unused;
+}
+
+/* What threads leave idle is a part of the heap, however many they are. */
+static void idle_is_shared(void)
+{
+    enum { MANY = 40 };
+    begin();
+    CHECK(pthread_barrier_init(&resting, NULL, 1) == 0);
+    run_threads(passing_through, 1, 0);
+    size_t brk = stats().brk;
+    CHECK(pthread_barrier_init(&resting, NULL, MANY) == 0);
+    run_threads(passing_through, MANY, 0);
+    CHECK(stats().brk_peak - brk < (size_t)4 << 20);
+}
+
+/* Again and again: memory does not grow. */
+static void again_and_again(void)
+{
+    size_t most = 0;
+    begin();
+    for (int i = 0; i < TIMES(300); i++) {
+        run_threads(filling, 2, (uintptr_t)i * 3);
+        if (i == TIMES(50))
+            most = stats().brk;
+    }
+    check_heap();
+    CHECK(stats().brk < most + most / 4);
+    empty_table();
+    check_heap();
+}
+
+/* ---- Destructors ---- */
+
+static pthread_key_t keys[3];
+
+/* Takes and gives, some of it after the thread's own cache has gone. */
+static void end_of_key(void *p)
+{
+    static int turn;
+    static __thread int turns; /* a race detector is gone in the last */
+    uint32_t state = (uint32_t)__atomic_add_fetch(&turn, 1, __ATOMIC_RELAXED) * 2654435761u + 1;
+    end_parcel(p);
+    trade(&state, 300);
+    if (++turns < 4 && any(&state) % 2)
+        CHECK(pthread_setspecific(keys[any(&state) % 3], pack(&state)) == 0);
+}
+
+static void *with_keys(void *seed)
+{
+    uint32_t state = (uint32_t)(uintptr_t)seed * 69069u + 1;
+    for (int i = 0; i < 3; i++)
+        CHECK(pthread_setspecific(keys[i], pack(&state)) == 0);
+    trade(&state, 1000);
+    return NULL;
+}
+
+/* One key before the heap has made its own. */
+static void destructors(void)
+{
+    for (int i = 0; i < 3; i++) {
+        CHECK(pthread_key_create(&keys[i], end_of_key) == 0);
+        if (i == 0)
+            begin();
+    }
+    for (uintptr_t i = 0; i < TIMES(40); i++) {
+        run_threads(with_keys, 6, i * 10);
+        check_heap();
+    }
+    empty_table();
+    check_heap();
+}
+
+/* ---- Misuse: each is to end the program ---- */
+
+static char *theirs;
+
+static void *allocating(void *unused)
+{
+    for (int i = 0; i < 1000; i++)
+        CHECK((theirs = malloc(64)) != NULL);
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE) && unused == (void *)1)
+        sched_yield();
+    return NULL;
+}
+
+static void *freeing(void *unused)
+{
+    (void)unused;
+    free(theirs);
+    return NULL;
+}
+
+/* A thread that is still there, or not. */
+static void by_another(bool gone)
+{
+    pthread_t t;
+    begin();
+    CHECK(pthread_create(&t, NULL, allocating, gone ? NULL : (void *)1) == 0);
+    if (gone)
+        CHECK(pthread_join(t, NULL) == 0);
+    else
+        usleep(100000);
+}
+
+static void twice_by_others(void)
+{
+    by_another(false);
+    run_threads(freeing, 1, 0);
+    run_threads(freeing, 1, 0);
+}
+
+static void twice_of_the_gone(void)
+{
+    by_another(true);
+    run_threads(freeing, 1, 0);
+    free(theirs);
+}
+
+static void inside_of_others(void)
+{
+    by_another(false);
+    free(theirs + 16);
+}
+
+/* ---- Forks ---- */
+
+#if !UNDER_TSAN /* after a fork it goes no further */
+
+static void *trading_on(void *seed)
+{
+    uint32_t state = (uint32_t)(uintptr_t)seed * 2654435761u + 1;
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE))
+        trade(&state, 200);
+    return NULL;
+}
+
+static void end_child(pid_t pid)
+{
+    int status = 0;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* In a child: the blocks of all threads are there, to be used and freed; by new threads too; and
+ * its children are as it. */
+static void be_child(int depth, uint32_t state)
+{
+    trade(&state, 500);
+    if (depth < 2) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            be_child(depth + 1, state + 1);
+            _exit(0);
+        }
+        end_child(pid);
+    }
+    run_threads(filling, 2, state);
+    empty_table();
+    for (int i = 0; i < 3; i++) {
+        trade(&state, 500);
+        empty_table();
+    }
+    check_heap();
+}
+
+static void forks(void)
+{
+    pthread_t t[4];
+    begin();
+    for (uintptr_t i = 0; i < 4; i++)
+        CHECK(pthread_create(&t[i], NULL, trading_on, (void *)(i + 1)) == 0);
+    for (uint32_t i = 0; i < TIMES(20); i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            be_child(0, i * 31 + 7);
+            _exit(0);
+        }
+        end_child(pid);
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+    empty_table();
+    check_heap();
+}
+
+#endif
+
+/* The cache is had late, where blocks have been: nothing of theirs is taken for its own. With
+ * HMM_CACHE=0, in a small heap. */
+static void over_used_memory(void)
+{
+    static char *blocks[4096];
+    size_t n = 0;
+    while (n < 4096 && (blocks[n] = malloc(500)) != NULL)
+        memset(blocks[n++], 'A', 500);
+    while (n-- > 0)
+        free(blocks[n]);
+    CHECK(OF_HMM(hmm_heap_set_cache)(OF_HMM(hmm_process_heap)(), 1) == 0);
+    for (n = 0; n < 600; n++)
+        CHECK((blocks[n] = malloc(40 + n)) != NULL);
+    check_heap();
+    while (n-- > 0)
+        free(blocks[n]);
+    check_heap();
+}
+
+/* Nobody else's memory ends where the heap begins. */
+static void guarded(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *heap = (char *)OF_HMM(hmm_process_heap)(), *below = heap - page;
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    CHECK(write(ends[1], heap - 1, 1) == -1 && errno == EFAULT);
+    CHECK(write(ends[1], below, 1) == -1 && errno == EFAULT);
+    CHECK(mmap(below, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != below);
+}
+
+static const struct a_case cases[] = {
+    {"through-a-table", through_a_table},
+    {"at-rest", at_rest},
+    {"producers", producers},
+    {"orphans", orphans},
+#if defined(HMM_DOORS)
+    {"nothing-is-left", nothing_is_left},
+    {"all-is-kept", all_is_kept},
+#endif
+    {"idle-is-shared", idle_is_shared},
+    {"again-and-again", again_and_again},
+    {"destructors", destructors},
+#if !UNDER_TSAN
+    {"forks", forks},
+#endif
+    {NULL, NULL},
+};
+
+static const struct a_case not_for_all[] = {
+    {"over-used-memory", over_used_memory}, {"guarded", guarded},
+    {"twice-by-others", twice_by_others},   {"twice-of-the-gone", twice_of_the_gone},
+    {"inside-of-others", inside_of_others}, {NULL, NULL},
+};
+
+int main(int argc, char **argv)
+{
+    int code = run_case(cases, argc, argv);
+    return code == 2 ? run_case(not_for_all, argc, argv) : code;
+}
