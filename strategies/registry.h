@@ -3,6 +3,7 @@
 #define HMM_REGISTRY_H
 
 #include "base/text.h"
+#include "hmm-strategy.h"
 
 /* What a strategy may be called: for the line that refuses another. */
 HMM__HIDDEN void hmm__strategy_names(struct text *t);

@@ -73,7 +73,8 @@ struct hmm_heap *heap_of(size_t size, const struct hmm_strategy *strategy)
 struct hmm_heap *unwatched(struct hmm_heap *heap)
 {
     if (heap->check_flags & HMM__CHECK_MEMCHECK) {
-        hmm__set_check_flags(heap, heap->check_flags & ~(uint32_t)HMM__CHECK_MEMCHECK);
+        heap->check_flags &= ~(uint32_t)HMM__CHECK_MEMCHECK;
+        hmm__set_entries(heap);
         (void)VALGRIND_MAKE_MEM_DEFINED(heap, (size_t)heap->high_limit * HMM_GRANULE);
     }
     return heap;

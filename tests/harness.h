@@ -5,6 +5,7 @@
 #ifndef HMM_TEST_HARNESS_H
 #define HMM_TEST_HARNESS_H
 
+#include "api/api.h"
 #include "heap/block.h"
 
 #include <check.h>

@@ -348,10 +348,9 @@ static void *wrap_malloc(struct hmm_heap *h, size_t size)
     uint32_t n = hmm__granules_for(size);
     hmm_ref expected = oracle_choose(h, n), top = h->top;
     uint32_t whole = expected ? block_size(h, expected) : 0;
-    static uint64_t calls;
-    uint64_t call = ++calls;
+    uint64_t before = asked;
     void *payload = rule_of(h)->malloc_whole(h, size);
-    if (call != calls) /* the cache has given back what it could, and it was asked again */
+    if (before != asked) /* the cache has given back what it could, and `take` was asked again */
         return payload;
     hmm_ref got = payload ? block_of(h, payload) : 0;
     asked++;

@@ -9,7 +9,7 @@
 #ifndef HMM_ANNOTATE_H
 #define HMM_ANNOTATE_H
 
-#include "heap/heap.h"
+#include "base/compiler.h"
 
 #ifdef HAVE_VALGRIND
 #include <valgrind/memcheck.h>

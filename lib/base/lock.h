@@ -17,7 +17,7 @@
 #ifndef HMM_LOCK_H
 #define HMM_LOCK_H
 
-#include "heap/heap.h"
+#include "base/compiler.h"
 
 struct lock {
     uintptr_t word;

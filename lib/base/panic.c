@@ -2,9 +2,12 @@
 /*
  * The end of a program that misused its heap: one line, then abort. Nothing here allocates.
  */
+#include "base/panic.h"
+
 #include "base/annotate.h"
 #include "base/lock.h"
 #include "base/text.h"
+#include "hmm.h"
 
 #if HMM_HOSTED
 #include <stdlib.h>

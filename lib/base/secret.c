@@ -6,8 +6,6 @@
  */
 #include "base/secret.h"
 
-#include "cache/cache.h"
-
 #if HMM__CACHE
 
 #if defined(__linux__)

@@ -5,7 +5,7 @@
 #ifndef HMM_SECRET_H
 #define HMM_SECRET_H
 
-#include "heap/heap.h"
+#include "base/compiler.h"
 
 /*
  * A word that differs for each call, unrelated to all others, and that neither a program's data nor

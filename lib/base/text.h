@@ -6,7 +6,7 @@
 #ifndef HMM_TEXT_H
 #define HMM_TEXT_H
 
-#include "heap/heap.h"
+#include "base/compiler.h"
 
 struct text {
     char chars[1000];

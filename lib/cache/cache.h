@@ -86,13 +86,6 @@
 #include "heap/block.h"
 #include "base/lock.h"
 
-/* Processors that cannot compare and swap are none for this. */
-#if HMM_HOSTED && defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_4) && !defined(HMM_NO_CACHE)
-#define HMM__CACHE 1
-#else
-#define HMM__CACHE 0
-#endif
-
 #if HMM__CACHE
 
 #define CACHE_PAGE_LOG 10u
@@ -348,6 +341,9 @@ HMM__HIDDEN void hmm__remote_free(struct cache *cache, struct thread_cache *tc, 
  * iff there is no room. */
 HMM__HIDDEN bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock);
 
+/* The open cache stands before h from now on: h asks it for memory before its break rises. */
+HMM__HIDDEN void hmm__cache_serve(struct hmm_heap *h, struct cache *cache);
+
 /* The chain for this size is empty. NULL: nothing can be had but from the heap itself. */
 HMM__HIDDEN void *hmm__cache_refill(struct thread_cache *tc, size_t size);
 
@@ -364,24 +360,12 @@ HMM__HIDDEN bool hmm__cache_trim(struct thread_cache *tc);
 /* Before the break rises: what the calling thread has idle, and what is kept. As above. */
 HMM__HIDDEN bool hmm__cache_reclaim_idle(struct cache *cache);
 
-/* A request has failed: what is kept for k, or for nobody (NULL), is given back. True: it is to be
- * made again, and has not failed yet. With the lock. */
-HMM__HIDDEN HMM__COLD bool hmm__cache_try_again(struct cache *cache, struct thread_cache *tc);
-
 /* Empties the inbox. `locked`: the caller has the lock. */
 HMM__HIDDEN void hmm__collect_remote_frees(struct thread_cache *tc, bool locked);
 
-/* heap_cache.c */
-
-/* The doors of a heap of one's own that has a front. */
-HMM__HIDDEN void hmm__cache_set_entries(struct hmm_heap *h);
-
-/* Bytes of the object at block; 0: it is none. It is as sound as free wants it. */
+/* inspect.c: bytes of the object at block; 0: it is none. Ends the program if it is not in use. */
 HMM__HIDDEN size_t hmm__cache_usable(const struct cache *cache, const void *block,
                                      const char *operation);
-
-/* An object of `usable` bytes of a heap of one's own. */
-HMM__HIDDEN void *hmm__cached_realloc(struct hmm_heap *h, void *block, size_t usable, size_t size);
 
 /* run.c: runs come and go. All with the lock. */
 HMM__HIDDEN struct run *hmm__run_new(struct thread_cache *tc, unsigned c);
@@ -405,21 +389,6 @@ HMM__HIDDEN void hmm__thread_cache_abandon(struct thread_cache *tc);
 /* This thread's, if it has one. */
 HMM__HIDDEN struct thread_cache *hmm__thread_cache_here(struct cache *cache);
 HMM__HIDDEN struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c);
-
-/* Of a heap of one's own: as hmm__cache_try_again. */
-HMM__ALWAYS_INLINE bool own_cache_try_again(struct hmm_heap *h)
-{
-    struct cache *cache = h->cache;
-    return cache != NULL && cache->lock == NULL && hmm__cache_try_again(cache, cache->thread_cache);
-}
-
-#else
-
-HMM__ALWAYS_INLINE bool own_cache_try_again(struct hmm_heap *h)
-{
-    (void)h;
-    return false;
-}
 
 #endif
 #endif

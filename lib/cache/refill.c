@@ -230,12 +230,27 @@ bool hmm__cache_trim(struct thread_cache *tc)
     return any;
 }
 
-bool hmm__cache_try_again(struct cache *cache, struct thread_cache *tc)
+/* hmm_heap.reclaim: of what the calling thread has, and medium blocks. With the lock. */
+static bool reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 {
-    bool any = tc ? hmm__cache_trim(tc) : hmm__medium_empty(cache);
-    if (any)
-        cache->heap->failed--;
-    return any;
+    struct cache *cache = h->cache;
+    struct thread_cache *tc = hmm__thread_cache_here(cache);
+    if (what == HMM__RECLAIM_IDLE)
+        return hmm__cache_reclaim_idle(cache);
+    return tc ? hmm__cache_trim(tc) : hmm__medium_empty(cache);
+}
+
+/* hmm_heap.reserve */
+static void reserve(struct hmm_heap *h)
+{
+    hmm__cache_reserve(h->cache);
+}
+
+void hmm__cache_serve(struct hmm_heap *h, struct cache *cache)
+{
+    h->cache = cache;
+    h->reclaim = reclaim;
+    h->reserve = reserve;
 }
 
 /* ---- Objects of others ---- */

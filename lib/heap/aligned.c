@@ -8,7 +8,6 @@
  * failing.
  */
 #include "heap/block.h"
-#include "cache/cache.h"
 
 /* A payload at `align`, a power of two from HMM_GRANULE to HMM_MAX_REQUEST, of n granules. */
 static struct hmm_piece piece_of(const struct hmm_heap *h, size_t align, uint32_t n)
@@ -115,6 +114,15 @@ static bool alignment_is_valid(size_t align)
     return align != 0 && (align & (align - 1)) == 0;
 }
 
+/* A used block of that shape, not yet counted. 0: there is no room. */
+static hmm_ref place_aligned(struct hmm_heap *h, const struct hmm_piece *piece)
+{
+    hmm_ref r = cut_piece(h, find_hole(h, piece), piece);
+    if (r == 0)
+        r = from_top(h, piece);
+    return r ? r : cut_piece(h, find_by_walk(h, piece), piece);
+}
+
 void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 {
     if (!alignment_is_valid(align)) {
@@ -129,28 +137,8 @@ void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     if (align > h->most_align)
         h->most_align = align;
     struct hmm_piece piece = piece_of(h, align, hmm__granules_for(size));
-    hmm_ref r = cut_piece(h, find_hole(h, &piece), &piece);
-    if (r == 0 && (r = from_top(h, &piece)) == 0)
-        r = cut_piece(h, find_by_walk(h, &piece), &piece);
+    hmm_ref r = place_aligned(h, &piece);
+    if (r == 0 && hmm__reclaim(h, HMM__RECLAIM_ALL))
+        r = place_aligned(h, &piece);
     return r ? hand_out(h, r) : hmm__fail(h);
-}
-
-bool hmm__aligned_can_be(size_t align, size_t size)
-{
-    return alignment_is_valid(align) && align <= HMM_MAX_REQUEST && size <= HMM_MAX_REQUEST;
-}
-
-static void *aligned_once(struct hmm_heap *h, size_t align, size_t size)
-{
-    if (hmm__unlikely(h->check_flags))
-        return hmm__checked_aligned_alloc(h, align, size);
-    return hmm__aligned_alloc(h, align, size);
-}
-
-void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
-{
-    void *p = aligned_once(heap, align, size);
-    if (hmm__unlikely(p == NULL) && hmm__aligned_can_be(align, size) && own_cache_try_again(heap))
-        p = aligned_once(heap, align, size);
-    return p;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * malloc and free for strategies that leave them to the core, what is rare in all of them, and the
- * doors. The common ways are in place.h.
+ * malloc and free for strategies that leave them to the core, and what is rare in all of them: the
+ * top, the break, the cache's reclaim, failure. The common paths are in place.h.
  */
-#include "cache/cache.h"
 #include "heap/place.h"
 
 void *hmm__fail(struct hmm_heap *h)
@@ -13,10 +12,10 @@ void *hmm__fail(struct hmm_heap *h)
     return NULL;
 }
 
-/* ---- Where the strategy had none ---- */
+/* ---- Where the strategy has no free block ---- */
 
 /* Used block r, of n granules, is the answer. */
-static void *hand_over(struct hmm_heap *h, hmm_ref r, uint32_t n)
+static void *answer(struct hmm_heap *h, hmm_ref r, uint32_t n)
 {
     live_add(h, block_usable(n));
     if (h->placed)
@@ -24,13 +23,40 @@ static void *hand_over(struct hmm_heap *h, hmm_ref r, uint32_t n)
     return block_payload(h, r);
 }
 
-/* The top is too small as well: whatever search the strategy has left. */
-static HMM__COLD void *malloc_last(struct hmm_heap *h, uint32_t n)
+/* The top as far as it goes up to the break. NULL: not so far. */
+static void *try_top(struct hmm_heap *h, uint32_t n)
+{
+    void *p = allocate_from_top(h, n);
+    if (p != NULL && h->placed)
+        h->placed(h, h->state, block_of(h, p), n);
+    return p;
+}
+
+static void *try_granules(struct hmm_heap *h, uint32_t n)
+{
+    hmm_ref r = h->take(h, h->state, n);
+    return r ? finish_allocation(h, r, n, block_size(h, r)) : try_top(h, n);
+}
+
+void *hmm__try_malloc(struct hmm_heap *h, size_t size)
+{
+    return size <= HMM_MAX_REQUEST ? try_granules(h, hmm__granules_for(size)) : NULL;
+}
+
+static void *raise_and_try(struct hmm_heap *h, uint32_t n)
+{
+    if (h->limit - h->top < n || !hmm__brk_raise(h, h->top + n))
+        return NULL;
+    return try_top(h, n);
+}
+
+/* Whatever search the strategy has left. */
+static HMM__COLD void *search_last(struct hmm_heap *h, uint32_t n)
 {
     const struct hmm_strategy *s = h->strategy;
     hmm_ref r = s->find_last ? s->find_last(h, h->state, n) : 0;
     if (r == 0)
-        return hmm__fail(h);
+        return NULL;
     uint32_t size = block_size(h, r);
     if (hmm__unlikely(!block_is_valid(h, r, block_header(h, r))))
         hmm__block_broken(h, r);
@@ -39,18 +65,30 @@ static HMM__COLD void *malloc_last(struct hmm_heap *h, uint32_t n)
         block_make_free(h, r + n, size - n, 0);
         s->insert(h, h->state, r + n);
     }
-    return hand_over(h, r, carve(h, block_payload(h, r), n, size));
+    return answer(h, r, carve(h, block_payload(h, r), n, size));
 }
 
+/* Nothing has so much: the cache gives back all that it can before the request fails. */
+static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
+{
+    void *p = search_last(h, n);
+    if (p == NULL && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
+        p = try_granules(h, n);
+        if (p == NULL)
+            p = raise_and_try(h, n);
+        if (p == NULL)
+            p = search_last(h, n);
+    }
+    return p ? p : hmm__fail(h);
+}
+
+/* The top ends at the break. */
 static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint32_t n)
 {
-#if HMM__CACHE
-    if (h->cache != NULL && hmm__cache_reclaim_idle(h->cache))
-        return hmm__malloc(h, block_usable(n));
-#endif
-    if (h->limit - h->top < n || !hmm__brk_raise(h, h->top + n))
-        return malloc_last(h, n);
-    return hmm__malloc_else(h, n);
+    void *p = hmm__reclaim(h, HMM__RECLAIM_IDLE) ? try_granules(h, n) : NULL;
+    if (p == NULL)
+        p = raise_and_try(h, n);
+    return p ? p : malloc_or_fail(h, n);
 }
 
 static __attribute__((noinline)) void *tell_placed(struct hmm_heap *h, void *payload, uint32_t n)
@@ -214,51 +252,4 @@ void hmm__release(struct hmm_heap *h, hmm_ref block)
         hook_merge_prev(h, p, block, scaled, above, room);
     else
         release_alone(h, p, block, scaled, hook_insert);
-}
-
-/* ---- The doors ---- */
-
-#if HMM__CACHE
-HMM__ALWAYS_INLINE size_t cache_usable(const struct hmm_heap *h, const void *block)
-{
-    return h->cache ? hmm__cache_usable(h->cache, block, "usable size of") : 0;
-}
-#else
-HMM__ALWAYS_INLINE size_t cache_usable(const struct hmm_heap *h, const void *block)
-{
-    (void)h, (void)block;
-    return 0;
-}
-#endif
-
-void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
-{
-    return heap->malloc_entry(heap, size);
-}
-
-void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
-{
-    if (size != 0 && count > (size_t)PTRDIFF_MAX / size)
-        return hmm__fail(heap);
-    if (hmm__unlikely(heap->check_flags))
-        return hmm__checked_calloc(heap, count, size);
-    void *p = heap->malloc_entry(heap, count * size);
-    return p ? memset(p, 0, hmm_heap_usable_size(heap, p)) : NULL;
-}
-
-void hmm_heap_free(struct hmm_heap *heap, void *block)
-{
-    heap->free_entry(heap, block);
-}
-
-size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
-{
-    if (block == NULL)
-        return 0;
-    size_t usable = cache_usable(heap, block);
-    if (usable != 0)
-        return usable;
-    if (hmm__unlikely(heap->check_flags))
-        return hmm__checked_usable_size(heap, block);
-    return block_usable(block_size(heap, block_of(heap, block)));
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A heap's beginning and end, and the live switch of its strategy.
+ * How a heap begins: its control structures laid out in the region.
  */
-#include "base/annotate.h"
-#include "cache/cache.h"
+#include "heap/block.h"
 
 bool hmm__strategy_is_valid(const struct hmm_strategy *s)
 {
@@ -12,13 +11,14 @@ bool hmm__strategy_is_valid(const struct hmm_strategy *s)
 }
 
 /* bytes <= those of the region. */
-static uint32_t granules_up(size_t bytes)
+uint32_t hmm__granules_up(size_t bytes)
 {
     return (uint32_t)(((uint64_t)bytes + HMM_GRANULE - 1) / HMM_GRANULE);
 }
 
 /* The strategy's functions into the heap, its state made ready. */
-static void adopt(struct hmm_heap *h, const struct hmm_strategy *s, void *state, bool is_zero)
+void hmm__adopt_strategy(struct hmm_heap *h, const struct hmm_strategy *s, void *state,
+                         bool is_zero)
 {
     h->strategy = s;
     h->state = state;
@@ -79,8 +79,8 @@ static uint32_t power_of_two_below(uint32_t limit)
     return limit == 0 ? 0 : power;
 }
 
-struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_strategy *strategy,
-                                  bool zeroed, const struct hmm__page_source *page_source)
+struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strategy *strategy,
+                             bool zeroed, const struct hmm__page_source *page_source)
 {
     uint32_t skew = 0;
     if (!hmm__strategy_is_valid(strategy))
@@ -107,117 +107,8 @@ struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_st
     h->decommit_threshold = page_source ? 0 : INTPTR_MAX;
     h->low_bytes = (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
     h->check_level = 1;
-    adopt(h, strategy, h + 1, zeroed);
+    hmm__adopt_strategy(h, strategy, h + 1, zeroed);
     block_make_top(h, h->first);
-    hmm__set_check_flags(h, annotate_active() ? HMM__CHECK_MEMCHECK : 0);
     hmm__brk_settle(h);
-    if (h->check_flags)
-        annotate_region(block_header_at(h, h->first),
-                        (size_t)(limit - h->first) * HMM_GRANULE + HMM_HEADER_BYTES);
     return h;
-}
-
-struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_strategy *strategy)
-{
-    return hmm__heap_create(memory, size, strategy, false, NULL);
-}
-
-/* Memcheck must not go on taking the blocks for live: the memory may be used for others. */
-static HMM__COLD void end_memcheck(struct hmm_heap *h)
-{
-    annotate_enter();
-    for (hmm_ref r = h->first; r != h->top; r = block_step(h, r, block_header(h, r)))
-        if (!(block_header(h, r) & HMM__FREE) && block_payload(h, r) != h->state)
-            annotate_free(block_payload(h, r));
-    annotate_leave();
-    annotate_region_end(block_header_at(h, h->first),
-                        (size_t)(h->high_limit - h->first) * HMM_GRANULE + HMM_HEADER_BYTES);
-}
-
-void hmm_heap_destroy(struct hmm_heap *heap)
-{
-    if (heap != NULL && (heap->check_flags & HMM__CHECK_MEMCHECK))
-        end_memcheck(heap);
-}
-
-/* ---- The live switch ---- */
-
-/* Room for a state of this size, somewhere; NULL: there is none. Leaves the old state whole. */
-static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
-{
-    if (size <= h->low_bytes) {
-        *place = HMM__STATE_LOW;
-        return h + 1;
-    }
-#if HMM__CACHE
-    if (h->cache != NULL && size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE)
-        hmm__cache_reserve(h->cache);
-#endif
-    if (size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE) {
-        char *high = block_payload(h, h->high_limit - granules_up(size));
-        if (h->page_source == NULL || h->page_source->commit(high, high + size)) {
-            *place = HMM__STATE_HIGH;
-            return high;
-        }
-    }
-    *place = HMM__STATE_BLOCK;
-    return hmm__malloc(h, size);
-}
-
-static void rebuild(struct hmm_heap *h)
-{
-    for (hmm_ref r = h->first, next; r != h->top; r = next) {
-        uint32_t word = block_header(h, r);
-        next = block_step(h, r, word);
-        if (word & HMM__FREE)
-            h->strategy->insert(h, h->state, r);
-    }
-}
-
-static int switch_to(struct hmm_heap *h, const struct hmm_strategy *s)
-{
-    enum hmm__state_place place, was = h->state_place;
-    void *old = h->state;
-    size_t size = s->state_size(hmm_heap_capacity(h));
-    hmm_ref limit = h->limit, high_limit = h->high_limit;
-    void *state = find_room(h, size, &place);
-    if (state == NULL) {
-        hmm__high_raise(h, limit, high_limit); /* of which a cache was to have a part */
-        hmm__set_errno(ENOMEM);
-        return -1;
-    }
-    h->limit = place == HMM__STATE_HIGH ? h->high_limit - granules_up(size) : h->high_limit;
-    if (h->brk > h->limit)
-        h->brk = h->limit;
-    if (h->page_source != NULL && h->committed_end > h->limit)
-        h->committed_end = h->limit;
-    hmm__brk_settle(h);
-    h->state_place = place;
-    adopt(h, s, state, false);
-    hmm__set_check_flags(h, h->check_flags);
-    rebuild(h);
-    if (was == HMM__STATE_BLOCK)
-        hmm__free(h, old);
-    return 0;
-}
-
-int hmm_heap_set_strategy(struct hmm_heap *heap, const struct hmm_strategy *strategy)
-{
-    if (!hmm__strategy_is_valid(strategy)) {
-        hmm__set_errno(EINVAL);
-        return -1;
-    }
-    if (strategy == heap->strategy)
-        return 0;
-    if (heap->check_flags & HMM__CHECK_MEMCHECK)
-        annotate_enter();
-    int result = switch_to(heap, strategy);
-    if (heap->check_flags & HMM__CHECK_MEMCHECK)
-        annotate_leave();
-    return result;
-}
-
-const struct hmm_strategy *hmm_heap_strategy(const struct hmm_heap *heap)
-{
-    return heap->strategy;
 }

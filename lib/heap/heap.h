@@ -42,90 +42,25 @@
 #ifndef HMM_HEAP_PRIVATE_H
 #define HMM_HEAP_PRIVATE_H
 
-#ifdef HAVE_CONFIG_H
-#include "config.h"
-#endif
-
+#include "base/compiler.h"
+#include "base/panic.h"
 #include "hmm-strategy.h"
-
-#include <stdbool.h>
-
-#if defined(__STDC_HOSTED__) && __STDC_HOSTED__ && !defined(HMM_FREESTANDING)
-#define HMM_HOSTED 1
-#else
-#define HMM_HOSTED 0
-#endif
-
-/* Firmware has a C library, but no files and processes. */
-#if HMM_HOSTED && (defined(__unix__) || defined(__APPLE__))
-#define HMM__POSIX 1
-#else
-#define HMM__POSIX 0
-#endif
-
-#if HMM_HOSTED
-#include <errno.h>
-#include <string.h>
-#else
-/* All that is wanted of a C library, and compilers call them by themselves. */
-void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
-void *memmove(void *to, const void *from, size_t bytes);
-void *memset(void *to, int byte, size_t bytes);
-#endif
-
-#if defined(__GNUC__)
-#define hmm__likely(x) __builtin_expect(!!(x), 1)
-#define hmm__unlikely(x) __builtin_expect(!!(x), 0)
-#define HMM__COLD __attribute__((cold, noinline))
-#define HMM__ALWAYS_INLINE static inline __attribute__((always_inline))
-#define HMM__HIDDEN __attribute__((visibility("hidden")))
-/* Of what lies in memory that is the program's at other times, as whatever it stored there. */
-#define HMM__MAY_ALIAS __attribute__((may_alias))
-/* The compiler does not know what is in x any more. Where it would keep what it can make again in
- * one instruction, and save registers for that, or spell out an operation on memory. */
-#define hmm__forget(x) __asm__("" : "+r"(x))
-#define hmm__forget_memory(x) __asm__("" : "+m"(x))
-#else
-#define hmm__likely(x) (x)
-#define hmm__unlikely(x) (x)
-#define HMM__COLD
-#define HMM__ALWAYS_INLINE static inline
-#define HMM__HIDDEN
-#define HMM__MAY_ALIAS
-#define hmm__forget(x) ((void)0)
-#define hmm__forget_memory(x) ((void)0)
-#endif
-
-/* A build for ThreadSanitizer, by either compiler. */
-#if defined(__SANITIZE_THREAD__)
-#define HMM__TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HMM__TSAN 1
-#endif
-#endif
-#if !defined(HMM__TSAN)
-#define HMM__TSAN 0
-#endif
-
-/* Of a function that looks at what other threads are at work on, and takes it as it finds it. */
-#if HMM__TSAN
-#define HMM__UNSEEN __attribute__((no_sanitize_thread, noinline))
-#else
-#define HMM__UNSEEN
-#endif
 
 #define HMM_HEADER_BYTES 4u
 
 /* A header, a footer or a link of a free block. */
 typedef uint32_t HMM__MAY_ALIAS hmm__word;
 
-/* What a heap does besides: bits of hmm_heap.watch. The doors of malloc and free need no test for
- * it: malloc_entry and free_entry lead the long way then. */
+/* What is checked at each call: bits of hmm_heap.check_flags. malloc and free need no test for it:
+ * malloc_entry and free_entry are the checked functions then. */
 enum hmm__check_flag {
     HMM__CHECK_MEMCHECK = 1, /* memcheck runs: tell it of every block */
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
+
+/* What is asked of a cache: before the break rises, what nobody has used for a while; before a
+ * request fails, all that it can give back. */
+enum hmm__reclaim { HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
 enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
@@ -162,7 +97,7 @@ struct hmm_heap {
     uint64_t top_blocks;            /* made of the top or by a realloc, less those the top took */
     uint32_t free_unbinned;         /* free_blocks and bin_whole */
     hmm_ref limit;
-    uint32_t check_flags; /* of enum hmm__check_flag; set by hmm__set_check_flags */
+    uint32_t check_flags; /* of enum hmm__check_flag */
 
     /* Cold: the strategy's functions, or what stands for them. */
     void *(*uncached_malloc)(struct hmm_heap *, size_t);
@@ -183,10 +118,16 @@ struct hmm_heap {
     uint32_t skew;         /* bytes of the caller's region below the base */
     size_t low_bytes;      /* room for a state at the low end */
     uint32_t high_limit;   /* limit without a state at the high end */
-    uint32_t capacity;     /* high_limit without a front; what state_size is asked for */
+    uint32_t capacity;     /* high_limit without a cache; what state_size is asked for */
     uint32_t check_level;
     enum hmm__state_place state_place;
-    struct cache *cache; /* NULL: it is bare */
+    /* Set by a cache that stands before this heap; NULL: there is none. */
+    struct cache *cache;
+    /* Gives back to the heap what the cache holds. False: there was nothing. */
+    bool (*reclaim)(struct hmm_heap *h, enum hmm__reclaim what);
+    /* A state is to be placed at the region's high end: the cache sets aside below high_limit what
+     * it will need there. */
+    void (*reserve)(struct hmm_heap *h);
     bool scan_is_costly; /* sparing pages looked at many blocks for each page that could go */
 };
 
@@ -229,20 +170,6 @@ HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
     return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
 }
 
-/* errno where there is one. */
-HMM__ALWAYS_INLINE void hmm__set_errno(int code)
-{
-#if HMM_HOSTED
-    errno = code;
-#else
-    (void)code;
-#endif
-}
-
-#if !HMM_HOSTED
-enum { ENOMEM = 12, EINVAL = 22, ENOENT = 2, EBUSY = 16, ENOTSUP = 95 };
-#endif
-
 /* The largest request in bytes: above it no size can be counted in a header. */
 #define HMM_MAX_REQUEST                                                                            \
     ((size_t)((uint64_t)HMM_MAX_GRANULES * HMM_GRANULE - HMM_HEADER_BYTES < (uint64_t)PTRDIFF_MAX  \
@@ -256,13 +183,20 @@ HMM__ALWAYS_INLINE uint32_t hmm__granules_for(size_t bytes)
     return HMM_MIN_GRANULES > 1 && n < HMM_MIN_GRANULES ? HMM_MIN_GRANULES : n;
 }
 
-/* create.c: as hmm_heap_create, of a region known to be zero, with or without pages. */
-HMM__HIDDEN struct hmm_heap *hmm__heap_create(void *memory, size_t size,
-                                              const struct hmm_strategy *strategy, bool zeroed,
-                                              const struct hmm__page_source *page_source);
+/* create.c: as hmm_heap_create, but that the entry points are not set; `zeroed`: the region is
+ * known to be zero; page_source: NULL, or where its pages come from. */
+HMM__HIDDEN struct hmm_heap *hmm__create(void *memory, size_t size,
+                                         const struct hmm_strategy *strategy, bool zeroed,
+                                         const struct hmm__page_source *page_source);
 HMM__HIDDEN bool hmm__strategy_is_valid(const struct hmm_strategy *strategy);
 
-HMM__HIDDEN void hmm__set_check_flags(struct hmm_heap *h, uint32_t check_flags);
+/* switch.c: as hmm_heap_set_strategy, of a strategy that is valid and not the present one. */
+HMM__HIDDEN int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *strategy);
+
+/* create.c: makes the strategy the heap's, and its state ready at `state`. */
+HMM__HIDDEN void hmm__adopt_strategy(struct hmm_heap *h, const struct hmm_strategy *strategy,
+                                     void *state, bool is_zero);
+HMM__HIDDEN uint32_t hmm__granules_up(size_t bytes);
 
 /* brk.c */
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
@@ -277,7 +211,7 @@ HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
 HMM__HIDDEN HMM__COLD void hmm__decommit(struct hmm_heap *h);
 HMM__HIDDEN HMM__COLD size_t hmm__decommit_all(struct hmm_heap *h);
 
-/* The core's verbs, without watching. */
+/* malloc and free of the strategy: no cache, no checks of the whole heap. */
 HMM__ALWAYS_INLINE void *hmm__malloc(struct hmm_heap *h, size_t size)
 {
     return h->uncached_malloc(h, size);
@@ -291,6 +225,16 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 /* allocate.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h);
 
+/* One attempt: of a free block, else of the top below the break. NULL: neither has so much; that is
+ * not counted as a failure. */
+HMM__HIDDEN void *hmm__try_malloc(struct hmm_heap *h, size_t size);
+
+/* True: the cache has given something back. */
+HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
+{
+    return h->reclaim != NULL && h->reclaim(h, what);
+}
+
 /* Makes free a used block that the live counts do not count. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
 
@@ -301,9 +245,6 @@ HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
 /* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
 
-/* Whether some heap could serve that. */
-HMM__HIDDEN bool hmm__aligned_can_be(size_t align, size_t size);
-
 /* A block that begins where the piece may, of a free block or of the top only. NULL: there is none.
  */
 enum hmm__piece_from { HMM__PIECE_OF_HOLE, HMM__PIECE_OF_TOP };
@@ -311,14 +252,6 @@ HMM__HIDDEN void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *pi
                                   enum hmm__piece_from from);
 
 HMM__HIDDEN void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size);
-
-/* checked.c: the doors while something watches (hmm_heap.watch) */
-HMM__HIDDEN void *hmm__checked_malloc(struct hmm_heap *h, size_t size);
-HMM__HIDDEN void *hmm__checked_calloc(struct hmm_heap *h, size_t count, size_t size);
-HMM__HIDDEN void *hmm__checked_realloc(struct hmm_heap *h, void *payload, size_t size);
-HMM__HIDDEN void *hmm__checked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
-HMM__HIDDEN void hmm__checked_free(struct hmm_heap *h, void *payload);
-HMM__HIDDEN size_t hmm__checked_usable_size(const struct hmm_heap *h, const void *payload);
 
 /* block.c: the defaults of the optional hooks */
 HMM__HIDDEN hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules);
@@ -332,8 +265,13 @@ HMM__HIDDEN HMM__COLD _Noreturn void hmm__misuse(const struct hmm_heap *h, const
                                                  const char *operation);
 HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
 
-/* panic.c */
-HMM__HIDDEN HMM__COLD _Noreturn void hmm__panic(const char *what, const void *where,
-                                                const char *why);
+/* As hmm_heap_check, without what a cache holds. */
+HMM__HIDDEN const char *hmm__verify(struct hmm_heap *h);
+
+/* walk.c, stats.c: as hmm_heap_walk and hmm_heap_stats, of the blocks as the heap knows them: a run
+ * of a cache is one. */
+HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,
+                          int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
+HMM__HIDDEN void hmm__stats(struct hmm_heap *h, struct hmm_stats *stats);
 
 #endif

@@ -4,7 +4,7 @@
  * block above, into the top, down into the free block below (with what is free above), and only
  * then by moving. A block from aligned_alloc keeps its alignment wherever it goes.
  */
-#include "cache/medium.h"
+#include "heap/place.h"
 
 /* Used block r has been given s granules, was of them before, and needs n. What it does not need
  * becomes free, if it is large enough for a block. */
@@ -128,14 +128,31 @@ static void copy_payload(char *to, const char *from, uint32_t granules)
     memcpy(to, from, HMM_GRANULE - HMM_HEADER_BYTES);
 }
 
+/* The attempt to move has failed, after the cache gave back what it could: of that there may be a
+ * free block beside this one now. */
+static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
+{
+    uint32_t word = word_load(p), n = hmm__granules_for(size);
+    hmm_ref r = block_of(h, p), low = 0;
+    if (h->reclaim == NULL)
+        return NULL;
+    bool grown = grow_up(h, r, word, n);
+    if (!grown && (word & HMM__PREV_FREE))
+        low = grow_down(h, r, word, n);
+    if (!grown && low == 0)
+        return NULL;
+    h->failed--; /* what failed was the move, not the request */
+    return grown ? p : block_payload(h, low);
+}
+
 static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
 {
     uint32_t word = word_load(from);
     void *to = word & HMM__ALIGNED
                    ? hmm__aligned_alloc(h, alignment_of(h, block_of(h, from), word), size)
                    : hmm__malloc(h, size);
-    if (to == NULL)
-        return NULL;
+    if (hmm__unlikely(to == NULL))
+        return grow_at_last(h, from, size);
     copy_payload(to, from, header_size(word));
     hmm__free(h, from);
     return to;
@@ -220,32 +237,4 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
     if (has - n >= HMM_MIN_GRANULES)
         shrink(h, (hmm_ref)b.at, b.word, n);
     return p;
-}
-
-/* Where the heap is not bare, or watched. */
-static void *realloc_once(struct hmm_heap *h, void *block, size_t size)
-{
-    return h->check_flags ? hmm__checked_realloc(h, block, size) : hmm__realloc(h, block, size);
-}
-
-static __attribute__((noinline)) void *realloc_before(struct hmm_heap *h, void *block, size_t size)
-{
-#if HMM__CACHE
-    size_t usable = h->cache ? hmm__cache_usable(h->cache, block, "realloc") : 0;
-    if (usable != 0)
-        return hmm__cached_realloc(h, block, usable, size);
-    if (h->cache && hmm__medium_has(h->cache, block))
-        hmm__medium_freed_twice(block, "realloc");
-#endif
-    void *p = realloc_once(h, block, size);
-    if (hmm__unlikely(p == NULL) && size - 1 < HMM_MAX_REQUEST && own_cache_try_again(h))
-        p = realloc_once(h, block, size);
-    return p;
-}
-
-void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
-{
-    if (heap->cache || heap->check_flags)
-        return realloc_before(heap, block, size);
-    return hmm__realloc(heap, block, size);
 }

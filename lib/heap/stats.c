@@ -3,8 +3,7 @@
  * The figures of a heap. All are kept as the heap works, but for the largest free block, which the
  * strategy knows.
  */
-#include "base/annotate.h"
-#include "cache/inspect.h"
+#include "heap/block.h"
 
 static uint32_t largest_by_walk(const struct hmm_heap *h)
 {
@@ -42,15 +41,10 @@ static size_t bytes(const struct hmm_heap *h, uint32_t granules)
     return (size_t)granules * HMM_GRANULE + h->skew;
 }
 
-/* What the front has of the region's high end. */
+/* What a cache has of the region's high end. */
 static size_t cache_bytes(const struct hmm_heap *h)
 {
-#if HMM__CACHE
-    return h->cache ? (size_t)(h->cache->end - (char *)h) - (size_t)h->high_limit * HMM_GRANULE : 0;
-#else
-    (void)h;
-    return 0;
-#endif
+    return h->cache ? (size_t)(h->capacity - h->high_limit) * HMM_GRANULE : 0;
 }
 
 /* From the region's first byte to the first block, and what lies high. */
@@ -60,34 +54,8 @@ static size_t control_bytes(const struct hmm_heap *h)
     return bytes(h, h->first) - HMM_HEADER_BYTES + high * HMM_GRANULE + cache_bytes(h);
 }
 
-/* Instead of its runs the objects that are in use. */
-static void count_objects(const struct hmm_heap *h, struct hmm_stats *stats)
+void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
 {
-#if HMM__CACHE
-    struct cache_tally t;
-    if (h->cache == NULL)
-        return;
-    hmm__cache_tally(h->cache, &t);
-    stats->live_bytes += t.object_bytes - t.run_bytes;
-    stats->live_blocks += t.objects - t.runs;
-    stats->free_bytes += t.run_bytes - t.object_bytes;
-    stats->free_blocks += t.free_objects + t.medium_blocks;
-    stats->live_bytes -= t.medium_bytes - t.medium_blocks * HMM_HEADER_BYTES;
-    stats->live_blocks -= t.medium_blocks;
-    stats->free_bytes += t.medium_bytes;
-#else
-    (void)h, (void)stats;
-#endif
-}
-
-void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
-{
-    bool quiet = (heap->check_flags & HMM__CHECK_MEMCHECK) != 0;
-    if (quiet)
-        annotate_enter();
-    size_t largest = largest_request((struct hmm_heap *)(uintptr_t)heap);
-    if (quiet)
-        annotate_leave();
     *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit) + cache_bytes(heap),
                                 .control = control_bytes(heap),
                                 .brk = bytes(heap, heap->brk),
@@ -99,11 +67,10 @@ void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
                                 .live_blocks = live_blocks(heap),
                                 .free_bytes = (size_t)free_granules(heap) * HMM_GRANULE,
                                 .free_blocks = free_blocks(heap),
-                                .largest_free = largest,
+                                .largest_free = largest_request(heap),
                                 .top_bytes = (size_t)(heap->brk - heap->top) * HMM_GRANULE,
                                 .splits = heap->splits + heap->bin_splits,
                                 .merges = heap->merges,
                                 .visited = heap->visited + heap->bin_splits + heap->bin_whole,
                                 .failed = heap->failed};
-    count_objects(heap, stats);
 }

@@ -2,8 +2,7 @@
 /*
  * Is it broken? The invariants of heap.h, one after the other, and what a misused pointer is.
  */
-#include "base/annotate.h"
-#include "cache/inspect.h"
+#include "heap/block.h"
 
 struct tally {
     uint32_t free_blocks;
@@ -56,7 +55,7 @@ static const char *check_index(struct hmm_heap *h)
     return broken;
 }
 
-static const char *check_all(struct hmm_heap *h)
+const char *hmm__verify(struct hmm_heap *h)
 {
     struct tally t = {0};
     if (h->first > h->top || h->top > h->brk || h->brk > h->limit || h->extent != h->top - h->first)
@@ -69,24 +68,7 @@ static const char *check_all(struct hmm_heap *h)
     if (t.free_blocks != free_blocks(h) || t.free_granules != free_granules(h) ||
         t.live_blocks != live_blocks(h) || t.live_bytes != live_bytes(h))
         return "B7: the counts are not those of the blocks";
-    broken = check_index(h);
-#if HMM__CACHE
-    if (broken == NULL && h->cache != NULL)
-        broken = hmm__cache_verify(h->cache);
-#endif
-    return broken;
-}
-
-/* Looks only; the strategy's check takes a heap that it could write, and does not. */
-const char *hmm_heap_check(const struct hmm_heap *heap)
-{
-    bool quiet = (heap->check_flags & HMM__CHECK_MEMCHECK) != 0;
-    if (quiet)
-        annotate_enter();
-    const char *broken = check_all((struct hmm_heap *)(uintptr_t)heap);
-    if (quiet)
-        annotate_leave();
-    return broken;
+    return check_index(h);
 }
 
 bool hmm__seems_valid(const struct hmm_heap *h, const void *payload)

@@ -1,45 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All blocks, in address order.
+ * All blocks of a heap, in address order.
  */
-#include "base/annotate.h"
-#include "cache/inspect.h"
+#include "heap/block.h"
 
-/* A block as the user sees it: a run is many. */
-static int show(const struct hmm_heap *h, struct hmm_block_info *info,
-                int (*visit)(void *arg, const struct hmm_block_info *), void *arg)
-{
-#if HMM__CACHE
-    const struct run *d = h->cache ? hmm__cache_run_at(h->cache, info->payload) : NULL;
-    if (d != NULL)
-        return hmm__cache_walk_run(h->cache, d, info->size, visit, arg);
-    if (h->cache && info->used && info->usable >= sizeof(struct object) &&
-        hmm__cache_has_medium(h->cache, info->payload))
-        info->used = 0;
-#else
-    (void)h;
-#endif
-    return visit(arg, info);
-}
-
-int hmm_heap_walk(const struct hmm_heap *heap,
-                  int (*visit)(void *arg, const struct hmm_block_info *), void *arg)
+int hmm__walk(const struct hmm_heap *h, int (*visit)(void *arg, const struct hmm_block_info *),
+              void *arg)
 {
     int result = 0;
-    bool quiet = (heap->check_flags & HMM__CHECK_MEMCHECK) != 0;
-    for (hmm_ref r = heap->first; r != heap->top && result == 0;) {
-        if (quiet)
-            annotate_enter();
-        uint32_t word = block_header(heap, r);
-        hmm_ref next = block_step(heap, r, word);
-        if (quiet)
-            annotate_leave();
-        uint32_t n = header_size(word);
-        struct hmm_block_info info = {.payload = block_payload(heap, r),
+    for (hmm_ref r = h->first; r != h->top && result == 0;) {
+        uint32_t word = block_header(h, r), n = header_size(word);
+        hmm_ref next = block_step(h, r, word);
+        struct hmm_block_info info = {.payload = block_payload(h, r),
                                       .size = (size_t)n * HMM_GRANULE,
                                       .usable = block_usable(n),
                                       .used = !(word & HMM__FREE)};
-        result = show(heap, &info, visit, arg);
+        result = visit(arg, &info);
         r = next;
     }
     return result;

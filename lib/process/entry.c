@@ -3,6 +3,7 @@
  * The process heap: one heap, made on first use, behind a lock. Where its memory comes from is the
  * region's business: the library has a static array, the preload library asks the system.
  */
+#include "api/api.h"
 #include "process/process_cache.h"
 #include "heap_memory_manager.h"
 #include "base/lock.h"
@@ -417,17 +418,10 @@ static HMM__COLD void *realloc_foreign(struct hmm_heap *h, void *block, size_t s
 
 /* ---- By way of the heap itself: with the lock ---- */
 
-static HMM__COLD void *malloc_again(struct hmm_heap *h, size_t size)
-{
-    return size <= HMM_MAX_REQUEST && cache_try_again() ? hmm_heap_malloc(h, size) : NULL;
-}
-
 HMM__ALWAYS_INLINE void *malloc_with_lock(struct hmm_heap *h, size_t size)
 {
     void *p = take_medium(size);
-    if (p == NULL)
-        p = hmm_heap_malloc(h, size);
-    return hmm__likely(p != NULL) ? p : malloc_again(h, size);
+    return p ? p : hmm_heap_malloc(h, size);
 }
 
 static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t size)
@@ -453,8 +447,6 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
         return calloc_without_lock(h, count, size);
     void *p = size == 1 ? take_medium(count) : NULL;
     p = p ? memset(p, 0, hmm_heap_usable_size(h, p)) : hmm_heap_calloc(h, count, size);
-    if (hmm__unlikely(p == NULL) && size == 1 && count <= HMM_MAX_REQUEST && cache_try_again())
-        p = hmm_heap_calloc(h, count, size);
     lock_release(&process_lock, hold);
     return p;
 }
@@ -465,8 +457,6 @@ static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return realloc_without_lock(h, block, size);
     void *p = hmm_heap_realloc(h, block, size);
-    if (hmm__unlikely(p == NULL) && size - 1 < HMM_MAX_REQUEST && cache_try_again())
-        p = hmm_heap_realloc(h, block, size);
     lock_release(&process_lock, hold);
     return p;
 }
@@ -477,8 +467,6 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return aligned_without_lock(h, align, size);
     void *p = hmm_heap_aligned_alloc(h, align, size);
-    if (hmm__unlikely(p == NULL) && hmm__aligned_can_be(align, size) && cache_try_again())
-        p = hmm_heap_aligned_alloc(h, align, size);
     lock_release(&process_lock, hold);
     return p;
 }
@@ -527,24 +515,32 @@ static __attribute__((noinline)) void free_missed(void *block)
         free_of_heap(h, block);
 }
 
-/* There is no better place for the object: it stays, and nothing has failed. */
-static HMM__COLD void *stay(void *object)
+/* A place for an object that shrinks to less than half: no more is done for it than is at hand. */
+static void *smaller_place(size_t size)
 {
+    void *p = malloc_hit(size);
+    if (p == NULL)
+        p = malloc_from_run(size);
+    if (p != NULL)
+        return p;
     enum lock_hold hold = lock_acquire(&process_lock);
     if (hold != LOCK_UNAVAILABLE)
-        process_heap->failed--;
+        p = hmm__try_malloc(process_heap, size);
     lock_release(&process_lock, hold);
-    return object;
+    return p;
 }
 
 /* An object of `usable` bytes, in which the size does not fit, or of which it is less than half. */
 static void *move_object(void *block, size_t usable, size_t size)
 {
-    void *p = size ? hmm_malloc(size) : NULL;
-    if (p == NULL && size != 0)
-        return size <= usable ? stay(block) : NULL;
-    if (p != NULL)
-        memcpy(p, block, size < usable ? size : usable);
+    if (size == 0) {
+        hmm_free(block);
+        return NULL;
+    }
+    void *p = size <= usable ? smaller_place(size) : hmm_malloc(size);
+    if (p == NULL)
+        return size <= usable ? block : NULL;
+    memcpy(p, block, size < usable ? size : usable);
     hmm_free(block);
     return p;
 }

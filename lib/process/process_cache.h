@@ -69,7 +69,7 @@ HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
 {
     hmm_ref limit = h->limit, high_limit = h->high_limit;
     if (hmm__cache_open(&hmm__process_cache, h, lock))
-        h->cache = &hmm__process_cache;
+        hmm__cache_serve(h, &hmm__process_cache);
     else
         hmm__high_raise(h, limit, high_limit);
 }
@@ -89,13 +89,6 @@ HMM__ALWAYS_INLINE bool trim_cache(void)
 {
     struct thread_cache *tc = thread_cache_mine();
     return tc->cache ? hmm__cache_trim(tc) : hmm__medium_empty(&hmm__process_cache);
-}
-
-/* The same when a request has failed: whether it is to be made again. */
-HMM__ALWAYS_INLINE bool cache_try_again(void)
-{
-    struct thread_cache *tc = thread_cache_mine();
-    return hmm__cache_try_again(&hmm__process_cache, tc->cache ? tc : NULL);
 }
 
 HMM__ALWAYS_INLINE void thread_caches_after_fork(void)
@@ -161,11 +154,6 @@ HMM__ALWAYS_INLINE bool put_medium(void *block)
 }
 
 HMM__ALWAYS_INLINE bool trim_cache(void)
-{
-    return false;
-}
-
-HMM__ALWAYS_INLINE bool cache_try_again(void)
 {
     return false;
 }

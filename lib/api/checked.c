@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The doors while something watches the heap: memcheck, or a check level above 1. Each does
- * what the plain door does, with the checks before and the annotations after.
+ * The entry points while memcheck runs or the check level is above 1, and hmm_heap_set_check. Each
+ * does what the plain one does, with the checks before and the annotations for memcheck after. May
+ * call the heap, and the entry points that look into it.
  */
+#include "api/api.h"
+
 #include "base/annotate.h"
-#include "cache/cache.h"
+#include "heap/block.h"
 
 /* Operations between two checks of the whole heap. */
 static uint32_t check_interval(const struct hmm_heap *h)
@@ -129,17 +132,6 @@ size_t hmm__checked_usable_size(const struct hmm_heap *h, const void *payload)
     return usable;
 }
 
-void hmm__set_check_flags(struct hmm_heap *h, uint32_t check_flags)
-{
-    if (h->check_flags != check_flags) /* usable_size reads it without the lock */
-        h->check_flags = check_flags;
-    h->malloc_entry = check_flags ? hmm__checked_malloc : h->uncached_malloc;
-    h->free_entry = check_flags ? hmm__checked_free : h->uncached_free;
-#if HMM__CACHE
-    hmm__cache_set_entries(h);
-#endif
-}
-
 int hmm_heap_set_check(struct hmm_heap *heap, int level)
 {
     if (level < 0 || level > 4) {
@@ -153,6 +145,8 @@ int hmm_heap_set_check(struct hmm_heap *heap, int level)
         check_flags |= HMM__CHECK_POINTERS;
     if (level >= 2 && heap->cache != NULL)
         hmm_heap_set_cache(heap, 0);
-    hmm__set_check_flags(heap, check_flags);
+    if (heap->check_flags != check_flags) /* usable_size reads it without the lock */
+        heap->check_flags = check_flags;
+    hmm__set_entries(heap);
     return 0;
 }

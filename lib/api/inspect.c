@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looking into a heap of one's own: check, walk, statistics. What the heap tells of its blocks and
+ * the cache of its runs is put together here: a run is one block to the heap, and its objects are
+ * blocks to the user. May call the heap and the cache.
+ */
+#include "api/api.h"
+
+#include "base/annotate.h"
+#include "cache/inspect.h"
+#include "heap/block.h"
+
+static bool under_memcheck(const struct hmm_heap *h)
+{
+    return (h->check_flags & HMM__CHECK_MEMCHECK) != 0;
+}
+
+/* ---- Check ---- */
+
+static const char *verify_cache(const struct hmm_heap *h)
+{
+#if HMM__CACHE
+    return h->cache ? hmm__cache_verify(h->cache) : NULL;
+#else
+    (void)h;
+    return NULL;
+#endif
+}
+
+/* Looks only; the strategy's check takes a heap that it could write, and does not. */
+const char *hmm_heap_check(const struct hmm_heap *heap)
+{
+    if (under_memcheck(heap))
+        annotate_enter();
+    const char *broken = hmm__verify((struct hmm_heap *)(uintptr_t)heap);
+    if (broken == NULL)
+        broken = verify_cache(heap);
+    if (under_memcheck(heap))
+        annotate_leave();
+    return broken;
+}
+
+/* ---- Walk ---- */
+
+struct visitor {
+    const struct hmm_heap *heap;
+    int (*visit)(void *arg, const struct hmm_block_info *);
+    void *arg;
+};
+
+static int visit_objects(const struct visitor *v, struct hmm_block_info *info)
+{
+#if HMM__CACHE
+    const struct cache *cache = v->heap->cache;
+    const struct run *d = cache ? hmm__cache_run_at(cache, info->payload) : NULL;
+    if (d != NULL)
+        return hmm__cache_walk_run(cache, d, info->size, v->visit, v->arg);
+    if (cache && info->used && info->usable >= sizeof(struct object) &&
+        hmm__cache_has_medium(cache, info->payload))
+        info->used = 0;
+#endif
+    return v->visit(v->arg, info);
+}
+
+/* Memcheck is to see what the user's function does. */
+static int visit_block(void *arg, const struct hmm_block_info *block)
+{
+    const struct visitor *v = arg;
+    struct hmm_block_info info = *block;
+    bool quiet = under_memcheck(v->heap);
+    if (quiet)
+        annotate_leave();
+    int result = visit_objects(v, &info);
+    if (quiet)
+        annotate_enter();
+    return result;
+}
+
+int hmm_heap_walk(const struct hmm_heap *heap,
+                  int (*visit)(void *arg, const struct hmm_block_info *), void *arg)
+{
+    struct visitor v = {.heap = heap, .visit = visit, .arg = arg};
+    bool quiet = under_memcheck(heap);
+    if (quiet)
+        annotate_enter();
+    int result = hmm__walk(heap, visit_block, &v);
+    if (quiet)
+        annotate_leave();
+    return result;
+}
+
+/* ---- Statistics ---- */
+
+/* Instead of its runs the objects that are in use; medium blocks that the cache holds are free. */
+static void count_objects(const struct hmm_heap *h, struct hmm_stats *stats)
+{
+#if HMM__CACHE
+    struct cache_tally t;
+    if (h->cache == NULL)
+        return;
+    hmm__cache_tally(h->cache, &t);
+    stats->live_bytes += t.object_bytes - t.run_bytes;
+    stats->live_blocks += t.objects - t.runs;
+    stats->free_bytes += t.run_bytes - t.object_bytes;
+    stats->free_blocks += t.free_objects + t.medium_blocks;
+    stats->live_bytes -= t.medium_bytes - t.medium_blocks * HMM_HEADER_BYTES;
+    stats->live_blocks -= t.medium_blocks;
+    stats->free_bytes += t.medium_bytes;
+#else
+    (void)h, (void)stats;
+#endif
+}
+
+void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
+{
+    if (under_memcheck(heap))
+        annotate_enter();
+    hmm__stats((struct hmm_heap *)(uintptr_t)heap, stats);
+    if (under_memcheck(heap))
+        annotate_leave();
+    count_objects(heap, stats);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What depends on the compiler and on whether there is an operating system: attributes, branch
+ * hints, errno, and which parts of the library are built. Includes nothing of hmm's and calls
+ * nothing.
+ */
+#ifndef HMM_COMPILER_H
+#define HMM_COMPILER_H
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__STDC_HOSTED__) && __STDC_HOSTED__ && !defined(HMM_FREESTANDING)
+#define HMM_HOSTED 1
+#else
+#define HMM_HOSTED 0
+#endif
+
+/* Firmware has a C library, but no files and processes. */
+#if HMM_HOSTED && (defined(__unix__) || defined(__APPLE__))
+#define HMM__POSIX 1
+#else
+#define HMM__POSIX 0
+#endif
+
+#if HMM_HOSTED
+#include <errno.h>
+#include <string.h>
+#else
+/* All that is wanted of a C library, and compilers call them by themselves. */
+void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
+void *memmove(void *to, const void *from, size_t bytes);
+void *memset(void *to, int byte, size_t bytes);
+#endif
+
+#if defined(__GNUC__)
+#define hmm__likely(x) __builtin_expect(!!(x), 1)
+#define hmm__unlikely(x) __builtin_expect(!!(x), 0)
+#define HMM__COLD __attribute__((cold, noinline))
+#define HMM__ALWAYS_INLINE static inline __attribute__((always_inline))
+#define HMM__HIDDEN __attribute__((visibility("hidden")))
+/* Of what lies in memory that is the program's at other times, as whatever it stored there. */
+#define HMM__MAY_ALIAS __attribute__((may_alias))
+/* The compiler does not know what is in x any more. Where it would keep what it can make again in
+ * one instruction, and save registers for that, or spell out an operation on memory. */
+#define hmm__forget(x) __asm__("" : "+r"(x))
+#define hmm__forget_memory(x) __asm__("" : "+m"(x))
+#else
+#define hmm__likely(x) (x)
+#define hmm__unlikely(x) (x)
+#define HMM__COLD
+#define HMM__ALWAYS_INLINE static inline
+#define HMM__HIDDEN
+#define HMM__MAY_ALIAS
+#define hmm__forget(x) ((void)0)
+#define hmm__forget_memory(x) ((void)0)
+#endif
+
+/* A build for ThreadSanitizer, by either compiler. */
+#if defined(__SANITIZE_THREAD__)
+#define HMM__TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HMM__TSAN 1
+#endif
+#endif
+#if !defined(HMM__TSAN)
+#define HMM__TSAN 0
+#endif
+
+/* Of a function that looks at what other threads are at work on, and takes it as it finds it. */
+#if HMM__TSAN
+#define HMM__UNSEEN __attribute__((no_sanitize_thread, noinline))
+#else
+#define HMM__UNSEEN
+#endif
+
+/* Processors that cannot compare and swap are none for this. */
+#if HMM_HOSTED && defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_4) && !defined(HMM_NO_CACHE)
+#define HMM__CACHE 1
+#else
+#define HMM__CACHE 0
+#endif
+
+/* errno where there is one. */
+HMM__ALWAYS_INLINE void hmm__set_errno(int code)
+{
+#if HMM_HOSTED
+    errno = code;
+#else
+    (void)code;
+#endif
+}
+
+#if !HMM_HOSTED
+enum { ENOMEM = 12, EINVAL = 22, ENOENT = 2, EBUSY = 16, ENOTSUP = 95 };
+#endif
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The end of a program that misuses a heap.
+ */
+#ifndef HMM_PANIC_H
+#define HMM_PANIC_H
+
+#include "base/compiler.h"
+
+/* Prints "hmm: WHAT 0xWHERE: WHY", or calls the program's handler (hmm_on_panic) with that line,
+ * and aborts. */
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__panic(const char *what, const void *where,
+                                                const char *why);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The live switch of a heap's strategy: a new index is built of the free blocks. No block moves.
+ */
+#include "heap/block.h"
+
+/* Room for a state of this size, somewhere; NULL: there is none. Leaves the old state whole. */
+static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
+{
+    if (size <= h->low_bytes) {
+        *place = HMM__STATE_LOW;
+        return h + 1;
+    }
+    if (h->reserve != NULL && size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE)
+        h->reserve(h);
+    if (size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE) {
+        char *high = block_payload(h, h->high_limit - hmm__granules_up(size));
+        if (h->page_source == NULL || h->page_source->commit(high, high + size)) {
+            *place = HMM__STATE_HIGH;
+            return high;
+        }
+    }
+    *place = HMM__STATE_BLOCK;
+    return hmm__malloc(h, size);
+}
+
+static void rebuild(struct hmm_heap *h)
+{
+    for (hmm_ref r = h->first, next; r != h->top; r = next) {
+        uint32_t word = block_header(h, r);
+        next = block_step(h, r, word);
+        if (word & HMM__FREE)
+            h->strategy->insert(h, h->state, r);
+    }
+}
+
+int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
+{
+    enum hmm__state_place place, was = h->state_place;
+    void *old = h->state;
+    size_t size = s->state_size(hmm_heap_capacity(h));
+    hmm_ref limit = h->limit, high_limit = h->high_limit;
+    void *state = find_room(h, size, &place);
+    if (state == NULL) {
+        hmm__high_raise(h, limit, high_limit); /* of which a cache was to have a part */
+        hmm__set_errno(ENOMEM);
+        return -1;
+    }
+    h->limit = place == HMM__STATE_HIGH ? h->high_limit - hmm__granules_up(size) : h->high_limit;
+    if (h->brk > h->limit)
+        h->brk = h->limit;
+    if (h->page_source != NULL && h->committed_end > h->limit)
+        h->committed_end = h->limit;
+    hmm__brk_settle(h);
+    h->state_place = place;
+    hmm__adopt_strategy(h, s, state, false);
+    rebuild(h);
+    if (was == HMM__STATE_BLOCK)
+        hmm__free(h, old);
+    return 0;
+}
