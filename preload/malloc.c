@@ -1,40 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The C library's names for the process heap: all of them, for one that is left to it would give or
- * take a block of another heap. The heap's doors are part of this file, so that malloc is not a
- * call of hmm_malloc but hmm_malloc itself.
+ * take a block of another heap. malloc, calloc, realloc, aligned_alloc, free and cfree are in
+ * process/entry.c, which this library compiles with HMM_LIBC_NAMES.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* reallocarray and others */
 #endif
-#include "../lib/process/entry.c"
+#include "process/process.h"
 
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/auxv.h>
 
 #define EXPORTED __attribute__((visibility("default")))
-#if defined(__clang__)
-#define SAME_AS(door) __attribute__((alias(#door), visibility("default")))
-#else
-#define SAME_AS(door) __attribute__((alias(#door), copy(door), visibility("default")))
-#endif
 
 /* The environment is there, and so are other libraries: the heap's second step. */
 static __attribute__((constructor)) void start(void)
 {
-    the_heap();
+    hmm_process_heap();
     hmm__process_finish();
 }
 
 /* ---- The same by other names ---- */
 
-void *malloc(size_t size) SAME_AS(hmm_malloc);
-void *calloc(size_t count, size_t size) SAME_AS(hmm_calloc);
-void *realloc(void *block, size_t size) SAME_AS(hmm_realloc);
-void *aligned_alloc(size_t align, size_t size) SAME_AS(hmm_aligned_alloc);
-void free(void *block) SAME_AS(hmm_free);
-void cfree(void *block) SAME_AS(hmm_free);
 size_t malloc_usable_size(void *block) EXPORTED;
 void free_sized(void *block, size_t size) EXPORTED;
 void free_aligned_sized(void *block, size_t align, size_t size) EXPORTED;

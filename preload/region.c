@@ -11,7 +11,7 @@
 #endif
 #include "process/region.h"
 
-#include "process/process.h"
+#include "process/env.h"
 
 #include <sys/auxv.h>
 #include <sys/mman.h>

@@ -1,420 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap: one heap, made on first use, behind a lock. Where its memory comes from is the
- * region's business: the library has a static array, the preload library asks the system.
+ * The entry points of the process heap: hmm_malloc, hmm_free and the others. Each tries the
+ * thread's cache, without a lock; then the heap, with the lock; then, where that is unavailable,
+ * the emergency pool (unlocked.c).
+ *
+ * With HMM_LIBC_NAMES defined, malloc, free and others are aliases of them: malloc is then not a
+ * call of hmm_malloc but hmm_malloc itself.
  */
-#include "api/api.h"
-#include "process/process_cache.h"
-#include "heap_memory_manager.h"
-#include "base/lock.h"
 #include "process/process.h"
-#include "process/region.h"
-#include "process/report.h"
+
+#include "api/api.h"
+#include "heap_memory_manager.h"
 #include "process/emergency.h"
-#include "base/text.h"
-
-#if HMM_HOSTED
-#include <stdlib.h>
-#endif
-#if defined(HMM__THREADS) && (defined(__unix__) || defined(__APPLE__))
-#include <pthread.h>
-#include <unistd.h>
-#define HMM__FORKS 1
-#endif
-
-static void free_deferred(void);
-
-static struct hmm_heap *process_heap;
-static struct options process_options; /* whoever sets the heap up reads and writes them */
-static bool foreign_is_ignored;        /* atomic */
-static struct lock process_lock = {.released = free_deferred};
-static size_t process_bytes; /* of the region */
-
-enum lock_hold hmm__process_lock(void)
-{
-    return hmm__lock_acquire_blocking(&process_lock);
-}
-
-void hmm__process_unlock(enum lock_hold hold)
-{
-    lock_release(&process_lock, hold);
-}
-
-bool hmm__process_trim(void)
-{
-    return trim_cache();
-}
-
-/* ---- Pointers that are not of the heap ---- */
-
-/* The whole region, blocks or not. */
-HMM__ALWAYS_INLINE bool in_region(const struct hmm_heap *h, const void *p)
-{
-    return (uintptr_t)p - (uintptr_t)h < process_bytes;
-}
-
-/* Ends the program, unless that is let pass. */
-static HMM__COLD void report_foreign(struct hmm_heap *h, const void *p, const char *operation)
-{
-    if (!__atomic_load_n(&foreign_is_ignored, __ATOMIC_RELAXED))
-        hmm__misuse(h, p, operation);
-    struct text t = {0};
-    hmm__text_add(&t, "hmm: ");
-    hmm__text_add(&t, operation);
-    hmm__text_add(&t, " ");
-    hmm__text_hex(&t, (uintptr_t)p);
-    hmm__text_add(&t, ": pointer outside the heap, ignored");
-    hmm__text_to_stderr(&t);
-}
-
-static bool free_foreign_pointer(struct hmm_heap *h, void *p, const char *operation)
-{
-    if (in_region(h, p))
-        return false;
-    if (hmm__emergency_has(p))
-        hmm__emergency_free(p);
-    else
-        report_foreign(h, p, operation);
-    return true;
-}
-
-/* ---- Setting up ---- */
-
-/* Frees what was freed aside. */
-static void free_deferred(void)
-{
-    hmm__emergency_free_deferred(hmm_free);
-}
-
-#if defined(HMM__FORKS)
-static void before_fork(void)
-{
-    hmm__lock_before_fork(&process_lock);
-}
-
-static void after_fork(void)
-{
-    if (hmm__lock_after_fork(&process_lock))
-        free_deferred();
-}
-
-static void after_fork_in_child(void)
-{
-    hmm__lock_in_child(&process_lock);
-    hmm__emergency_after_fork();
-    thread_caches_after_fork();
-    after_fork();
-}
-#endif
-
-/*
- * Before there is a heap: no other thread is to see one whose lock a fork does not take. For ever:
- * fork has no handler for less. pthread_atfork may allocate, and the program's malloc may be ours:
- * that call goes on, sets the heap up and is served. Threads do not wait for each other here, since
- * in the child of a fork the other may not be there any more; handlers that are registered twice do
- * no harm (lock.c counts).
- */
-static void watch_forks(void)
-{
-#if defined(HMM__FORKS) && defined(HMM__THREADS)
-    static bool watched;
-    if (__atomic_load_n(&watched, __ATOMIC_ACQUIRE) || (hmm__thread_mark & MARK_REGISTERS))
-        return;
-    hmm__thread_mark |= MARK_REGISTERS;
-    pthread_atfork(before_fork, after_fork, after_fork_in_child);
-    hmm__thread_mark &= ~(uint32_t)MARK_REGISTERS;
-    __atomic_store_n(&watched, true, __ATOMIC_RELEASE);
-#endif
-}
-
-#if defined(HMM__FORKS)
-/* At best before there are threads: a C library may find that there are no handlers, and be about
- * to fork, while the first use registers them. */
-static __attribute__((constructor)) void watch_forks_early(void)
-{
-    watch_forks();
-}
-#endif
-
-#if HMM_HOSTED
-static void report_at_exit(void)
-{
-    enum lock_hold hold = hmm__process_lock();
-    if (hold != LOCK_UNAVAILABLE)
-        hmm__report_stats(process_heap);
-    hmm__process_unlock(hold);
-}
-#endif
-
-/* The region, or as much of it as the system lets be used. */
-static struct hmm_heap *create(const struct options *o)
-{
-    size_t size = o->heap_size;
-    void *region = hmm__region_get(&size);
-    struct hmm_heap *h = NULL;
-    for (; region != NULL && h == NULL && size != 0; size /= 2) {
-        h = hmm__heap_create(region, size, o->strategy, true, hmm__region_page_source);
-        if (hmm__region_page_source == NULL || o->heap_size != 0)
-            break;
-    }
-    return h;
-}
-
-/* With the lock held. Returns how many values of the environment were bad. */
-static int set_up(const struct hmm_strategy *strategy)
-{
-    struct options *o = &process_options;
-    hmm__lock_set_process(&process_lock);
-    int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, hmm__region_max(),
-                                strategy == NULL);
-    struct hmm_heap *h = create(o);
-    if (h == NULL)
-        return bad;
-    __atomic_store_n(&foreign_is_ignored, o->foreign, __ATOMIC_RELAXED);
-    watch_thread_ends();
-    hmm_heap_set_check(h, o->check);
-    h->foreign = free_foreign_pointer;
-    process_bytes = (size_t)h->high_limit * HMM_GRANULE;
-    if (o->cache && h->check_flags == 0) /* who watches is to see each block */
-        open_cache(h, &process_lock);
-    size_t pool_size;
-    char *room = hmm__region_emergency(&pool_size);
-    hmm__emergency_set_up(room, pool_size, hmm__region_page_source);
-    __atomic_store_n(&process_lock.has_emergency_pool, room != NULL, __ATOMIC_RELAXED);
-    __atomic_store_n(&process_heap, h, __ATOMIC_RELEASE);
-    return bad;
-}
-
-/* An environment that was not there at the first use. The region is what it is. */
-static int read_late(struct options *o)
-{
-    int bad = hmm__options_read(o, HMM_BEST_FIT, hmm__region_max(), true);
-    __atomic_store_n(&foreign_is_ignored, o->foreign, __ATOMIC_RELAXED);
-    enum lock_hold hold = hmm__process_lock();
-    if (hold == LOCK_UNAVAILABLE)
-        return bad + 1;
-    hmm_heap_set_check(process_heap, o->check);
-    if (!o->cache)
-        hmm_heap_set_cache(process_heap, 0);
-    if (hmm_heap_set_strategy(process_heap, o->strategy) != 0)
-        bad++;
-    hmm__process_unlock(hold);
-    return bad;
-}
-
-/* As hmm_heap_set_strategy; EBUSY: in a handler that interrupted work on the heap. */
-static int switch_process_heap(const struct hmm_strategy *strategy)
-{
-    enum lock_hold hold = hmm__process_lock();
-    if (hold == LOCK_UNAVAILABLE) {
-        hmm__set_errno(EBUSY);
-        return -1;
-    }
-    int result = hmm_heap_set_strategy(process_heap, strategy);
-    hmm__process_unlock(hold);
-    return result;
-}
-
-static int load_plugin(struct options *o)
-{
-    int bad = hmm__options_plugin(o, hmm_heap_capacity(process_heap));
-    return bad != 0 || switch_process_heap(o->strategy) == 0 ? bad : 1;
-}
-
-int hmm__process_finish(void)
-{
-    struct options *o = &process_options;
-    int bad = 0;
-    if (!o->block_view)
-        bad += read_late(o);
-    if (o->plugin)
-        bad += load_plugin(o);
-    if (o->verbose) {
-        enum lock_hold hold = hmm__process_lock();
-        if (hold != LOCK_UNAVAILABLE)
-            hmm__report_start(hmm__region_user, process_heap, o);
-        hmm__process_unlock(hold);
-    }
-#if HMM_HOSTED
-    if (o->stats) {
-        hmm__report_place(o->stats);
-        atexit(report_at_exit);
-    }
-#endif
-    return bad;
-}
-
-/* A strategy that does not fit, or is malformed, must not leave the program without a heap. */
-static HMM__COLD struct hmm_heap *first_use(void)
-{
-    watch_forks();
-    enum lock_hold hold = lock_acquire(&process_lock);
-    bool mine = process_heap == NULL;
-    if (mine && hold == LOCK_UNAVAILABLE)
-        hmm__panic(hmm__region_user, NULL, "wanted in a signal handler while it was being made");
-    if (mine) {
-        set_up(NULL);
-        if (process_heap == NULL)
-            set_up(HMM_BEST_FIT);
-        if (process_heap == NULL)
-            hmm__panic(hmm__region_user, NULL, "there is no memory for it");
-    }
-    lock_release(&process_lock, hold);
-    if (mine && !hmm__region_in_two_steps)
-        hmm__process_finish();
-    return process_heap;
-}
-
-HMM__ALWAYS_INLINE struct hmm_heap *the_heap(void)
-{
-    struct hmm_heap *h = __atomic_load_n(&process_heap, __ATOMIC_ACQUIRE);
-    return hmm__likely(h != NULL) ? h : first_use();
-}
-
-struct hmm_heap *hmm_process_heap(void)
-{
-    return the_heap();
-}
-
-/* The strategy that a later hmm_init asks for; NULL: the environment's is bad. */
-static const struct hmm_strategy *asked_for(const struct hmm_strategy *strategy)
-{
-    struct options o;
-    if (strategy != NULL)
-        return strategy;
-    int bad = hmm__options_read(&o, HMM_BEST_FIT, hmm__region_max(), true);
-    bad += hmm__options_plugin(&o, hmm_heap_capacity(process_heap));
-    return bad == 0 ? o.strategy : NULL;
-}
-
-/* Returns -1 with errno. */
-static int init_again(const struct hmm_strategy *strategy)
-{
-    const struct hmm_strategy *s = asked_for(strategy);
-    if (s == NULL) {
-        hmm__set_errno(EINVAL);
-        return -1;
-    }
-    return switch_process_heap(s);
-}
-
-int hmm_init(const struct hmm_strategy *strategy)
-{
-    if (strategy != NULL && !hmm__strategy_is_valid(strategy)) {
-        hmm__set_errno(EINVAL);
-        return -1;
-    }
-    int bad = 0;
-    watch_forks();
-    enum lock_hold hold = lock_acquire(&process_lock);
-    bool mine = process_heap == NULL, busy = mine && hold == LOCK_UNAVAILABLE;
-    if (mine && !busy)
-        bad = set_up(strategy);
-    bool made = mine && process_heap != NULL;
-    lock_release(&process_lock, hold);
-    if (!mine)
-        return init_again(strategy);
-    if (busy)
-        hmm__set_errno(EBUSY);
-    if (!made)
-        return -1;
-    bad += hmm__process_finish();
-    if (bad == 0)
-        return 0;
-    hmm__set_errno(EINVAL);
-    return -1;
-}
-
-/* ---- Aside: while the lock is not to be had. ---- */
-
-/* Once, or once for each thread that comes to it at the same time: what cannot be served may be
- * wanted again and again. No exchange, which some processors have only as a call. */
-static void say_refused(void)
-{
-    static bool said;
-    struct text t = {0};
-    if (__atomic_load_n(&said, __ATOMIC_RELAXED))
-        return;
-    __atomic_store_n(&said, true, __ATOMIC_RELAXED);
-    hmm__text_add(&t, "hmm: an allocation in a handler: refused, since the code that the handler "
-                      "interrupted is at work on the heap");
-    hmm__text_to_stderr(&t);
-}
-
-/* From the side; where that is used up by waiting all the same. */
-static HMM__COLD void *alloc_without_lock(struct hmm_heap *h, size_t align, size_t size)
-{
-    void *p = hmm__emergency_alloc(align, size);
-    if (p != NULL)
-        return p;
-    enum lock_hold hold = hmm__process_lock();
-    if (hold == LOCK_UNAVAILABLE) {
-        say_refused();
-        return NULL;
-    }
-    p = align > HMM_GRANULE ? hmm_heap_aligned_alloc(h, align, size) : hmm_heap_malloc(h, size);
-    lock_release(&process_lock, hold);
-    return p;
-}
-
-static HMM__COLD void *calloc_without_lock(struct hmm_heap *h, size_t count, size_t size)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes)) {
-        hmm__set_errno(ENOMEM);
-        return NULL;
-    }
-    void *p = alloc_without_lock(h, 1, bytes);
-    return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
-}
-
-static HMM__COLD void *aligned_without_lock(struct hmm_heap *h, size_t align, size_t size)
-{
-    if (align == 0 || (align & (align - 1)) != 0) {
-        hmm__set_errno(EINVAL);
-        return NULL;
-    }
-    return alloc_without_lock(h, align, size);
-}
-
-/* A block of the heap's, while the heap may not be touched. */
-static HMM__COLD void *realloc_without_lock(struct hmm_heap *h, void *block, size_t size)
-{
-    size_t usable = hmm_heap_usable_size(h, block);
-    if (size != 0 && size <= usable)
-        return block;
-    void *p = size ? alloc_without_lock(h, 1, size) : NULL;
-    if (p != NULL)
-        memcpy(p, block, usable);
-    if (p != NULL || size == 0)
-        hmm__emergency_defer_free(block);
-    return p;
-}
-
-static HMM__COLD void free_without_lock(struct hmm_heap *h, void *block)
-{
-    if (!free_foreign_pointer(h, block, "free"))
-        hmm__emergency_defer_free(block);
-}
-
-/* A block of the side's goes to the heap, if it must grow. */
-static HMM__COLD void *realloc_foreign(struct hmm_heap *h, void *block, size_t size)
-{
-    if (!hmm__emergency_has(block)) {
-        report_foreign(h, block, "realloc");
-        hmm__set_errno(ENOMEM);
-        return NULL;
-    }
-    size_t usable = hmm__emergency_usable(block);
-    if (size != 0 && size <= usable)
-        return block;
-    void *p = size ? hmm_malloc(size) : NULL;
-    if (p != NULL)
-        memcpy(p, block, usable);
-    if (p != NULL || size == 0)
-        hmm__emergency_free(block);
-    return p;
-}
+#include "process/process_cache.h"
 
 /* ---- By way of the heap itself: with the lock ---- */
 
@@ -426,11 +24,11 @@ HMM__ALWAYS_INLINE void *malloc_with_lock(struct hmm_heap *h, size_t size)
 
 static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t size)
 {
-    enum lock_hold hold = lock_acquire(&process_lock);
+    enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
-        return alloc_without_lock(h, 1, size);
+        return hmm__unlocked_malloc(h, size);
     void *p = malloc_with_lock(h, size);
-    lock_release(&process_lock, hold);
+    lock_release(&hmm__process.lock, hold);
     return p;
 }
 
@@ -442,32 +40,32 @@ HMM__ALWAYS_INLINE void *malloc_of_heap(struct hmm_heap *h, size_t size)
 
 static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 {
-    enum lock_hold hold = lock_acquire(&process_lock);
+    enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
-        return calloc_without_lock(h, count, size);
+        return hmm__unlocked_calloc(h, count, size);
     void *p = size == 1 ? take_medium(count) : NULL;
     p = p ? memset(p, 0, hmm_heap_usable_size(h, p)) : hmm_heap_calloc(h, count, size);
-    lock_release(&process_lock, hold);
+    lock_release(&hmm__process.lock, hold);
     return p;
 }
 
 static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
 {
-    enum lock_hold hold = lock_acquire(&process_lock);
+    enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
-        return realloc_without_lock(h, block, size);
+        return hmm__unlocked_realloc(h, block, size);
     void *p = hmm_heap_realloc(h, block, size);
-    lock_release(&process_lock, hold);
+    lock_release(&hmm__process.lock, hold);
     return p;
 }
 
 static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 {
-    enum lock_hold hold = lock_acquire(&process_lock);
+    enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
-        return aligned_without_lock(h, align, size);
+        return hmm__unlocked_aligned_alloc(h, align, size);
     void *p = hmm_heap_aligned_alloc(h, align, size);
-    lock_release(&process_lock, hold);
+    lock_release(&hmm__process.lock, hold);
     return p;
 }
 
@@ -479,13 +77,13 @@ HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
 
 static __attribute__((noinline)) void free_locked(struct hmm_heap *h, void *block)
 {
-    enum lock_hold hold = lock_acquire(&process_lock);
+    enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE)) {
-        free_without_lock(h, block);
+        hmm__unlocked_free(h, block);
         return;
     }
     free_with_lock(h, block);
-    lock_release(&process_lock, hold);
+    lock_release(&hmm__process.lock, hold);
 }
 
 HMM__ALWAYS_INLINE void free_of_heap(struct hmm_heap *h, void *block)
@@ -523,10 +121,10 @@ static void *smaller_place(size_t size)
         p = malloc_from_run(size);
     if (p != NULL)
         return p;
-    enum lock_hold hold = lock_acquire(&process_lock);
+    enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hold != LOCK_UNAVAILABLE)
-        p = hmm__try_malloc(process_heap, size);
-    lock_release(&process_lock, hold);
+        p = hmm__try_malloc(hmm__process.heap, size);
+    lock_release(&hmm__process.lock, hold);
     return p;
 }
 
@@ -573,7 +171,7 @@ static __attribute__((noinline)) void *realloc_missed(void *block, size_t size)
     if (usable != 0)
         return size <= usable && size > usable / 2 ? block : move_object(block, usable, size);
     if (hmm__unlikely(!in_region(h, block)))
-        return realloc_foreign(h, block, size);
+        return hmm__foreign_realloc(h, block, size);
     return realloc_of_heap(h, block, size);
 }
 
@@ -608,7 +206,7 @@ size_t hmm_usable_size(const void *block)
         return hmm_heap_usable_size(h, block);
     if (hmm__emergency_has(block))
         return hmm__emergency_usable(block);
-    report_foreign(h, block, "usable size of");
+    hmm__foreign_report(h, block, "usable size of");
     return 0;
 }
 
@@ -621,3 +219,22 @@ void HmmFree(void *block)
 {
     hmm_free(block);
 }
+
+/* ---- The C library's names ---- */
+
+#if defined(HMM_LIBC_NAMES)
+
+#if defined(__clang__)
+#define SAME_AS(entry) __attribute__((alias(#entry), visibility("default")))
+#else
+#define SAME_AS(entry) __attribute__((alias(#entry), copy(entry), visibility("default")))
+#endif
+
+void *malloc(size_t size) SAME_AS(hmm_malloc);
+void *calloc(size_t count, size_t size) SAME_AS(hmm_calloc);
+void *realloc(void *block, size_t size) SAME_AS(hmm_realloc);
+void *aligned_alloc(size_t align, size_t size) SAME_AS(hmm_aligned_alloc);
+void free(void *block) SAME_AS(hmm_free);
+void cfree(void *block) SAME_AS(hmm_free);
+
+#endif

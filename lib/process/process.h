@@ -1,20 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap, for the two that make it one: entry.c, which it is, and preload/, which gives
- * it the C library's names.
+ * The process heap: one heap, made on first use, behind a lock. This header is for lib/process and
+ * for preload/, which gives the process heap the C library's names.
  */
 #ifndef HMM_PROCESS_H
 #define HMM_PROCESS_H
 
-#include "process/env.h"
 #include "base/lock.h"
+#include "heap/heap.h"
 
-/*
- * A heap can be wanted before a program is ready: inside the loader, where nothing may be loaded,
- * and before the environment is there. It is then made as far as can be, and the rest when the
- * program's constructors run. False: everything at the first use.
- */
-extern HMM__HIDDEN const bool hmm__region_in_two_steps;
+struct process_heap {
+    struct hmm_heap *heap; /* NULL: not made yet; atomic */
+    struct lock lock;
+    size_t region_bytes; /* the whole region, blocks or not */
+};
+
+/* process.c */
+extern HMM__HIDDEN struct process_heap hmm__process;
+
+/* Makes the heap, if there is none. Ends the program if there is no memory for one. */
+HMM__HIDDEN HMM__COLD struct hmm_heap *hmm__process_first_use(void);
+
+HMM__ALWAYS_INLINE struct hmm_heap *the_heap(void)
+{
+    struct hmm_heap *h = __atomic_load_n(&hmm__process.heap, __ATOMIC_ACQUIRE);
+    return hmm__likely(h != NULL) ? h : hmm__process_first_use();
+}
+
+HMM__ALWAYS_INLINE bool in_region(const struct hmm_heap *h, const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)h < hmm__process.region_bytes;
+}
 
 /* The second step: the environment if it was not there, plug-ins, reports. Returns how many values
  * of the environment were bad. */
@@ -23,8 +39,40 @@ HMM__HIDDEN int hmm__process_finish(void);
 /* Gives back what the cache keeps for this thread. False: that is nothing. With the lock. */
 HMM__HIDDEN bool hmm__process_trim(void);
 
-/* The heap's lock, for work on hmm_process_heap() that has no door. */
+/* The heap's lock, for work on hmm_process_heap() that has no entry point. */
 HMM__HIDDEN enum lock_hold hmm__process_lock(void);
 HMM__HIDDEN void hmm__process_unlock(enum lock_hold hold);
+
+/* fork.c: from now on a fork takes the lock. Before a second thread can see the heap. */
+HMM__HIDDEN void hmm__process_watch_forks(void);
+
+/* Frees what was deferred because the lock was unavailable. */
+HMM__HIDDEN void hmm__process_free_deferred(void);
+
+/* foreign.c: pointers that are not of the heap */
+
+/* Whether free is to ignore them; else it ends the program. */
+HMM__HIDDEN void hmm__foreign_set_ignored(bool ignored);
+
+/* Ends the program, or says that the pointer is ignored. */
+HMM__HIDDEN HMM__COLD void hmm__foreign_report(struct hmm_heap *h, const void *p,
+                                               const char *operation);
+
+/* hmm_heap.foreign: frees p if it is of the emergency pool, else reports it. False: p is in the
+ * heap's region. */
+HMM__HIDDEN bool hmm__foreign_free(struct hmm_heap *h, void *p, const char *operation);
+
+/* unlocked.c: the entry points while the lock is unavailable: in a signal handler that interrupted
+ * the lock's holder, or while another thread forks. */
+HMM__HIDDEN HMM__COLD void *hmm__unlocked_malloc(struct hmm_heap *h, size_t size);
+HMM__HIDDEN HMM__COLD void *hmm__unlocked_calloc(struct hmm_heap *h, size_t count, size_t size);
+HMM__HIDDEN HMM__COLD void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align,
+                                                        size_t size);
+HMM__HIDDEN HMM__COLD void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size);
+HMM__HIDDEN HMM__COLD void hmm__unlocked_free(struct hmm_heap *h, void *block);
+
+/* realloc of a pointer outside the region: a block of the emergency pool goes to the heap if it
+ * must grow. */
+HMM__HIDDEN HMM__COLD void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * The process heap in a static array.
  */
-#include "process/process.h"
+#include "process/env.h"
 #include "process/region.h"
 
 #ifndef HMM_PROCESS_HEAP_SIZE

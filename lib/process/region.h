@@ -14,6 +14,13 @@ extern HMM__HIDDEN const char hmm__region_user[];
 /* The largest size that can be asked for. */
 HMM__HIDDEN size_t hmm__region_max(void);
 
+/*
+ * A heap can be wanted before a program is ready: inside the loader, where nothing may be loaded,
+ * and before the environment is there. It is then made as far as can be, and the rest when the
+ * program's constructors run. False: everything at the first use.
+ */
+extern HMM__HIDDEN const bool hmm__region_in_two_steps;
+
 /* How its pages come and go; NULL: they are there. */
 extern HMM__HIDDEN const struct hmm__page_source *const hmm__region_page_source;
 

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pointers given to the process heap that are none of its blocks: those of the emergency pool, and
+ * those of other allocators, which end the program or are ignored (HMM_FOREIGN).
+ */
+#include "process/process.h"
+
+#include "base/text.h"
+#include "process/emergency.h"
+
+static bool foreign_is_ignored; /* atomic */
+
+void hmm__foreign_set_ignored(bool ignored)
+{
+    __atomic_store_n(&foreign_is_ignored, ignored, __ATOMIC_RELAXED);
+}
+
+/* Ends the program, unless that is let pass. */
+void hmm__foreign_report(struct hmm_heap *h, const void *p, const char *operation)
+{
+    if (!__atomic_load_n(&foreign_is_ignored, __ATOMIC_RELAXED))
+        hmm__misuse(h, p, operation);
+    struct text t = {0};
+    hmm__text_add(&t, "hmm: ");
+    hmm__text_add(&t, operation);
+    hmm__text_add(&t, " ");
+    hmm__text_hex(&t, (uintptr_t)p);
+    hmm__text_add(&t, ": pointer outside the heap, ignored");
+    hmm__text_to_stderr(&t);
+}
+
+bool hmm__foreign_free(struct hmm_heap *h, void *p, const char *operation)
+{
+    if (in_region(h, p))
+        return false;
+    if (hmm__emergency_has(p))
+        hmm__emergency_free(p);
+    else
+        hmm__foreign_report(h, p, operation);
+    return true;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The process heap's beginning: made on first use or by hmm_init, its options from the environment.
+ * Where its memory comes from is the region's business: the library has a static array, the preload
+ * library asks the system.
+ */
+#include "process/process.h"
+
+#include "api/api.h"
+#include "base/text.h"
+#include "process/emergency.h"
+#include "process/env.h"
+#include "process/process_cache.h"
+#include "process/region.h"
+#include "process/report.h"
+
+#if HMM_HOSTED
+#include <stdlib.h>
+#endif
+
+struct process_heap hmm__process = {.lock = {.released = hmm__process_free_deferred}};
+
+static struct options process_options; /* whoever sets the heap up reads and writes them */
+
+enum lock_hold hmm__process_lock(void)
+{
+    return hmm__lock_acquire_blocking(&hmm__process.lock);
+}
+
+void hmm__process_unlock(enum lock_hold hold)
+{
+    lock_release(&hmm__process.lock, hold);
+}
+
+bool hmm__process_trim(void)
+{
+    return trim_cache();
+}
+
+void hmm__process_free_deferred(void)
+{
+    hmm__emergency_free_deferred(hmm_free);
+}
+
+#if HMM_HOSTED
+static void report_at_exit(void)
+{
+    enum lock_hold hold = hmm__process_lock();
+    if (hold != LOCK_UNAVAILABLE)
+        hmm__report_stats(hmm__process.heap);
+    hmm__process_unlock(hold);
+}
+#endif
+
+/* The region, or as much of it as the system lets be used. */
+static struct hmm_heap *create(const struct options *o)
+{
+    size_t size = o->heap_size;
+    void *region = hmm__region_get(&size);
+    struct hmm_heap *h = NULL;
+    for (; region != NULL && h == NULL && size != 0; size /= 2) {
+        h = hmm__heap_create(region, size, o->strategy, true, hmm__region_page_source);
+        if (hmm__region_page_source == NULL || o->heap_size != 0)
+            break;
+    }
+    return h;
+}
+
+/* With the lock held. Returns how many values of the environment were bad. */
+static int set_up(const struct hmm_strategy *strategy)
+{
+    struct options *o = &process_options;
+    hmm__lock_set_process(&hmm__process.lock);
+    int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, hmm__region_max(),
+                                strategy == NULL);
+    struct hmm_heap *h = create(o);
+    if (h == NULL)
+        return bad;
+    hmm__foreign_set_ignored(o->foreign);
+    watch_thread_ends();
+    hmm_heap_set_check(h, o->check);
+    h->foreign = hmm__foreign_free;
+    hmm__process.region_bytes = (size_t)h->high_limit * HMM_GRANULE;
+    if (o->cache && h->check_flags == 0) /* who watches is to see each block */
+        open_cache(h, &hmm__process.lock);
+    size_t pool_size;
+    char *room = hmm__region_emergency(&pool_size);
+    hmm__emergency_set_up(room, pool_size, hmm__region_page_source);
+    __atomic_store_n(&hmm__process.lock.has_emergency_pool, room != NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&hmm__process.heap, h, __ATOMIC_RELEASE);
+    return bad;
+}
+
+/* An environment that was not there at the first use. The region is what it is. */
+static int read_late(struct options *o)
+{
+    int bad = hmm__options_read(o, HMM_BEST_FIT, hmm__region_max(), true);
+    hmm__foreign_set_ignored(o->foreign);
+    enum lock_hold hold = hmm__process_lock();
+    if (hold == LOCK_UNAVAILABLE)
+        return bad + 1;
+    hmm_heap_set_check(hmm__process.heap, o->check);
+    if (!o->cache)
+        hmm_heap_set_cache(hmm__process.heap, 0);
+    if (hmm_heap_set_strategy(hmm__process.heap, o->strategy) != 0)
+        bad++;
+    hmm__process_unlock(hold);
+    return bad;
+}
+
+/* As hmm_heap_set_strategy; EBUSY: in a handler that interrupted work on the heap. */
+static int switch_process_heap(const struct hmm_strategy *strategy)
+{
+    enum lock_hold hold = hmm__process_lock();
+    if (hold == LOCK_UNAVAILABLE) {
+        hmm__set_errno(EBUSY);
+        return -1;
+    }
+    int result = hmm_heap_set_strategy(hmm__process.heap, strategy);
+    hmm__process_unlock(hold);
+    return result;
+}
+
+static int load_plugin(struct options *o)
+{
+    int bad = hmm__options_plugin(o, hmm_heap_capacity(hmm__process.heap));
+    return bad != 0 || switch_process_heap(o->strategy) == 0 ? bad : 1;
+}
+
+int hmm__process_finish(void)
+{
+    struct options *o = &process_options;
+    int bad = 0;
+    if (!o->block_view)
+        bad += read_late(o);
+    if (o->plugin)
+        bad += load_plugin(o);
+    if (o->verbose) {
+        enum lock_hold hold = hmm__process_lock();
+        if (hold != LOCK_UNAVAILABLE)
+            hmm__report_start(hmm__region_user, hmm__process.heap, o);
+        hmm__process_unlock(hold);
+    }
+#if HMM_HOSTED
+    if (o->stats) {
+        hmm__report_place(o->stats);
+        atexit(report_at_exit);
+    }
+#endif
+    return bad;
+}
+
+/* A strategy that does not fit, or is malformed, must not leave the program without a heap. */
+struct hmm_heap *hmm__process_first_use(void)
+{
+    hmm__process_watch_forks();
+    enum lock_hold hold = lock_acquire(&hmm__process.lock);
+    bool mine = hmm__process.heap == NULL;
+    if (mine && hold == LOCK_UNAVAILABLE)
+        hmm__panic(hmm__region_user, NULL, "wanted in a signal handler while it was being made");
+    if (mine) {
+        set_up(NULL);
+        if (hmm__process.heap == NULL)
+            set_up(HMM_BEST_FIT);
+        if (hmm__process.heap == NULL)
+            hmm__panic(hmm__region_user, NULL, "there is no memory for it");
+    }
+    lock_release(&hmm__process.lock, hold);
+    if (mine && !hmm__region_in_two_steps)
+        hmm__process_finish();
+    return hmm__process.heap;
+}
+
+struct hmm_heap *hmm_process_heap(void)
+{
+    return the_heap();
+}
+
+/* The strategy that a later hmm_init asks for; NULL: the environment's is bad. */
+static const struct hmm_strategy *asked_for(const struct hmm_strategy *strategy)
+{
+    struct options o;
+    if (strategy != NULL)
+        return strategy;
+    int bad = hmm__options_read(&o, HMM_BEST_FIT, hmm__region_max(), true);
+    bad += hmm__options_plugin(&o, hmm_heap_capacity(hmm__process.heap));
+    return bad == 0 ? o.strategy : NULL;
+}
+
+/* Returns -1 with errno. */
+static int init_again(const struct hmm_strategy *strategy)
+{
+    const struct hmm_strategy *s = asked_for(strategy);
+    if (s == NULL) {
+        hmm__set_errno(EINVAL);
+        return -1;
+    }
+    return switch_process_heap(s);
+}
+
+int hmm_init(const struct hmm_strategy *strategy)
+{
+    if (strategy != NULL && !hmm__strategy_is_valid(strategy)) {
+        hmm__set_errno(EINVAL);
+        return -1;
+    }
+    int bad = 0;
+    hmm__process_watch_forks();
+    enum lock_hold hold = lock_acquire(&hmm__process.lock);
+    bool mine = hmm__process.heap == NULL, busy = mine && hold == LOCK_UNAVAILABLE;
+    if (mine && !busy)
+        bad = set_up(strategy);
+    bool made = mine && hmm__process.heap != NULL;
+    lock_release(&hmm__process.lock, hold);
+    if (!mine)
+        return init_again(strategy);
+    if (busy)
+        hmm__set_errno(EBUSY);
+    if (!made)
+        return -1;
+    bad += hmm__process_finish();
+    if (bad == 0)
+        return 0;
+    hmm__set_errno(EINVAL);
+    return -1;
+}

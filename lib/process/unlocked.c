@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The process heap's entry points while its lock is unavailable. Memory comes from the emergency
+ * pool; a block of the heap that is freed meanwhile is freed later.
+ */
+#include "process/process.h"
+
+#include "base/text.h"
+#include "process/emergency.h"
+
+/* Once, or once for each thread that comes to it at the same time: what cannot be served may be
+ * wanted again and again. No exchange, which some processors have only as a call. */
+static void say_refused(void)
+{
+    static bool said;
+    struct text t = {0};
+    if (__atomic_load_n(&said, __ATOMIC_RELAXED))
+        return;
+    __atomic_store_n(&said, true, __ATOMIC_RELAXED);
+    hmm__text_add(&t, "hmm: an allocation in a handler: refused, since the code that the handler "
+                      "interrupted is at work on the heap");
+    hmm__text_to_stderr(&t);
+}
+
+/* From the side; where that is used up by waiting all the same. */
+static void *alloc_unlocked(struct hmm_heap *h, size_t align, size_t size)
+{
+    void *p = hmm__emergency_alloc(align, size);
+    if (p != NULL)
+        return p;
+    enum lock_hold hold = hmm__process_lock();
+    if (hold == LOCK_UNAVAILABLE) {
+        say_refused();
+        return NULL;
+    }
+    p = align > HMM_GRANULE ? hmm_heap_aligned_alloc(h, align, size) : hmm_heap_malloc(h, size);
+    lock_release(&hmm__process.lock, hold);
+    return p;
+}
+
+void *hmm__unlocked_malloc(struct hmm_heap *h, size_t size)
+{
+    return alloc_unlocked(h, 1, size);
+}
+
+void *hmm__unlocked_calloc(struct hmm_heap *h, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        hmm__set_errno(ENOMEM);
+        return NULL;
+    }
+    void *p = alloc_unlocked(h, 1, bytes);
+    return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
+}
+
+void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
+{
+    if (align == 0 || (align & (align - 1)) != 0) {
+        hmm__set_errno(EINVAL);
+        return NULL;
+    }
+    return alloc_unlocked(h, align, size);
+}
+
+/* A block of the heap's, while the heap may not be touched. */
+void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size)
+{
+    size_t usable = hmm_heap_usable_size(h, block);
+    if (size != 0 && size <= usable)
+        return block;
+    void *p = size ? alloc_unlocked(h, 1, size) : NULL;
+    if (p != NULL)
+        memcpy(p, block, usable);
+    if (p != NULL || size == 0)
+        hmm__emergency_defer_free(block);
+    return p;
+}
+
+void hmm__unlocked_free(struct hmm_heap *h, void *block)
+{
+    if (!hmm__foreign_free(h, block, "free"))
+        hmm__emergency_defer_free(block);
+}
+
+/* A block of the side's goes to the heap, if it must grow. */
+void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size)
+{
+    if (!hmm__emergency_has(block)) {
+        hmm__foreign_report(h, block, "realloc");
+        hmm__set_errno(ENOMEM);
+        return NULL;
+    }
+    size_t usable = hmm__emergency_usable(block);
+    if (size != 0 && size <= usable)
+        return block;
+    void *p = size ? hmm_malloc(size) : NULL;
+    if (p != NULL)
+        memcpy(p, block, usable);
+    if (p != NULL || size == 0)
+        hmm__emergency_free(block);
+    return p;
+}
