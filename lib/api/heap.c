@@ -250,5 +250,5 @@ size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
         return usable;
     if (hmm__unlikely(heap->check_flags))
         return hmm__checked_usable_size(heap, block);
-    return block_usable(block_size(heap, block_of(heap, block)));
+    return header_usable(block_header(heap, block_of(heap, block)));
 }

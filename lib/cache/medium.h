@@ -85,11 +85,12 @@ HMM__ALWAYS_INLINE void *medium_take(struct cache *cache, size_t size)
 /* The same where the place is another size's, or there is too much in all. True. */
 HMM__HIDDEN bool hmm__medium_put(struct cache *cache, void *p, uint32_t granules);
 
-/* Keeps block p, if it is of such a size. False: it is not, or not sound: it is for the heap. */
+/* Keeps block p, if it is of such a size. False: it is not, or ALIGNED, or not sound: it is for the
+ * heap. */
 HMM__ALWAYS_INLINE bool medium_put(struct cache *cache, void *p)
 {
     struct block_view b;
-    if (hmm__unlikely(!is_placed(cache->heap, p, &b) || !is_used(&b)))
+    if (hmm__unlikely(!is_placed(cache->heap, p, &b) || !is_used_plainly(&b)))
         return false;
     uint32_t n = header_size(b.word);
     if (!is_medium_size(n))

@@ -145,6 +145,25 @@ void hmm__free_invalid(struct hmm_heap *h, void *payload)
         hmm__misuse(h, payload, "free");
 }
 
+/* A block that is ALIGNED, or below one that is; or not sound. Of an ALIGNED one the record goes.
+ */
+void hmm__free_else(struct hmm_heap *h, void *payload)
+{
+    hmm_ref r = block_of(h, payload);
+    if (hmm__unlikely(!hmm__seems_valid(h, payload))) {
+        hmm__free_invalid(h, payload);
+        return;
+    }
+    uint32_t word = word_load(payload);
+    if (word & HMM__ALIGNED) {
+        hmm__alignment_of(h, r, "free");
+        word_clear(payload, HMM__ALIGNED);
+        h->aligned_blocks--;
+    }
+    live_sub(h, header_usable(word));
+    hmm__release(h, r);
+}
+
 /* ---- By the hooks ---- */
 
 static void hook_insert(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)

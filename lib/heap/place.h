@@ -29,6 +29,7 @@ typedef void large_callback(struct hmm_heap *h, char *p, hmm_ref r);
 HMM__HIDDEN void *hmm__malloc_else(struct hmm_heap *h, uint32_t n);
 HMM__HIDDEN void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r);
 HMM__HIDDEN HMM__COLD void hmm__free_invalid(struct hmm_heap *h, void *payload);
+HMM__HIDDEN void hmm__free_else(struct hmm_heap *h, void *payload);
 HMM__HIDDEN HMM__COLD void hmm__slow_release(struct hmm_heap *h, char *p, hmm_ref r);
 
 /*
@@ -330,6 +331,13 @@ HMM__ALWAYS_INLINE bool is_used(const struct block_view *b)
     return !(b->word & HMM__FREE) && !(b->next_header & HMM__PREV_FREE);
 }
 
+/* The same, and it has no record. */
+HMM__ALWAYS_INLINE bool is_used_plainly(const struct block_view *b)
+{
+    return !(b->word & (HMM__FREE | HMM__ALIGNED)) && !(b->next_header & HMM__PREV_FREE);
+}
+
+/* An ALIGNED block, and one below an ALIGNED one, go the long way. */
 HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *insert,
                                 merge_callback *merge_next, merge_callback *merge_prev,
                                 merge_callback *merge_both)
@@ -340,7 +348,7 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *in
         return;
     }
     hmm__forget(b.scaled);
-    uint32_t marks = (b.word | b.next_header) & HMM__MARKS;
+    uint32_t marks = (b.word | b.next_header) & (HMM__MARKS | HMM__ALIGNED);
     if (marks == 0) {
         live_sub(h, scaled_bytes(b.scaled) - HMM_HEADER_BYTES);
         release_alone(h, p, (hmm_ref)b.at, b.scaled, insert);
@@ -353,12 +361,12 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *in
     } else if (marks == HMM__PREV_FREE && !(b.next_header & HMM__PREV_FREE)) {
         live_sub(h, scaled_bytes(b.scaled) - HMM_HEADER_BYTES);
         merge_prev(h, p, (hmm_ref)b.at, b.scaled, b.next_header, b.to_top);
-    } else if (hmm__likely(!(b.word & HMM__FREE)) &&
-               hmm__likely(!(b.next_header & HMM__PREV_FREE))) {
+    } else if (hmm__likely(!(b.word & (HMM__FREE | HMM__ALIGNED))) &&
+               hmm__likely(!(b.next_header & (HMM__PREV_FREE | HMM__ALIGNED)))) {
         live_sub(h, scaled_bytes(b.scaled) - HMM_HEADER_BYTES);
         merge_both(h, p, (hmm_ref)b.at, b.scaled, b.next_header, b.to_top);
     } else {
-        hmm__free_invalid(h, p);
+        hmm__free_else(h, p);
     }
 }
 

@@ -13,7 +13,7 @@ int hmm__walk(const struct hmm_heap *h, int (*visit)(void *arg, const struct hmm
         hmm_ref next = block_step(h, r, word);
         struct hmm_block_info info = {.payload = block_payload(h, r),
                                       .size = (size_t)n * HMM_GRANULE,
-                                      .usable = block_usable(n),
+                                      .usable = header_usable(word),
                                       .used = !(word & HMM__FREE)};
         result = visit(arg, &info);
         r = next;
