@@ -10,12 +10,21 @@
 #include "block.h"
 #include "front.h"
 
-/* A payload at `align`, a power of two from HMM_GRANULE to HMM_MAX_REQUEST, of n granules. */
-static struct hmm_piece piece_of(const struct hmm_heap *h, size_t align, uint32_t n)
+struct hmm_piece hmm__piece_at(const struct hmm_heap *h, size_t align, uint32_t n)
 {
     uint32_t step = (uint32_t)(align / HMM_GRANULE);
     uint32_t base = (uint32_t)((uintptr_t)h / HMM_GRANULE);
     return (struct hmm_piece){.granules = n, .align = step, .phase = -base & (step - 1)};
+}
+
+uint32_t hmm__alignment_of(const struct hmm_heap *h, hmm_ref r, const char *verb)
+{
+    uint32_t align = block_alignment(h, r);
+    if (hmm__unlikely(align == 0))
+        hmm__panic(verb, block_payload(h, r),
+                   "not a block, or its header or its end was overwritten: it does not tell the "
+                   "alignment that was asked for");
+    return align;
 }
 
 /* Free block r, still in the index: makes its granules [gap, gap + n) a used block. */
@@ -42,7 +51,7 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
         h->splits++;
         prev_bit = HMM__PREV_FREE;
     }
-    block_set_header(h, at, header_make(n, prev_bit | HMM__ALIGNED));
+    block_set_header(h, at, header_make(n, prev_bit));
     return at;
 }
 
@@ -55,7 +64,7 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
     hmm_ref at = r + gap;
     block_make_top(h, at + n);
     h->top_blocks++;
-    block_set_header(h, at, header_make(n, (gap ? HMM__PREV_FREE : 0u) | HMM__ALIGNED));
+    block_set_header(h, at, header_make(n, gap ? HMM__PREV_FREE : 0u));
     if (gap != 0) {
         block_make_free(h, r, gap, 0);
         h->strategy->insert(h, h->state, r);
@@ -96,11 +105,20 @@ static hmm_ref cut_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *
 /* Used block r is the answer. */
 static void *hand_out(struct hmm_heap *h, hmm_ref r)
 {
-    uint32_t n = block_size(h, r);
-    live_add(h, block_usable(n));
+    uint32_t word = block_header(h, r);
+    live_add(h, header_usable(word));
     if (h->placed)
-        h->placed(h, h->state, r, n);
+        h->placed(h, h->state, r, header_size(word));
     return block_payload(h, r);
+}
+
+/* The same, and it is to keep its alignment, in granules. */
+static void *hand_out_aligned(struct hmm_heap *h, hmm_ref r, uint32_t align)
+{
+    block_set_header(h, r, block_header(h, r) | HMM__ALIGNED);
+    block_set_record(h, r, align);
+    h->aligned_blocks++;
+    return hand_out(h, r);
 }
 
 void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *piece, enum hmm__piece_from from)
@@ -124,20 +142,19 @@ void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     }
     if (align <= HMM_GRANULE)
         return hmm__malloc(h, size);
-    if (size > HMM_MAX_REQUEST || align > HMM_MAX_REQUEST)
+    if (!hmm__aligned_can_be(align, size))
         return hmm__fail(h);
-    if (align > h->most_align)
-        h->most_align = align;
-    struct hmm_piece piece = piece_of(h, align, hmm__granules_for(size));
+    struct hmm_piece piece = hmm__piece_at(h, align, hmm__granules_for(size + HMM__RECORD_BYTES));
     hmm_ref r = cut_piece(h, find_hole(h, &piece), &piece);
     if (r == 0 && (r = from_top(h, &piece)) == 0)
         r = cut_piece(h, find_by_walk(h, &piece), &piece);
-    return r ? hand_out(h, r) : hmm__fail(h);
+    return r ? hand_out_aligned(h, r, piece.align) : hmm__fail(h);
 }
 
 bool hmm__aligned_can_be(size_t align, size_t size)
 {
-    return alignment_is_sound(align) && align <= HMM_MAX_REQUEST && size <= HMM_MAX_REQUEST;
+    size_t most = HMM_MAX_REQUEST - (align > HMM_GRANULE ? HMM__RECORD_BYTES : 0);
+    return alignment_is_sound(align) && align <= HMM_MAX_REQUEST && size <= most;
 }
 
 static void *aligned_once(struct hmm_heap *h, size_t align, size_t size)

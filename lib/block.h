@@ -10,6 +10,8 @@
 
 enum { HMM__FREE = 1, HMM__PREV_FREE = 2, HMM__ALIGNED = 4, HMM__SIZE_SHIFT = 3 };
 
+_Static_assert(HMM__ALIGNED == HMM__RECORD_BYTES, "header_usable subtracts the bit itself");
+
 HMM__ALWAYS_INLINE void *block_payload(const struct hmm_heap *h, hmm_ref r)
 {
     return (char *)(uintptr_t)h + (size_t)r * HMM_GRANULE;
@@ -95,6 +97,12 @@ HMM__ALWAYS_INLINE uint32_t block_footer_below(const struct hmm_heap *h, hmm_ref
 HMM__ALWAYS_INLINE size_t block_usable(uint32_t granules)
 {
     return (size_t)granules * HMM_GRANULE - HMM_HEADER_BYTES;
+}
+
+/* Usable bytes of a used block with this header. */
+HMM__ALWAYS_INLINE size_t header_usable(uint32_t word)
+{
+    return block_usable(header_size(word)) - (word & HMM__ALIGNED);
 }
 
 HMM__ALWAYS_INLINE hmm__word *block_links(const struct hmm_heap *h, hmm_ref r)
@@ -184,6 +192,33 @@ HMM__ALWAYS_INLINE uint32_t footer_load(const char *above)
 HMM__ALWAYS_INLINE void footer_store(char *above, uint32_t span)
 {
     *((hmm__word *)(void *)above - 2) = span;
+}
+
+/*
+ * The record of an ALIGNED block lies where a free one has its footer. It is the sum of the block's
+ * ref and of the alignment in granules, multiplied by an odd number, so that the records of two
+ * alignments below 2^24 granules differ in more than one byte. What a program writes over one is
+ * taken for a record by chance only: at most 28 words of 2^32 are one at a given place.
+ */
+HMM__ALWAYS_INLINE uint32_t record_make(hmm_ref r, uint32_t align)
+{
+    return (r + align) * UINT32_C(0x9e3779b1);
+}
+
+HMM__ALWAYS_INLINE void block_set_record(const struct hmm_heap *h, hmm_ref r, uint32_t align)
+{
+    footer_store(block_payload(h, block_next(h, r)), record_make(r, align));
+}
+
+/* The alignment in granules, which the block lies at; 0: the record tells none. */
+HMM__ALWAYS_INLINE uint32_t block_alignment(const struct hmm_heap *h, hmm_ref r)
+{
+    uint32_t record = footer_load(block_payload(h, block_next(h, r)));
+    uintptr_t at = (uintptr_t)block_payload(h, r) / HMM_GRANULE;
+    for (uint32_t align = 2; align <= HMM_MAX_GRANULES && (at & (align - 1)) == 0; align *= 2)
+        if (record == record_make(r, align))
+            return align;
+    return 0;
 }
 
 /* Whether what lies at r, any number, has the header of a free block: only then may its links be

@@ -8,7 +8,7 @@
 struct tally {
     uint32_t free_blocks;
     uint64_t free_granules;
-    size_t live_blocks, live_bytes;
+    size_t live_blocks, live_bytes, aligned_blocks;
 };
 
 static const char *check_free_block(const struct hmm_heap *h, hmm_ref r, uint32_t n)
@@ -31,6 +31,8 @@ static const char *check_blocks(const struct hmm_heap *h, struct tally *t)
             return "B1: a block's size leads outside the heap";
         if (!(word & HMM__PREV_FREE) != !(below & HMM__FREE))
             return "B2: PREV_FREE contradicts the block below";
+        if ((word & HMM__ALIGNED) && ((word & HMM__FREE) || block_alignment(h, r) == 0))
+            return "B8: an aligned block is free, or its record does not tell its alignment";
         if (word & HMM__FREE) {
             const char *broken = check_free_block(h, r, n);
             if (broken != NULL)
@@ -39,7 +41,8 @@ static const char *check_blocks(const struct hmm_heap *h, struct tally *t)
             t->free_granules += n;
         } else {
             t->live_blocks++;
-            t->live_bytes += block_usable(n);
+            t->live_bytes += header_usable(word);
+            t->aligned_blocks += (word & HMM__ALIGNED) != 0;
         }
         below = word;
         r += n;
@@ -67,7 +70,8 @@ static const char *check_all(struct hmm_heap *h)
     if (broken != NULL)
         return broken;
     if (t.free_blocks != free_blocks(h) || t.free_granules != free_granules(h) ||
-        t.live_blocks != live_blocks(h) || t.live_bytes != live_bytes(h))
+        t.live_blocks != live_blocks(h) || t.live_bytes != live_bytes(h) ||
+        t.aligned_blocks != h->aligned_blocks)
         return "B7: the counts are not those of the blocks";
     broken = check_index(h);
 #if HMM__FRONT

@@ -85,11 +85,12 @@ HMM__ALWAYS_INLINE void *kept_take(struct front *f, size_t size)
 /* The same where the place is another size's, or there is too much in all. True. */
 HMM__HIDDEN bool hmm__kept_put(struct front *f, void *p, uint32_t granules);
 
-/* Keeps block p, if it is of such a size. False: it is not, or not sound: it is for the heap. */
+/* Keeps block p, if it is of such a size. False: it is not, or ALIGNED, or not sound: it is for the
+ * heap. */
 HMM__ALWAYS_INLINE bool kept_put(struct front *f, void *p)
 {
     struct seen b;
-    if (hmm__unlikely(!is_placed(f->heap, p, &b) || !is_used(&b)))
+    if (hmm__unlikely(!is_placed(f->heap, p, &b) || !is_used_plainly(&b)))
         return false;
     uint32_t n = header_size(b.word);
     if (!kept_size(n))

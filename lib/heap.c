@@ -107,6 +107,25 @@ void hmm__free_unsound(struct hmm_heap *h, void *payload)
         hmm__misuse(h, payload, "free");
 }
 
+/* A block that is ALIGNED, or below one that is; or not sound. Of an ALIGNED one the record goes.
+ */
+void hmm__free_else(struct hmm_heap *h, void *payload)
+{
+    hmm_ref r = block_of(h, payload);
+    if (hmm__unlikely(!hmm__seems_sound(h, payload))) {
+        hmm__free_unsound(h, payload);
+        return;
+    }
+    uint32_t word = word_load(payload);
+    if (word & HMM__ALIGNED) {
+        hmm__alignment_of(h, r, "free");
+        word_clear(payload, HMM__ALIGNED);
+        h->aligned_blocks--;
+    }
+    live_sub(h, header_usable(word));
+    hmm__release(h, r);
+}
+
 /* ---- By the hooks ---- */
 
 static void hook_insert(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
@@ -259,5 +278,5 @@ size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
         return usable;
     if (hmm__unlikely(heap->watch))
         return hmm__watched_usable_size(heap, block);
-    return block_usable(block_size(heap, block_of(heap, block)));
+    return header_usable(block_header(heap, block_of(heap, block)));
 }

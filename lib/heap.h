@@ -16,7 +16,8 @@
  * A block is a header of 4 bytes and a payload. The header lies just below the payload, so block r
  * of n granules covers the bytes [r * G - 4, (r + n) * G - 4). The header holds n and three bits:
  * FREE, PREV_FREE (the block below is free) and ALIGNED (came from aligned_alloc: realloc
- * keeps its alignment). A used block has nothing else. A free one has two links of the strategy's
+ * keeps the alignment that was asked for). An ALIGNED block has a record of that alignment in its
+ * last 4 bytes; any other used block has nothing else. A free one has two links of the strategy's
  * at its low end and a footer at its high end: n again, in its last 4 bytes, by which the
  * block above finds it.
  *
@@ -35,7 +36,9 @@
  * B4  A free block's footer equals its size.
  * B5  The header at the top is size 0, FREE, not PREV_FREE.
  * B6  first <= top <= brk <= limit; extent is top - first.
- * B7  The counts of live blocks and bytes, of free blocks and granules are those of the blocks.
+ * B7  The counts of live, free and aligned blocks, of live bytes and free granules are those of the
+ *     blocks.
+ * B8  An ALIGNED block is in use and lies at the alignment that its record tells.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
  */
@@ -117,6 +120,9 @@ void *memset(void *to, int byte, size_t bytes);
 
 #define HMM_HEADER_BYTES 4u
 
+/* What an ALIGNED block has less of usable bytes. */
+#define HMM__RECORD_BYTES 4u
+
 /* A header, a footer or a link of a free block. */
 typedef uint32_t HMM__MAY_ALIAS hmm__word;
 
@@ -170,7 +176,7 @@ struct hmm_heap {
     hmm_ref (*take)(struct hmm_heap *, void *, uint32_t);
     void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
     void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
-    size_t most_align;              /* the largest alignment that was ever asked for */
+    size_t aligned_blocks;          /* those of the live blocks that are ALIGNED */
     size_t live_peak;               /* the most since pages were spared */
     size_t live_peak_then;          /* the most until they were */
     const struct hmm__pages *pages; /* NULL: the whole region is simply there */
@@ -225,7 +231,8 @@ HMM__ALWAYS_INLINE size_t live_blocks(const struct hmm_heap *h)
 /* What of [first, top) is not in use. */
 HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
-    size_t used = live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES;
+    size_t used =
+        live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES + h->aligned_blocks * HMM__RECORD_BYTES;
     return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
 }
 
@@ -300,6 +307,13 @@ HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
 
 /* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+
+/* The alignment in granules that ALIGNED block r was asked for at. Ends the program where its
+ * record was overwritten. */
+HMM__HIDDEN uint32_t hmm__alignment_of(const struct hmm_heap *h, hmm_ref r, const char *verb);
+
+/* What is to lie at an alignment above the granule's; a power of two up to HMM_MAX_REQUEST. */
+HMM__HIDDEN struct hmm_piece hmm__piece_at(const struct hmm_heap *h, size_t align, uint32_t n);
 
 /* Whether some heap could serve that. */
 HMM__HIDDEN bool hmm__aligned_can_be(size_t align, size_t size);

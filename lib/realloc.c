@@ -2,7 +2,8 @@
 /*
  * realloc: where the block can grow without a second one, it does. In this order: into the free
  * block above, into the top, down into the free block below (with what is free above), and only
- * then by moving. A block from aligned_alloc keeps its alignment wherever it goes.
+ * then by moving. A block from aligned_alloc keeps the alignment that was asked for wherever it
+ * goes, and no larger one at which it happens to lie.
  */
 #include "front_kept.h"
 
@@ -81,38 +82,39 @@ static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
     return true;
 }
 
-/* The alignment that block r must keep: that of its address, which may be more than was asked for,
- * but no more than ever was. Without that bound a block that moves again and again would come by
- * chance to ever larger alignments, and in the end to one that the heap does not have. */
-static size_t alignment_of(const struct hmm_heap *h, hmm_ref r, uint32_t word)
+/* Takes free block low but for its first `gap` granules, which stay one, or are none. Returns the
+ * PREV_FREE of what lies above those. */
+static uint32_t absorb_below(struct hmm_heap *h, hmm_ref low, uint32_t gap)
 {
-    uintptr_t at = (uintptr_t)block_payload(h, r);
-    size_t align = (size_t)(at & -at);
-    if (!(word & HMM__ALIGNED))
-        return HMM_GRANULE;
-    return align < h->most_align ? align : h->most_align;
-}
-
-/* Slides block r down into the free one below it. Returns its new ref, 0 iff that cannot be. */
-static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
-{
-    uint32_t s = header_size(word), below = block_footer_below(h, r);
-    uint64_t room = room_above(h, r + s, n - s > below ? n - s - below : 0);
-    hmm_ref low = r - below;
-    if (below + s + room < n || ((uintptr_t)block_payload(h, low) & (alignment_of(h, r, word) - 1)))
-        return 0;
-    if (below + s + (r + s == h->top ? 0 : room) > HMM_MAX_GRANULES)
-        return 0;
     uint32_t prev_bit = block_header(h, low) & HMM__PREV_FREE;
     h->strategy->remove(h, h->state, low);
-    h->free_unbinned--;
-    h->merges++;
-    uint32_t got = below + s;
+    if (gap == 0) {
+        h->free_unbinned--;
+        h->merges++;
+        return prev_bit;
+    }
+    block_make_free(h, low, gap, prev_bit);
+    h->strategy->insert(h, h->state, low);
+    return HMM__PREV_FREE;
+}
+
+/* Slides block r down into the free one below it, to `gap` granules above where that begins.
+ * Returns its new ref, 0 iff that cannot be. */
+static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n, uint32_t gap)
+{
+    uint32_t s = header_size(word), whole = block_footer_below(h, r), below = whole - gap;
+    if (gap >= whole)
+        return 0;
+    uint64_t room = room_above(h, r + s, n - s > below ? n - s - below : 0);
+    if (below + s + room < n || below + s + (r + s == h->top ? 0 : room) > HMM_MAX_GRANULES)
+        return 0;
+    hmm_ref to = r - below;
+    uint32_t prev_bit = absorb_below(h, r - whole, gap), got = below + s;
     if (got < n)
-        got = absorb_above(h, low, got, n);
-    memmove(block_payload(h, low), block_payload(h, r), block_usable(s));
-    settle(h, low, s, got, n, prev_bit | (word & HMM__ALIGNED));
-    return low;
+        got = absorb_above(h, to, got, n);
+    memmove(block_payload(h, to), block_payload(h, r), header_usable(word));
+    settle(h, to, s, got, n, prev_bit | (word & HMM__ALIGNED));
+    return to;
 }
 
 /* Granule by granule where there are few. */
@@ -130,13 +132,10 @@ static void copy_payload(char *to, const char *from, uint32_t granules)
 
 static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
 {
-    uint32_t word = word_load(from);
-    void *to = word & HMM__ALIGNED
-                   ? hmm__aligned_alloc(h, alignment_of(h, block_of(h, from), word), size)
-                   : hmm__malloc(h, size);
+    void *to = hmm__malloc(h, size);
     if (to == NULL)
         return NULL;
-    copy_payload(to, from, header_size(word));
+    copy_payload(to, from, header_size(word_load(from)));
     hmm__free(h, from);
     return to;
 }
@@ -187,28 +186,75 @@ static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t 
         return p;
     if ((b.above & HMM__FREE) && grow_up(h, r, b.word, n))
         return p;
-    hmm_ref low = b.word & HMM__PREV_FREE ? grow_down(h, r, b.word, n) : 0;
+    hmm_ref low = b.word & HMM__PREV_FREE ? grow_down(h, r, b.word, n, 0) : 0;
     return low ? block_payload(h, low) : move_block(h, p, size);
 }
 
-static HMM__COLD void *realloc_rare(struct hmm_heap *h, void *payload, size_t size)
+/* ---- Of ALIGNED blocks ---- */
+
+/* Where block r is, or just below, given n granules, at its alignment. 0: there is no room. */
+static hmm_ref resize_aligned(struct hmm_heap *h, hmm_ref r, uint32_t n, size_t align)
+{
+    uint32_t word = block_header(h, r), has = header_size(word);
+    if (n <= has) {
+        if (has - n >= HMM_MIN_GRANULES)
+            shrink(h, r, word, n);
+        return r;
+    }
+    if (grow_up(h, r, word, n))
+        return r;
+    if (!(word & HMM__PREV_FREE))
+        return 0;
+    struct hmm_piece piece = hmm__piece_at(h, align, n);
+    return grow_down(h, r, word, n, hmm_piece_gap(&piece, r - block_footer_below(h, r)));
+}
+
+static void *move_aligned(struct hmm_heap *h, char *from, size_t size, size_t align)
+{
+    void *to = hmm__aligned_alloc(h, align, size);
+    if (to == NULL)
+        return NULL;
+    memcpy(to, from, header_usable(word_load(from)));
+    hmm__free(h, from);
+    return to;
+}
+
+/* A record lies at a block's end: it is written anew wherever that is now. */
+static void *realloc_aligned(struct hmm_heap *h, void *payload, size_t size)
+{
+    hmm_ref r = block_of(h, payload);
+    uint32_t align = hmm__alignment_of(h, r, "realloc");
+    size_t align_bytes = (size_t)align * HMM_GRANULE;
+    if (!hmm__aligned_can_be(align_bytes, size))
+        return hmm__fail(h);
+    r = resize_aligned(h, r, hmm__granules_for(size + HMM__RECORD_BYTES), align_bytes);
+    if (r == 0)
+        return move_aligned(h, payload, size, align_bytes);
+    block_set_record(h, r, align);
+    return block_payload(h, r);
+}
+
+/* ---- Of any ---- */
+
+static __attribute__((noinline)) void *realloc_else(struct hmm_heap *h, void *payload, size_t size)
 {
     if (payload == NULL)
         return hmm__malloc(h, size);
     if (!hmm__seems_sound(h, payload))
         hmm__misuse(h, payload, "realloc");
-    if (size != 0)
-        return hmm__fail(h);
-    hmm__free(h, payload);
-    return NULL;
+    if (size == 0) {
+        hmm__free(h, payload);
+        return NULL;
+    }
+    return word_load(payload) & HMM__ALIGNED ? realloc_aligned(h, payload, size) : hmm__fail(h);
 }
 
 void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 {
     char *p = payload;
     struct seen b;
-    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_placed(h, p, &b) || !is_used(&b)))
-        return realloc_rare(h, payload, size);
+    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_placed(h, p, &b) || !is_used_plainly(&b)))
+        return realloc_else(h, payload, size);
     uint32_t n = hmm__granules_for(size), has = header_size(b.word);
     if (n > has) {
         if (((b.word | b.above) & HMM__MARKS) == 0)

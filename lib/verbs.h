@@ -29,6 +29,7 @@ typedef void large_verb(struct hmm_heap *h, char *p, hmm_ref r);
 HMM__HIDDEN void *hmm__malloc_else(struct hmm_heap *h, uint32_t n);
 HMM__HIDDEN void hmm__melt(struct hmm_heap *h, char *p, hmm_ref r);
 HMM__HIDDEN HMM__COLD void hmm__free_unsound(struct hmm_heap *h, void *payload);
+HMM__HIDDEN void hmm__free_else(struct hmm_heap *h, void *payload);
 HMM__HIDDEN HMM__COLD void hmm__release_special(struct hmm_heap *h, char *p, hmm_ref r);
 
 /*
@@ -322,6 +323,13 @@ HMM__ALWAYS_INLINE bool is_used(const struct seen *b)
     return !(b->word & HMM__FREE) && !(b->above & HMM__PREV_FREE);
 }
 
+/* The same, and it has no record. */
+HMM__ALWAYS_INLINE bool is_used_plainly(const struct seen *b)
+{
+    return !(b->word & (HMM__FREE | HMM__ALIGNED)) && !(b->above & HMM__PREV_FREE);
+}
+
+/* An ALIGNED block, and one below an ALIGNED one, go the long way. */
 HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_verb *insert,
                                 merge_verb *merge_above, merge_verb *merge_below,
                                 merge_verb *merge_both)
@@ -332,7 +340,7 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_verb *insert
         return;
     }
     hmm__forget(b.span);
-    uint32_t marks = (b.word | b.above) & HMM__MARKS;
+    uint32_t marks = (b.word | b.above) & (HMM__MARKS | HMM__ALIGNED);
     if (marks == 0) {
         live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
         release_alone(h, p, (hmm_ref)b.at, b.span, insert);
@@ -345,11 +353,12 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_verb *insert
     } else if (marks == HMM__PREV_FREE && !(b.above & HMM__PREV_FREE)) {
         live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
         merge_below(h, p, (hmm_ref)b.at, b.span, b.above, b.room);
-    } else if (hmm__likely(!(b.word & HMM__FREE)) && hmm__likely(!(b.above & HMM__PREV_FREE))) {
+    } else if (hmm__likely(!(b.word & (HMM__FREE | HMM__ALIGNED))) &&
+               hmm__likely(!(b.above & (HMM__PREV_FREE | HMM__ALIGNED)))) {
         live_sub(h, span_bytes(b.span) - HMM_HEADER_BYTES);
         merge_both(h, p, (hmm_ref)b.at, b.span, b.above, b.room);
     } else {
-        hmm__free_unsound(h, p);
+        hmm__free_else(h, p);
     }
 }
 

@@ -37,7 +37,7 @@ int hmm_heap_walk(const struct hmm_heap *heap,
         uint32_t n = header_size(word);
         struct hmm_block_info info = {.payload = block_payload(heap, r),
                                       .size = (size_t)n * HMM_GRANULE,
-                                      .usable = block_usable(n),
+                                      .usable = header_usable(word),
                                       .used = !(word & HMM__FREE)};
         result = show(heap, &info, visit, arg);
         r = next;

@@ -75,7 +75,7 @@ static void *realloc_seen_by_memcheck(struct hmm_heap *h, char *payload, size_t 
 {
     size_t usable = 0, was = 0;
     if (hmm__seems_sound(h, payload)) {
-        usable = block_usable(block_size(h, block_of(h, payload)));
+        usable = header_usable(block_header(h, block_of(h, payload)));
         was = annotate_requested(payload, usable);
     }
     annotate_open(payload + was, usable - was);
@@ -121,7 +121,7 @@ size_t hmm__watched_usable_size(const struct hmm_heap *h, const void *payload)
     bool quiet = (h->watch & HMM__WATCH_VALGRIND) != 0;
     if (quiet)
         annotate_enter();
-    size_t usable = block_usable(block_size(h, block_of(h, payload)));
+    size_t usable = header_usable(block_header(h, block_of(h, payload)));
     if (quiet) {
         usable = annotate_requested(payload, usable);
         annotate_leave();
