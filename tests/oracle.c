@@ -209,6 +209,12 @@ static void *in_block(const struct hmm_heap *h, const struct hmm_piece *piece, h
     return block_payload(h, r + hmm_piece_gap(piece, r));
 }
 
+/* Above the granule's alignment a block has a record besides. */
+uint32_t oracle_granules(size_t align, size_t size)
+{
+    return hmm__granules_for(align > HMM_GRANULE ? size + 4 : size);
+}
+
 void *oracle_place_aligned(const struct hmm_heap *h, size_t align, size_t size)
 {
     if (align <= HMM_GRANULE)
@@ -216,7 +222,7 @@ void *oracle_place_aligned(const struct hmm_heap *h, size_t align, size_t size)
     uint32_t step = (uint32_t)(align / HMM_GRANULE);
     uint32_t base = (uint32_t)((uintptr_t)h / HMM_GRANULE);
     const struct hmm_piece piece = {
-        .granules = hmm__granules_for(size), .align = step, .phase = -base & (step - 1)};
+        .granules = oracle_granules(align, size), .align = step, .phase = -base & (step - 1)};
     hmm_ref r = choose_piece(h, &piece);
     if (r == 0 && hmm_piece_fits(&piece, h->top, h->limit - h->top))
         r = h->top;

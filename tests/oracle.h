@@ -32,6 +32,9 @@ void *oracle_place(const struct hmm_heap *h, size_t size);
 /* The same of an aligned_alloc; align and size are such that a heap may have them. */
 void *oracle_place_aligned(const struct hmm_heap *h, size_t align, size_t size);
 
+/* The granules of a block for such a request. */
+uint32_t oracle_granules(size_t align, size_t size);
+
 /* Whether any free block, or the top, has room for n granules at this alignment. */
 bool oracle_fits(const struct hmm_heap *h, uint32_t n, size_t align);
 

@@ -24,30 +24,34 @@ static void foretell(struct workload *w, const struct op *op)
 {
     struct foretold *f = w->arg;
     *f = (struct foretold){0};
-    if (op->kind == OP_MALLOC || op->kind == OP_CALLOC || (op->kind == OP_REALLOC && op->size))
+    if (op->kind == OP_MALLOC || op->kind == OP_CALLOC)
         f->place = oracle_place(w->heap, op->size);
     if (op->kind == OP_ALIGNED)
         f->place = oracle_place_aligned(w->heap, op->align, op->size);
+    if (op->kind == OP_REALLOC && op->size)
+        f->place = oracle_place_aligned(w->heap, op->slot->align, op->size);
     hmm_ref below =
         op->kind == OP_REALLOC ? hmm_block_prev_free(w->heap, block_of(w->heap, op->was)) : 0;
     f->below = below ? block_payload(w->heap, below) : NULL;
 }
 
-/* Not what stays, and not what slides down over the free block below it. */
+/* Not what stays, and not what slides down over the free block below it, or a part of that. */
 static bool is_placed(const struct op *op, const struct foretold *f)
 {
     if (op->kind != OP_REALLOC)
         return op->kind != OP_FREE;
-    return op->result != NULL && op->result != op->was && op->result != f->below &&
-           op->slot->align <= HMM_GRANULE;
+    if (op->result == NULL || op->result == op->was)
+        return false;
+    return f->below == NULL || (char *)op->result < (char *)f->below ||
+           (char *)op->result > (char *)op->was;
 }
 
 static void assert_failed_rightly(const struct workload *w, const struct op *op)
 {
     size_t align = op->kind == OP_ALIGNED ? op->align : HMM_GRANULE;
     if (op->kind == OP_REALLOC && op->slot->align > HMM_GRANULE)
-        align = (size_t)((uintptr_t)op->was & -(uintptr_t)op->was); /* all it has */
-    require(!oracle_fits(w->heap, hmm__granules_for(op->size), align),
+        align = op->slot->align;
+    require(!oracle_fits(w->heap, oracle_granules(align, op->size), align),
             "%s: %zu bytes, aligned to %zu, were refused, but there is room",
             hmm_strategy_name(hmm_heap_strategy(w->heap)), op->size, align);
 }

@@ -320,10 +320,6 @@ END_TEST
 
 /* ---- Of aligned blocks ---- */
 
-/*
- * A block from aligned_alloc keeps the alignment that its address has, which may be more than was
- * asked for.
- */
 #define ALIGN 512u
 
 static void *extra[256];
