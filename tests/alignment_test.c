@@ -165,7 +165,7 @@ END_TEST
 static char *ends_at_512(void)
 {
     for (;;) {
-        char *below = keep(alloc_at(64, 1500));
+        char *below = keep(alloc_at(64, 1400)); /* 384 modulo 512 */
         char *top = below + usable(below) + HMM_HEADER_BYTES + HMM__RECORD_BYTES;
         size_t off = (size_t)((uintptr_t)top % 512);
         if (off != 0 && off <= 512 - 32) {
