@@ -88,8 +88,9 @@
 #ifndef HMM_CACHE_H
 #define HMM_CACHE_H
 
-#include "heap/block.h"
+#include "base/assert.h"
 #include "base/lock.h"
+#include "heap/block.h"
 
 #if HMM__CACHE
 
@@ -102,12 +103,20 @@
 #define REMOTE_BATCH 16u    /* objects that are sent to another thread together */
 #define MEDIUM_SLOTS 64u    /* free lists of medium blocks */
 
+_Static_assert(CACHE_PAGE % HMM_GRANULE == 0, "a page is whole granules");
+_Static_assert(16u << (CACHE_CLASSES / 8 + 2) == CACHE_OBJECT_MAX, "the last class is the largest");
+_Static_assert(CACHE_CLASSES % 8 == 0 && CACHE_CLASSES <= UINT8_MAX, "run.class has 8 bits");
+_Static_assert(CACHE_OBJECT_MAX <= CACHE_PAGE, "a run of two objects has few pages");
+_Static_assert(MEDIUM_SLOTS <= 64, "medium_map has a bit for each slot");
+
 enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_RETIRED };
 
 struct HMM__MAY_ALIAS object {
     struct object *next;
     uint64_t tag;
 };
+
+_Static_assert(sizeof(struct object) <= 16, "link and tag fit the smallest class");
 
 /* The keys of a cache's tags. All are odd: no tag is a pointer to a block. */
 struct tag_keys {
@@ -139,6 +148,13 @@ struct run_rest {
     uint16_t carved, count; /* objects: carved so far, and in all */
 };
 
+_Static_assert(sizeof(struct run) == 32, "two descriptors fill a cache line");
+_Static_assert(RUN_RETIRED < 16, "run.state has 4 bits");
+_Static_assert(RUN_BATCH_BYTES % 64 == 0 && (RUN_BATCH_BYTES & (RUN_BATCH_BYTES - 1)) == 0,
+               "a batch is whole cache lines, and run_rest finds its start by a mask");
+_Static_assert(RUN_BATCH *(sizeof(struct run) + sizeof(struct run_rest)) <= RUN_BATCH_BYTES,
+               "a batch holds the rests too");
+
 /* What a thread cache has of a class, besides its free list and active run. */
 struct size_class {
     int32_t oldest, newest; /* the ends of the queue, as entries of the page map */
@@ -169,6 +185,13 @@ struct thread_cache {
     struct size_class classes[CACHE_CLASSES];
     _Alignas(64) struct object *remote_frees; /* atomic; other threads write this line only */
 };
+
+_Static_assert(offsetof(struct thread_cache, free_list) == 0, "malloc needs no offset for it");
+_Static_assert(offsetof(struct thread_cache, cache) <= 2 * CACHE_CLASSES * sizeof(void *) + 72,
+               "free lists, active runs and class_of are the hot part, without gaps");
+_Static_assert(offsetof(struct thread_cache, remote_frees) % 64 == 0 &&
+                   sizeof(struct thread_cache) - offsetof(struct thread_cache, remote_frees) == 64,
+               "remote_frees has a cache line of its own");
 
 struct cache {
     uintptr_t base;
@@ -214,6 +237,7 @@ struct cache {
 
 HMM__ALWAYS_INLINE size_t class_bytes(unsigned c)
 {
+    HMM_ASSERT(c < CACHE_CLASSES);
     if (c < 16)
         return ((size_t)c + 1) * 16;
     return (size_t)(8 + (c & 7) + 1) << (c / 8 + 3);
@@ -304,6 +328,7 @@ HMM__ALWAYS_INLINE int32_t cache_offset(const struct cache *cache, const void *a
 HMM__ALWAYS_INLINE struct run_rest *run_rest(const struct run *d)
 {
     uintptr_t batch = (uintptr_t)d & ~(uintptr_t)(RUN_BATCH_BYTES - 1);
+    HMM_ASSERT((uintptr_t)d - batch < RUN_BATCH * sizeof *d);
     return (struct run_rest *)(batch + RUN_BATCH * sizeof *d) + ((uintptr_t)d - batch) / sizeof *d;
 }
 
@@ -324,6 +349,12 @@ HMM__ALWAYS_INLINE bool run_may_list(const struct cache *cache, const struct run
     size_t at = (uintptr_t)o - (uintptr_t)run_start(cache, d);
     return at < run_rest(d)->carved * class_bytes(d->class) && run_has_object(d, o) &&
            object_has_tag(cache->keys.free, o);
+}
+
+/* Whether the caller may change the heap and the cache's tables. For assertions. */
+HMM__ALWAYS_INLINE bool cache_is_locked(const struct cache *cache)
+{
+    return cache->lock == NULL || lock_is_held(cache->lock);
 }
 
 HMM__ALWAYS_INLINE enum lock_hold cache_lock(struct cache *cache)

@@ -13,6 +13,7 @@
 /* size <= CACHE_OBJECT_MAX */
 HMM__ALWAYS_INLINE unsigned cache_class(const struct thread_cache *tc, size_t size)
 {
+    HMM_ASSERT(size <= CACHE_OBJECT_MAX);
     return tc->class_of[(size + 15) >> CACHE_STEP_LOG];
 }
 

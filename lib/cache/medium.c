@@ -19,6 +19,7 @@ static void return_one(struct cache *cache, struct object **slot)
     struct object *o = *slot;
     if (o->next != NULL && hmm__unlikely(!hmm__medium_has(cache, o->next)))
         hmm__links_broken(cache->heap, block_of(cache->heap, o));
+    HMM_ASSERT(cache_is_locked(cache));
     *slot = o->next;
     cache->medium_bytes -= (size_t)medium_granules(o) * HMM_GRANULE;
     o->tag = 0;
@@ -38,6 +39,7 @@ static struct object **next_slot(struct cache *cache)
 {
     uint64_t above = cache->medium_map & UINT64_MAX << cache->clock_hand;
     unsigned i = (unsigned)__builtin_ctzll(above ? above : cache->medium_map);
+    HMM_ASSERT(i < MEDIUM_SLOTS && cache->medium[i] != NULL);
     cache->clock_hand = (i + 1) % MEDIUM_SLOTS;
     return &cache->medium[i];
 }

@@ -60,6 +60,8 @@ HMM__HIDDEN const char *hmm__medium_verify(const struct cache *cache);
 HMM__ALWAYS_INLINE void medium_push(struct cache *cache, struct object **slot, struct object *o,
                                     uint32_t n)
 {
+    HMM_ASSERT(cache_is_locked(cache) && is_medium_size(n));
+    HMM_ASSERT(slot == medium_slot(cache, n) && (*slot == NULL || medium_granules(*slot) == n));
     o->tag = object_tag(cache->keys.medium, o);
     o->next = *slot;
     *slot = o;
@@ -76,6 +78,7 @@ HMM__ALWAYS_INLINE void *medium_take(struct cache *cache, size_t size)
     struct object **slot = medium_slot(cache, n), *o = *slot;
     if (o == NULL || medium_granules(o) != n)
         return NULL;
+    HMM_ASSERT(cache_is_locked(cache));
     *slot = o->next;
     if (o->next == NULL)
         cache->medium_map &= ~(UINT64_C(1) << n % MEDIUM_SLOTS);

@@ -24,6 +24,7 @@ static void carve_more(struct thread_cache *tc, struct run *d)
     size_t size = class_bytes(d->class);
     uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = (uint32_t)r->count - r->carved;
     n = n < rest ? n : rest;
+    HMM_ASSERT(d->state == RUN_ACTIVE && n != 0 && tc->free_list[d->class] == NULL);
     char *p = (char *)run_start(tc->cache, d) + r->carved * size;
     struct object *o = NULL;
     const uint64_t key = tc->cache->keys.free; /* read once: the stores below might alias it */
@@ -40,6 +41,8 @@ static void carve_more(struct thread_cache *tc, struct run *d)
 /* The free list is empty: all objects of the active run are in use. */
 static void end_active(struct thread_cache *tc, struct run *d)
 {
+    HMM_ASSERT(d->state == RUN_ACTIVE && tc->active[d->class] == d);
+    HMM_ASSERT(tc->free_list[d->class] == NULL && d->free == NULL);
     d->state = RUN_FULL;
     d->countdown = 1;
     d->list = &d->free;
@@ -48,6 +51,8 @@ static void end_active(struct thread_cache *tc, struct run *d)
 
 static void make_active(struct thread_cache *tc, struct run *d)
 {
+    HMM_ASSERT(run_is_of(d, tc) && d->state != RUN_RETIRED);
+    HMM_ASSERT(tc->active[d->class] == NULL && tc->free_list[d->class] == NULL);
     tc->active[d->class] = d;
     tc->free_list[d->class] = d->free;
     d->free = NULL;
@@ -125,6 +130,7 @@ static bool has_free_objects(const struct thread_cache *tc, unsigned c)
 static void first_free_of_full(struct thread_cache *tc, struct run *d)
 {
     struct run *active = tc->active[d->class];
+    HMM_ASSERT(d != active && d->countdown == 0);
     if (has_free_objects(tc, d->class)) {
         d->countdown = (uint16_t)(run_rest(d)->count - 1);
         hmm__run_enqueue(tc, d);
@@ -137,6 +143,8 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
 
 static void countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
 {
+    HMM_ASSERT(run_is_of(d, tc) && d->state != RUN_RETIRED);
+    HMM_ASSERT(!locked || cache_is_locked(tc->cache));
     if (d->state == RUN_FULL) {
         first_free_of_full(tc, d);
     } else if (d->state == RUN_PARTIAL) {
@@ -195,6 +203,7 @@ static bool trim_queue(struct thread_cache *tc, struct size_class *s)
     struct cache *cache = tc->cache;
     struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
     bool any = false;
+    HMM_ASSERT(cache_is_locked(cache));
     while (d != NULL) {
         bool oldest = cache_offset(cache, d) == s->oldest;
         struct run *next = hmm__run_next(cache, d);
@@ -222,6 +231,7 @@ bool hmm__cache_reclaim_idle(struct cache *cache)
 
 bool hmm__cache_trim(struct thread_cache *tc)
 {
+    HMM_ASSERT(cache_is_locked(tc->cache));
     bool any = hmm__medium_empty(tc->cache);
     hmm__flush_remote(tc, true);
     return_free_lists(tc);
@@ -337,6 +347,7 @@ void hmm__flush_remote(struct thread_cache *tc, bool locked)
 static void add_to_batch(struct thread_cache *tc, struct thread_cache *to, struct object *o)
 {
     struct remote_batch *batch = &tc->batch;
+    HMM_ASSERT(batch->count < REMOTE_BATCH && to != tc);
     if (batch->to != to)
         hmm__flush_remote(tc, false);
     if (batch->count == 0) {

@@ -23,6 +23,10 @@
 /* A class gets a run when requests for so many bytes were made. */
 #define TRIAL_BYTES 512u
 
+_Static_assert(RUN_PAGES_MAX *CACHE_PAGE <= 1u << 15 && 1u << 15 < RUN_FRACTION,
+               "run_has_object is exact for 2^15 bytes");
+_Static_assert(RUN_PAGES_MAX *CACHE_PAGE / 16 <= UINT16_MAX, "run_rest.count has 16 bits");
+
 #define ALIGN_UP(n, to) (((n) + (to)-1) & ~((size_t)(to)-1))
 
 /* ---- The high end ---- */
@@ -52,6 +56,7 @@ static bool commit_low(struct cache *cache, char *low)
 
 void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t align)
 {
+    HMM_ASSERT(cache_is_locked(cache));
     char *low = cache->low - bytes;
     low -= (uintptr_t)low & (align - 1);
     if (!claim_high_end(cache, low) || !commit_low(cache, low))
@@ -119,6 +124,7 @@ void hmm__run_enqueue(struct thread_cache *tc, struct run *d)
 {
     struct size_class *s = &tc->classes[d->class];
     int32_t entry = cache_offset(tc->cache, d);
+    HMM_ASSERT(run_is_of(d, tc) && d->state != RUN_PARTIAL && d->state != RUN_RETIRED);
     d->state = RUN_PARTIAL;
     run_rest(d)->link = 0;
     *(s->newest ? &run_rest(run_at(tc->cache, s->newest))->link : &s->oldest) = entry;
@@ -153,6 +159,7 @@ struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c)
     if (s->oldest == 0)
         return NULL;
     struct run *d = unlink_oldest(tc->cache, s);
+    HMM_ASSERT(d->state == RUN_PARTIAL && run_is_of(d, tc));
     if (hmm__unlikely(d->countdown == 0))
         tc->empty_pages -= hmm__run_pages(tc->cache, d);
     unlink_retired(tc, s);
@@ -234,6 +241,8 @@ static void *place_run(struct cache *cache, uint32_t *pages, size_t size)
 static void set_map(struct cache *cache, const struct run *d, uint32_t pages, int32_t entry)
 {
     int32_t *map = cache_page_map(cache) + cache_page_of(cache, run_start(cache, d));
+    HMM_ASSERT(cache_is_locked(cache) &&
+               cache_page_of(cache, run_start(cache, d)) + pages <= cache->map_committed);
     for (uint32_t i = 0; i < pages; i++)
         map[i] = entry;
 }
@@ -329,6 +338,7 @@ void hmm__run_return(struct thread_cache *tc, struct run *d)
     struct size_class *s = &tc->classes[d->class];
     void *start = run_start(cache, d);
     uint32_t pages = hmm__run_pages(cache, d);
+    HMM_ASSERT(d->state == RUN_PARTIAL && d->countdown == 0 && run_is_of(d, tc));
     if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
         hmm__block_broken(cache->heap, block_of(cache->heap, start));
     set_map(cache, d, pages, 0);

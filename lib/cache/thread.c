@@ -40,6 +40,7 @@ static void set_classes(struct thread_cache *tc)
             c++;
         tc->class_of[i] = (uint8_t)c;
     }
+    HMM_ASSERT(c == CACHE_CLASSES - 1);
 }
 
 struct thread_cache *hmm__thread_cache_new(struct cache *cache)
@@ -61,6 +62,7 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
 /* With the lock, by tc's own thread. */
 void hmm__thread_cache_abandon(struct thread_cache *tc)
 {
+    HMM_ASSERT(cache_is_locked(tc->cache) && tc->state == THREAD_CACHE_IN_USE);
     tc->empty_pages_max = 0;
     tc->cache->abandoned++;
     tc->cache->in_use--;
@@ -77,6 +79,7 @@ struct thread_cache *hmm__thread_cache_here(struct cache *cache)
 /* With the lock. */
 struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c)
 {
+    HMM_ASSERT(cache_is_locked(tc->cache));
     for (struct thread_cache *other = tc->cache->thread_caches; other != NULL;
          other = other->next) {
         struct run *d;
@@ -195,7 +198,7 @@ struct thread_cache *hmm__thread_cache_attach(struct cache *cache)
 }
 
 /* With the lock. */
-void hmm__thread_caches_watch_ends(void)
+void hmm__thread_caches_notice_ends(void)
 {
     if (!thread_end.has_key)
         thread_end.has_key = pthread_key_create(&thread_end.key, abandon_mine) == 0;
@@ -220,7 +223,7 @@ struct thread_cache *hmm__thread_cache_attach(struct cache *cache)
     return hmm__thread_cache_mine = cache->thread_cache;
 }
 
-void hmm__thread_caches_watch_ends(void)
+void hmm__thread_caches_notice_ends(void)
 {
 }
 

@@ -34,7 +34,7 @@ HMM__ALWAYS_INLINE struct thread_cache *thread_cache_mine(void)
 HMM__HIDDEN HMM__COLD struct thread_cache *hmm__thread_cache_attach(struct cache *cache);
 
 /* Lets hmm notice the ends of threads. Before any thread has a thread cache. */
-HMM__HIDDEN HMM__COLD void hmm__thread_caches_watch_ends(void);
+HMM__HIDDEN HMM__COLD void hmm__thread_caches_notice_ends(void);
 
 /* Orphans the thread caches of the other threads. In the child of a fork, with the lock. */
 HMM__HIDDEN HMM__COLD void hmm__thread_caches_after_fork(struct cache *cache);
