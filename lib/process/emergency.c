@@ -21,6 +21,9 @@
 /* Bytes below a block, which hold its capacity; also the smallest alignment and capacity. */
 #define POOL_HEAD 16u
 
+_Static_assert(sizeof(size_t) <= POOL_HEAD && HMM_GRANULE <= POOL_HEAD,
+               "a block is aligned, and its capacity lies below it");
+
 /* Memory is committed in steps of so many bytes. */
 #define POOL_PIECE ((size_t)64 << 10)
 
@@ -50,6 +53,7 @@ bool hmm__emergency_has(const void *block)
 
 static size_t *capacity_of(const void *block)
 {
+    HMM_ASSERT(hmm__emergency_has(block));
     return (size_t *)(uintptr_t)((const char *)block - POOL_HEAD);
 }
 

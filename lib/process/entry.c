@@ -18,6 +18,7 @@
 
 HMM__ALWAYS_INLINE void *malloc_with_lock(struct hmm_heap *h, size_t size)
 {
+    HMM_ASSERT(lock_is_held(&hmm__process.lock));
     void *p = take_medium(size);
     return p ? p : hmm_heap_malloc(h, size);
 }
@@ -72,6 +73,7 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 
 HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
 {
+    HMM_ASSERT(lock_is_held(&hmm__process.lock));
     if (!put_medium(block))
         hmm_heap_free(h, block);
 }

@@ -69,6 +69,7 @@ static struct hmm_heap *create(const struct options *o)
 static int set_up(const struct hmm_strategy *strategy)
 {
     struct options *o = &process_options;
+    HMM_ASSERT(hmm__process.heap == NULL && lock_is_held(&hmm__process.lock));
     hmm__lock_set_process(&hmm__process.lock);
     int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, hmm__region_max(),
                                 strategy == NULL);
