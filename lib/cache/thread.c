@@ -2,11 +2,9 @@
 /*
  * Keepers: one for each thread, made when it first wants memory, vacant when it ends.
  */
-#include "process/process_cache.h"
+#include "cache/thread.h"
 
 #if HMM__CACHE
-
-struct cache hmm__process_cache;
 
 #if defined(HMM__THREADS)
 #include <pthread.h>
