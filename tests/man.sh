@@ -191,7 +191,7 @@ compare 'the pages have the environment variables' "$dir/all-named" "$dir/there"
 set -- "$pages"/*.[1-9]
 for page in "$@"; do
     name=${page##*/}
-    grep -q "doc/man/$name\( \\\\\)*\$" "$top_srcdir/Makefile.am" || echo "$name"
+    grep -q "/man/$name\( \\\\\)*\$" "$top_srcdir/doc/Makefile.inc" || echo "$name"
 done >"$dir/why"
 report 'every page is in the Makefile' "$dir/why"
 

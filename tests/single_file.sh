@@ -42,9 +42,9 @@ absent() {
 }
 
 generate() {
-    # shellcheck disable=SC2046
+    # shellcheck disable=SC2086,SC2154
     (cd "$top_srcdir" && sh scripts/single-file . "$dir/alone" \
-        $(ls lib/*.c strategies/*.c)) && [ "$(find . -type f | wc -l)" -eq 2 ]
+        $single_file_parts) && [ "$(find . -type f | wc -l)" -eq 2 ]
 }
 
 only_system_headers() {
@@ -74,7 +74,7 @@ library() {
 bare() {
     helpers='|_GLOBAL_OFFSET_TABLE_|__[a-z0-9_]+'
     if echo "__x86_64__ __SIZEOF_POINTER__" | $CC -E -P - | grep -qx '1 8'; then helpers=; fi
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086,SC2154
     strict "$CC" $1 -ffreestanding -nostdinc -isystem "$($CC -print-file-name=include)" -o bare.o &&
         $NM -u bare.o > undefined && absent_but "memcpy|memmove|memset$helpers" undefined
 }
@@ -89,7 +89,7 @@ absent_but() {
 newlib() {
     system='memcpy|memmove|memset|abort|atexit|getenv|write|_?_?errno|__[a-z0-9_]+'
     for flags in "$@"; do
-        # shellcheck disable=SC2086
+        # shellcheck disable=SC2086,SC2154
         strict arm-none-eabi-gcc $flags -mthumb -o arm.o &&
             arm-none-eabi-nm -u arm.o > undefined && absent_but "$system" undefined || return 1
     done
@@ -125,7 +125,7 @@ user_of_files() {
 }
 
 user_of_library() {
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086,SC2154
     $LIBTOOL --mode=compile $CC $TEST_CFLAGS -I"$top_srcdir/lib" -c user.c &&
         $LIBTOOL --mode=link $CC $TEST_CFLAGS -o user user.lo "$top_builddir/libhmm.la" &&
         ./user

@@ -56,8 +56,8 @@ has_tsan() {
 
 has_tsan || skip_all "$CC has no ThreadSanitizer that runs here"
 
-# shellcheck disable=SC2046
-(cd "$top_srcdir" && sh scripts/single-file . "$dir" $(ls lib/*.c strategies/*.c)) || exit 99
+# shellcheck disable=SC2086,SC2154
+(cd "$top_srcdir" && sh scripts/single-file . "$dir" $single_file_parts) || exit 99
 
 # The first use by several at once, who set it up, change the strategy and free each other's blocks.
 cat > "$dir/first.c" <<'END'
