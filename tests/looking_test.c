@@ -382,43 +382,42 @@ START_TEST(blocks_as_a_strategy_sees_them)
 }
 END_TEST
 
-static void add_damage(Suite *s, int n)
+static void add_damage(Suite *s)
 {
-    TCase *c = add_case(s, "damage");
-    tcase_add_loop_test(c, finds_a_size_of_nothing, 0, n);
-    tcase_add_loop_test(c, finds_a_size_that_leads_outside, 0, n);
-    tcase_add_loop_test(c, finds_a_lost_bit_for_the_free_block_below, 0, n);
-    tcase_add_loop_test(c, finds_a_bit_for_no_free_block_below, 0, n);
-    tcase_add_loop_test(c, finds_free_neighbours, 0, n);
-    tcase_add_loop_test(c, finds_a_free_block_at_the_top, 0, n);
-    tcase_add_loop_test(c, finds_a_wrong_footer, 0, n);
-    tcase_add_loop_test(c, finds_an_overwritten_top, 0, n);
-    tcase_add_loop_test(c, finds_a_break_below_the_top, 0, n);
-    tcase_add_loop_test(c, finds_a_wrong_count, 0, 3 * n);
-    tcase_add_loop_test(c, finds_a_block_that_the_index_lacks, 0, n);
-    tcase_add_loop_test(c, finds_a_block_that_the_index_has_in_vain, 0, n);
-    tcase_add_loop_test(c, finds_an_index_in_which_a_size_is_wrong, 0, n);
+    struct cases c = add_cases(s, "damage");
+    on_each_strategy(c, finds_a_size_of_nothing, 1);
+    on_each_strategy(c, finds_a_size_that_leads_outside, 1);
+    on_each_strategy(c, finds_a_lost_bit_for_the_free_block_below, 1);
+    on_each_strategy(c, finds_a_bit_for_no_free_block_below, 1);
+    on_each_strategy(c, finds_free_neighbours, 1);
+    on_each_strategy(c, finds_a_free_block_at_the_top, 1);
+    on_each_strategy(c, finds_a_wrong_footer, 1);
+    on_each_strategy(c, finds_an_overwritten_top, 1);
+    on_each_strategy(c, finds_a_break_below_the_top, 1);
+    on_each_strategy(c, finds_a_wrong_count, 3);
+    on_each_strategy(c, finds_a_block_that_the_index_lacks, 1);
+    on_each_strategy(c, finds_a_block_that_the_index_has_in_vain, 1);
+    on_each_strategy(c, finds_an_index_in_which_a_size_is_wrong, 1);
 }
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("looking in");
-    TCase *c = add_case(s, "looking in");
-    tcase_add_loop_test(c, walks_an_empty_heap, 0, n);
-    tcase_add_loop_test(c, walks_in_address_order, 0, n);
-    tcase_add_loop_test(c, ends_early_with_what_the_visitor_returned, 0, n);
-    tcase_add_loop_test(c, statistics_are_those_of_a_walk, 0, n * mix_count());
-    tcase_add_loop_test(c, peak_of_live_bytes_is_exact, 0, n);
-    tcase_add_loop_test(c, splits_and_merges_are_counted, 0, n);
-    tcase_add_loop_test(c, levels_that_there_are, 0, n);
-    tcase_add_loop_test(c, levels_that_there_are_not, 0, n);
-    tcase_add_loop_test(c, blocks_as_a_strategy_sees_them, 0, n);
-    add_damage(s, n);
-    c = add_cached_case(s, "looking in, with a cache"); /* counts: front_test.c */
-    tcase_add_loop_test(c, walks_an_empty_heap, 0, n);
-    tcase_add_loop_test(c, walks_in_address_order, 0, n);
-    tcase_add_loop_test(c, ends_early_with_what_the_visitor_returned, 0, n);
-    tcase_add_loop_test(c, levels_that_there_are, 0, n);
+    struct cases c = add_cases(s, "looking in");
+    on_each_strategy(c, walks_an_empty_heap, 1);
+    on_each_strategy(c, walks_in_address_order, 1);
+    on_each_strategy(c, ends_early_with_what_the_visitor_returned, 1);
+    on_each_strategy(c, statistics_are_those_of_a_walk, mix_count());
+    on_each_strategy(c, peak_of_live_bytes_is_exact, 1);
+    on_each_strategy(c, splits_and_merges_are_counted, 1);
+    on_each_strategy(c, levels_that_there_are, 1);
+    on_each_strategy(c, levels_that_there_are_not, 1);
+    on_each_strategy(c, blocks_as_a_strategy_sees_them, 1);
+    add_damage(s);
+    c = add_cached_cases(s, "looking in, with a cache"); /* counts: front_test.c */
+    on_each_strategy(c, walks_an_empty_heap, 1);
+    on_each_strategy(c, walks_in_address_order, 1);
+    on_each_strategy(c, ends_early_with_what_the_visitor_returned, 1);
+    on_each_strategy(c, levels_that_there_are, 1);
     return run_suite(s);
 }

@@ -252,15 +252,14 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("oracle");
-    TCase *c = add_case(s, "oracle");
-    int strategies = strategy_count();
-    tcase_add_loop_test(c, random_operations, 0, strategies * mix_count());
-    tcase_add_loop_test(c, random_operations_in_steps, 0, strategies * mix_count());
-    tcase_add_loop_test(c, live_switches, 0, mix_count());
-    tcase_add_loop_test(c, mixes_reach_exhaustion, 0, strategies);
-    tcase_add_loop_test(c, find_changes_nothing, 0, strategies);
+    struct cases c = add_cases(s, "oracle");
+    on_each_strategy(c, random_operations, mix_count());
+    on_each_strategy(c, random_operations_in_steps, mix_count());
+    tcase_add_loop_test(c.once, live_switches, 0, mix_count());
+    on_each_strategy(c, mixes_reach_exhaustion, 1);
+    on_each_strategy(c, find_changes_nothing, 1);
 #ifdef HAVE_ZSTD
-    tcase_add_loop_test(c, real_traces, 0, strategies * (int)TRACES);
+    on_each_strategy(c, real_traces, (int)TRACES);
 #endif
     return run_suite(s);
 }

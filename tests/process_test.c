@@ -531,50 +531,49 @@ START_TEST(threads_race_for_the_first_call)
 }
 END_TEST
 
-static void add_threads(Suite *s, int n)
+static void add_threads(Suite *s)
 {
-    TCase *c = add_case(s, "threads");
-    tcase_add_checked_fixture(c, clear_environment, NULL);
-    tcase_add_loop_test(c, threads_share_it, 0, n);
-    tcase_add_loop_test(c, threads_race_for_the_first_call, 0, 20);
+    struct cases c = add_cases(s, "threads");
+    set_up(c, clear_environment);
+    on_each_strategy(c, threads_share_it, 1);
+    tcase_add_loop_test(c.once, threads_race_for_the_first_call, 0, 20);
 }
 
 #else
 
-static void add_threads(Suite *s, int n)
+static void add_threads(Suite *s)
 {
-    (void)s, (void)n;
+    (void)s;
 }
 
 #endif
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("process heap");
-    TCase *c = add_case(s, "process heap");
-    tcase_add_checked_fixture(c, clear_environment, NULL);
-    tcase_add_test(c, works_without_init);
-    tcase_add_loop_test(c, any_call_may_be_the_first, 0, 7);
-    tcase_add_loop_test(c, init_sets_the_strategy, 0, n);
-    tcase_add_loop_test(c, a_later_init_switches_with_all_blocks_in_place, 0, n);
-    tcase_add_test(c, init_refuses_a_malformed_strategy);
-    tcase_add_test(c, every_function_does_what_it_says);
-    tcase_add_loop_test(c, the_environment_names_the_strategy, 0, n);
-    tcase_add_test(c, the_program_s_word_counts_before_the_environment_s);
-    tcase_add_test(c, empty_values_are_none);
-    tcase_add_loop_test(c, the_environment_limits_the_heap, 0, 3);
-    tcase_add_loop_test(c, init_refuses_a_bad_value, 0, BAD_VALUES);
-    tcase_add_loop_test(c, first_use_says_a_bad_value_and_goes_on, 0, BAD_VALUES);
-    tcase_add_test(c, a_later_init_refuses_a_bad_value_and_changes_nothing);
-    tcase_add_test(c, init_fails_where_the_index_does_not_fit);
-    tcase_add_test(c, the_environment_sets_the_level_of_checking);
-    tcase_add_test(c, misuse_of_the_process_heap_ends_the_program);
-    tcase_add_test(c, a_double_free_is_seen_when_the_level_rises_between);
-    tcase_add_test(c, verbose_says_one_line);
-    tcase_add_test(c, statistics_go_to_stderr);
-    tcase_add_loop_test(c, statistics_go_to_a_file, 0, 2);
-    tcase_add_loop_test(c, statistics_that_cannot_be_written_are_said, 0, 2);
-    add_threads(s, n);
+    struct cases c = add_cases(s, "process heap");
+    set_up(c, clear_environment);
+    tcase_add_test(c.once, works_without_init);
+    tcase_add_loop_test(c.once, any_call_may_be_the_first, 0, 7);
+    on_each_strategy(c, init_sets_the_strategy, 1);
+    on_each_strategy(c, a_later_init_switches_with_all_blocks_in_place, 1);
+    tcase_add_test(c.once, init_refuses_a_malformed_strategy);
+    tcase_add_test(c.once, every_function_does_what_it_says);
+    on_each_strategy(c, the_environment_names_the_strategy, 1);
+    tcase_add_test(c.once, the_program_s_word_counts_before_the_environment_s);
+    tcase_add_test(c.once, empty_values_are_none);
+    tcase_add_loop_test(c.once, the_environment_limits_the_heap, 0, 3);
+    tcase_add_loop_test(c.once, init_refuses_a_bad_value, 0, BAD_VALUES);
+    tcase_add_loop_test(c.once, first_use_says_a_bad_value_and_goes_on, 0, BAD_VALUES);
+    tcase_add_test(c.once, a_later_init_refuses_a_bad_value_and_changes_nothing);
+    tcase_add_test(c.once, init_fails_where_the_index_does_not_fit);
+    tcase_add_test(c.once, the_environment_sets_the_level_of_checking);
+    tcase_add_test(c.once, misuse_of_the_process_heap_ends_the_program);
+    tcase_add_test(c.once, a_double_free_is_seen_when_the_level_rises_between);
+    tcase_add_test(c.once, verbose_says_one_line);
+    tcase_add_test(c.once, statistics_go_to_stderr);
+    tcase_add_loop_test(c.once, statistics_go_to_a_file, 0, 2);
+    tcase_add_loop_test(c.once, statistics_that_cannot_be_written_are_said, 0, 2);
+    add_threads(s);
     return run_suite(s);
 }

@@ -190,10 +190,10 @@ static void add_plugins(Suite *s)
 int main(void)
 {
     Suite *s = suite_create("strategies");
-    TCase *c = add_case(s, "registry");
-    tcase_add_loop_test(c, built_ins_are_found_by_name, 0, strategy_count());
-    tcase_add_test(c, the_registry_lists_the_four_of_hmm_h);
-    tcase_add_test(c, other_names_are_not_found);
+    struct cases c = add_cases(s, "registry");
+    on_each_strategy(c, built_ins_are_found_by_name, 1);
+    tcase_add_test(c.once, the_registry_lists_the_four_of_hmm_h);
+    tcase_add_test(c.once, other_names_are_not_found);
     add_plugins(s);
     return run_suite(s);
 }
