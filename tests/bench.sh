@@ -5,41 +5,17 @@
 # refused in one line. Speaks TAP.
 # shellcheck disable=SC2016  # awk's $1
 
-# Whatever else the build varies, this need not run again.
-if [ "${HMM_TESTS:-all}" = essential ]; then
-    echo '1..0 # SKIP left out by HMM_TESTS=essential'
-    exit 0
-fi
+. "$(dirname "$0")/tap.sh"
 
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${AWK:=awk}"
 
-skip() {
-    echo "1..0 # SKIP $*"
-    exit 0
-}
-[ -z "${VALGRIND:-}" ] || skip "nothing in here is for memcheck"
-case ${TEST_CFLAGS:-} in *-fsanitize*) skip "the sanitizers want malloc for themselves" ;; esac
-[ -r /proc/self/smaps_rollup ] || skip "resident memory is read from /proc/self/smaps_rollup"
+skip_if_essential
+skip_under_valgrind
+skip_with_sanitizers
+[ -r /proc/self/smaps_rollup ] || skip_all "resident memory is read from /proc/self/smaps_rollup"
 
 bench=$top_srcdir/bench
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-bench-test-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
 export top_builddir AWK
-count=0 failures=0 code=0
-
-# report STATUS NAME
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-        return
-    fi
-    failures=$((failures + 1))
-    echo "not ok $count - $2"
-    echo "# exit code $code; on stdout and stderr:"
-    sed 's/^/#   /; 40q' "$dir/out" "$dir/err"
-}
 
 run() {
     sh "$bench/run.sh" --output "$dir/results" "$@" >"$dir/out" 2>"$dir/err"
@@ -262,7 +238,7 @@ run --only footprint,time --rounds 1 --strategies best-fit --peers none --adapte
 report $? 'an adapter of one'"'"'s own'
 
 cd "$dir" || exit 99
-case $top_builddir in /*) ;; *) skip "top_builddir must be absolute" ;; esac
+case $top_builddir in /*) ;; *) skip_all "top_builddir must be absolute" ;; esac
 run --only footprint --strategies best-fit --peers none --adapter ./bump.so tiny.trace
 [ "$code" -eq 0 ] && grep -q '^bump ' "$dir/out"
 report $? 'an adapter by a path without a folder'
@@ -304,5 +280,4 @@ refuses "--preload: $dir/bump.so brings no malloc" --preload "$dir/bump.so"
 echo '# hmm-trace 2' >"$dir/other.trace"
 refuses ".*other\.trace:1: .*" "$dir/other.trace"
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

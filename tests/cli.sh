@@ -4,44 +4,13 @@
 # The hmm command: what it prints, what it refuses, and its exit codes. Speaks TAP.
 # HMM: the command (default: hmm in the build folder).
 
+. "$(dirname "$0")/tap.sh"
+
 HMM=${HMM:-${top_builddir:-.}/hmm}
 top=${top_srcdir:-${srcdir:-.}}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-cli-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
 # Where the sanitizers are in: they must not pass for one of our exit codes.
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=97 UBSAN_OPTIONS=exitcode=97
 export ASAN_OPTIONS UBSAN_OPTIONS
-
-count=0
-failures=0
-
-# excerpt FILE: its beginning and its end. A sanitizer says first what it has found, and last why it
-# gave up.
-excerpt() {
-    awk '{ line[NR] = $0 }
-        END {
-            for (i = 1; i <= NR; i++) {
-                if (i <= 40 || i > NR - 20) print "#   " line[i]
-                else if (i == 41) print "#   [" NR - 60 " lines]"
-            }
-        }' "$1"
-}
-
-# report STATUS NAME: one test's line, and what the command said if it failed.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-        return
-    fi
-    failures=$((failures + 1))
-    echo "not ok $count - $2"
-    echo "# exit code $code, on stdout:"
-    excerpt "$dir/out"
-    echo "# on stderr:"
-    excerpt "$dir/err"
-}
 
 # hmm ARGUMENT...: runs it; leaves $code, $dir/out and $dir/err.
 hmm() {
@@ -436,5 +405,4 @@ if [ -c /dev/full ]; then
     report $? 'output that cannot be written: exit code 1'
 fi
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

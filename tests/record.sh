@@ -5,51 +5,19 @@
 # real ones. Every trace must be one that `hmm replay --check` takes. Speaks TAP.
 # HMM: the command (default: hmm in the build folder).
 
+. "$(dirname "$0")/tap.sh"
+
 build=${top_builddir:-.}
 HMM=${HMM:-$build/hmm}
 PROGRAM=$build/tests/recorded
-if ! [ -e "$build/.libs/libhmm-record.so" ]; then
-    echo '1..0 # SKIP this build cannot record: that needs Linux and glibc'
-    exit 0
-fi
-case " $TEST_CFLAGS " in
-*' -fsanitize='*)
-    echo '1..0 # SKIP with the sanitizers malloc is theirs: nothing can be preloaded'
-    exit 0
-    ;;
-esac
-if [ -n "${VALGRIND:-}" ]; then
-    echo '1..0 # SKIP memcheck puts its own allocator in place'
-    exit 0
-fi
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-record-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
+[ -e "$build/.libs/libhmm-record.so" ] ||
+    skip_all 'this build cannot record: that needs Linux and glibc'
+skip_with_sanitizers
+skip_under_valgrind
 chmod 755 "$dir"
 cd "$dir" || exit 99
 LC_ALL=C
 export LC_ALL
-
-count=0
-failures=0
-
-# report STATUS NAME: one test's line, and what there is to see if it failed.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-        return
-    fi
-    failures=$((failures + 1))
-    echo "not ok $count - $2"
-    echo "# exit code $code; files: $(echo t*)"
-    sed 's/^/#   /; 30q' err
-}
-
-skip() {
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
 
 # record ARGUMENT...: runs it in a clean folder; leaves $code, out and err.
 record() {
@@ -526,5 +494,4 @@ else
     real 'git, repacking' git -C repository repack -adq
 fi
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

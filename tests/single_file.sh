@@ -2,38 +2,13 @@
 # SPDX-License-Identifier: MIT
 # The one-file build stands alone, and the historic names work from it and from the library.
 # Speaks TAP.
+. "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${NM:=nm}"
 
-if [ -n "${VALGRIND:-}" ]; then
-    echo "1..0 # SKIP nothing in here is for memcheck"
-    exit 0
-fi
+skip_under_valgrind
 
-dir=$(mktemp -d) || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
 mkdir "$dir/alone" "$dir/library"
 log=$dir/log
-count=0
-
-# check NAME COMMAND [ARGUMENT]...: one test, which passes if the command does.
-check() {
-    count=$((count + 1))
-    name=$1
-    shift
-    if "$@" > "$log" 2>&1; then
-        echo "ok $count - $name"
-    else
-        echo "not ok $count - $name"
-        sed 's/^/#   /' "$log"
-    fi
-}
-
-# skip NAME REASON: a test that cannot be made here.
-skip() {
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
 
 # absent PATTERN FILE: no line of the file matches; an error of grep's fails too.
 absent() {
@@ -287,4 +262,4 @@ check "HMM_NO_FRONT: no warning, and a cache is refused" without_front
 cd ../library || exit 99
 mv ../library.c user.c
 check "a user's program with libhmm" user_of_library
-echo "1..$count"
+finish
