@@ -166,8 +166,8 @@ cp "$dir/out" "$dir/cells"
 grep -Eq "^a +4\.0 +4\.0$" "$dir/out" && ! grep -q "^b" "$dir/out"
 report $? 'a geometric mean, and none where a figure is missing'
 
-# shows FILE HOW [ARGUMENT]...: the same as is kept in tests/bench, byte for byte.
-kept=$top_srcdir/tests/bench
+# shows FILE HOW [ARGUMENT]...: the same as is kept in tests/bench_report, byte for byte.
+kept=$top_srcdir/tests/bench_report
 shows() {
     want=$kept/$1
     shift
