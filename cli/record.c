@@ -310,16 +310,33 @@ static bool print_losses(void)
         [RECORD_LOST_TOO_MANY] = "too many ran at a time",
         [RECORD_LOST_MEMORY] = "no address space for it (ulimit -v)",
         [RECORD_LOST_SYSTEM] = "the system is too old",
+        [RECORD_LOST_BYPASSED] = "a malloc of its own, in the program or in a library before the "
+                                 "recorder's",
+        [RECORD_LOST_CLEARED] = "a shell whose environment was cleared of LD_PRELOAD",
     };
     bool any = false;
     for (int i = 0; i < RECORD_LOSSES; i++) {
         unsigned lost = atomic_load(&recorder.pool->lost[i]);
-        any = any || lost != 0;
+        any = any || (lost != 0 && i < RECORD_LOST_BYPASSED);
         if (lost != 0)
             cli_complain("record", "not recorded: %u process%s: %s", lost, lost == 1 ? "" : "es",
                          reasons[i]);
     }
-    return any;
+    return any || atomic_load(&recorder.pool->first_lost);
+}
+
+/* Children that kept the recorder out are no failure of the recording; the command itself is. */
+static bool print_missing(void)
+{
+    for (int i = 0; i < RECORDER_REASONS; i++) {
+        const struct recorder_missing *m = &recorder.missing[i];
+        if (m->count != 0)
+            cli_complain("record", "not recorded: %s process%s%s%s: %s",
+                         cli_count(m->count).chars, m->count == 1 ? "" : "es",
+                         m->path[0] == '\0' ? "" : m->count == 1 ? ", " : ", the first ", m->path,
+                         m->why != NULL ? m->why : "it ended before it loaded libraries");
+    }
+    return recorder.command_is_missing;
 }
 
 /* False iff something is missing that should be there. */
@@ -351,6 +368,7 @@ static bool print_summary(void)
                      "left out: %s free or realloc of blocks that were allocated before "
                      "the recording, or before a fork",
                      cli_count(unknown).chars);
+    good = !print_missing() && good;
     return !print_losses() && good;
 }
 
@@ -368,14 +386,10 @@ static bool is_recorded(const struct request *q)
     for (size_t i = 0; i < recorder.life_count; i++)
         if (recorder.lives[i].is_first && (recorder.lives[i].has_file || recorder.lives[i].failed))
             return true;
-    if (recorder.life_count == 0) {
-        if (print_losses())
-            return false;
-        complain_refused(q, cli_module_refused(q->command[0]));
-        return false;
-    }
     const char *why = cli_module_refused(q->command[0]);
-    if (why != NULL) {
+    if (why != NULL || recorder.life_count == 0) {
+        if (why == NULL && print_losses())
+            return false;
         complain_refused(q, why);
         return false;
     }
@@ -398,8 +412,10 @@ static int record(const struct request *q, const char *module, bool is_new)
             unlink(q->file);
         return code == ENOENT ? NO_COMMAND : CANNOT_RUN;
     }
+    recorder.why = cli_module_refused;
     int status = record_command();
     record_others();
+    recorder_find_missing(&recorder);
     bool good = is_recorded(q);
     if (good)
         good = print_summary();

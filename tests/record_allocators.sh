@@ -227,4 +227,158 @@ else
     skip 'a program with AddressSanitizer' 'cannot build one'
 fi
 
+# ---- Programs that are started and get no recorder: each is counted, with its reason ----
+
+# missing REASON...: the lines about what was not recorded are these.
+missing() {
+    sed -n 's/^hmm record: not recorded: //p' err >told
+    printf '%s\n' "$@" | diff - told >>err
+}
+cleared='its environment was cleared of LD_PRELOAD or HMM_RECORD'
+own='it has a malloc of its own, which comes before any library'\''s'
+
+if same 'a program whose environment was cleared'; then
+    record -o t.trace -- env -i "$PROGRAM" get 20
+    [ "$code" -eq 1 ] && valid && [ "$(echo t*)" = t.trace ] &&
+        grep -Eq "^hmm record: not recorded: 1 process, .*recorded: $cleared\$" err
+    report $? 'a program whose environment was cleared: said, and exit status 1'
+    record -o t.trace -- sh -c "env -i '$PROGRAM' get 20; env -u LD_PRELOAD '$PROGRAM' get 20; '$PROGRAM' get 30; :"
+    [ "$code" -eq 0 ] && valid && [ "$(cat t.*.trace | grep -c ' 77$')" -eq 30 ] &&
+        grep -Eq "^hmm record: not recorded: 2 processes, the first .*: $cleared\$" err
+    report $? 'children whose environment was cleared: counted'
+fi
+cat >starts.c <<'END'
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern char **environ;
+static char *none[] = {NULL};
+/* Ways to become argv[1], each by another function, in an environment that is whole or empty. */
+static void become(int way, char *name, char **envp)
+{
+    char *argv[] = {name, NULL};
+    if (way == 0) execve(name, argv, envp);
+    if (way == 1) environ = envp, execv(name, argv);
+    if (way == 2) environ = envp, execvp(name, argv);
+    if (way == 3) execvpe(name, argv, envp);
+    if (way == 4) environ = envp, execl(name, name, (char *)0);
+    if (way == 5) environ = envp, execlp(name, name, (char *)0);
+    if (way == 6) execle(name, name, (char *)0, envp);
+    if (way == 7) fexecve(open(name, O_RDONLY), argv, envp);
+    _exit(9);
+}
+int main(int argc, char **argv)
+{
+    char **whole = environ, *words[] = {argv[1], NULL}, *nothing[] = {"./nothing", NULL};
+    int status, bad = argc != 2;
+    pid_t pid;
+    for (int way = 0; way < 8; way++)
+        for (int i = 0; i < 2; i++) {
+            if ((pid = fork()) == 0)
+                become(way, argv[1], i == 0 ? whole : none);
+            bad |= waitpid(pid, &status, 0) != pid || status != 0;
+        }
+    if ((pid = vfork()) == 0) {
+        execve(argv[1], words, none);
+        _exit(9);
+    }
+    bad |= waitpid(pid, &status, 0) != pid || status != 0;
+    for (int i = 0; i < 2; i++) {
+        bad |= posix_spawn(&pid, argv[1], NULL, NULL, words, i == 0 ? whole : none) != 0;
+        bad |= waitpid(pid, &status, 0) != pid || status != 0;
+        bad |= posix_spawnp(&pid, argv[1], NULL, NULL, words, i == 0 ? whole : none) != 0;
+        bad |= waitpid(pid, &status, 0) != pid || status != 0;
+    }
+    /* What cannot be started is not missing. */
+    bad |= execve("./nothing", nothing, none) == 0 || execvp("./nothing", nothing) == 0;
+    bad |= posix_spawn(&pid, "./nothing", NULL, NULL, nothing, none) == 0;
+    return bad;
+}
+END
+if $CC -o starts starts.c >err 2>&1 && printf 'int main(void) { return 0; }\n' >ends.c &&
+    $CC -o ends ends.c >>err 2>&1; then
+    record -o t.trace -- ./starts ./ends
+    [ "$code" -eq 0 ] && valid &&
+        grep -q '^hmm record: 1[0-9] processes' err &&
+        missing "11 processes, the first $dir/./ends: $cleared"
+    report $? 'all functions that start a program: 11 of 21 in an empty environment are counted'
+else
+    code=0
+    report 1 'a program that starts others is built'
+fi
+if same 'a shell in a cleared environment' && printf '#include <stdlib.h>\nint main(void) { clearenv(); return system(":"); }\n' >shell.c &&
+    $CC -o shell shell.c >err 2>&1; then
+    record -o t.trace -- ./shell
+    [ "$code" -eq 0 ] && missing '1 process: a shell whose environment was cleared of LD_PRELOAD'
+    report $? 'a shell by system() in a cleared environment: counted'
+fi
+
+cat >own_whole.c <<'END'
+#include <stddef.h>
+static _Alignas(16) char room[1 << 20];
+static size_t used;
+void *malloc(size_t size)
+{
+    void *p = room + used;
+    used += (size + 15) & ~(size_t)15;
+    return p;
+}
+void free(void *p) { (void)p; }
+void *calloc(size_t count, size_t size) { return malloc(count * size); }
+void *realloc(void *p, size_t size) { return p ? NULL : malloc(size); }
+int main(void)
+{
+    void *volatile p = malloc(3);
+    return p != NULL ? 6 : 0;
+}
+END
+if $CC -fno-builtin -o own_whole own_whole.c >err 2>&1; then
+    record -o t.trace -- ./own_whole
+    [ "$code" -eq 6 ] && [ ! -e t.trace ] &&
+        grep -qx "hmm record: './own_whole' was not recorded, since $own" err
+    report $? 'a malloc in the program itself: said, no empty trace'
+    if same 'a malloc in a child itself'; then
+        record -o t.trace -- sh -c './own_whole; ./own_whole; :'
+        [ "$code" -eq 0 ] && missing "2 processes, the first $dir/./own_whole: $own"
+        report $? 'a malloc in a child itself: counted, with the reason'
+        record -o t.trace -- sh -c 'exec ./own_whole'
+        [ "$code" -eq 6 ] && missing "1 process, $dir/./own_whole: $own"
+        report $? 'a malloc in what the command becomes: said'
+    fi
+    if [ "$can_run" = yes ]; then
+        "$HMM" run -- ./own_whole 2>err
+        [ $? -eq 6 ] && grep -qx "hmm run: './own_whole' does not use hmm's heap, since $own" err
+        report $? 'a malloc in the program itself, by hmm run: said'
+    fi
+else
+    code=0
+    report 1 'a program with its own malloc is built'
+fi
+if [ -e s ] && same 'a static child'; then
+    printf 'int main(void) { return 3; }\n' >s.c && $CC -static -o s s.c >/dev/null 2>&1
+    record -o t.trace -- sh -c './s; ./s; :'
+    [ "$code" -eq 0 ] && missing "2 processes, the first $dir/./s: it is a static program, which loads no libraries"
+    report $? 'static children: counted, with the reason'
+fi
+if printf 'int main(void) { return 0; }\n' >s.c && $CC -fsanitize=address -static-libasan -o sa s.c >err 2>&1; then
+    record -o t.trace -- ./sa
+    grep -qx "hmm record: './sa' was not recorded, since it is built with AddressSanitizer, which has a malloc of its own" err
+    report $? 'AddressSanitizer, linked in statically: said'
+else
+    skip 'AddressSanitizer, linked in statically' 'cannot build one'
+fi
+if library=$($CC -print-file-name=libjemalloc.so.2) && [ -e "$library" ] && same 'a malloc that was preloaded before'; then
+    # shellcheck disable=SC2016  # for the other shell
+    record -o t.trace -- sh -c 'LD_PRELOAD='"$library"':$LD_PRELOAD ./ends; :'
+    [ "$code" -eq 0 ] &&
+        missing "1 process, $dir/./ends: a library before the recorder's has another malloc"
+    report $? 'a malloc that a child preloads before the recorder: said'
+else
+    skip 'a malloc that a child preloads before the recorder' 'no jemalloc'
+fi
+
 finish
