@@ -30,15 +30,17 @@ const struct cli_command cli_record = {
     .usage = "[OPTION]... [--] COMMAND [ARGUMENT]...",
     .summary = "run a command and record its allocations as traces",
     .description =
-        "Runs COMMAND on libc's malloc and writes down what it asks of it. FILE is the trace of\n"
-        "the command's own process; without -o it is COMMAND" DEFAULT_ENDING
-        " in the current folder.\n"
+        "Runs COMMAND on the malloc that it has and writes down what it asks of it. FILE is the\n"
+        "trace of the command's own process; without -o it is COMMAND" DEFAULT_ENDING
+        " in the current\n"
+        "folder. "
         "A file that is there is replaced.\n\n"
         "Each process that the command starts gets a trace of its own, with its number in the\n"
         "name: for t.trace.zst that is t.PID.trace.zst. Where a process became another program by\n"
         "exec, the name is for the last one, and what it was before is in t.PID-1.trace.zst, and\n"
         "so on. Processes that allocate nothing get no file. Not recorded are static and setuid\n"
-        "programs, and ones that are started with an empty environment.\n\n"
+        "programs, ones with a malloc of their own, and ones whose environment was cleared; they\n"
+        "are counted at the end.\n\n"
         "Recording ends when all processes have ended; if some outlive the command, Ctrl-C ends\n"
         "it. At the end it says on stderr what was recorded.\n\n"
         "Exit status: the command's, and 128+N if signal N ended it; 127 if there is no such\n"
@@ -331,10 +333,12 @@ static bool print_missing(void)
     for (int i = 0; i < RECORDER_REASONS; i++) {
         const struct recorder_missing *m = &recorder.missing[i];
         if (m->count != 0)
-            cli_complain("record", "not recorded: %s process%s%s%s: %s",
-                         cli_count(m->count).chars, m->count == 1 ? "" : "es",
-                         m->path[0] == '\0' ? "" : m->count == 1 ? ", " : ", the first ", m->path,
-                         m->why != NULL ? m->why : "it ended before it loaded libraries");
+            cli_complain("record", "not recorded: %s process%s%s%s: %s", cli_count(m->count).chars,
+                         m->count == 1 ? "" : "es",
+                         m->path[0] == '\0' ? ""
+                         : m->count == 1    ? ", "
+                                            : ", the first ",
+                         m->path, m->why != NULL ? m->why : "it ended before it loaded libraries");
     }
     return recorder.command_is_missing;
 }

@@ -30,9 +30,9 @@ struct recorder {
     size_t life_count, life_room;
     size_t first_running; /* all before it are over */
     struct recorder_missing missing[RECORDER_REASONS];
-    bool command_is_missing; /* what the command's process became was not recorded */
+    bool command_is_missing;              /* what the command's process became was not recorded */
     const char *(*why)(const char *path); /* set by the caller: what keeps this program out */
-    double looked;        /* when ends of processes were looked for */
+    double looked;                        /* when ends of processes were looked for */
 };
 
 /* Makes the pool. False and errno iff the system does not allow it. */

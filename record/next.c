@@ -17,6 +17,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <gnu/libc-version.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -183,10 +184,34 @@ void record_next_leave(void)
     inside = 0;
 }
 
+/* Where a program takes malloc's address, the loader may give a stub in the program as that, for
+ * everybody: it is found there, and not defined. */
+static bool is_defined(const void *address)
+{
+    Dl_info at;
+    const ElfW(Sym) *symbol = NULL;
+    return dladdr1(address, &at, (void **)(uintptr_t)&symbol, RTLD_DL_SYMENT) != 0 &&
+           (symbol == NULL || symbol->st_shndx != SHN_UNDEF);
+}
+
+/* What is looked up before this library: the program, and what was preloaded. */
 bool record_is_bypassed(void)
 {
+    const void *self = record_object_of(&record_next);
     const void *used = dlsym(RTLD_DEFAULT, "malloc");
-    return used != NULL && record_object_of(used) != record_object_of(&record_next);
+    if (used == NULL || record_object_of(used) == self)
+        return false;
+    if (is_defined(used))
+        return true;
+    const struct link_map *program = dlopen(NULL, RTLD_LAZY | RTLD_NOLOAD);
+    for (struct link_map *m = program != NULL ? program->l_next : NULL; m != NULL; m = m->l_next) {
+        const void *object = record_object_of(m->l_ld);
+        if (object == self)
+            return false;
+        if (strchr(m->l_name, '/') != NULL && record_object_of(dlsym(m, "malloc")) == object)
+            return true;
+    }
+    return false;
 }
 
 /* ---- Its functions ---- */

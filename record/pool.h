@@ -131,8 +131,8 @@ struct record_pool {
     _Atomic uint32_t wanting;           /* somebody had to wait for a segment */
     _Atomic uint32_t lost[RECORD_LOSSES];
     _Atomic uint32_t first_lost; /* what the command's process has become */
-    _Atomic uint64_t numbers; /* given to processes */
-    _Atomic uint64_t joined;  /* processes that have filled in a slot */
+    _Atomic uint64_t numbers;    /* given to processes */
+    _Atomic uint64_t joined;     /* processes that have filled in a slot */
     /* The stack of free segments: a count of the changes in the high half, against a pop that
      * slept while others came and went; the number and 1 of the top one in the low half. */
     _Alignas(64) _Atomic uint64_t free;

@@ -122,8 +122,7 @@ static int run(exec_function *next, const char *path, char *const argv[], char *
     struct record_start *s = note(path, envp);
     set_state(s, RECORD_START_USED);
     errno = code;
-    int result = next != NULL ? next(path, argv, envp)
-                              : (int)syscall(SYS_execve, path, argv, envp);
+    int result = next != NULL ? next(path, argv, envp) : (int)syscall(SYS_execve, path, argv, envp);
     set_state(s, RECORD_START_FREE);
     return result;
 }
@@ -234,8 +233,7 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
-                        const posix_spawnattr_t *attributes, char *const argv[],
-                        char *const envp[])
+                        const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
     return spawn(next_spawnp, pid, path, actions, attributes, argv, envp);
 }

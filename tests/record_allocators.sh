@@ -358,6 +358,24 @@ else
     code=0
     report 1 'a program with its own malloc is built'
 fi
+cat >address.c <<'END'
+#include <stdlib.h>
+int main(void)
+{
+    void *(*volatile get)(size_t) = malloc;
+    void (*volatile release)(void *) = free;
+    for (int i = 0; i < 20; i++)
+        release(get(77));
+    return get == NULL;
+}
+END
+if $CC -fno-builtin -fno-pie -no-pie -o address address.c >err 2>&1; then
+    record -o t.trace -- ./address
+    [ "$code" -eq 0 ] && valid && [ "$(lines t.trace '^a [0-9]* 77$')" -eq 20 ]
+    report $? "a program with a fixed address that takes malloc's: recorded"
+else
+    skip "a program with a fixed address that takes malloc's" 'cannot link one'
+fi
 if [ -e s ] && same 'a static child'; then
     printf 'int main(void) { return 3; }\n' >s.c && $CC -static -o s s.c >/dev/null 2>&1
     record -o t.trace -- sh -c './s; ./s; :'
