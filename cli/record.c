@@ -312,8 +312,7 @@ static bool print_losses(void)
         [RECORD_LOST_TOO_MANY] = "too many ran at a time",
         [RECORD_LOST_MEMORY] = "no address space for it (ulimit -v)",
         [RECORD_LOST_SYSTEM] = "the system is too old",
-        [RECORD_LOST_BYPASSED] = "a malloc of its own, in the program or in a library before the "
-                                 "recorder's",
+        [RECORD_LOST_BYPASSED] = "another malloc comes before the recorder's",
         [RECORD_LOST_CLEARED] = "a shell whose environment was cleared of LD_PRELOAD",
     };
     bool any = false;
