@@ -103,9 +103,9 @@ struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_st
     h->skew = skew;
     h->limit = h->high_limit = h->capacity = limit;
     h->first = h->brk = first;
+    h->sparse = zeroed;
     h->committed_end = page_source ? first : UINT32_MAX;
     h->decommit_threshold = page_source ? 0 : INTPTR_MAX;
-    h->low_bytes = (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
     h->check_level = 1;
     adopt(h, strategy, h + 1, zeroed);
     block_make_top(h, h->first);
@@ -145,7 +145,7 @@ void hmm_heap_destroy(struct hmm_heap *heap)
 /* Room for a state of this size, somewhere; NULL: there is none. Leaves the old state whole. */
 static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
 {
-    if (size <= h->low_bytes) {
+    if (size <= low_bytes(h)) {
         *place = HMM__STATE_LOW;
         return h + 1;
     }
@@ -186,6 +186,7 @@ static int switch_to(struct hmm_heap *h, const struct hmm_strategy *s)
         hmm__set_errno(ENOMEM);
         return -1;
     }
+    h->used_peak = hmm__used_peak(h);
     h->limit = place == HMM__STATE_HIGH ? h->high_limit - granules_up(size) : h->high_limit;
     if (h->brk > h->limit)
         h->brk = h->limit;

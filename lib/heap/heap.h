@@ -181,14 +181,21 @@ struct hmm_heap {
     hmm_ref brk_peak;
     hmm_ref committed_end; /* pages below it can be written */
     uint32_t skew;         /* bytes of the caller's region below the base */
-    size_t low_bytes;      /* room for a state at the low end */
-    uint32_t high_limit;   /* limit without a state at the high end */
-    uint32_t capacity;     /* high_limit without a front; what state_size is asked for */
+    size_t used_peak;    /* in a sparse heap the highest break of the strategies before this one */
+    uint32_t high_limit; /* limit without a state at the high end */
+    uint32_t capacity;   /* high_limit without a front; what state_size is asked for */
     uint32_t check_level;
     enum hmm__state_place state_place;
     struct cache *cache; /* NULL: it is bare */
+    bool sparse;         /* what is not touched of the region costs nothing: it is address space */
     bool scan_is_costly; /* sparing pages looked at many blocks for each page that could go */
 };
+
+/* Room for a state at the low end. */
+HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
+{
+    return (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
+}
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
 {
@@ -331,6 +338,9 @@ HMM__HIDDEN void hmm__default_resize(struct hmm_heap *h, void *state, hmm_ref wa
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__misuse(const struct hmm_heap *h, const void *payload,
                                                  const char *operation);
 HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
+
+/* stats.c */
+HMM__HIDDEN size_t hmm__used_peak(const struct hmm_heap *h);
 
 /* panic.c */
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__panic(const char *what, const void *where,
