@@ -103,9 +103,9 @@ struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strateg
     h->skew = skew;
     h->limit = h->high_limit = h->capacity = limit;
     h->first = h->brk = first;
+    h->sparse = zeroed;
     h->committed_end = page_source ? first : UINT32_MAX;
     h->decommit_threshold = page_source ? 0 : INTPTR_MAX;
-    h->low_bytes = (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
     h->check_level = 1;
     hmm__adopt_strategy(h, strategy, h + 1, zeroed);
     block_make_top(h, h->first);

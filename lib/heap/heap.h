@@ -122,9 +122,9 @@ struct hmm_heap {
     hmm_ref brk_peak;
     hmm_ref committed_end; /* pages below it can be written */
     uint32_t skew;         /* bytes of the caller's region below the base */
-    size_t low_bytes;      /* room for a state at the low end */
-    uint32_t high_limit;   /* limit without a state at the high end */
-    uint32_t capacity;     /* high_limit without a cache; what state_size is asked for */
+    size_t used_peak;    /* in a sparse heap the highest break of the strategies before this one */
+    uint32_t high_limit; /* limit without a state at the high end */
+    uint32_t capacity;   /* high_limit without a cache; what state_size is asked for */
     uint32_t check_level;
     enum hmm__state_place state_place;
     /* Set by a cache that stands before this heap; NULL: there is none. */
@@ -134,8 +134,15 @@ struct hmm_heap {
     /* A state is to be placed at the region's high end: the cache sets aside below high_limit what
      * it will need there. */
     void (*reserve)(struct hmm_heap *h);
+    bool sparse;         /* what is not touched of the region costs nothing: it is address space */
     bool scan_is_costly; /* sparing pages looked at many blocks for each page that could go */
 };
+
+/* Room for a state at the low end. */
+HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
+{
+    return (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
+}
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
 {
@@ -290,5 +297,8 @@ HMM__HIDDEN const char *hmm__verify(struct hmm_heap *h);
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,
                           int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
 HMM__HIDDEN void hmm__stats(struct hmm_heap *h, struct hmm_stats *stats);
+
+/* The most that hmm_stats.brk has been. */
+HMM__HIDDEN size_t hmm__used_peak(const struct hmm_heap *h);
 
 #endif

@@ -7,7 +7,7 @@
 /* Room for a state of this size, somewhere; NULL: there is none. Leaves the old state whole. */
 static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
 {
-    if (size <= h->low_bytes) {
+    if (size <= low_bytes(h)) {
         *place = HMM__STATE_LOW;
         return h + 1;
     }
@@ -46,6 +46,7 @@ int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
         hmm__set_errno(ENOMEM);
         return -1;
     }
+    h->used_peak = hmm__used_peak(h);
     h->limit = place == HMM__STATE_HIGH ? h->high_limit - hmm__granules_up(size) : h->high_limit;
     if (h->brk > h->limit)
         h->brk = h->limit;
