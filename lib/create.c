@@ -103,6 +103,7 @@ struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_st
     h->skew = skew;
     h->limit = h->high_limit = h->capacity = limit;
     h->first = h->brk = first;
+    h->sparse = zeroed;
     h->ready = pages ? first : UINT32_MAX;
     h->spare_at = pages ? 0 : INTPTR_MAX;
     h->low_bytes = (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
@@ -186,6 +187,7 @@ static int switch_to(struct hmm_heap *h, const struct hmm_strategy *s)
         hmm__set_errno(ENOMEM);
         return -1;
     }
+    h->used_peak = hmm__used_peak(h);
     h->limit = place == HMM__STATE_HIGH ? h->high_limit - granules_up(size) : h->high_limit;
     if (h->brk > h->limit)
         h->brk = h->limit;

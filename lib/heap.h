@@ -182,11 +182,13 @@ struct hmm_heap {
     hmm_ref ready;       /* pages below it can be written */
     uint32_t skew;       /* bytes of the caller's region below the base */
     size_t low_bytes;    /* room for a state at the low end */
+    size_t used_peak;    /* in a sparse heap the highest break of the strategies before this one */
     uint32_t high_limit; /* limit without a state at the high end */
     uint32_t capacity;   /* high_limit without a front; what state_size is asked for */
     uint32_t check_level;
     enum hmm__state_place state_place;
     struct front *front; /* NULL: it is bare */
+    bool sparse;         /* what is not touched of the region costs nothing: it is address space */
     bool spare_dear;     /* sparing pages looked at many blocks for each page that could go */
 };
 
@@ -331,6 +333,9 @@ HMM__HIDDEN void hmm__default_resize(struct hmm_heap *h, void *state, hmm_ref wa
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__misuse(const struct hmm_heap *h, const void *payload,
                                                  const char *verb);
 HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
+
+/* stats.c */
+HMM__HIDDEN size_t hmm__used_peak(const struct hmm_heap *h);
 
 /* panic.c */
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__panic(const char *what, const void *where,

@@ -37,7 +37,7 @@ struct field {
     uint64_t value;
 };
 
-#define FIELDS 16
+#define FIELDS 18
 
 static uint64_t process_number(void);
 
@@ -45,6 +45,7 @@ static void fields_of(const struct hmm_stats *s, struct field *f)
 {
     const struct field all[FIELDS] = {
         {"capacity", s->capacity},
+        {"reserved", s->reserved},
         {"control", s->control},
         {"brk", s->brk},
         {"brk_peak", s->brk_peak},
@@ -53,6 +54,7 @@ static void fields_of(const struct hmm_stats *s, struct field *f)
         {"live_blocks", s->live_blocks},
         {"free_bytes", s->free_bytes},
         {"free_blocks", s->free_blocks},
+        {"cached", s->cached},
         {"largest_free", s->largest_free},
         {"top_bytes", s->top_bytes},
         {"splits", s->splits},

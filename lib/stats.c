@@ -42,6 +42,32 @@ static size_t bytes(const struct hmm_heap *h, uint32_t granules)
     return (size_t)granules * HMM_GRANULE + h->skew;
 }
 
+/* ---- Control structures ---- */
+
+/* In a sparse heap they are laid out for all of the region, and are touched in proportion to what
+ * of it has blocks. What such a part takes, were the break at `to`. */
+static size_t state_bytes(const struct hmm_heap *h, hmm_ref to)
+{
+    size_t whole = h->strategy->state_size(hmm_heap_capacity(h));
+    size_t part = whole;
+    if (h->sparse)
+        part = h->strategy->state_size((size_t)(to - h->first) * HMM_GRANULE);
+    return part < whole ? part : whole;
+}
+
+/* What of the low end no state has touched. */
+static size_t untouched_low(const struct hmm_heap *h, hmm_ref to)
+{
+    if (!h->sparse)
+        return 0;
+    return h->low_bytes - (h->state_place == HMM__STATE_LOW ? state_bytes(h, to) : 0);
+}
+
+static size_t high_bytes(const struct hmm_heap *h)
+{
+    return h->state_place == HMM__STATE_HIGH ? state_bytes(h, h->brk_peak) : 0;
+}
+
 /* What the front has of the region's high end. */
 static size_t front_bytes(const struct hmm_heap *h)
 {
@@ -53,11 +79,43 @@ static size_t front_bytes(const struct hmm_heap *h)
 #endif
 }
 
+/* Of its map, what leads from blocks. */
+static size_t untouched_front(const struct hmm_heap *h)
+{
+#if HMM__FRONT
+    if (!h->sparse || h->front == NULL)
+        return 0;
+    size_t blocks = (size_t)(h->brk_peak - h->first) * HMM_GRANULE;
+    size_t used = ((blocks >> FRONT_UNIT_LOG) + 1) * sizeof(int32_t);
+    size_t map = (size_t)(h->front->end - (const char *)front_map(h->front));
+    return map > used ? map - used : 0;
+#else
+    (void)h;
+    return 0;
+#endif
+}
+
 /* From the region's first byte to the first block, and what lies high. */
 static size_t control_bytes(const struct hmm_heap *h)
 {
     size_t high = h->state_place == HMM__STATE_HIGH ? h->high_limit - h->limit : 0;
-    return bytes(h, h->first) - HMM_HEADER_BYTES + high * HMM_GRANULE + front_bytes(h);
+    size_t all = bytes(h, h->first) - HMM_HEADER_BYTES + high * HMM_GRANULE + front_bytes(h);
+    if (!h->sparse)
+        return all;
+    return all - untouched_low(h, h->brk_peak) - untouched_front(h) -
+           (high * HMM_GRANULE - high_bytes(h));
+}
+
+/* What is used below the break, were it at `brk`. */
+static size_t used_bytes(const struct hmm_heap *h, hmm_ref brk)
+{
+    return bytes(h, brk) - untouched_low(h, brk);
+}
+
+size_t hmm__used_peak(const struct hmm_heap *h)
+{
+    size_t peak = used_bytes(h, h->brk_peak);
+    return peak > h->used_peak ? peak : h->used_peak;
 }
 
 /* Instead of its runs the objects that are in use. */
@@ -75,6 +133,7 @@ static void count_objects(const struct hmm_heap *h, struct hmm_stats *stats)
     stats->live_bytes -= t.kept_bytes - t.kept_blocks * HMM_HEADER_BYTES;
     stats->live_blocks -= t.kept_blocks;
     stats->free_bytes += t.kept_bytes;
+    stats->cached = t.run_bytes - t.object_bytes + t.kept_bytes;
 #else
     (void)h, (void)stats;
 #endif
@@ -89,9 +148,10 @@ void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
     if (quiet)
         annotate_leave();
     *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit) + front_bytes(heap),
+                                .reserved = bytes(heap, heap->capacity),
                                 .control = control_bytes(heap),
-                                .brk = bytes(heap, heap->brk),
-                                .brk_peak = bytes(heap, heap->brk_peak),
+                                .brk = used_bytes(heap, heap->brk),
+                                .brk_peak = hmm__used_peak(heap),
                                 .live_bytes = live_bytes(heap),
                                 .live_peak = heap->live_peak > heap->live_peak_then
                                                  ? heap->live_peak

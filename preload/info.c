@@ -29,7 +29,7 @@ static struct hmm_stats stats_now(const char **strategy)
     return s;
 }
 
-/* The region's break is the arena; nothing is mapped apart. */
+/* What is used up to the break is the arena; nothing is mapped apart. */
 EXPORTED struct mallinfo2 mallinfo2(void)
 {
     const char *strategy;
@@ -84,7 +84,7 @@ EXPORTED int malloc_info(int options, FILE *to)
             "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
             "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
             "<aspace type=\"total\" size=\"%zu\"/>\n</heap>\n</malloc>\n",
-            name, s.free_blocks, s.free_bytes, s.brk, s.brk_peak, s.capacity);
+            name, s.free_blocks, s.free_bytes, s.brk, s.brk_peak, s.reserved);
     return 0;
 }
 
