@@ -79,7 +79,7 @@ static size_t front_bytes(const struct hmm_heap *h)
 #endif
 }
 
-/* Of its map, what leads from blocks. */
+/* Of its map what leads from no block, and the room for descriptors that are not made yet. */
 static size_t untouched_front(const struct hmm_heap *h)
 {
 #if HMM__FRONT
@@ -88,7 +88,8 @@ static size_t untouched_front(const struct hmm_heap *h)
     size_t blocks = (size_t)(h->brk_peak - h->first) * HMM_GRANULE;
     size_t used = ((blocks >> FRONT_UNIT_LOG) + 1) * sizeof(int32_t);
     size_t map = (size_t)(h->front->end - (const char *)front_map(h->front));
-    return map > used ? map - used : 0;
+    size_t claimed = front_bytes(h), taken = (size_t)(h->front->end - h->front->low);
+    return (map > used ? map - used : 0) + (claimed > taken ? claimed - taken : 0);
 #else
     (void)h;
     return 0;

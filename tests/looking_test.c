@@ -85,6 +85,28 @@ END_TEST
 
 /* ---- The statistics ---- */
 
+/* That a walk would come upon a header that says otherwise shows that there is none. _i: strategy. */
+START_TEST(statistics_do_not_walk_for_a_strategy_without_largest)
+{
+    struct hmm_strategy s = *strategy_of(_i);
+    struct hmm_heap *h = heap_of(64 << 10, &s);
+    struct hmm_stats stats;
+    s.largest = NULL;
+    void *hole = must_malloc(h, 40000), *low = must_malloc(h, 100);
+    hmm_heap_free(h, hole);
+    hmm_heap_stats(h, &stats);
+    size_t top = stats.capacity - stats.brk + stats.top_bytes;
+    ck_assert_uint_lt(top, 40000);
+    ck_assert_uint_eq(stats.largest_free, top - HMM_HEADER_BYTES);
+    uint32_t *header = (uint32_t *)(void *)((char *)low - HMM_HEADER_BYTES), was = *header;
+    *header = 0; /* a walk would stop here */
+    hmm_heap_stats(h, &stats);
+    ck_assert_uint_eq(stats.largest_free, top - HMM_HEADER_BYTES);
+    *header = was;
+    heap_end(h);
+}
+END_TEST
+
 static void assert_stats_are_those_of_a_walk(struct workload *w, const struct op *op)
 {
     struct hmm_stats s;
@@ -410,6 +432,7 @@ int main(void)
     tcase_add_loop_test(c, ends_early_with_what_the_visitor_returned, 0, n);
     tcase_add_loop_test(c, statistics_are_those_of_a_walk, 0, n * mix_count());
     tcase_add_loop_test(c, peak_of_live_bytes_is_exact, 0, n);
+    tcase_add_loop_test(c, statistics_do_not_walk_for_a_strategy_without_largest, 0, n);
     tcase_add_loop_test(c, splits_and_merges_are_counted, 0, n);
     tcase_add_loop_test(c, levels_that_there_are, 0, n);
     tcase_add_loop_test(c, levels_that_there_are_not, 0, n);

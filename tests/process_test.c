@@ -386,9 +386,65 @@ START_TEST(verbose_says_one_line)
 }
 END_TEST
 
+/* What it would come to if all were counted that is reserved: 300 KiB at least. */
+#define FEW ((size_t)64 << 10)
+
+static struct hmm_stats figures_now(void)
+{
+    struct hmm_stats s;
+    hmm_heap_stats(hmm_process_heap(), &s);
+    return s;
+}
+
+/* _i: the strategy. */
+START_TEST(statistics_count_what_is_used)
+{
+    enum { BYTES = 20 << 20 };
+    ck_assert_int_eq(hmm_init(strategy_of(_i)), 0);
+    struct hmm_stats s = figures_now();
+    size_t whole = s.capacity;
+    ck_assert_uint_lt(s.brk, FEW);
+    ck_assert_uint_lt(s.control, FEW);
+    ck_assert_uint_eq(s.reserved, whole);
+    void *p = hmm_malloc(BYTES);
+    s = figures_now();
+    ck_assert_uint_ge(s.brk, BYTES);
+    ck_assert_uint_lt(s.brk, BYTES + BYTES / 50);
+    ck_assert_uint_lt(s.control, BYTES / 50);
+    hmm_free(p);
+    struct hmm_stats after = figures_now();
+    ck_assert_uint_lt(after.brk, BYTES / 50);
+    ck_assert_uint_eq(after.brk_peak, s.brk_peak);
+    ck_assert_uint_eq(after.control, s.control); /* what was touched */
+    ck_assert_uint_eq(after.reserved, whole);
+}
+END_TEST
+
+/* _i: the first strategy. What others have used at most is not forgotten, nor is it counted for
+ * them all that there is room for. */
+START_TEST(statistics_are_true_after_a_switch)
+{
+    size_t peak = 0, reserved = figures_now().reserved;
+    for (int turn = 0; turn < 2 * strategy_count(); turn++) {
+        ck_assert_int_eq(hmm_init(strategy_of((_i + turn) % strategy_count())), 0);
+        void *p = hmm_malloc(turn % 3 == 0 ? 9000000 : 100000);
+        struct hmm_stats s = figures_now();
+        ck_assert_uint_le(s.brk, s.brk_peak);
+        ck_assert_uint_ge(s.brk_peak, peak);
+        ck_assert_uint_lt(s.brk_peak, 9000000 * 21 / 20);
+        ck_assert_uint_lt(s.control, 300000);
+        ck_assert_uint_ge(s.control, sizeof(struct hmm_heap));
+        ck_assert_uint_eq(s.reserved, reserved);
+        peak = s.brk_peak;
+        hmm_free(p);
+    }
+}
+END_TEST
+
 static void assert_has_figures(const char *text)
 {
     static const char *const names[] = {"capacity",     "brk",         "brk_peak",   "live_bytes",
+                                        "reserved",     "control",     "cached",
                                         "live_peak",    "live_blocks", "free_bytes", "free_blocks",
                                         "largest_free", "top_bytes",   "splits",     "merges",
                                         "visited",      "failed"};
@@ -572,6 +628,8 @@ int main(void)
     tcase_add_test(c, misuse_of_the_process_heap_ends_the_program);
     tcase_add_test(c, a_double_free_is_seen_when_the_level_rises_between);
     tcase_add_test(c, verbose_says_one_line);
+    tcase_add_loop_test(c, statistics_count_what_is_used, 0, n);
+    tcase_add_loop_test(c, statistics_are_true_after_a_switch, 0, n);
     tcase_add_test(c, statistics_go_to_stderr);
     tcase_add_loop_test(c, statistics_go_to_a_file, 0, 2);
     tcase_add_loop_test(c, statistics_that_cannot_be_written_are_said, 0, 2);

@@ -356,6 +356,31 @@ START_TEST(who_interrupts_the_holder_is_refused)
 }
 END_TEST
 
+/* exit, in a handler that interrupts work on the heap. */
+static void end_within(void *with_lock)
+{
+    pthread_t other;
+    alarm(PATIENCE);
+    if (pthread_create(&other, NULL, idle, NULL) != 0)
+        _exit(9);
+    hmm_free(hmm_malloc(70));
+    if (with_lock && hmm__process_lock() != LOCK_TAKEN)
+        _exit(8);
+    exit(0);
+}
+
+/* _i: whether the lock is not to be had. The figures of a heap that is being changed are none. */
+START_TEST(statistics_need_the_lock)
+{
+    int status;
+    setenv("HMM_STATS", "stderr", 1);
+    char *said = said_by_child(end_within, _i ? &status : NULL, &status);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(strstr(said, "hmm: statistics") == NULL, _i);
+    free(said);
+}
+END_TEST
+
 static int held;
 
 static void *hold_for_a_while(void *unused)
@@ -430,6 +455,7 @@ int main(void)
         tcase_add_loop_test(c, a_misuse_in_a_handler_ends_the_program, 0, 8);
         tcase_add_test(c, two_threads_may_panic_at_once);
         tcase_add_loop_test(c, who_interrupts_the_holder_is_refused, 0, n);
+        tcase_add_loop_test(c, statistics_need_the_lock, 0, 2);
         tcase_add_test(c, a_child_of_vfork_waits_for_the_holder);
     }
     return run_suite(s);
