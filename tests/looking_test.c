@@ -85,7 +85,8 @@ END_TEST
 
 /* ---- The statistics ---- */
 
-/* That a walk would come upon a header that says otherwise shows that there is none. _i: strategy. */
+/* That a walk would come upon a header that says otherwise shows that there is none. _i: strategy.
+ */
 START_TEST(statistics_do_not_walk_for_a_strategy_without_largest)
 {
     struct hmm_strategy s = *strategy_of(_i);

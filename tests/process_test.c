@@ -443,11 +443,10 @@ END_TEST
 
 static void assert_has_figures(const char *text)
 {
-    static const char *const names[] = {"capacity",     "brk",         "brk_peak",   "live_bytes",
-                                        "reserved",     "control",     "cached",
-                                        "live_peak",    "live_blocks", "free_bytes", "free_blocks",
-                                        "largest_free", "top_bytes",   "splits",     "merges",
-                                        "visited",      "failed"};
+    static const char *const names[] = {
+        "capacity",  "brk",       "brk_peak",    "live_bytes", "reserved",    "control",
+        "cached",    "live_peak", "live_blocks", "free_bytes", "free_blocks", "largest_free",
+        "top_bytes", "splits",    "merges",      "visited",    "failed"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         ck_assert_msg(strstr(text, names[i]) != NULL, "%s is not in: %s", names[i], text);
 }
