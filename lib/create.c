@@ -106,7 +106,6 @@ struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_st
     h->sparse = zeroed;
     h->ready = pages ? first : UINT32_MAX;
     h->spare_at = pages ? 0 : INTPTR_MAX;
-    h->low_bytes = (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
     h->check_level = 1;
     adopt(h, strategy, h + 1, zeroed);
     block_make_top(h, h->first);
@@ -146,7 +145,7 @@ void hmm_heap_destroy(struct hmm_heap *heap)
 /* Room for a state of this size, somewhere; NULL: there is none. Leaves the old state whole. */
 static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
 {
-    if (size <= h->low_bytes) {
+    if (size <= low_bytes(h)) {
         *place = HMM__STATE_LOW;
         return h + 1;
     }

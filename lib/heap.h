@@ -181,7 +181,6 @@ struct hmm_heap {
     hmm_ref brk_peak;
     hmm_ref ready;       /* pages below it can be written */
     uint32_t skew;       /* bytes of the caller's region below the base */
-    size_t low_bytes;    /* room for a state at the low end */
     size_t used_peak;    /* in a sparse heap the highest break of the strategies before this one */
     uint32_t high_limit; /* limit without a state at the high end */
     uint32_t capacity;   /* high_limit without a front; what state_size is asked for */
@@ -191,6 +190,12 @@ struct hmm_heap {
     bool sparse;         /* what is not touched of the region costs nothing: it is address space */
     bool spare_dear;     /* sparing pages looked at many blocks for each page that could go */
 };
+
+/* Room for a state at the low end. */
+HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
+{
+    return (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
+}
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
 {

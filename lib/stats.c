@@ -60,7 +60,7 @@ static size_t untouched_low(const struct hmm_heap *h, hmm_ref to)
 {
     if (!h->sparse)
         return 0;
-    return h->low_bytes - (h->state_place == HMM__STATE_LOW ? state_bytes(h, to) : 0);
+    return low_bytes(h) - (h->state_place == HMM__STATE_LOW ? state_bytes(h, to) : 0);
 }
 
 static size_t high_bytes(const struct hmm_heap *h)
