@@ -46,11 +46,8 @@ static uint64_t control_granules(size_t state_bytes)
     return (bytes + HMM_GRANULE - 1) / HMM_GRANULE;
 }
 
-/* What a ref can name, with room for a strategy to round up. */
-#define REF_GRANULES_MAX (UINT32_MAX - 4095)
-
-/* Aligns the region and counts its granules, at most REF_GRANULES_MAX. 0 where it would end beyond
- * all addresses. */
+/* Aligns the region and counts its granules, at most HMM__REF_GRANULES_MAX. 0 where it would end
+ * beyond all addresses. */
 static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
 {
     size_t gap = (size_t)(-(uintptr_t)*memory & (HMM_GRANULE - 1));
@@ -59,7 +56,7 @@ static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
     *memory = (char *)*memory + gap;
     *skew = (uint32_t)gap;
     size_t granules = (size - gap) / HMM_GRANULE;
-    return granules < REF_GRANULES_MAX ? (uint32_t)granules : REF_GRANULES_MAX;
+    return granules < HMM__REF_GRANULES_MAX ? (uint32_t)granules : HMM__REF_GRANULES_MAX;
 }
 
 /* For the control structures and a block, in a region of so many granules. */

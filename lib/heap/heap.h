@@ -53,6 +53,8 @@
 
 /* What an ALIGNED block has less of usable bytes. */
 #define HMM__RECORD_BYTES 4u
+/* What a ref can name, with room for a strategy to round up. */
+#define HMM__REF_GRANULES_MAX (UINT32_MAX - 4095)
 
 /* A header, a footer or a link of a free block. */
 typedef uint32_t HMM__MAY_ALIAS hmm__word;
@@ -211,6 +213,14 @@ HMM__HIDDEN int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *strat
 HMM__HIDDEN void hmm__adopt_strategy(struct hmm_heap *h, const struct hmm_strategy *strategy,
                                      void *state, bool is_zero);
 HMM__HIDDEN uint32_t hmm__granules_up(size_t bytes);
+
+/* Inserts all free blocks into a new state. */
+HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
+
+/* grow.c: the region, as it was given to hmm_heap_create, has `size` bytes now, the new ones at its
+ * high end. Returns 0; or -1 with the heap as it was iff they are fewer than before (EINVAL), there
+ * is no room for the strategy's state (ENOMEM), or the heap has a cache (EBUSY). */
+HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
 
 /* brk.c */
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);

@@ -24,7 +24,7 @@ static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *p
     return hmm__malloc(h, size);
 }
 
-static void rebuild(struct hmm_heap *h)
+void hmm__index_rebuild(struct hmm_heap *h)
 {
     for (hmm_ref r = h->first, next; r != h->top; r = next) {
         uint32_t word = block_header(h, r);
@@ -55,7 +55,7 @@ int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
     hmm__brk_settle(h);
     h->state_place = place;
     hmm__adopt_strategy(h, s, state, false);
-    rebuild(h);
+    hmm__index_rebuild(h);
     if (was == HMM__STATE_BLOCK)
         hmm__free(h, old);
     return 0;
