@@ -75,12 +75,12 @@ static size_t lay_out(struct address_index *x, uint32_t units)
 {
     uint32_t count = units;
     x->units = units;
-    x->bounds = sizeof *x + (size_t)units * sizeof(uint64_t);
+    x->bounds = sizeof *x + (size_t)units * sizeof(bits_word);
     x->level[0] = 0;
     x->level[1] = x->bounds + units + ADDRESS_FAN;
     for (uint32_t k = 1;; k++) {
         count = level_above(count);
-        size_t end = (size_t)x->level[k] + count * sizeof(address_entry);
+        size_t end = x->level[k] + count * sizeof(address_entry);
         if (count == ADDRESS_FAN)
             return end;
         x->level[k + 1] = end;
@@ -101,7 +101,7 @@ void hmm__address_cover(struct address_index *x, uint32_t unit)
     if (now > x->units)
         now = x->units;
     x->covered = now;
-    memset(address_maps(x) + was, 0, (size_t)(now - was) * sizeof(uint64_t));
+    memset(address_maps(x) + was, 0, (size_t)(now - was) * sizeof(bits_word));
     memset(address_bounds(x) + was, 0, now - was + ADDRESS_FAN);
     for (uint32_t k = 1; k < x->height || now > ADDRESS_FAN; k++) {
         was = level_above(was);
@@ -121,7 +121,7 @@ void hmm__address_cover(struct address_index *x, uint32_t unit)
 static void cover_first(struct address_index *x)
 {
     uint32_t from = x->floor, to = x->covered = from + ADDRESS_FAN;
-    memset(address_maps(x) + from, 0, ADDRESS_FAN * sizeof(uint64_t));
+    memset(address_maps(x) + from, 0, ADDRESS_FAN * sizeof(bits_word));
     memset(address_bounds(x) + from, 0, (size_t)2 * ADDRESS_FAN);
     for (x->height = 1; x->height == 1 || to > ADDRESS_FAN; x->height++) {
         from = from / ADDRESS_FAN / ADDRESS_FAN * ADDRESS_FAN;
@@ -170,7 +170,7 @@ HMM__ALWAYS_INLINE hmm_ref search_group(struct hmm_heap *h, struct address_index
     uint32_t fits = address_bytes(address_bounds(x) + first, address_byte(n));
     h->visited++;
     for (fits &= UINT32_MAX << unit % ADDRESS_FAN; fits != 0; fits &= fits - 1) {
-        unit = first + (uint32_t)__builtin_ctz(fits);
+        unit = first + bits_lowest32(fits);
         hmm_ref r = address_scan(h, address_maps(x)[unit], unit, n, &most);
         if (r != 0)
             return r;
@@ -215,7 +215,7 @@ hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t
             uint32_t fits = address_entries(address_level(x, k) + (i - column), bar) >> column;
             h->visited++;
             if (fits != 0) {
-                i = (i + (uint32_t)__builtin_ctz(fits)) << ADDRESS_FAN_LOG;
+                i = (i + bits_lowest32(fits)) << ADDRESS_FAN_LOG;
                 k--;
                 continue;
             }
@@ -291,8 +291,8 @@ uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
 static const char *check_unit(struct hmm_heap *h, const struct address_index *x, uint32_t unit,
                               uint32_t *indexed)
 {
-    for (uint64_t map = address_maps(x)[unit]; map != 0; map &= map - 1) {
-        hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
+    for (bits_word map = address_maps(x)[unit]; map != 0; map &= map - 1) {
+        hmm_ref r = unit << ADDRESS_UNIT_LOG | bits_lowest(map);
         if (r < h->first || r >= h->top || !(block_header(h, r) & HMM__FREE))
             return "T2: address index: a bit stands for a block that is not free";
         uint32_t size = block_size(h, r);

@@ -59,7 +59,7 @@ HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t wor
         x->cursor = rest;
     if (hmm__unlikely((rest ^ r) >> ADDRESS_UNIT_LOG))
         return put_rest(h, p, rest, header_size(above));
-    address_maps(x)[address_unit(r)] ^= (1 | UINT64_C(1) << n) << (r & 63);
+    address_maps(x)[address_unit(r)] ^= (1 | BIT(n)) << r % BITS;
     return p;
 }
 
@@ -78,14 +78,14 @@ HMM__ALWAYS_INLINE uint32_t address_small(size_t size)
 }
 
 /* The lowest block in this map of `unit`. */
-HMM__ALWAYS_INLINE char *address_first(const struct hmm_heap *h, uint64_t map, uint32_t unit)
+HMM__ALWAYS_INLINE char *address_first(const struct hmm_heap *h, bits_word map, uint32_t unit)
 {
-    return block_payload(h, (unit << ADDRESS_UNIT_LOG) + (uint32_t)__builtin_ctzll(map));
+    return block_payload(h, (unit << ADDRESS_UNIT_LOG) + bits_lowest(map));
 }
 
 /* Serves a small n of the lowest block in `map`, of this unit; should that be too small, it is for
  * `next`. */
-HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, uint64_t map, uint32_t unit,
+HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, bits_word map, uint32_t unit,
                                               uint32_t n, address_hand_verb *hand,
                                               address_hand_verb *next)
 {
@@ -109,7 +109,7 @@ HMM__ALWAYS_INLINE void *address_serve_unit(struct hmm_heap *h, uint32_t from, u
                                             uint32_t n, struct address_way way)
 {
     struct address_index *x = h->state;
-    uint64_t map = address_maps(x)[unit];
+    bits_word map = address_maps(x)[unit];
     if (map == 0)
         address_bounds(x)[unit] = 0;
     for (; map != 0; map &= map - 1) {
@@ -138,8 +138,7 @@ HMM__ALWAYS_INLINE void *address_serve_near(struct hmm_heap *h, uint32_t from, u
     h->visited++;
     if (fits == 0)
         return way.beyond(h, n);
-    return address_serve_unit(h, way.lowest ? unit : from, unit + (uint32_t)__builtin_ctz(fits), n,
-                              way);
+    return address_serve_unit(h, way.lowest ? unit : from, unit + bits_lowest32(fits), n, way);
 }
 
 /* Serves n of the lowest block in the groups from i on. Goes up from entry i of level 1, until some
@@ -162,7 +161,7 @@ HMM__ALWAYS_INLINE void *address_serve_up(struct hmm_heap *h, uint32_t i, uint32
             if (++k == x->height)
                 return way.none(h, n);
     }
-    for (i += (uint32_t)__builtin_ctz(fits); --k > 0; i += (uint32_t)__builtin_ctz(fits)) {
+    for (i += bits_lowest32(fits); --k > 0; i += bits_lowest32(fits)) {
         i <<= ADDRESS_FAN_LOG;
         fits = address_entries(address_level(x, k) + i, bar);
         h->visited++;
@@ -173,7 +172,7 @@ HMM__ALWAYS_INLINE void *address_serve_up(struct hmm_heap *h, uint32_t i, uint32
     fits = address_bytes(address_bounds(x) + i, way.lowest ? n : address_byte(n));
     if (hmm__unlikely(fits == 0))
         return way.far(h, n, 0, i);
-    return address_serve_unit(h, i, i + (uint32_t)__builtin_ctz(fits), n, way);
+    return address_serve_unit(h, i, i + bits_lowest32(fits), n, way);
 }
 
 #endif

@@ -57,7 +57,7 @@ static __attribute__((noinline)) void best_index_put(struct hmm_heap *h, struct 
 static void best_index_drop(struct hmm_heap *h, struct best_state *s, hmm_ref r, uint32_t size)
 {
     hmm__size_unlink(h, &s->sizes, r, size);
-    if (s->sizes.groups == 0)
+    if (hmm__size_is_empty(&s->sizes))
         s->bins.floor = UINT32_MAX;
 }
 
@@ -162,11 +162,11 @@ static void best_large_cut(struct hmm_heap *h, struct best_state *s, hmm_ref r, 
 static hmm_ref best_find(struct hmm_heap *h, void *state, uint32_t granules)
 {
     const struct best_state *s = state;
-    uint64_t fits = bins_from(&s->bins, granules);
-    if (fits == 0)
+    uint32_t size = bins_least(&s->bins, granules);
+    if (size == 0)
         return best_large_find(h, s, granules);
     h->visited++;
-    return s->bins.heads[granules + (uint32_t)__builtin_ctzll(fits)];
+    return s->bins.heads[size];
 }
 
 static hmm_ref best_take(struct hmm_heap *h, void *state, uint32_t granules)
@@ -258,7 +258,7 @@ static __attribute__((noinline)) void *best_malloc_else(struct hmm_heap *h, size
     struct best_state *s = h->state;
     if (held_is_next(&s->bins, n))
         return hmm__held_serve(h, n);
-    if (s->sizes.groups)
+    if (!hmm__size_is_empty(&s->sizes))
         return best_large_malloc(h, (uint32_t)n);
     void *p = serve_top(h, (uint32_t)n);
     return p ? p : hmm__malloc_else(h, (uint32_t)n);

@@ -31,7 +31,7 @@ static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t 
                              uint32_t *count)
 {
     hmm_ref before = 0;
-    if (!(s->map >> size & 1) != (s->heads[size] == 0))
+    if (!bits64_has(&s->map, size) != (s->heads[size] == 0))
         return "T2: bins: a bin's bit contradicts the bin";
     for (hmm_ref r = s->heads[size]; r != 0; r = block_links(h, r)[BIN_NEXT]) {
         if (++*count > free_blocks(h))

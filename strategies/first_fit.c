@@ -160,7 +160,7 @@ static __attribute__((noinline)) void *first_malloc_next(struct hmm_heap *h, cha
 {
     struct address_index *x = h->state;
     uint32_t unit = address_unit(block_of(h, p));
-    uint64_t map = address_maps(x)[unit];
+    bits_word map = address_maps(x)[unit];
     while ((map &= map - 1) != 0) {
         p = address_first(h, map, unit);
         uint32_t other = word_load(p);
@@ -201,7 +201,7 @@ static void *first_malloc(struct hmm_heap *h, size_t size)
     uint32_t n = address_small(size), unit = x->hints[n];
     if (hmm__unlikely(address_bounds(x)[unit] < (uint8_t)n))
         return unit == x->units ? hmm__malloc_else(h, n) : first_malloc_near(h, n);
-    uint64_t map = address_maps(x)[unit];
+    bits_word map = address_maps(x)[unit];
     if (hmm__unlikely(map == 0))
         return first_malloc_empty(h, n);
     return address_serve_lowest(h, map, unit, n, first_hand, first_malloc_next);

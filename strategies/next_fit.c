@@ -282,7 +282,7 @@ static __attribute__((noinline)) void *next_malloc_next(struct hmm_heap *h, char
 {
     const struct address_index *x = h->state;
     uint32_t unit = address_unit(x->cursor);
-    uint64_t map = address_maps(x)[unit] & UINT64_MAX << (x->cursor & 63);
+    bits_word map = address_maps(x)[unit] & BITS_FROM(x->cursor % BITS);
     while ((map &= map - 1) != 0) {
         p = address_first(h, map, unit);
         word = word_load(p);
@@ -312,7 +312,7 @@ static void *next_malloc(struct hmm_heap *h, size_t size)
         return next_malloc_large(h, size);
     uint32_t n = address_small(size), unit = address_unit(x->cursor);
     if (hmm__likely(unit < x->covered && address_bounds(x)[unit] >= (uint8_t)n)) {
-        uint64_t map = address_maps(x)[unit] & UINT64_MAX << (x->cursor & 63);
+        bits_word map = address_maps(x)[unit] & BITS_FROM(x->cursor % BITS);
         if (hmm__likely(map != 0))
             return address_serve_lowest(h, map, unit, n, next_hand, next_malloc_next);
     }

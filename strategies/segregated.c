@@ -39,11 +39,11 @@
 #define SPLIT (1u << SPLIT_LOG)
 #define HEADS 4u
 #define SEG_PIECE_TRIES 16u
-#define SEG_WORDS 12u /* of map: for HMM_MAX_GRANULES */
+#define SEG_WORDS (768u / BITS) /* of map: for HMM_MAX_GRANULES */
 
 struct seg_state {
     struct bins bins;
-    uint64_t maps[SEG_WORDS];
+    bits_word maps[SEG_WORDS];
     uint32_t words;
     hmm_ref lists[];
 };
@@ -51,7 +51,7 @@ struct seg_state {
 /* The class of a size from BINS on. */
 HMM__ALWAYS_INLINE uint32_t seg_class_of(uint32_t size)
 {
-    uint32_t m = size - 1, shift = 31u - SPLIT_LOG - (uint32_t)__builtin_clz(m);
+    uint32_t m = size - 1, shift = bits_highest32(m) - SPLIT_LOG;
     return (shift << SPLIT_LOG) + (m >> shift) - (BINS - 1);
 }
 
@@ -72,7 +72,7 @@ static void seg_start(struct hmm_heap *h, void *state)
 /* The largest size of the class that this one is of. */
 HMM__ALWAYS_INLINE uint32_t seg_class_most(uint32_t size)
 {
-    uint32_t m = size - 1, shift = 31u - SPLIT_LOG - (uint32_t)__builtin_clz(m);
+    uint32_t m = size - 1, shift = bits_highest32(m) - SPLIT_LOG;
     return ((m >> shift) + 1) << shift;
 }
 
@@ -91,8 +91,8 @@ static void list_push(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32
         block_links(h, head)[BIN_PREV] = r;
         return;
     }
-    s->maps[c / 64] |= UINT64_C(1) << c % 64;
-    s->words |= UINT32_C(1) << c / 64;
+    s->maps[c / BITS] |= BIT(c % BITS);
+    s->words |= UINT32_C(1) << c / BITS;
 }
 
 static void list_unlink(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
@@ -107,8 +107,8 @@ static void list_unlink(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint
         return;
     }
     s->lists[c] = next;
-    if (next == 0 && (s->maps[c / 64] &= ~(UINT64_C(1) << c % 64)) == 0 &&
-        (s->words &= ~(UINT32_C(1) << c / 64)) == 0)
+    if (next == 0 && (s->maps[c / BITS] &= ~BIT(c % BITS)) == 0 &&
+        (s->words &= ~(UINT32_C(1) << c / BITS)) == 0)
         s->bins.floor = UINT32_MAX;
 }
 
@@ -126,17 +126,17 @@ static hmm_ref list_scan(struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t 
 /* The head of the lowest list from class c on that is not empty; 0: there is none. */
 static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
 {
-    uint32_t word = c / 64;
+    uint32_t word = c / BITS;
     if (word >= SEG_WORDS)
         return 0;
-    uint64_t map = s->maps[word] >> c % 64;
+    bits_word map = s->maps[word] >> c % BITS;
     if (map != 0)
-        return s->lists[c + (uint32_t)__builtin_ctzll(map)];
+        return s->lists[c + bits_lowest(map)];
     uint32_t words = s->words >> word >> 1;
     if (words == 0)
         return 0;
-    word += 1 + (uint32_t)__builtin_ctz(words);
-    return s->lists[word * 64 + (uint32_t)__builtin_ctzll(s->maps[word])];
+    word += 1 + bits_lowest32(words);
+    return s->lists[word * BITS + bits_lowest(s->maps[word])];
 }
 
 /* Of the held block and the lists, as if it were the head of its list. */
@@ -248,11 +248,11 @@ static void seg_large_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, ui
 static hmm_ref seg_find(struct hmm_heap *h, void *state, uint32_t n)
 {
     const struct seg_state *s = state;
-    uint64_t fits = bins_from(&s->bins, n);
-    if (fits == 0)
+    uint32_t size = bins_least(&s->bins, n);
+    if (size == 0)
         return seg_large_find(h, s, n);
     h->visited++;
-    return s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
+    return s->bins.heads[size];
 }
 
 static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
@@ -447,9 +447,8 @@ static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_
     if (n > h->high_limit)
         return 0;
     seg_large_put(h, s, 0, 0); /* what is held goes into its list */
-    for (uint64_t fits = bins_from(&s->bins, n); fits != 0 && tries != 0; fits &= fits - 1) {
-        hmm_ref head = s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
-        hmm_ref r = list_piece(h, head, piece, &tries);
+    for (uint32_t size = n; tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {
+        hmm_ref r = list_piece(h, s->bins.heads[size], piece, &tries);
         if (r != 0)
             return r;
     }
@@ -470,8 +469,8 @@ static uint32_t seg_largest(struct hmm_heap *h, void *state)
     uint32_t most = bins_largest(&s->bins);
     if (s->words == 0)
         return most;
-    uint32_t word = 31u - (uint32_t)__builtin_clz(s->words);
-    hmm_ref r = s->lists[word * 64 + 63u - (uint32_t)__builtin_clzll(s->maps[word])], before = r;
+    uint32_t word = bits_highest32(s->words);
+    hmm_ref r = s->lists[word * BITS + bits_highest(s->maps[word])], before = r;
     uint32_t blocks = 0;
     for (; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
         if (hmm__unlikely(!block_seems_free(h, r) || ++blocks > free_blocks(h)))
@@ -507,7 +506,7 @@ static const char *seg_check(struct hmm_heap *h, void *state, uint32_t *indexed)
     *indexed = 0;
     const char *broken = hmm__bins_check(h, &s->bins, indexed);
     for (uint32_t c = 0; broken == NULL && c < lists; c++) {
-        if (!(s->maps[c / 64] >> c % 64 & 1) != (s->lists[c] == 0))
+        if (!(s->maps[c / BITS] >> c % BITS & 1) != (s->lists[c] == 0))
             return "T5: segregated: a list's bit contradicts the list";
         broken = check_list(h, s->lists[c], c, s->bins.floor, indexed);
     }

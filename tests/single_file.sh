@@ -95,6 +95,17 @@ newlib() {
     done
 }
 
+# firmware CPU [HELPER]: 32 bits without a C library, and nothing of the compiler's run-time library
+# but this, at any optimisation: no shift, scan or division of 64 bits is a call.
+firmware() {
+    for level in -O0 -Os -O2; do
+        strict arm-none-eabi-gcc -mcpu="$1" -mthumb $level -ffreestanding -o arm.o &&
+            arm-none-eabi-nm -u arm.o > undefined &&
+            absent_but "memcpy|memmove|memset|__aeabi_mem(cpy|move|set|clr)[48]?${2:+|$2}" \
+                undefined || return 1
+    done
+}
+
 lto() {
     $CC -O2 -flto -DHMM_NO_MAIN -o lto user.c heap_memory_manager.c && ./lto
 }
@@ -279,6 +290,13 @@ if command -v arm-none-eabi-gcc > /dev/null && echo '#include <errno.h>' |
     check "newlib, one with it" newlib "-mcpu=cortex-m4 -O0" "-mcpu=cortex-m4 -Os"
 else
     skip "newlib" "no arm-none-eabi-gcc with a C library: package libnewlib-arm-none-eabi"
+fi
+if command -v arm-none-eabi-gcc > /dev/null; then
+    check "firmware, a processor that divides: no run-time library" firmware cortex-m4
+    check "firmware, one that neither divides nor scans: only its division" \
+        firmware cortex-m0 __aeabi_uidiv
+else
+    skip "firmware" "no arm-none-eabi-gcc: package gcc-arm-none-eabi"
 fi
 check "threads with caches" threads
 check "threads, built without caches" threads -DHMM_NO_FRONT
