@@ -50,7 +50,9 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
 {
     hmm_ref r = h->top;
     uint32_t gap = hmm_piece_gap(piece, r), room = h->limit - r, n = piece->granules;
-    if (room < gap || room - gap < n || (h->brk - r < gap + n && !hmm__brk_raise(h, r + gap + n)))
+    if (room < gap || room - gap < n || gap > HMM_MAX_GRANULES || r + gap + n - 1 > piece->high - 1)
+        return 0;
+    if (h->brk - r < gap + n && !hmm__brk_raise(h, r + gap + n))
         return 0;
     hmm_ref at = r + gap;
     block_make_top(h, at + n);

@@ -46,10 +46,7 @@ static uint64_t control_granules(size_t state_bytes)
     return (bytes + HMM_GRANULE - 1) / HMM_GRANULE;
 }
 
-/* What a ref can name, with room for a strategy to round up. */
-#define MOST_GRANULES (UINT32_MAX - 4095)
-
-/* Aligns the region and counts its granules, at most MOST_GRANULES. 0 where it would end beyond
+/* Aligns the region and counts its granules, at most HMM__MOST_GRANULES. 0 where it would end beyond
  * all addresses. */
 static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
 {
@@ -59,7 +56,7 @@ static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
     *memory = (char *)*memory + gap;
     *skew = (uint32_t)gap;
     size_t granules = (size - gap) / HMM_GRANULE;
-    return granules < MOST_GRANULES ? (uint32_t)granules : MOST_GRANULES;
+    return granules < HMM__MOST_GRANULES ? (uint32_t)granules : HMM__MOST_GRANULES;
 }
 
 /* For the control structures and a block, in a region of so many granules. */
@@ -164,7 +161,7 @@ static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *p
     return hmm__malloc(h, size);
 }
 
-static void rebuild(struct hmm_heap *h)
+void hmm__index_rebuild(struct hmm_heap *h)
 {
     for (hmm_ref r = h->first, next; r != h->top; r = next) {
         uint32_t word = block_header(h, r);
@@ -195,7 +192,7 @@ static int switch_to(struct hmm_heap *h, const struct hmm_strategy *s)
     h->state_place = place;
     adopt(h, s, state, false);
     hmm__set_watch(h, h->watch);
-    rebuild(h);
+    hmm__index_rebuild(h);
     if (was == HMM__STATE_BLOCK)
         hmm__free(h, old);
     return 0;

@@ -117,6 +117,9 @@ void *memset(void *to, int byte, size_t bytes);
 
 #define HMM_HEADER_BYTES 4u
 
+/* What a ref can name, with room for a strategy to round up. */
+#define HMM__MOST_GRANULES (UINT32_MAX - 4095)
+
 /* A header, a footer or a link of a free block. */
 typedef uint32_t HMM__MAY_ALIAS hmm__word;
 
@@ -261,6 +264,14 @@ HMM__HIDDEN struct hmm_heap *hmm__heap_create(void *memory, size_t size,
                                               const struct hmm_strategy *strategy, bool zeroed,
                                               const struct hmm__pages *pages);
 HMM__HIDDEN bool hmm__strategy_is_sound(const struct hmm_strategy *strategy);
+
+/* Inserts all free blocks into a new state. */
+HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
+
+/* grow.c: the region, as it was given to hmm_heap_create, has `size` bytes now, the new ones at its
+ * high end. Returns 0; or -1 with the heap as it was iff they are fewer than before (EINVAL), there
+ * is no room for the strategy's state (ENOMEM), or the heap has a cache (EBUSY). */
+HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
 
 HMM__HIDDEN void hmm__set_watch(struct hmm_heap *h, uint32_t watch);
 

@@ -46,11 +46,14 @@ struct hmm_strategy;
 
 /* ---- The built-in strategies. A program that names one links that one only. ---- */
 
-extern const struct hmm_strategy
-    *const HMM_FIRST_FIT; /* the lowest-addressed that is large enough */
-extern const struct hmm_strategy *const HMM_NEXT_FIT; /* the first at or after the last placement */
-extern const struct hmm_strategy *const HMM_BEST_FIT; /* the smallest; of equals, the newest */
-extern const struct hmm_strategy *const HMM_SEGREGATED; /* by size class, in constant time (TLSF) */
+/* The lowest-addressed that is large enough. */
+extern const struct hmm_strategy *const HMM_FIRST_FIT;
+/* The first at or after the last placement. */
+extern const struct hmm_strategy *const HMM_NEXT_FIT;
+/* The smallest; of equals, the newest. */
+extern const struct hmm_strategy *const HMM_BEST_FIT;
+/* By size class, in constant time (TLSF). */
+extern const struct hmm_strategy *const HMM_SEGREGATED;
 
 /* ---- The process heap: in a static array, thread-safe. ---- */
 

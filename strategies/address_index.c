@@ -146,6 +146,23 @@ void hmm__address_start(struct hmm_heap *h, struct address_index *x)
     x->hints[ADDRESS_HINTS] = UINT32_MAX;
 }
 
+/* What is covered moves up, the highest part first: each begins where it did, or above. */
+void hmm__address_widen(struct address_index *x, size_t capacity)
+{
+    struct address_index was = *x;
+    uint32_t entries[ADDRESS_LEVELS] = {x->covered + ADDRESS_FAN};
+    lay_out(x, units_of(capacity));
+    for (uint32_t k = 1; k < x->height; k++)
+        entries[k] = level_above(k == 1 ? x->covered : entries[k - 1]);
+    for (uint32_t k = x->height - 1; k > 0; k--)
+        memmove(address_level(x, k), (char *)x + was.level[k], entries[k] * sizeof(address_entry));
+    memmove(address_bounds(x), (char *)x + was.bounds, entries[0]);
+    memset(address_bounds(x) + x->units, 0, ADDRESS_FAN);
+    for (uint32_t n = 1; n < ADDRESS_HINTS; n++)
+        if (x->hints[n] == was.units)
+            x->hints[n] = x->units;
+}
+
 void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size)
 {
     uint32_t now = address_clip(size);
@@ -262,12 +279,73 @@ static hmm_ref search_from(struct hmm_heap *h, struct address_index *x, hmm_ref 
     return here ? here : hmm__address_search(h, x, address_unit(r) + 1, n);
 }
 
+/* ---- Search downward ---- */
+
+#define NO_UNIT UINT32_MAX
+
+/* The highest unit below this one whose bound is not 0, or NO_UNIT. Goes up while there is nothing
+ * lower in the group, and down. An entry above a group in which there is nothing is made true. */
+static uint32_t unit_below(struct address_index *x, uint32_t i)
+{
+    for (uint32_t k = 0;;) {
+        for (; i % ADDRESS_FAN == 0; i >>= ADDRESS_FAN_LOG)
+            if (++k >= x->height)
+                return NO_UNIT;
+        for (i--;; k--) { /* i or lower in its group */
+            uint32_t column = i % ADDRESS_FAN;
+            uint32_t has = k == 0 ? address_bytes(address_bounds(x) + (i - column), 1)
+                                  : address_entries(address_level(x, k) + (i - column), 1);
+            if (has == 0 && k + 1 < x->height)
+                address_level(x, k + 1)[i >> ADDRESS_FAN_LOG] = 0;
+            has &= UINT32_MAX >> (ADDRESS_FAN - 1 - column);
+            i -= column;
+            if (has == 0)
+                break;
+            i += bits_highest32(has);
+            if (k == 0)
+                return i;
+            i = (i << ADDRESS_FAN_LOG) + ADDRESS_FAN - 1;
+        }
+    }
+}
+
+/* The highest free block that begins at r or below; 0: there is none. */
+static hmm_ref block_at_or_below(struct address_index *x, hmm_ref r)
+{
+    uint32_t unit = address_unit(r);
+    bits_word map = 0;
+    if (unit < x->floor)
+        return 0;
+    if (unit >= x->covered)
+        unit = x->covered;
+    else
+        map = address_maps(x)[unit] & ((bits_word)-1 >> (BITS - 1 - r % BITS));
+    while (map == 0) {
+        unit = unit_below(x, unit);
+        if (unit == NO_UNIT)
+            return 0;
+        map = address_maps(x)[unit];
+        if (map == 0)
+            address_bounds(x)[unit] = 0;
+    }
+    return unit << ADDRESS_UNIT_LOG | bits_highest(map);
+}
+
 hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref from,
                            const struct hmm_piece *piece)
 {
+    hmm_ref last = piece->high - piece->granules, below = 0;
+    if (piece->high == 0)
+        last = UINT32_MAX;
+    else if (piece->high < piece->granules)
+        return 0;
+    if (piece->low > from)
+        below = block_at_or_below(x, piece->low);
+    if (below > from)
+        from = below;
     hmm_ref r = search_from(h, x, from, piece->granules);
     while (r != 0 && !hmm_piece_fits(piece, r, block_size(h, r)))
-        r = search_from(h, x, r + 1, piece->granules);
+        r = r < last ? search_from(h, x, r + 1, piece->granules) : 0;
     return r;
 }
 

@@ -88,6 +88,9 @@ struct address_index {
 HMM__HIDDEN size_t hmm__address_size(size_t capacity);
 HMM__HIDDEN void hmm__address_start(struct hmm_heap *h, struct address_index *x);
 
+/* For a larger capacity, of which there is room. */
+HMM__HIDDEN void hmm__address_widen(struct address_index *x, size_t capacity);
+
 /* Covers this unit, and some more. */
 HMM__HIDDEN void hmm__address_cover(struct address_index *x, uint32_t unit);
 
@@ -106,7 +109,8 @@ HMM__HIDDEN hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t
 HMM__HIDDEN hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_t n);
 
 /* The lowest free block, of those that begin at `from` or above, in which the piece fits; 0: none.
- * Looks at those only that are as large as the piece. */
+ * Looks at those only that are as large as the piece, begin below its `high`, and do not end below
+ * its `low`. */
 HMM__HIDDEN hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref from,
                                        const struct hmm_piece *piece);
 HMM__HIDDEN uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x);

@@ -8,8 +8,10 @@
  * (bins.h): the best bin is one bit scan away. The large one that became free last is held; the
  * others are in an index by size (size_index.h).
  *
- * An aligned piece: the BEST_PIECE_TRIES best blocks for its size are tried, in this order; if it
- * fits in none of them, the best for so large a size that it fits wherever the block begins.
+ * An aligned piece, or one that must not cross a boundary: the BEST_PIECE_TRIES best blocks for its
+ * size are tried, in this order; if it fits in none of them, the best for so large a size that it
+ * fits wherever the block begins. Where it may only lie in a part of the heap no size is enough:
+ * all blocks are tried in this order, those only that are as large as it.
  *
  * Bound: some bit scans; for large sizes at most one node for each bit of the size, 29. No step
  * depends on the number of free blocks.
@@ -42,6 +44,13 @@ static void best_start(struct hmm_heap *h, void *state)
     struct best_state *s = state;
     s->bins.floor = UINT32_MAX;
     hmm__size_start(&s->sizes, hmm_heap_capacity(h));
+}
+
+static void best_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
+{
+    struct best_state *s = state;
+    (void)old;
+    hmm__size_widen(h, &s->sizes, now);
 }
 
 /* ---- The large ones ---- */
@@ -212,7 +221,8 @@ static hmm_ref best_older(struct hmm_heap *h, const struct best_state *s, hmm_re
 
 static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
-    uint32_t size = piece->granules, surely = hmm_piece_surely(piece), tries = BEST_PIECE_TRIES;
+    uint32_t size = piece->granules, surely = hmm_piece_surely(piece);
+    uint32_t tries = hmm_piece_is_limited(piece) ? UINT32_MAX : BEST_PIECE_TRIES;
     while (size < surely && size <= HMM_MAX_GRANULES) {
         hmm_ref r = best_find(h, state, size);
         if (r == 0)
@@ -383,6 +393,7 @@ static const struct hmm_strategy best_fit = {
     .insert = best_insert,
     .remove = best_remove,
     .start = best_start,
+    .grow = best_grow,
     .resize = best_resize,
     .take = best_take,
     .find_piece = best_find_piece,

@@ -24,6 +24,12 @@ static void first_start(struct hmm_heap *h, void *state)
     hmm__address_start(h, state);
 }
 
+static void first_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
+{
+    (void)h, (void)old;
+    hmm__address_widen(state, now);
+}
+
 static __attribute__((noinline)) void first_raise(struct address_index *x, uint32_t unit,
                                                   uint32_t size, uint8_t *bound)
 {
@@ -258,6 +264,7 @@ static const struct hmm_strategy first_fit = {
     .insert = first_insert,
     .remove = first_remove,
     .start = first_start,
+    .grow = first_grow,
     .resize = first_resize,
     .take = first_take,
     .find_piece = first_find_piece,

@@ -35,6 +35,12 @@ static void next_start(struct hmm_heap *h, void *state)
     hmm__address_start(h, state);
 }
 
+static void next_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
+{
+    (void)h, (void)old;
+    hmm__address_widen(state, now);
+}
+
 static __attribute__((noinline)) void next_raise(struct address_index *x, uint32_t unit,
                                                  uint32_t size, uint8_t *bound)
 {
@@ -383,6 +389,7 @@ static const struct hmm_strategy next_fit = {
     .insert = next_insert,
     .remove = next_remove,
     .start = next_start,
+    .grow = next_grow,
     .resize = next_resize,
     .take = next_take,
     .find_piece = next_find_piece,

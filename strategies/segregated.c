@@ -16,9 +16,10 @@
  * at the head of the next larger class that is not empty, which always fits. If the free top cannot
  * serve it either, the whole of its own class is searched: no request fails while a block fits.
  *
- * An aligned piece: the first HEADS of its own class and of each class above it are tried,
- * SEG_PIECE_TRIES blocks in all; if it fits in none of them, as for a request so large that it fits
- * wherever the block begins.
+ * An aligned piece, or one that must not cross a boundary: the first HEADS of its own class and of
+ * each class above it are tried, SEG_PIECE_TRIES blocks in all; if it fits in none of them, as for
+ * a request so large that it fits wherever the block begins. Where it may only lie in a part of the
+ * heap no size is enough: the whole of each class is tried.
  *
  * Bound: HEADS blocks and three bit scans; before a request fails, the length of one class. Waste
  * inside: a block is at most 1/SPLIT larger than the smallest in its class.
@@ -67,6 +68,12 @@ static void seg_start(struct hmm_heap *h, void *state)
 {
     (void)h;
     ((struct seg_state *)state)->bins.floor = UINT32_MAX;
+}
+
+/* There are more lists, all empty. */
+static void seg_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
+{
+    (void)h, (void)state, (void)old, (void)now;
 }
 
 /* The largest size of the class that this one is of. */
@@ -427,11 +434,12 @@ static void seg_free(struct hmm_heap *h, void *block)
 
 /* ---- Aligned pieces ---- */
 
-/* Of the first HEADS blocks of the list of r, the first that the piece fits in; 0: none. */
+/* Of the first HEADS blocks of the list of r, or all, the first that the piece fits in; 0: none. */
 static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece,
                           uint32_t *tries)
 {
-    for (uint32_t heads = HEADS; r != 0 && heads != 0 && *tries != 0; heads--, --*tries) {
+    for (uint32_t heads = hmm_piece_is_limited(piece) ? UINT32_MAX : HEADS;
+         r != 0 && heads != 0 && *tries != 0; heads--, --*tries) {
         h->visited++;
         if (hmm_piece_fits(piece, r, block_size(h, r)))
             return r;
@@ -443,7 +451,8 @@ static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece 
 static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     struct seg_state *s = state;
-    uint32_t tries = SEG_PIECE_TRIES, n = piece->granules;
+    uint32_t tries = hmm_piece_is_limited(piece) ? UINT32_MAX : SEG_PIECE_TRIES;
+    uint32_t n = piece->granules;
     if (n > h->high_limit)
         return 0;
     seg_large_put(h, s, 0, 0); /* what is held goes into its list */
@@ -525,6 +534,7 @@ static const struct hmm_strategy segregated = {
     .insert = seg_insert,
     .remove = seg_remove,
     .start = seg_start,
+    .grow = seg_grow,
     .resize = seg_resize,
     .take = seg_take,
     .find_last = seg_find_last,

@@ -257,6 +257,32 @@ void hmm__size_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint3
         trie_unlink(h, x, r, size);
 }
 
+/* Each trie's blocks that have a middle bin now; of equals the oldest first, which is the node. */
+static void tries_to_middle(struct hmm_heap *h, struct size_index *x)
+{
+    for (unsigned t = 0; t <= trie_of(MIDDLE - 1); t++)
+        for (hmm_ref r; (r = size_tries(x)[t]) != 0;) {
+            uint32_t size = block_size(h, r);
+            trie_unlink(h, x, r, size);
+            middle_push(h, x, r, size);
+        }
+}
+
+/* The roots are more, and the middle bins behind them move, or there are some now. */
+void hmm__size_widen(struct hmm_heap *h, struct size_index *x, size_t capacity)
+{
+    char *base = (char *)x;
+    size_t was = x->middle, now = tries_bytes(capacity);
+    if (x->middle_to != 0)
+        memmove(base + now, base + was, sizeof(struct size_middle));
+    memset(base + was, 0, now - was);
+    x->middle = (uint32_t)now;
+    if (x->middle_to == 0 && capacity >= MIDDLE_CAPACITY) {
+        x->middle_to = MIDDLE;
+        tries_to_middle(h, x);
+    }
+}
+
 static __attribute__((noinline)) hmm_ref least_of_trie(struct hmm_heap *h,
                                                        const struct size_index *x, unsigned t)
 {

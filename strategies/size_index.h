@@ -61,6 +61,9 @@ HMM__ALWAYS_INLINE bool hmm__size_is_empty(const struct size_index *x)
 
 HMM__HIDDEN size_t hmm__size_bytes(size_t capacity);
 HMM__HIDDEN void hmm__size_start(struct size_index *x, size_t capacity);
+
+/* For a larger capacity: there is room, of zeros. */
+HMM__HIDDEN void hmm__size_widen(struct hmm_heap *h, struct size_index *x, size_t capacity);
 HMM__HIDDEN void hmm__size_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size);
 HMM__HIDDEN void hmm__size_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r,
                                   uint32_t size);

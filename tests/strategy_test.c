@@ -130,7 +130,9 @@ static const struct {
     int code;
     const char *said;
 } unusable[] = {
-    {"malformed", EINVAL, "the field abi of its hmm_plugin_strategy is "},
+    {"older", EINVAL,
+     "its strategy older is of strategy ABI 1, this hmm takes ABI 2; allowed are "},
+    {"malformed", EINVAL, "the field insert of its hmm_plugin_strategy is NULL; allowed are "},
     {"other", EINVAL, "it exports no hmm_plugin_strategy; allowed are "},
     {"missing", ENOENT, "no such strategy; allowed are "},
 };
@@ -165,8 +167,8 @@ static void add_plugins(Suite *s)
     tcase_add_loop_test(c, a_plug_in_serves_a_heap, 0, mix_count());
     tcase_add_test(c, a_plug_in_places_as_it_says);
     tcase_add_test(c, the_environment_may_name_a_plug_in);
-    tcase_add_loop_test(c, a_plug_in_that_cannot_be_used, 0, 3);
-    tcase_add_loop_test(c, a_plug_in_in_the_environment_that_cannot_be_used, 0, 3);
+    tcase_add_loop_test(c, a_plug_in_that_cannot_be_used, 0, 4);
+    tcase_add_loop_test(c, a_plug_in_in_the_environment_that_cannot_be_used, 0, 4);
 }
 
 #else
