@@ -13,6 +13,7 @@
  * them.
  */
 #include "annotate.h"
+#include "assertions.h"
 #include "block.h"
 
 /* A state on its way to a larger capacity. */
@@ -94,6 +95,7 @@ static void make_anew(struct hmm_heap *h, size_t bytes)
 static void grow_to(struct hmm_heap *h, hmm_ref end, const struct moving *m)
 {
     size_t old = hmm_heap_capacity(h);
+    HMM_ASSERT(m->bytes >= m->bytes_then && m->limit >= h->top && m->limit <= end);
     void *left =
         h->state_place == HMM__STATE_BLOCK && m->place != HMM__STATE_BLOCK ? h->state : NULL;
     move_state(h, m);

@@ -75,7 +75,7 @@ static size_t lay_out(struct address_index *x, uint32_t units)
 {
     uint32_t count = units;
     x->units = units;
-    x->bounds = sizeof *x + (size_t)units * sizeof(bits_word);
+    x->bounds = sizeof *x + ADDRESS_OWN + (size_t)units * sizeof(bits_word);
     x->level[0] = 0;
     x->level[1] = x->bounds + units + ADDRESS_FAN;
     for (uint32_t k = 1;; k++) {
@@ -100,6 +100,7 @@ void hmm__address_cover(struct address_index *x, uint32_t unit)
     uint32_t was = x->covered, now = round_up(unit + 1 + (was - x->floor) / 8);
     if (now > x->units)
         now = x->units;
+    HMM_ASSERT(unit >= was && unit < now);
     x->covered = now;
     memset(address_maps(x) + was, 0, (size_t)(now - was) * sizeof(bits_word));
     memset(address_bounds(x) + was, 0, now - was + ADDRESS_FAN);
@@ -137,9 +138,6 @@ void hmm__address_start(struct hmm_heap *h, struct address_index *x)
     x->most = 0;
     cover_first(x);
     memset(address_bounds(x) + x->units, 0, ADDRESS_FAN);
-    x->cursor = h->first;
-    x->bare = x->floor;
-    x->bare_of = 1;
     x->hints[0] = 0;
     for (uint32_t n = 1; n < ADDRESS_HINTS; n++)
         x->hints[n] = x->units;
@@ -152,6 +150,7 @@ void hmm__address_widen(struct address_index *x, size_t capacity)
     struct address_index was = *x;
     uint32_t entries[ADDRESS_LEVELS] = {x->covered + ADDRESS_FAN};
     lay_out(x, units_of(capacity));
+    HMM_ASSERT(x->units >= was.units && was.covered <= was.units);
     for (uint32_t k = 1; k < x->height; k++)
         entries[k] = level_above(k == 1 ? x->covered : entries[k - 1]);
     for (uint32_t k = x->height - 1; k > 0; k--)

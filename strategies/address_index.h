@@ -64,26 +64,35 @@
 #define ADDRESS_BYTE 255u
 #define ADDRESS_MOST 32767u
 #define ADDRESS_HINTS 16u
+#define ADDRESS_OWN 16u
 
 typedef uint16_t address_entry;
 
 /*
- * The maps stand behind it. The bounds and the levels are named by their offset from the index in
- * bytes: a heap's image moves as a whole. Behind the bounds that are covered there is always a
- * group that is 0, and one more behind the last: a unit that is none can be asked.
+ * Behind it stand ADDRESS_OWN bytes that are the strategy's own, then the maps. The bounds and the
+ * levels are named by their offset from the index in bytes: a heap's image moves as a whole. Behind
+ * the bounds that are covered there is always a group that is 0, and one more behind the last: a
+ * unit that is none can be asked.
  */
 struct address_index {
     uint32_t units;   /* that the heap can have, a multiple of ADDRESS_FAN. As a hint: none */
     uint32_t covered; /* that the tree counts, likewise */
     uint32_t height;  /* levels in use, the bounds among them; the highest is one group */
     uint32_t most;    /* no entry is larger */
-    hmm_ref cursor;   /* next-fit's own, with the two that follow */
-    uint32_t bare, bare_of;
-    uint32_t floor, unused;            /* the lowest unit that is looked at, likewise */
+    uint32_t floor;   /* the lowest unit that is looked at, likewise */
     uint32_t hints[ADDRESS_HINTS + 1]; /* the first is 0 always, the last no unit: they end loops */
     size_t bounds;
     size_t level[ADDRESS_LEVELS]; /* the first is none */
 };
+
+_Static_assert((sizeof(struct address_index) + ADDRESS_OWN) % sizeof(bits_word) == 0 &&
+                   ADDRESS_OWN % sizeof(bits_word) == 0,
+               "the maps are aligned");
+_Static_assert(ADDRESS_FAN == 1u << ADDRESS_FAN_LOG && ADDRESS_FAN == 32,
+               "a group's entries are one word of bits");
+_Static_assert(ADDRESS_LEVELS *ADDRESS_FAN_LOG + ADDRESS_UNIT_LOG >= 32, "levels for all refs");
+_Static_assert(ADDRESS_HINTS <= ADDRESS_BYTE && ADDRESS_HINTS <= BITS && ADDRESS_MOST <= INT16_MAX,
+               "a hint's size is a bound, and a shift in a map; entries are not negative");
 
 HMM__HIDDEN size_t hmm__address_size(size_t capacity);
 HMM__HIDDEN void hmm__address_start(struct hmm_heap *h, struct address_index *x);
@@ -119,7 +128,7 @@ HMM__HIDDEN const char *hmm__address_check(struct hmm_heap *h, const struct addr
 
 HMM__ALWAYS_INLINE bits_word *address_maps(const struct address_index *x)
 {
-    return (bits_word *)(uintptr_t)(x + 1);
+    return (bits_word *)((uintptr_t)(x + 1) + ADDRESS_OWN);
 }
 
 HMM__ALWAYS_INLINE uint8_t *address_bounds(const struct address_index *x)
@@ -237,10 +246,18 @@ HMM__ALWAYS_INLINE void address_grow(struct address_index *x, uint32_t unit, uin
         raise(x, unit, size, bound);
 }
 
+/* For assertions. */
+HMM__ALWAYS_INLINE bool address_has(const struct address_index *x, hmm_ref r)
+{
+    return address_unit(r) >= x->floor && address_unit(r) < x->covered &&
+           (address_maps(x)[address_unit(r)] & address_bit(r)) != 0;
+}
+
 /* The unit must be covered. */
 HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t size,
                                     address_raise_verb *raise)
 {
+    HMM_ASSERT(address_unit(r) >= x->floor && address_unit(r) < x->covered);
     address_maps(x)[address_unit(r)] |= address_bit(r);
     address_grow(x, address_unit(r), size, raise);
 }
@@ -267,12 +284,14 @@ HMM__ALWAYS_INLINE bool address_covers(const struct address_index *x, hmm_ref r)
 /* Leaves the bound as it is, to be true again soon. */
 HMM__ALWAYS_INLINE void address_clear(struct address_index *x, hmm_ref r)
 {
+    HMM_ASSERT(address_has(x, r));
     address_maps(x)[address_unit(r)] &= ~address_bit(r);
 }
 
 /* Makes it true where that is done at once. */
 HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
 {
+    HMM_ASSERT(address_has(x, r));
     if ((address_maps(x)[address_unit(r)] &= ~address_bit(r)) == 0)
         address_bounds(x)[address_unit(r)] = 0;
 }
@@ -310,6 +329,7 @@ HMM__ALWAYS_INLINE hmm_ref address_in_unit(struct hmm_heap *h, const struct addr
  * not be written yet, stays in. False: it begins in another unit, and is still to be added. */
 HMM__ALWAYS_INLINE bool address_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n)
 {
+    HMM_ASSERT(address_has(x, r) && size >= n);
     uint32_t column = r % BITS;
     bool whole = size - n < HMM_MIN_GRANULES, here = whole || column + n < BITS;
     bits_word bits = whole || !here ? 1 : 1 | BIT(n);

@@ -38,9 +38,12 @@ HMM__ALWAYS_INLINE void *address_serve_whole(struct hmm_heap *h, char *p, uint32
     return p;
 }
 
-/* An address_hand_verb, made of two other parts. */
+/* The low end of a block, up to here, is an answer. NULL: nobody wants to know. */
+typedef void address_end_verb(struct address_index *x, hmm_ref end);
+
+/* An address_hand_verb, made of three other parts. */
 HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t word, uint32_t n,
-                                       bool moves_cursor, address_hand_verb *whole,
+                                       address_end_verb *ended, address_hand_verb *whole,
                                        address_rest_verb *put_rest)
 {
     uint32_t span = header_make(n, 0), above = (word - span) & ~(uint32_t)HMM__PREV_FREE;
@@ -55,8 +58,8 @@ HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t wor
     live_add(h, span_bytes(span) - HMM_HEADER_BYTES);
     hmm_ref r = block_of(h, p), rest = r + n;
     struct address_index *x = h->state;
-    if (moves_cursor)
-        x->cursor = rest;
+    if (ended)
+        ended(x, rest);
     if (hmm__unlikely((rest ^ r) >> ADDRESS_UNIT_LOG))
         return put_rest(h, p, rest, header_size(above));
     address_maps(x)[address_unit(r)] ^= (1 | BIT(n)) << r % BITS;

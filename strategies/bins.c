@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "bins.h"
+#include "by_size.h"
 
 void *hmm__held_serve(struct hmm_heap *h, size_t n)
 {
@@ -25,6 +25,11 @@ void *hmm__held_serve(struct hmm_heap *h, size_t n)
     h->bin_splits++;
     live_add(h, bytes - HMM_HEADER_BYTES);
     return p;
+}
+
+void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t span, size_t nn, size_t pn)
+{
+    join_both(h, p, r, span, nn, pn, bins_drop, bins_move);
 }
 
 static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t size,

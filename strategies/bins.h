@@ -40,6 +40,10 @@ struct bins {
 /* The first link words of a free block, in a bin and elsewhere. */
 enum { BIN_NEXT, BIN_PREV };
 
+_Static_assert(BINS == sizeof(struct bits64) * 8, "the map has a bit for each bin");
+_Static_assert(LARGE_SPAN == (size_t)BINS << HMM__SIZE_SHIFT, "what is large is no bin's");
+_Static_assert((BIN_PREV + 1) * sizeof(hmm__word) <= HMM_LINK_BYTES, "every block has these links");
+
 /* The largest request that a bin may serve, in bytes. */
 #define BINS_MOST ((size_t)(BINS - 1) * HMM_GRANULE - HMM_HEADER_BYTES)
 
@@ -66,7 +70,9 @@ HMM__ALWAYS_INLINE void bins_unmark(struct bins *s, size_t size)
 HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
                                  size_t size)
 {
+    HMM_ASSERT(r >= h->first && r < h->top && size >= HMM_MIN_GRANULES && size < BINS);
     hmm_ref head = s->heads[size];
+    HMM_ASSERT(head != r && !head == !bits64_has(&s->map, size));
     s->heads[size] = r;
     bin_links(p)[BIN_NEXT] = head;
     if (head)
@@ -77,6 +83,7 @@ HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, 
 
 HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, size_t size)
 {
+    HMM_ASSERT(size < BINS && s->heads[size] != 0 && bits64_has(&s->map, size));
     hmm_ref next = bin_links(p)[BIN_NEXT];
     s->heads[size] = next;
     if (next == 0)
@@ -86,6 +93,7 @@ HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, size_t size)
 HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
                                    size_t size)
 {
+    HMM_ASSERT(size < BINS && s->heads[size] != 0);
     if (s->heads[size] == r) {
         bin_pop(s, p, size);
         return;
@@ -163,6 +171,7 @@ HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_
 
 HMM__ALWAYS_INLINE void hold(struct bins *s, hmm_ref r, size_t size)
 {
+    HMM_ASSERT(r == 0 ? size == 0 : size >= BINS);
     s->held = r;
     s->held_size = (uint32_t)size;
 }

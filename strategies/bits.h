@@ -7,7 +7,7 @@
 #ifndef HMM_BITS_H
 #define HMM_BITS_H
 
-#include "heap.h"
+#include "assertions.h"
 
 #if UINTPTR_MAX > UINT32_MAX
 typedef uint64_t bits_word;
@@ -36,6 +36,7 @@ HMM__HIDDEN uint32_t hmm__bits_highest(uint32_t word);
 /* The number of the lowest bit, and of the highest; word is not 0. */
 HMM__ALWAYS_INLINE uint32_t bits_lowest32(uint32_t word)
 {
+    HMM_ASSERT(word != 0);
 #if BITS_COUNTED
     return hmm__bits_lowest(word);
 #else
@@ -45,6 +46,7 @@ HMM__ALWAYS_INLINE uint32_t bits_lowest32(uint32_t word)
 
 HMM__ALWAYS_INLINE uint32_t bits_highest32(uint32_t word)
 {
+    HMM_ASSERT(word != 0);
 #if BITS_COUNTED
     return hmm__bits_highest(word);
 #else
@@ -77,11 +79,13 @@ HMM__ALWAYS_INLINE uint32_t bits_highest(bits_word word)
 #else
 HMM__ALWAYS_INLINE uint32_t bits_lowest(bits_word word)
 {
+    HMM_ASSERT(word != 0);
     return (uint32_t)__builtin_ctzll(word);
 }
 
 HMM__ALWAYS_INLINE uint32_t bits_highest(bits_word word)
 {
+    HMM_ASSERT(word != 0);
     return 63u - (uint32_t)__builtin_clzll(word);
 }
 #endif
@@ -91,6 +95,8 @@ HMM__ALWAYS_INLINE uint32_t bits_highest(bits_word word)
 struct bits64 {
     bits_word words[64 / BITS];
 };
+
+_Static_assert(sizeof(bits_word) * 8 == BITS && sizeof(struct bits64) == 8, "as many bits");
 
 HMM__ALWAYS_INLINE size_t bits64_word(size_t i)
 {
@@ -123,6 +129,7 @@ HMM__ALWAYS_INLINE bool bits64_drop(struct bits64 *s, size_t i)
  * from < 64. */
 HMM__ALWAYS_INLINE bool bits64_next(const struct bits64 *s, size_t from, uint32_t *further)
 {
+    HMM_ASSERT(from < 64);
     bits_word word = s->words[bits64_word(from)] >> from % BITS;
     uint32_t skipped = 0;
     if (BITS < 64 && word == 0 && from < BITS) {

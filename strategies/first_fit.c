@@ -121,7 +121,7 @@ static __attribute__((noinline)) void *first_hand_whole(struct hmm_heap *h, char
 static __attribute__((noinline)) void *first_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                   uint32_t n)
 {
-    return address_serve(h, p, word, n, false, first_hand_whole, first_put_rest);
+    return address_serve(h, p, word, n, NULL, first_hand_whole, first_put_rest);
 }
 
 static __attribute__((noinline)) void *first_malloc_far(struct hmm_heap *h, uint32_t n, uint32_t k,

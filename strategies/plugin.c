@@ -17,6 +17,10 @@ static const struct hmm_strategy *refuse_plugin(struct text *why, int code, cons
     return NULL;
 }
 
+_Static_assert(offsetof(struct hmm_strategy, abi) == 0 &&
+                   offsetof(struct hmm_strategy, name) == 2 * sizeof(unsigned),
+               "a strategy of any ABI begins with the number, and has its name here");
+
 /* NULL, or the field for which hmm__strategy_is_sound refuses it. */
 static const char *missing_field(const struct hmm_strategy *s)
 {

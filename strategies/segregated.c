@@ -34,7 +34,7 @@
  * T5  A bit of a map is set iff the list, or the word of the map, that it stands for is not empty.
  * T6  Every block in a list is free, of the list's class, and its back link is the one before.
  */
-#include "bins.h"
+#include "by_size.h"
 
 #define SPLIT_LOG 5u
 #define SPLIT (1u << SPLIT_LOG)
@@ -49,9 +49,15 @@ struct seg_state {
     hmm_ref lists[];
 };
 
+_Static_assert(BINS == 2 * SPLIT, "where classes have more than one size, bins end");
+_Static_assert(SEG_WORDS <= 32 && HMM_MAX_GRANULES < UINT32_C(1) << 29 &&
+                   (28 - SPLIT_LOG) * SPLIT + 2 * SPLIT - BINS < SEG_WORDS * BITS,
+               "each class has a bit, and each word of the map");
+
 /* The class of a size from BINS on. */
 HMM__ALWAYS_INLINE uint32_t seg_class_of(uint32_t size)
 {
+    HMM_ASSERT(size >= BINS && size <= HMM_MAX_GRANULES);
     uint32_t m = size - 1, shift = bits_highest32(m) - SPLIT_LOG;
     return (shift << SPLIT_LOG) + (m >> shift) - (BINS - 1);
 }
@@ -86,9 +92,12 @@ HMM__ALWAYS_INLINE uint32_t seg_class_most(uint32_t size)
 /* ---- Lists ---- */
 
 /* As in the bins: the back link of a list's head is not kept. */
-static void list_push(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
+static void seg_index_push(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
 {
+    struct seg_state *s = state;
     uint32_t c = seg_class_of(size);
+    HMM_ASSERT(r >= h->first && r < h->top && size <= hmm_heap_capacity(h) / HMM_GRANULE);
+    HMM_ASSERT(!s->lists[c] == !(s->maps[c / BITS] >> c % BITS & 1));
     if (size < s->bins.floor)
         s->bins.floor = seg_class_most(size);
     hmm_ref head = s->lists[c];
@@ -102,9 +111,11 @@ static void list_push(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32
     s->words |= UINT32_C(1) << c / BITS;
 }
 
-static void list_unlink(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
+static void seg_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
 {
+    struct seg_state *s = state;
     uint32_t c = seg_class_of(size);
+    HMM_ASSERT(s->lists[c] != 0);
     hmm_ref next = block_links(h, r)[BIN_NEXT];
     if (s->lists[c] != r) {
         hmm_ref prev = block_links(h, r)[BIN_PREV];
@@ -147,8 +158,9 @@ static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
 }
 
 /* Of the held block and the lists, as if it were the head of its list. */
-static hmm_ref seg_large_find(struct hmm_heap *h, const struct seg_state *s, uint32_t n)
+static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
+    const struct seg_state *s = state;
     uint32_t c = 0, heads = HEADS, size = s->bins.held_size;
     if (n > h->high_limit || n > HMM_MAX_GRANULES)
         return 0;
@@ -171,95 +183,35 @@ static hmm_ref seg_large_find(struct hmm_heap *h, const struct seg_state *s, uin
     return next == 0 || size <= seg_class_most(block_size(h, next)) ? s->bins.held : next;
 }
 
-HMM__ALWAYS_INLINE void seg_large_put(struct hmm_heap *h, struct seg_state *s, hmm_ref r,
-                                      uint32_t size)
+HMM__ALWAYS_INLINE bool seg_index_empty(const void *state)
 {
-    hmm_ref other = s->bins.held;
-    uint32_t other_size = s->bins.held_size;
-    hold(&s->bins, r, size);
-    if (other != 0)
-        list_push(h, s, other, other_size);
+    return ((const struct seg_state *)state)->words == 0;
 }
 
-static __attribute__((noinline)) void seg_large_drop(struct hmm_heap *h, struct seg_state *s,
-                                                     hmm_ref r, uint32_t size)
+static void *seg_index_malloc(struct hmm_heap *h, uint32_t n);
+
+BY_SIZE(seg)
+
+/* For a request of a bin's size. That the floor is too low may be all that was in the way of the
+ * held block. */
+static __attribute__((noinline)) void *seg_lists_malloc(struct hmm_heap *h, uint32_t n)
 {
-    if (s->bins.held == r)
-        hold(&s->bins, 0, 0);
-    else
-        list_unlink(h, s, r, size);
+    struct seg_state *s = h->state;
+    hmm_ref r = lists_from(s, 0);
+    s->bins.floor = seg_class_most(block_size(h, r));
+    return held_is_next(&s->bins, n) ? hmm__held_serve(h, n)
+                                     : large_serve(h, r, n, seg_large_drop, seg_put);
 }
 
-/* ---- The strategy ---- */
-
-HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+static __attribute__((noinline)) void *seg_large_malloc(struct hmm_heap *h, uint32_t n)
 {
-    if (hmm__likely(size < BINS))
-        bin_push(h, state, r, p, size);
-    else
-        seg_large_put(h, state, r, (uint32_t)size);
+    hmm_ref r = seg_large_find(h, h->state, n);
+    return r ? large_serve(h, r, n, seg_large_drop, seg_put) : hmm__malloc_else(h, n);
 }
 
-HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+static void *seg_index_malloc(struct hmm_heap *h, uint32_t n)
 {
-    if (hmm__likely(size < BINS))
-        bin_unlink(h, state, r, p, size);
-    else
-        seg_large_drop(h, state, r, (uint32_t)size);
-}
-
-static __attribute__((noinline)) void seg_move_indexed(struct hmm_heap *h, struct seg_state *s,
-                                                       hmm_ref was, uint32_t was_size, hmm_ref now,
-                                                       uint32_t size)
-{
-    seg_large_drop(h, s, was, was_size);
-    seg_large_put(h, s, now, size);
-}
-
-static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct seg_state *s,
-                                                     hmm_ref was, uint32_t was_size, hmm_ref now,
-                                                     uint32_t size)
-{
-    if (was_size >= BINS) {
-        seg_move_indexed(h, s, was, was_size, now, size);
-        return;
-    }
-    bin_unlink(h, &s->bins, was, block_payload(h, was), was_size);
-    seg_large_put(h, s, now, size);
-}
-
-HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                 size_t was_size, hmm_ref now, char *now_p, size_t size)
-{
-    struct seg_state *s = state;
-    if (size >= BINS && was == s->bins.held) {
-        hold(&s->bins, now, size);
-        return;
-    }
-    if (size >= BINS) {
-        seg_move_large(h, state, was, (uint32_t)was_size, now, (uint32_t)size);
-        return;
-    }
-    bins_move(h, state, was, was_p, was_size, now, now_p, size);
-}
-
-/* Takes r, a large one, and leaves what is beyond n granules of it. */
-static void seg_large_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size,
-                          uint32_t n)
-{
-    seg_large_drop(h, s, r, size);
-    if (size - n >= HMM_MIN_GRANULES)
-        seg_put(h, s, r + n, block_payload(h, r + n), size - n);
-}
-
-static hmm_ref seg_find(struct hmm_heap *h, void *state, uint32_t n)
-{
-    const struct seg_state *s = state;
-    uint32_t size = bins_least(&s->bins, n);
-    if (size == 0)
-        return seg_large_find(h, s, n);
-    h->visited++;
-    return s->bins.heads[size];
+    return n < BINS ? seg_lists_malloc(h, n) : seg_large_malloc(h, n);
 }
 
 static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
@@ -268,168 +220,6 @@ static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
     if (n < BINS || n > h->high_limit)
         return 0;
     return list_scan(h, s->lists[seg_class_of(n)], n, UINT32_MAX);
-}
-
-static void seg_insert(struct hmm_heap *h, void *state, hmm_ref r)
-{
-    seg_put(h, state, r, block_payload(h, r), block_size(h, r));
-}
-
-static void seg_remove(struct hmm_heap *h, void *state, hmm_ref r)
-{
-    seg_drop(h, state, r, block_payload(h, r), block_size(h, r));
-}
-
-static void seg_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
-                       hmm_ref now)
-{
-    seg_move(h, state, was, block_payload(h, was), was_granules, now, block_payload(h, now),
-             block_size(h, now));
-}
-
-static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t n)
-{
-    struct seg_state *s = state;
-    hmm_ref r = seg_find(h, s, n);
-    if (r == 0)
-        return 0;
-    uint32_t size = block_size(h, r);
-    if (size < BINS)
-        return bin_cut(h, &s->bins, size, n);
-    seg_large_cut(h, s, r, size, n);
-    return r;
-}
-
-/* ---- As a whole ---- */
-
-/* Takes r, a large one, for a request. */
-static void *seg_large_serve(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t n)
-{
-    uint32_t size = block_size(h, r);
-    if (hmm__unlikely(size < n))
-        hmm__links_broken(h, r);
-    seg_large_cut(h, s, r, size, n);
-    return serve(h, r, n, size);
-}
-
-/* For a request of a bin's size, where the lists are not empty. That the floor is too low may be
- * all that was in the way of the held block. */
-static __attribute__((noinline)) void *seg_lists_malloc(struct hmm_heap *h, uint32_t n)
-{
-    struct seg_state *s = h->state;
-    hmm_ref r = lists_from(s, 0);
-    s->bins.floor = seg_class_most(block_size(h, r));
-    return held_is_next(&s->bins, n) ? hmm__held_serve(h, n) : seg_large_serve(h, s, r, n);
-}
-
-static __attribute__((noinline)) void *seg_large_malloc(struct hmm_heap *h, uint32_t n)
-{
-    struct seg_state *s = h->state;
-    hmm_ref r = seg_large_find(h, s, n);
-    return r ? seg_large_serve(h, s, r, n) : hmm__malloc_else(h, n);
-}
-
-/* No bin has any: the lists, then the top. */
-static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, size_t n)
-{
-    struct seg_state *s = h->state;
-    if (held_is_next(&s->bins, n))
-        return hmm__held_serve(h, n);
-    if (s->words)
-        return n < BINS ? seg_lists_malloc(h, (uint32_t)n) : seg_large_malloc(h, (uint32_t)n);
-    void *p = serve_top(h, (uint32_t)n);
-    return p ? p : hmm__malloc_else(h, (uint32_t)n);
-}
-
-static __attribute__((noinline)) void *seg_malloc_large(struct hmm_heap *h, size_t size)
-{
-    if (size > HMM_MAX_REQUEST)
-        return hmm__fail(h);
-    return seg_malloc_else(h, hmm__granules_for(size));
-}
-
-static void *seg_malloc(struct hmm_heap *h, size_t size)
-{
-    return bins_malloc(h, size, seg_malloc_else, seg_malloc_large);
-}
-
-/* Where a large block comes of it. */
-HMM__ALWAYS_INLINE void seg_move_to_large(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                          size_t was_size, hmm_ref now, char *now_p, size_t size)
-{
-    struct seg_state *s = state;
-    (void)was_p, (void)now_p;
-    if (was == s->bins.held)
-        hold(&s->bins, now, size);
-    else
-        seg_move_large(h, s, was, (uint32_t)was_size, now, (uint32_t)size);
-}
-
-static __attribute__((noinline)) void seg_large_above(struct hmm_heap *h, char *p, hmm_ref r)
-{
-    large_above_by(h, p, r, seg_move_to_large);
-}
-
-static __attribute__((noinline)) void seg_large_below(struct hmm_heap *h, char *p, hmm_ref r)
-{
-    large_below_by(h, p, r, seg_move_to_large);
-}
-
-static __attribute__((noinline)) void seg_large_both_indexed(struct hmm_heap *h, char *p, hmm_ref r)
-{
-    large_both_by(h, p, r, seg_drop, seg_move_to_large);
-}
-
-/* As seg_drop, of a block that is not in the index. */
-HMM__ALWAYS_INLINE void seg_drop_lightly(struct hmm_heap *h, void *state, hmm_ref r, char *p,
-                                         size_t size)
-{
-    struct seg_state *s = state;
-    if (size < BINS)
-        bin_unlink(h, state, r, p, size);
-    else
-        hold(&s->bins, 0, 0);
-}
-
-/* Most often the upper one is small, or held. */
-static __attribute__((noinline)) void seg_large_both(struct hmm_heap *h, char *p, hmm_ref r)
-{
-    const struct seg_state *s = h->state;
-    size_t span = header_span(word_load(p)), nn = header_span(word_load(p + span_bytes(span)));
-    if (nn >= LARGE_SPAN && s->bins.held != r + (hmm_ref)span_granules(span))
-        seg_large_both_indexed(h, p, r);
-    else
-        large_both_by(h, p, r, seg_drop_lightly, seg_move_to_large);
-}
-
-static __attribute__((noinline)) void seg_merge_above(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      size_t span, uint32_t above, size_t room)
-{
-    merge_above_by(h, p, r, span, above, room, bins_move, seg_large_above);
-}
-
-static __attribute__((noinline)) void seg_merge_below(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      size_t span, uint32_t above, size_t room)
-{
-    (void)above, (void)room;
-    merge_below_by(h, p, r, span, bins_move, seg_large_below);
-}
-
-static __attribute__((noinline)) void seg_join_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                    size_t span, size_t nn, size_t pn)
-{
-    join_both(h, p, r, span, nn, pn, bins_drop, bins_move);
-}
-
-static __attribute__((noinline)) void seg_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                     size_t span, uint32_t above, size_t room)
-{
-    merge_both_by(h, p, r, span, above, room, seg_join_both, seg_large_both);
-}
-
-static void seg_free(struct hmm_heap *h, void *block)
-{
-    free_by(h, block, seg_put, seg_merge_above, seg_merge_below, seg_merge_both);
 }
 
 /* ---- Aligned pieces ---- */
@@ -455,7 +245,7 @@ static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_
     uint32_t n = piece->granules;
     if (n > h->high_limit)
         return 0;
-    seg_large_put(h, s, 0, 0); /* what is held goes into its list */
+    large_put(h, s, 0, 0, seg_index_push); /* what is held goes into its list */
     for (uint32_t size = n; tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {
         hmm_ref r = list_piece(h, s->bins.heads[size], piece, &tries);
         if (r != 0)

@@ -6,8 +6,13 @@
 /* Link words of a free block. The first two are in every one, the others in those of a trie. */
 enum { TRIE_NEXT = BIN_NEXT, TRIE_PREV = BIN_PREV, TRIE_CHILD, TRIE_CHILD1, TRIE_PARENT };
 
+_Static_assert((TRIE_PARENT + 1) * sizeof(hmm__word) <= BINS * HMM_GRANULE - 8 &&
+                   (TRIE_PARENT + 1) * sizeof(hmm__word) <= HMM_LINKS_KEPT,
+               "the smallest large block has these links");
+
 static unsigned trie_of(uint32_t size)
 {
+    HMM_ASSERT(size >= BINS && size <= HMM_MAX_GRANULES);
     unsigned log = bits_highest32(size);
     return (log - 6) * 2 + (size >> (log - 1) & 1);
 }
@@ -243,6 +248,7 @@ HMM__ALWAYS_INLINE void middle_unlink(struct hmm_heap *h, struct size_index *x, 
 
 void hmm__size_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
 {
+    HMM_ASSERT(r >= h->first && r < h->top && size >= BINS);
     if (size < x->middle_to)
         middle_push(h, x, r, size);
     else
@@ -251,6 +257,7 @@ void hmm__size_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_
 
 void hmm__size_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
 {
+    HMM_ASSERT(size >= BINS && !hmm__size_is_empty(x));
     if (size < x->middle_to)
         middle_unlink(h, x, r, size);
     else
@@ -273,6 +280,7 @@ void hmm__size_widen(struct hmm_heap *h, struct size_index *x, size_t capacity)
 {
     char *base = (char *)x;
     size_t was = x->middle, now = tries_bytes(capacity);
+    HMM_ASSERT(now >= was);
     if (x->middle_to != 0)
         memmove(base + now, base + was, sizeof(struct size_middle));
     memset(base + was, 0, now - was);

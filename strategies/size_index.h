@@ -49,6 +49,10 @@ struct size_index {
     /* The roots of the tries follow. */
 };
 
+_Static_assert(MIDDLE % 64 == 0 && MIDDLE_GROUPS + TRIES <= sizeof(struct bits64) * 8,
+               "each group has a bit");
+_Static_assert(sizeof(struct size_index) % sizeof(bits_word) == 0, "the middle bins are aligned");
+
 HMM__ALWAYS_INLINE hmm_ref *size_tries(const struct size_index *x)
 {
     return (hmm_ref *)(uintptr_t)(x + 1);
