@@ -74,6 +74,13 @@ uint32_t hmm_piece_gap_bounded(const struct hmm_piece *piece, hmm_ref block)
     return gap < UINT32_MAX ? (uint32_t)gap : UINT32_MAX;
 }
 
+int hmm_piece_fits_bounded(const struct hmm_piece *piece, hmm_ref block, uint32_t granules)
+{
+    uint32_t gap = hmm_piece_gap_bounded(piece, block);
+    return granules >= gap && granules - gap >= piece->granules &&
+           block + gap + piece->granules - 1 <= piece->high - 1; /* no high is the highest */
+}
+
 void hmm_visited(struct hmm_heap *heap, unsigned nodes)
 {
     heap->visited += nodes;

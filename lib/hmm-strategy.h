@@ -58,24 +58,41 @@ struct hmm_piece {
     hmm_ref low, high;
 };
 
-/* As hmm_piece_gap, of any piece. */
+/* Whether the piece has a boundary, or an end to where it may lie: most have none. */
+static inline int hmm_piece_is_bounded(const struct hmm_piece *piece)
+{
+    return (piece->boundary | piece->low | piece->high) != 0;
+}
+
+/* As hmm_piece_gap and hmm_piece_fits, of pieces that are bounded; those call them. */
 uint32_t hmm_piece_gap_bounded(const struct hmm_piece *piece, hmm_ref block);
+int hmm_piece_fits_bounded(const struct hmm_piece *piece, hmm_ref block, uint32_t granules);
 
 /* The granules of a block at `block` that must be left below the piece; UINT32_MAX: so many that
  * none is large enough, or the piece is larger than its boundary allows. */
 static inline uint32_t hmm_piece_gap(const struct hmm_piece *piece, hmm_ref block)
 {
     uint32_t gap = (piece->phase - block) & (piece->align - 1);
-    if ((piece->boundary | piece->low) != 0)
+    if (hmm_piece_is_bounded(piece))
         return hmm_piece_gap_bounded(piece, block);
     return gap == 0 || gap >= HMM_MIN_GRANULES ? gap : gap + piece->align;
 }
 
+/* Of a piece that is not bounded: for loops, which so have no call. */
+static inline int hmm_piece_fits_plain(const struct hmm_piece *piece, hmm_ref block,
+                                       uint32_t granules)
+{
+    uint32_t gap = (piece->phase - block) & (piece->align - 1);
+    if (gap != 0 && gap < HMM_MIN_GRANULES)
+        gap += piece->align;
+    return granules >= gap && granules - gap >= piece->granules;
+}
+
+/* Whether a block of so many granules at `block` has room for the piece. */
 static inline int hmm_piece_fits(const struct hmm_piece *piece, hmm_ref block, uint32_t granules)
 {
-    uint32_t gap = hmm_piece_gap(piece, block);
-    return granules >= gap && granules - gap >= piece->granules &&
-           block + gap + piece->granules - 1 <= piece->high - 1; /* no high is the highest */
+    return hmm_piece_is_bounded(piece) ? hmm_piece_fits_bounded(piece, block, granules)
+                                       : hmm_piece_fits_plain(piece, block, granules);
 }
 
 /* Whether where it may lie has an end, low or high: then no size is enough everywhere. */

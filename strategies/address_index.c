@@ -330,21 +330,29 @@ static hmm_ref block_at_or_below(struct address_index *x, hmm_ref r)
     return unit << ADDRESS_UNIT_LOG | bits_highest(map);
 }
 
+/* As hmm__address_piece, of a piece that is bounded. */
+static __attribute__((noinline)) hmm_ref bounded_piece(struct hmm_heap *h, struct address_index *x,
+                                                       hmm_ref from, const struct hmm_piece *piece)
+{
+    uint32_t n = piece->granules;
+    hmm_ref last = piece->high == 0 ? UINT32_MAX : piece->high - n;
+    if (piece->high != 0 && piece->high < n)
+        return 0;
+    hmm_ref below = piece->low > from ? block_at_or_below(x, piece->low) : 0;
+    hmm_ref r = search_from(h, x, below > from ? below : from, n);
+    while (r != 0 && !hmm_piece_fits_bounded(piece, r, block_size(h, r)))
+        r = r < last ? search_from(h, x, r + 1, n) : 0;
+    return r;
+}
+
 hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref from,
                            const struct hmm_piece *piece)
 {
-    hmm_ref last = piece->high - piece->granules, below = 0;
-    if (piece->high == 0)
-        last = UINT32_MAX;
-    else if (piece->high < piece->granules)
-        return 0;
-    if (piece->low > from)
-        below = block_at_or_below(x, piece->low);
-    if (below > from)
-        from = below;
+    if (hmm_piece_is_bounded(piece))
+        return bounded_piece(h, x, from, piece);
     hmm_ref r = search_from(h, x, from, piece->granules);
-    while (r != 0 && !hmm_piece_fits(piece, r, block_size(h, r)))
-        r = r < last ? search_from(h, x, r + 1, piece->granules) : 0;
+    while (r != 0 && !hmm_piece_fits_plain(piece, r, block_size(h, r)))
+        r = search_from(h, x, r + 1, piece->granules);
     return r;
 }
 

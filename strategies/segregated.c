@@ -224,18 +224,35 @@ static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
 
 /* ---- Aligned pieces ---- */
 
-/* Of the first HEADS blocks of the list of r, or all, the first that the piece fits in; 0: none. */
-static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece,
-                          uint32_t *tries)
+typedef int seg_fits_verb(const struct hmm_piece *piece, hmm_ref block, uint32_t granules);
+
+/* Of the first `heads` blocks of the list of r, the first that the piece fits in; 0: none. */
+HMM__ALWAYS_INLINE hmm_ref list_piece_by(struct hmm_heap *h, hmm_ref r,
+                                         const struct hmm_piece *piece, uint32_t *tries,
+                                         uint32_t heads, seg_fits_verb *fits)
 {
-    for (uint32_t heads = hmm_piece_is_limited(piece) ? UINT32_MAX : HEADS;
-         r != 0 && heads != 0 && *tries != 0; heads--, --*tries) {
+    for (; r != 0 && heads != 0 && *tries != 0; heads--, --*tries) {
         h->visited++;
-        if (hmm_piece_fits(piece, r, block_size(h, r)))
+        if (fits(piece, r, block_size(h, r)))
             return r;
         r = block_links(h, r)[BIN_NEXT];
     }
     return 0;
+}
+
+static __attribute__((noinline)) hmm_ref
+list_bounded_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece, uint32_t *tries)
+{
+    uint32_t heads = hmm_piece_is_limited(piece) ? UINT32_MAX : HEADS;
+    return list_piece_by(h, r, piece, tries, heads, hmm_piece_fits_bounded);
+}
+
+static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece,
+                          uint32_t *tries)
+{
+    return hmm_piece_is_bounded(piece)
+               ? list_bounded_piece(h, r, piece, tries)
+               : list_piece_by(h, r, piece, tries, HEADS, hmm_piece_fits_plain);
 }
 
 static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
