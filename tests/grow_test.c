@@ -10,8 +10,10 @@
 
 static _Alignas(4096) char region[MOST], other[MOST];
 
-static struct hmm_heap *made(void *memory, size_t size, const struct hmm_strategy *s)
+/* In memory that is not zero, above the heap as well. */
+static struct hmm_heap *made(char *memory, size_t size, const struct hmm_strategy *s)
 {
+    memset(memory, 0xa5, MOST - 4096);
     struct hmm_heap *h = hmm_heap_create(memory, size, s);
     ck_assert_ptr_nonnull(h);
     return unwatched(h);
@@ -63,6 +65,23 @@ START_TEST(it_places_as_one_that_was_large)
     }
     ck_assert_uint_gt(size, MOST / 2);
     assert_sound(large);
+}
+END_TEST
+
+/* _i: strategy. By a leap, where blocks of many sizes are free. */
+START_TEST(by_a_leap)
+{
+    void *row[400];
+    struct hmm_heap *h = made(region, 1200 << 10, strategy_of(_i));
+    for (size_t i = 0; i < 400; i++)
+        row[i] = must_malloc(h, 16 + i * 5);
+    for (size_t i = 0; i < 400; i += 2)
+        hmm_heap_free(h, row[i]);
+    must_grow(h, MOST - 4096);
+    for (size_t i = 400; i > 0; i -= 2) /* the largest first: in a block of their own each */
+        ck_assert((char *)must_malloc(h, 16 + (i - 2) * 5) < (char *)row[399]);
+    ck_assert_ptr_nonnull(must_malloc(h, MOST / 2));
+    assert_sound(h);
 }
 END_TEST
 
@@ -210,6 +229,7 @@ int main(void)
     TCase *c = add_case(s, "grow");
     int n = strategy_count();
     tcase_add_loop_test(c, it_places_as_one_that_was_large, 0, n);
+    tcase_add_loop_test(c, by_a_leap, 0, n);
     tcase_add_loop_test(c, a_strategy_without_grow, 0, n);
     tcase_add_test(c, a_state_that_is_too_large_goes_to_the_high_end);
     tcase_add_test(c, a_state_that_fits_stays);

@@ -178,6 +178,7 @@ START_TEST(a_heap_that_grows)
     const struct mix *mix = &mixes[_i % mix_count()];
     size_t size = mix->region / 2;
     struct hmm_heap *h = NULL;
+    memset(region, 0xa5, sizeof region);
     for (; (h = hmm_heap_create(region, size, s)) == NULL; size += size / 2)
         ck_assert_uint_lt(size, sizeof region);
     workload_start(&w, unwatched(h), mix, (uint64_t)_i + 300);
