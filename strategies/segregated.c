@@ -22,8 +22,8 @@
  * heap no size is enough: the whole of each class is tried.
  *
  * Bound: HEADS blocks and three bit scans; before a request fails, the length of one class; for a
- * piece that may only lie in a part of the heap, each free block of its class and those above. Waste
- * inside: a block is at most 1/SPLIT larger than the smallest in its class.
+ * piece that may only lie in a part of the heap, each free block of its class and those above.
+ * Waste inside: a block is at most 1/SPLIT larger than the smallest in its class.
  *
  * Good for: bounded time, at almost best-fit's memory.
  *
