@@ -172,9 +172,5 @@ finds 'lib/stray.c:1: is in no layer' lib/stray.c '#include "cache.h"'
 finds 'lib/api/heap_api.c:1: there is no nowhere.h' lib/api/heap_api.c '#include "nowhere.h"'
 finds 'lib/api/heap_api.c:2: there are several called lock.h' strategies/lock.h ''
 
-if [ -e "$top_srcdir/lib/heap.c" ]; then
-    skip 'the tree' 'it has no folder a layer yet'
-else
-    check 'the tree' none "$top_srcdir"
-fi
+check 'the tree' none "$top_srcdir"
 finish

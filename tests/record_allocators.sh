@@ -105,7 +105,7 @@ for name in jemalloc mimalloc tcmalloc tcmalloc_debug; do
     record -o t.trace -- "./operators-$name" $argument
     [ "$code" -eq 0 ] && whole
     report $? "C++ linked with $name: each operation once"
-    library=$(ldd "./operators-$name" | sed -n "s/.*lib$name[.]so.* => \([^ ]*\) .*/\1/p")
+    library=$(ldd "./operators-$name" | sed -n "s/.*lib${name}[.]so.* => \([^ ]*\) .*/\1/p")
     code=0
     rm -f t*
     LD_PRELOAD=$library "$HMM" record -o t.trace -- ./operators $argument >out 2>err || code=$?

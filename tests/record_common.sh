@@ -3,7 +3,7 @@
 # What the scripts about hmm record share, to be sourced: whether there can be tests at all, and how
 # a program is recorded.
 # HMM: the command (default: hmm in the build folder).
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034
 
 . "$(dirname "$0")/tap.sh"
 
