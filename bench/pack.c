@@ -31,7 +31,7 @@ int main(int argc, char **argv)
         fputs("usage: pack TRACE FILE\n", stderr);
         return 2;
     }
-    if (!hmm_trace_load(&trace, argv[1], NULL, &error)) {
+    if (!hmm_trace_load(&trace, argv[1], NULL, &error) || trace.is_cut) {
         fputs("bench: ", stderr);
         hmm_trace_print_error(stderr, argv[1], &error);
         return 2;

@@ -3,7 +3,7 @@
 #
 # The benchmark: every strategy beside the allocators that are installed. `make bench` runs it.
 # First it makes a plan, a line for each process that is to be run; then it carries the plan out,
-# with each line adding samples; then awk makes of the samples what is shown.
+# with each line adding samples; then report.py makes of the samples what is shown.
 
 usage() {
     cat <<'END'
@@ -30,7 +30,7 @@ several threads, and with growing numbers of free blocks.
 
 Lists have commas between. bench/README.md says what the figures mean.
 
-Environment: top_builddir, where the build is (default: .); AWK.
+Environment: top_builddir, where the build is (default: .); AWK; PYTHON.
 END
 }
 
@@ -53,6 +53,7 @@ export LC_ALL=C
 build=${top_builddir:-.}
 source=${0%/*}
 awk=${AWK:-awk}
+python=${PYTHON:-python3}
 planning=yes json=no results=no output=bench-results
 parts=time,memory,footprint,threads,growth,worst
 hmm=front,plain,cached,bare strategies='' peers=glibc,jemalloc,mimalloc,tcmalloc
@@ -94,6 +95,8 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+
+command -v "$python" >/dev/null || die "$python is needed to show results. Debian package: python3"
 
 # ---- What was asked for ----
 
@@ -298,15 +301,21 @@ tell ''
 
 # ---- What it shows ----
 
-"$awk" -f "$source/reduce.awk" "$dir/allocators" "$dir/samples" >"$dir/cells" || exit 2
+"$python" "$source/report.py" cells "$dir/allocators" "$dir/samples" >"$dir/cells" || exit 2
 [ -s "$dir/cells" ] || die 'nothing could be measured'
 mkdir -p "$output" || exit 2
 machine >"$dir/machine"
-"$awk" -f "$source/json.awk" "$dir/cells" >"$output/results.json"
-"$awk" -f "$source/cells.awk" -f "$source/chart.awk" "$dir/cells" >"$output/results.svg"
-"$awk" -f "$source/cells.awk" -f "$source/table.awk" "$dir/cells" >"$output/results.txt"
-"$awk" -f "$source/cells.awk" -f "$source/markdown.awk" -v machine="$dir/machine" \
-    -v notes="$dir/notes" "$dir/cells" >"$output/RESULTS.md"
+# write FILE HOW [FILE]...
+write() {
+    to=$output/$1
+    how=$2
+    shift 2
+    "$python" "$source/report.py" "$how" "$dir/cells" "$@" >"$to" || exit 2
+}
+write results.json json
+write results.svg svg
+write results.txt table
+write RESULTS.md markdown "$dir/machine" "$dir/notes"
 [ -s "$output/results.svg" ] || rm -f "$output/results.svg"
 if [ "$results" = yes ]; then
     cp "$output/RESULTS.md" "$source/RESULTS.md"

@@ -126,6 +126,41 @@ static bool has_symbol(const struct image *file, const ElfW(Ehdr) * head, const 
     return text != NULL && memmem(text, (size_t)size, name, strlen(name) + 1) != NULL;
 }
 
+/* Whether the program defines this function, for all libraries that it loads. */
+static bool defines(const struct image *file, const ElfW(Ehdr) * head, const char *name)
+{
+    for (unsigned i = 0; i < head->e_shnum; i++) {
+        const ElfW(Shdr) *s =
+            part(file, head->e_shoff + (uint64_t)i * head->e_shentsize, sizeof *s);
+        if (s == NULL || s->sh_type != SHT_DYNSYM)
+            continue;
+        const ElfW(Shdr) *names =
+            part(file, head->e_shoff + (uint64_t)s->sh_link * head->e_shentsize, sizeof *names);
+        for (uint64_t at = 0; names != NULL && at + sizeof(ElfW(Sym)) <= s->sh_size;
+             at += sizeof(ElfW(Sym))) {
+            const ElfW(Sym) *symbol = part(file, s->sh_offset + at, sizeof *symbol);
+            const char *text =
+                symbol != NULL && symbol->st_shndx != SHN_UNDEF
+                    ? part(file, names->sh_offset + symbol->st_name, strlen(name) + 1)
+                    : NULL;
+            if (text != NULL && memcmp(text, name, strlen(name) + 1) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A sanitizer that is linked in statically shows in its messages only. */
+static const char *why_own_malloc(const struct image *file, const ElfW(Ehdr) * head)
+{
+    static const char sanitizer[] = "AddressSanitizer: ";
+    if (!defines(file, head, "malloc"))
+        return NULL;
+    if (memmem(file->bytes, file->size, sanitizer, sizeof sanitizer - 1) != NULL)
+        return "it is built with AddressSanitizer, which has a malloc of its own";
+    return "it has a malloc of its own, which comes before any library's";
+}
+
 /* Programs of this command's own kind are the ones that can load what it was built with. */
 static const char *why_no_elf(const struct image *file)
 {
@@ -143,6 +178,8 @@ static const char *why_no_elf(const struct image *file)
         why = "it is built with AddressSanitizer, which has a malloc of its own";
     else if (has_symbol(file, head, "__tsan_init") || has_symbol(file, head, "__msan_init"))
         why = "it is built with a sanitizer that has a malloc of its own";
+    else
+        why = why_own_malloc(file, head);
     if (self.bytes != NULL)
         munmap((void *)(uintptr_t)self.bytes, self.size);
     return why;

@@ -30,15 +30,17 @@ const struct cli_command cli_record = {
     .usage = "[OPTION]... [--] COMMAND [ARGUMENT]...",
     .summary = "run a command and record its allocations as traces",
     .description =
-        "Runs COMMAND on libc's malloc and writes down what it asks of it. FILE is the trace of\n"
-        "the command's own process; without -o it is COMMAND" DEFAULT_ENDING
-        " in the current folder.\n"
+        "Runs COMMAND on the malloc that it has and writes down what it asks of it. FILE is the\n"
+        "trace of the command's own process; without -o it is COMMAND" DEFAULT_ENDING
+        " in the current\n"
+        "folder. "
         "A file that is there is replaced.\n\n"
         "Each process that the command starts gets a trace of its own, with its number in the\n"
         "name: for t.trace.zst that is t.PID.trace.zst. Where a process became another program by\n"
         "exec, the name is for the last one, and what it was before is in t.PID-1.trace.zst, and\n"
         "so on. Processes that allocate nothing get no file. Not recorded are static and setuid\n"
-        "programs, and ones that are started with an empty environment.\n\n"
+        "programs, ones with a malloc of their own, and ones whose environment was cleared; they\n"
+        "are counted at the end.\n\n"
         "Recording ends when all processes have ended; if some outlive the command, Ctrl-C ends\n"
         "it. At the end it says on stderr what was recorded.\n\n"
         "Exit status: the command's, and 128+N if signal N ended it; 127 if there is no such\n"
@@ -310,28 +312,47 @@ static bool print_losses(void)
         [RECORD_LOST_TOO_MANY] = "too many ran at a time",
         [RECORD_LOST_MEMORY] = "no address space for it (ulimit -v)",
         [RECORD_LOST_SYSTEM] = "the system is too old",
+        [RECORD_LOST_BYPASSED] = "another malloc comes before the recorder's",
+        [RECORD_LOST_CLEARED] = "a shell whose environment was cleared of LD_PRELOAD",
     };
     bool any = false;
     for (int i = 0; i < RECORD_LOSSES; i++) {
         unsigned lost = atomic_load(&recorder.pool->lost[i]);
-        any = any || lost != 0;
+        any = any || (lost != 0 && i < RECORD_LOST_BYPASSED);
         if (lost != 0)
             cli_complain("record", "not recorded: %u process%s: %s", lost, lost == 1 ? "" : "es",
                          reasons[i]);
     }
-    return any;
+    return any || atomic_load(&recorder.pool->first_lost);
+}
+
+/* Children that kept the recorder out are no failure of the recording; the command itself is. */
+static bool print_missing(void)
+{
+    for (int i = 0; i < RECORDER_REASONS; i++) {
+        const struct recorder_missing *m = &recorder.missing[i];
+        if (m->count != 0)
+            cli_complain("record", "not recorded: %s process%s%s%s: %s", cli_count(m->count).chars,
+                         m->count == 1 ? "" : "es",
+                         m->path[0] == '\0' ? ""
+                         : m->count == 1    ? ", "
+                                            : ", the first ",
+                         m->path, m->why != NULL ? m->why : "it ended before it loaded libraries");
+    }
+    return recorder.command_is_missing;
 }
 
 /* False iff something is missing that should be there. */
 static bool print_summary(void)
 {
-    uint64_t ops = 0, peak = 0, unknown = 0;
+    uint64_t ops = 0, peak = 0, unknown = 0, lost = 0;
     size_t files = 0;
     bool good = true;
     for (size_t i = 0; i < recorder.life_count; i++) {
         const struct record_life *l = &recorder.lives[i];
         ops += l->ops;
         unknown += l->unknown;
+        lost += l->lost;
         peak = l->peak_bytes > peak ? l->peak_bytes : peak;
         files += l->has_file;
         good = good && !l->failed;
@@ -342,11 +363,15 @@ static bool print_summary(void)
                  files == 1 ? "" : "s");
     if (files != 0)
         print_files(files);
+    if (lost != 0)
+        cli_complain("record", "not in any file: %s operations and their peak",
+                     cli_count(lost).chars);
     if (unknown != 0)
         cli_complain("record",
                      "left out: %s free or realloc of blocks that were allocated before "
                      "the recording, or before a fork",
                      cli_count(unknown).chars);
+    good = !print_missing() && good;
     return !print_losses() && good;
 }
 
@@ -364,14 +389,10 @@ static bool is_recorded(const struct request *q)
     for (size_t i = 0; i < recorder.life_count; i++)
         if (recorder.lives[i].is_first && (recorder.lives[i].has_file || recorder.lives[i].failed))
             return true;
-    if (recorder.life_count == 0) {
-        if (print_losses())
-            return false;
-        complain_refused(q, cli_module_refused(q->command[0]));
-        return false;
-    }
     const char *why = cli_module_refused(q->command[0]);
-    if (why != NULL) {
+    if (why != NULL || recorder.life_count == 0) {
+        if (why == NULL && print_losses())
+            return false;
         complain_refused(q, why);
         return false;
     }
@@ -394,8 +415,10 @@ static int record(const struct request *q, const char *module, bool is_new)
             unlink(q->file);
         return code == ENOENT ? NO_COMMAND : CANNOT_RUN;
     }
+    recorder.why = cli_module_refused;
     int status = record_command();
     record_others();
+    recorder_find_missing(&recorder);
     bool good = is_recorded(q);
     if (good)
         good = print_summary();

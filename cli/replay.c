@@ -38,8 +38,8 @@ const struct cli_command cli_replay = {
         "Every block is placed by the strategy; with --cache runs of small blocks are.\n\n"
         "Exit status: 0 if all requests were served; 1 if one was not, on any strategy, if "
         "--check\n"
-        "finds a fault, or memory runs out; 2 if an argument or a trace is bad, and then nothing\n"
-        "has been replayed.\n",
+        "finds a fault, a zstd file is cut short, or memory runs out; 2 if an argument or a trace\n"
+        "is bad, and then nothing has been replayed.\n",
     .options = options,
     .run = run,
 };
@@ -215,6 +215,12 @@ static bool load(struct hmm_trace *trace, const char *path, struct share *share)
         hmm_trace_print_error(stderr, path, &error);
         return false;
     }
+    if (trace->is_cut) {
+        cli_progress_hide();
+        hmm_trace_print_error(stderr, path, &error);
+        cli_complain("replay", "%s: of this trace only the first %s operations are replayed", path,
+                     cli_count(trace->op_count).chars);
+    }
     if (hmm_trace_compact(trace))
         return true;
     cli_complain("replay", "out of memory");
@@ -333,8 +339,11 @@ static int load_and_replay(const struct request *q)
 {
     struct hmm_trace *traces = cli_alloc(q->path_count, sizeof *traces);
     int code = load_all(q, traces) ? replay_all(q, traces) : CLI_USAGE;
-    for (size_t i = 0; i < q->path_count; i++)
+    for (size_t i = 0; i < q->path_count; i++) {
+        if (traces[i].is_cut && code == CLI_OK)
+            code = CLI_FAILED;
         hmm_trace_free(&traces[i]);
+    }
     free(traces);
     return code;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a strategy is: all that a plug-in needs. See doc/ and examples/ for a whole one.
+ * What a strategy is: all that a plug-in needs. hmm-strategy(7) and the README have a whole one.
  *
  * The core calls; the strategy answers. The core keeps the blocks (headers, splitting, merging,
  * the break); the strategy keeps an index of the free ones, in memory that the core gives it (its
@@ -21,7 +21,9 @@ extern "C" {
 
 typedef uint32_t hmm_ref;
 
-#define HMM_STRATEGY_ABI 1u
+/* Of this header. The first four members of struct hmm_strategy are the same in every ABI: one that
+ * is of another can be refused by its name. */
+#define HMM_STRATEGY_ABI 2u
 
 /* Bytes in a granule. Fixed when the library is built; a plug-in must agree with it. */
 #ifndef HMM_GRANULE
@@ -46,30 +48,67 @@ typedef uint32_t hmm_ref;
 #define HMM_LINKS_KEPT 1024u
 
 /*
- * A piece of a free block that must begin at certain refs only: those that are `phase` modulo
- * `align`, a power of two. What is left below it must be nothing or a whole block.
+ * A piece of a free block. It begins at a ref that is `phase` modulo `align`, does not reach across
+ * one that is `phase` modulo `boundary`, and lies in [low, high). What is left below it must be
+ * nothing or a whole block. align and boundary are powers of two, phase is any number; boundary 0
+ * and high 0 are none.
  */
 struct hmm_piece {
-    uint32_t granules, align, phase;
+    uint32_t granules, align, phase, boundary;
+    hmm_ref low, high;
 };
 
-/* The granules of a block at `block` that must be left below the piece. */
+/* Whether the piece has a boundary, or an end to where it may lie: most have none. */
+static inline int hmm_piece_is_bounded(const struct hmm_piece *piece)
+{
+    return (piece->boundary | piece->low | piece->high) != 0;
+}
+
+/* As hmm_piece_gap and hmm_piece_fits, of pieces that are bounded; those call them. */
+uint32_t hmm_piece_gap_bounded(const struct hmm_piece *piece, hmm_ref block);
+int hmm_piece_fits_bounded(const struct hmm_piece *piece, hmm_ref block, uint32_t granules);
+
+/* The granules of a block at `block` that must be left below the piece; UINT32_MAX: so many that
+ * none is large enough, or the piece is larger than its boundary allows. */
 static inline uint32_t hmm_piece_gap(const struct hmm_piece *piece, hmm_ref block)
 {
     uint32_t gap = (piece->phase - block) & (piece->align - 1);
+    if (hmm_piece_is_bounded(piece))
+        return hmm_piece_gap_bounded(piece, block);
     return gap == 0 || gap >= HMM_MIN_GRANULES ? gap : gap + piece->align;
 }
 
-static inline int hmm_piece_fits(const struct hmm_piece *piece, hmm_ref block, uint32_t granules)
+/* Of a piece that is not bounded: for loops, which so have no call. */
+static inline int hmm_piece_fits_plain(const struct hmm_piece *piece, hmm_ref block,
+                                       uint32_t granules)
 {
-    uint32_t gap = hmm_piece_gap(piece, block);
+    uint32_t gap = (piece->phase - block) & (piece->align - 1);
+    if (gap != 0 && gap < HMM_MIN_GRANULES)
+        gap += piece->align;
     return granules >= gap && granules - gap >= piece->granules;
 }
 
-/* A block of so many granules holds the piece wherever it begins. May exceed HMM_MAX_GRANULES. */
+/* Whether a block of so many granules at `block` has room for the piece. */
+static inline int hmm_piece_fits(const struct hmm_piece *piece, hmm_ref block, uint32_t granules)
+{
+    return hmm_piece_is_bounded(piece) ? hmm_piece_fits_bounded(piece, block, granules)
+                                       : hmm_piece_fits_plain(piece, block, granules);
+}
+
+/* Whether where it may lie has an end, low or high: then no size is enough everywhere. */
+static inline int hmm_piece_is_limited(const struct hmm_piece *piece)
+{
+    return piece->low != 0 || piece->high != 0;
+}
+
+/* A block of so many granules holds the piece wherever it begins. May exceed HMM_MAX_GRANULES;
+ * UINT32_MAX: there is no such size. */
 static inline uint32_t hmm_piece_surely(const struct hmm_piece *piece)
 {
-    return piece->granules + piece->align - 1 + 2 * (HMM_MIN_GRANULES - 1);
+    uint32_t n = piece->granules;
+    if (hmm_piece_is_limited(piece) || (piece->boundary != 0 && n > piece->boundary))
+        return UINT32_MAX;
+    return (piece->boundary != 0 ? 2 * n : n) + piece->align - 1 + 2 * (HMM_MIN_GRANULES - 1);
 }
 
 enum hmm_strategy_flags {
@@ -101,6 +140,13 @@ struct hmm_strategy {
     /* Once, on a new state, before anything else. */
     void (*start)(struct hmm_heap *heap, void *state);
 
+    /* The heap has grown at its high end, from a capacity of `old` bytes to `now`; no block has
+     * been made there yet. The state is where there is room for state_size(now), perhaps not where
+     * it was before; what it had for `old` is as it was, what is behind that is zero, or anything
+     * with HMM_STRATEGY_CLEARS. The index must go on as if it had been for `now` from the
+     * beginning. Default: a new state, start, and insert for each free block, the lowest first. */
+    void (*grow)(struct hmm_heap *heap, void *state, size_t old, size_t now);
+
     /* Free block `was` of `was_granules` has melted into the larger free block `now`, which begins
      * at it or below it and whose header is written; was's links are as they were. Default: remove
      * and insert. */
@@ -118,7 +164,7 @@ struct hmm_strategy {
 
     /* find, of a free block in which the piece fits (hmm_piece_fits). May miss one. Changes nothing
      * that can be seen. Default: what find says of the piece's own size, if the piece fits there;
-     * else what it says of hmm_piece_surely. */
+     * else what it says of hmm_piece_surely, if there is such a size. */
     hmm_ref (*find_piece)(struct hmm_heap *heap, void *state, const struct hmm_piece *piece);
 
     /* A request was placed in [block, block + granules): from the top, at an alignment, or by

@@ -46,11 +46,14 @@ struct hmm_strategy;
 
 /* ---- The built-in strategies. A program that names one links that one only. ---- */
 
-extern const struct hmm_strategy
-    *const HMM_FIRST_FIT; /* the lowest-addressed that is large enough */
-extern const struct hmm_strategy *const HMM_NEXT_FIT; /* the first at or after the last placement */
-extern const struct hmm_strategy *const HMM_BEST_FIT; /* the smallest; of equals, the newest */
-extern const struct hmm_strategy *const HMM_SEGREGATED; /* by size class, in constant time (TLSF) */
+/* The lowest-addressed that is large enough. */
+extern const struct hmm_strategy *const HMM_FIRST_FIT;
+/* The first at or after the last placement. */
+extern const struct hmm_strategy *const HMM_NEXT_FIT;
+/* The smallest; of equals, the newest. */
+extern const struct hmm_strategy *const HMM_BEST_FIT;
+/* By size class, in constant time (TLSF). */
+extern const struct hmm_strategy *const HMM_SEGREGATED;
 
 /* ---- The process heap: in a static array, thread-safe. ---- */
 
@@ -150,14 +153,16 @@ const char *hmm_heap_check(const struct hmm_heap *heap);
 
 struct hmm_stats {
     size_t capacity;     /* bytes of the region that can be used, the control structures in it */
-    size_t control;      /* bytes of the control structures; a large heap touches few of them */
-    size_t brk;          /* the break now, in bytes from the region's first byte */
-    size_t brk_peak;     /* the highest it has been */
+    size_t reserved;     /* bytes of address space: the whole region */
+    size_t control;      /* bytes of the control structures, those at the high end too */
+    size_t brk;          /* bytes from the region's first byte to the break: blocks and control */
+    size_t brk_peak;     /* the most they have been */
     size_t live_bytes;   /* usable bytes of the blocks in use */
     size_t live_peak;    /* the most there have been */
     size_t live_blocks;  /* blocks in use */
     size_t free_bytes;   /* bytes of the free blocks, headers and all; the free top is not in it */
     size_t free_blocks;  /* free blocks; the free top is none */
+    size_t cached;       /* bytes that a cache holds and that are free to the user; in free_bytes */
     size_t largest_free; /* the largest request that would be served now, the free top counted */
     size_t top_bytes;    /* between the last block and the break */
     uint64_t splits;     /* free blocks cut in two */
@@ -166,9 +171,18 @@ struct hmm_stats {
     uint64_t failed;     /* requests that were not served */
 };
 
-/* In constant time but for largest_free, which may take the strategy a logarithm; of a plug-in
- * without `largest` it is what the free top would serve. With a cache what
- * lives and what is free is counted block by block; live_peak, splits and merges count runs whole.
+/*
+ * In constant time but for largest_free, which may take the strategy a logarithm; of a plug-in
+ * without `largest` it is what the free top would serve. With a cache what lives, what is free and
+ * what is cached is counted block by block, in time in proportion to them; live_peak, splits and
+ * merges count runs whole.
+ *
+ * In a heap of one's own the control structures count whole, in `control`, and in `brk` those at
+ * the low end, so that `brk` is where hmm_heap_break is. The process heap's are laid out for all
+ * that is reserved, and memory comes to them as they are touched: there `control` counts what the
+ * blocks up to the highest break need of them (of the strategy's state what state_size says of so
+ * much, of the cache's map its part), and `brk` what the blocks below the break need at the low
+ * end. So `brk` is less there than the distance of hmm_heap_break from the region's first byte.
  */
 void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats);
 

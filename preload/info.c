@@ -32,7 +32,7 @@ static struct hmm_stats stats_now(const char **strategy)
     return s;
 }
 
-/* The arena is what lies below the break; there are no separate mappings. */
+/* The arena is what is used up to the break; there are no separate mappings. */
 EXPORTED struct mallinfo2 mallinfo2(void)
 {
     const char *strategy;
@@ -87,7 +87,7 @@ EXPORTED int malloc_info(int options, FILE *to)
             "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
             "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
             "<aspace type=\"total\" size=\"%zu\"/>\n</heap>\n</malloc>\n",
-            name, s.free_blocks, s.free_bytes, s.brk, s.brk_peak, s.capacity);
+            name, s.free_blocks, s.free_bytes, s.brk, s.brk_peak, s.reserved);
     return 0;
 }
 

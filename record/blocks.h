@@ -11,8 +11,8 @@
 
 #define RECORD_NO_ID UINT32_MAX
 
-/* Addresses are multiples of this. */
-#define RECORD_GRANULE 16u
+/* Addresses are multiples of this: libc's of 16, others' of 8 for the smallest blocks. */
+#define RECORD_GRANULE 8u
 
 #define RECORD_LEAF_BYTES 4096u
 #define RECORD_LEAF_IDS (RECORD_LEAF_BYTES / RECORD_GRANULE)

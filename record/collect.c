@@ -305,9 +305,12 @@ static bool has_ended(const struct record_life *l)
     return poll(&end, 1, 0) == 1;
 }
 
+static void settle_starts(struct recorder *r, bool all);
+
 static bool end_ended(struct recorder *r)
 {
     bool any = false;
+    settle_starts(r, false);
     r->looked = now();
     for (size_t i = r->first_running; i < r->life_count; i++) {
         struct record_life *l = &r->lives[i];
@@ -319,6 +322,57 @@ static bool end_ended(struct recorder *r)
     while (r->first_running < r->life_count && r->lives[r->first_running].slot == NULL)
         r->first_running++;
     return any;
+}
+
+/* ---- Programs that were started and never joined ---- */
+
+static bool has_joined(const struct recorder *r, const struct record_start *s)
+{
+    for (size_t i = r->life_count; i-- > 0;)
+        if (r->lives[i].pid == s->pid && r->lives[i].number >= s->number)
+            return true;
+    return false;
+}
+
+static void count_missing(struct recorder *r, const struct record_start *s)
+{
+    const char *why = s->path[0] != '\0' && r->why != NULL ? r->why(s->path) : NULL;
+    if (why == NULL && atomic_load(&s->is_bypassed))
+        why = "a library before the recorder's has another malloc";
+    else if (why == NULL && s->is_cleared)
+        why = "its environment was cleared of LD_PRELOAD or " RECORD_VARIABLE;
+    size_t i = 0;
+    while (i < RECORDER_REASONS - 1 && r->missing[i].count != 0 && r->missing[i].why != why)
+        i++;
+    if (r->missing[i].count++ == 0) {
+        r->missing[i].why = why;
+        memcpy(r->missing[i].path, s->path, sizeof s->path);
+    }
+    r->command_is_missing = r->command_is_missing || s->pid == atomic_load(&r->pool->first);
+}
+
+/* Frees the notes of programs that have joined, and of those that have ended without. */
+static void settle_starts(struct recorder *r, bool all)
+{
+    for (int i = 0; i < RECORD_STARTS; i++) {
+        struct record_start *s = &r->pool->starts[i];
+        if (atomic_load(&s->state) != RECORD_START_USED)
+            continue;
+        bool joined = has_joined(r, s);
+        bool over = all || (!joined && kill(s->pid, 0) != 0 && errno == ESRCH);
+        if (over && begin_joined(r)) /* it may have done so and ended a moment ago */
+            joined = has_joined(r, s);
+        if (joined || over) {
+            if (!joined)
+                count_missing(r, s);
+            atomic_store(&s->state, RECORD_START_FREE);
+        }
+    }
+}
+
+void recorder_find_missing(struct recorder *r)
+{
+    settle_starts(r, true);
 }
 
 /* ---- Work ---- */

@@ -8,6 +8,15 @@
 
 #include "life.h"
 
+/* Programs that were started and not recorded, of one reason. */
+struct recorder_missing {
+    const char *why; /* NULL: not known */
+    uint64_t count;
+    char path[RECORD_LONGEST_PATH]; /* of the first */
+};
+
+#define RECORDER_REASONS 12
+
 struct recorder {
     struct record_pool *pool;
     size_t bytes;
@@ -20,7 +29,10 @@ struct recorder {
     struct record_life *lives; /* in the order in which they began */
     size_t life_count, life_room;
     size_t first_running; /* all before it are over */
-    double looked;        /* when ends of processes were looked for */
+    struct recorder_missing missing[RECORDER_REASONS];
+    bool command_is_missing;              /* what the command's process became was not recorded */
+    const char *(*why)(const char *path); /* set by the caller: what keeps this program out */
+    double looked;                        /* when ends of processes were looked for */
 };
 
 /* Makes the pool. False and errno iff the system does not allow it. */
@@ -52,6 +64,9 @@ bool recorder_is_alone(struct recorder *recorder);
 
 /* Ends the recording of processes that run on, and all traces. */
 void recorder_stop(struct recorder *recorder);
+
+/* When all has ended: fills in `missing`. */
+void recorder_find_missing(struct recorder *recorder);
 
 /* Frees the pool and the lives. */
 void recorder_close(struct recorder *recorder);

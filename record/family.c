@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The malloc family, as the program calls it: libc's, and a note of it. All of the family is
- * here, also what leaves no note: a program that brings an allocator of its own must not ask that
- * one about a block of libc's. mallinfo and the like, which take no block, stay libc's own.
+ * The malloc family, as the program calls it: a note, and the next allocator's (next.h). All of the
+ * family is here, also what leaves no note, so that one allocator answers it. mallinfo and the
+ * like, which take no block, stay where they are.
  *
  * A call that fails leaves no event, nor does freeing NULL. Alignments are noted as the powers of
  * two that libc makes of them.
@@ -11,23 +11,12 @@
 #include "config.h"
 #endif
 
-#define _GNU_SOURCE 1 /* dladdr */
+#include "next.h"
 
-#include "note.h"
-
-#include <dlfcn.h>
 #include <errno.h>
-#include <stdatomic.h>
 #include <sys/auxv.h>
 
 #define EXPORT __attribute__((visibility("default")))
-
-/* glibc's own names for its allocator: there from the first instruction on, without a search. */
-extern void *__libc_malloc(size_t);
-extern void __libc_free(void *);
-extern void *__libc_calloc(size_t, size_t);
-extern void *__libc_realloc(void *, size_t);
-extern void *__libc_memalign(size_t, size_t);
 
 /* Not from libc's headers: their attributes belong to callers. */
 EXPORT void *malloc(size_t);
@@ -47,35 +36,67 @@ EXPORT void free_aligned_sized(void *, size_t, size_t);
 
 /* ---- Getting ---- */
 
+static void *special_malloc(size_t size)
+{
+    bool ours = record_next_enter();
+    void *p = record_next_malloc(size);
+    if (ours)
+        record_next_leave();
+    if (ours && p != NULL)
+        record_note(RECORD_ALLOC, p, size);
+    return p;
+}
+
 void *malloc(size_t size)
 {
-    void *p = __libc_malloc(size);
+    if (RECORD_SELDOM(record_next.special))
+        return special_malloc(size);
+    void *p = record_next.malloc(size);
     if (p != NULL)
         record_note(RECORD_ALLOC, p, size);
     return p;
 }
 
+static void *special_calloc(size_t count, size_t size)
+{
+    bool ours = record_next_enter();
+    void *p = record_next_calloc(count, size);
+    if (ours)
+        record_next_leave();
+    if (ours && p != NULL)
+        record_note(RECORD_ALLOC, p, (uint64_t)count * size);
+    return p;
+}
+
 void *calloc(size_t count, size_t size)
 {
-    void *p = __libc_calloc(count, size);
+    if (RECORD_SELDOM(record_next.special))
+        return special_calloc(count, size);
+    void *p = record_next.calloc(count, size);
     if (p != NULL)
         record_note(RECORD_ALLOC, p, (uint64_t)count * size);
     return p;
 }
 
-static uint64_t log2_up(size_t align)
+static unsigned log2_up(size_t align)
 {
-    uint64_t log2 = 0;
-    while (((size_t)1 << log2) < align)
-        log2++;
-    return log2;
+    return align <= 1 ? 0 : (unsigned)(sizeof align * 8) - (unsigned)__builtin_clzl(align - 1);
 }
 
+/* Not every allocator takes what is no power of two. */
 void *memalign(size_t align, size_t size)
 {
-    void *p = __libc_memalign(align, size);
-    if (p != NULL)
-        record_note(RECORD_ALIGNED, p, log2_up(align) << RECORD_SIZE_BITS | size);
+    const unsigned log2 = log2_up(align);
+    if (log2 >= sizeof align * 8) {
+        errno = EINVAL;
+        return NULL;
+    }
+    bool ours = record_next_enter();
+    void *p = record_next_memalign((size_t)1 << log2, size);
+    if (ours)
+        record_next_leave();
+    if (ours && p != NULL)
+        record_note(RECORD_ALIGNED, p, (uint64_t)log2 << RECORD_SIZE_BITS | size);
     return p;
 }
 
@@ -120,43 +141,40 @@ void *pvalloc(size_t size)
 
 /* ---- Asking ---- */
 
-typedef size_t size_of_block(void *);
-
-/* That of the allocator which __libc_malloc is: libc's own as a rule, or that of a library which
- * has taken all those names. It has no such name itself, and the next library's may be another's.
- */
-static size_of_block *find_usable_size(void)
-{
-    Dl_info at;
-    size_of_block *found = NULL;
-    int code = errno;
-    if (dladdr((void *)(uintptr_t)&__libc_malloc, &at) != 0) {
-        void *library = dlopen(at.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
-        if (library != NULL)
-            found = (size_of_block *)(uintptr_t)dlsym(library, "malloc_usable_size");
-    }
-    errno = code;
-    return found != malloc_usable_size ? found : NULL;
-}
-
 /* 0 where it cannot be had: so much may surely be used. */
 size_t malloc_usable_size(void *p)
 {
-    static _Atomic(size_of_block *) of_libc;
-    size_of_block *size = p != NULL ? atomic_load(&of_libc) : NULL;
-    if (p != NULL && size == NULL)
-        atomic_store(&of_libc, size = find_usable_size());
-    return size != NULL ? size(p) : 0;
+    if (p == NULL)
+        return 0;
+    bool ours = record_next_enter();
+    size_t size = record_next_usable_size(p);
+    if (ours)
+        record_next_leave();
+    return size;
 }
 
 /* ---- Giving back: noted before anybody else can get it. ---- */
+
+static void special_free(void *p)
+{
+    bool ours = record_next_enter();
+    if (ours)
+        record_note(RECORD_FREE, p, 0);
+    record_next_free(p);
+    if (ours)
+        record_next_leave();
+}
 
 void free(void *p)
 {
     if (p == NULL)
         return;
+    if (RECORD_SELDOM(record_next.special)) {
+        special_free(p);
+        return;
+    }
     record_note(RECORD_FREE, p, 0);
-    __libc_free(p);
+    record_next.free(p);
 }
 
 void cfree(void *p)
@@ -178,22 +196,43 @@ void free_aligned_sized(void *p, size_t align, size_t size)
 
 /* ---- Resizing ---- */
 
-/* libc's realloc frees where the size is 0. */
-void *realloc(void *p, size_t size)
+/* libc's frees, others give a smallest block. */
+static void *resize_to_nothing(void *p)
 {
-    if (p == NULL)
-        return malloc(size);
-    if (size == 0) {
-        record_note(RECORD_FREE, p, 0);
-        return __libc_realloc(p, 0);
-    }
+    record_note(RECORD_FREE, p, 0);
+    void *q = record_next_realloc(p, 0);
+    if (q != NULL)
+        record_note(RECORD_ALLOC, q, 0);
+    return q;
+}
+
+static void *resize(void *p, size_t size)
+{
+    if (size == 0)
+        return resize_to_nothing(p);
     uint64_t place = record_note(RECORD_RESIZE, p, 0);
-    void *q = __libc_realloc(p, size);
+    void *q = record_next_realloc(p, size);
     if (q != NULL)
         record_note_resized(place, q, size);
     else
         record_note_unresized(place);
     return q;
+}
+
+static void *special_realloc(void *p, size_t size)
+{
+    if (!record_next_enter())
+        return record_next_realloc(p, size);
+    void *q = resize(p, size);
+    record_next_leave();
+    return q;
+}
+
+void *realloc(void *p, size_t size)
+{
+    if (p == NULL)
+        return malloc(size);
+    return RECORD_SELDOM(record_next.special) ? special_realloc(p, size) : resize(p, size);
 }
 
 void *reallocarray(void *p, size_t count, size_t size)

@@ -8,7 +8,7 @@
 #include "config.h"
 #endif
 
-#include "note.h"
+#include "next.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +33,7 @@
 struct record_own record_own;
 struct record_pool *record_pool;
 struct record_event *record_segments;
+static bool is_bypassed; /* the program has another malloc */
 
 /* ---- Finding the pool ---- */
 
@@ -89,9 +90,29 @@ static bool find_path(char *path)
     return found;
 }
 
+/* The note of how this process came to its program, which the recorder has not settled; or NULL. */
+static struct record_start *own_start(struct record_pool *pool, int32_t pid)
+{
+    for (int i = 0; i < RECORD_STARTS; i++)
+        if (atomic_load(&pool->starts[i].state) == RECORD_START_USED && pool->starts[i].pid == pid)
+            return &pool->starts[i];
+    return NULL;
+}
+
+/* It is counted once: here, or by that note, which has the program's name. */
 static void lose(struct record_pool *pool, enum record_loss why)
 {
+    const int32_t pid = record_own_pid();
+    struct record_start *start = own_start(pool, pid);
+    if (pid == atomic_load(&pool->first))
+        atomic_store(&pool->first_lost, 1);
+    if (start != NULL && why == RECORD_LOST_BYPASSED) {
+        atomic_store(&start->is_bypassed, 1);
+        return;
+    }
     atomic_fetch_add(&pool->lost[why], 1);
+    if (start != NULL)
+        atomic_store(&start->state, RECORD_START_FREE);
 }
 
 /* The whole pool; if there is no address space for that, this is noted in its first part. */
@@ -126,8 +147,7 @@ static struct record_pool *find_pool(void)
 
 /* ---- Joining ---- */
 
-/* As the recorder sees it: in its /proc, even from within another pid namespace. */
-static int32_t own_pid(void)
+int32_t record_own_pid(void)
 {
     char link[16];
     long length = syscall(SYS_readlinkat, AT_FDCWD, "/proc/self", link, sizeof link);
@@ -152,9 +172,13 @@ static struct record_process *claim(struct record_pool *pool)
 
 static struct record_process *enter(struct record_pool *pool)
 {
-    int32_t pid = own_pid();
+    int32_t pid = record_own_pid();
     if (atomic_load(&pool->stopped) || (!pool->follow && pid != atomic_load(&pool->first)))
         return NULL;
+    if (is_bypassed) {
+        lose(pool, RECORD_LOST_BYPASSED);
+        return NULL;
+    }
     if (madvise(&record_own, sizeof record_own, MADV_WIPEONFORK) != 0) {
         lose(pool, RECORD_LOST_SYSTEM);
         return NULL;
@@ -210,6 +234,7 @@ struct record_process *record_join(void)
 /* So that a program that allocates nothing, or not yet, is known as well. */
 __attribute__((constructor)) static void join_at_start(void)
 {
+    is_bypassed = record_is_bypassed();
     record_join();
 }
 

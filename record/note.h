@@ -47,6 +47,9 @@ extern RECORD_HIDDEN struct record_event *record_segments; /* of record_pool */
  * keeps. */
 RECORD_HIDDEN struct record_process *record_join(void);
 
+/* This process's number as the recorder sees it: in its /proc, even from another pid namespace. */
+RECORD_HIDDEN int32_t record_own_pid(void);
+
 /* Gets, or waits for, the segment that place lies in: its number, or -1 iff recording has ended. */
 RECORD_HIDDEN int record_await(struct record_process *me, uint64_t place);
 

@@ -88,8 +88,34 @@ struct record_process {
     _Atomic uint32_t window[RECORD_WINDOW]; /* record_entry of segment n at n % RECORD_WINDOW */
 };
 
-/* Why a process that has the module is not recorded. */
-enum record_loss { RECORD_LOST_TOO_MANY, RECORD_LOST_MEMORY, RECORD_LOST_SYSTEM, RECORD_LOSSES };
+/* Why a process that has the module is not recorded; or, CLEARED, a shell that one starts. */
+enum record_loss {
+    RECORD_LOST_TOO_MANY,
+    RECORD_LOST_MEMORY,
+    RECORD_LOST_SYSTEM,
+    RECORD_LOST_BYPASSED,
+    RECORD_LOST_CLEARED,
+    RECORD_LOSSES
+};
+
+/* A program that a process is about to become. If none joins with this pid, and a number from this
+ * one on, it was lost. */
+enum { RECORD_STARTS = 128, RECORD_LONGEST_PATH = 232 };
+
+enum record_start_state {
+    RECORD_START_FREE,
+    RECORD_START_CLAIMED, /* whoever did it may still take it back */
+    RECORD_START_USED
+};
+
+struct record_start {
+    _Atomic uint32_t state;
+    int32_t pid;
+    uint64_t number;
+    uint32_t is_cleared; /* the environment names no recorder */
+    _Atomic uint32_t is_bypassed;
+    char path[RECORD_LONGEST_PATH]; /* as execvp has it; "": not known */
+};
 
 struct record_pool {
     uint64_t magic;
@@ -104,12 +130,14 @@ struct record_pool {
     _Atomic uint32_t asleep;            /* the recorder waits for it */
     _Atomic uint32_t wanting;           /* somebody had to wait for a segment */
     _Atomic uint32_t lost[RECORD_LOSSES];
-    _Atomic uint64_t numbers; /* given to processes */
-    _Atomic uint64_t joined;  /* processes that have filled in a slot */
+    _Atomic uint32_t first_lost; /* what the command's process has become */
+    _Atomic uint64_t numbers;    /* given to processes */
+    _Atomic uint64_t joined;     /* processes that have filled in a slot */
     /* The stack of free segments: a count of the changes in the high half, against a pop that
      * slept while others came and went; the number and 1 of the top one in the low half. */
     _Alignas(64) _Atomic uint64_t free;
     _Atomic uint32_t below[RECORD_SEGMENTS];
+    struct record_start starts[RECORD_STARTS];
     struct record_process process[RECORD_PROCESSES];
 };
 

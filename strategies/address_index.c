@@ -75,12 +75,12 @@ static size_t lay_out(struct address_index *x, uint32_t units)
 {
     uint32_t count = units;
     x->units = units;
-    x->bounds = sizeof *x + (size_t)units * sizeof(uint64_t);
+    x->bounds = sizeof *x + ADDRESS_OWN + (size_t)units * sizeof(bits_word);
     x->level[0] = 0;
     x->level[1] = x->bounds + units + ADDRESS_FAN;
     for (uint32_t k = 1;; k++) {
         count = level_above(count);
-        size_t end = (size_t)x->level[k] + count * sizeof(address_entry);
+        size_t end = x->level[k] + count * sizeof(address_entry);
         if (count == ADDRESS_FAN)
             return end;
         x->level[k + 1] = end;
@@ -100,8 +100,9 @@ void hmm__address_cover(struct address_index *x, uint32_t unit)
     uint32_t was = x->covered, now = round_up(unit + 1 + (was - x->floor) / 8);
     if (now > x->units)
         now = x->units;
+    HMM_ASSERT(unit >= was && unit < now);
     x->covered = now;
-    memset(address_maps(x) + was, 0, (size_t)(now - was) * sizeof(uint64_t));
+    memset(address_maps(x) + was, 0, (size_t)(now - was) * sizeof(bits_word));
     memset(address_bounds(x) + was, 0, now - was + ADDRESS_FAN);
     for (uint32_t k = 1; k < x->height || now > ADDRESS_FAN; k++) {
         was = level_above(was);
@@ -121,7 +122,7 @@ void hmm__address_cover(struct address_index *x, uint32_t unit)
 static void cover_first(struct address_index *x)
 {
     uint32_t from = x->floor, to = x->covered = from + ADDRESS_FAN;
-    memset(address_maps(x) + from, 0, ADDRESS_FAN * sizeof(uint64_t));
+    memset(address_maps(x) + from, 0, ADDRESS_FAN * sizeof(bits_word));
     memset(address_bounds(x) + from, 0, (size_t)2 * ADDRESS_FAN);
     for (x->height = 1; x->height == 1 || to > ADDRESS_FAN; x->height++) {
         from = from / ADDRESS_FAN / ADDRESS_FAN * ADDRESS_FAN;
@@ -137,13 +138,28 @@ void hmm__address_start(struct hmm_heap *h, struct address_index *x)
     x->max = 0;
     cover_first(x);
     memset(address_bounds(x) + x->units, 0, ADDRESS_FAN);
-    x->cursor = h->first;
-    x->bare = x->floor;
-    x->bare_of = 1;
     x->hints[0] = 0;
     for (uint32_t n = 1; n < ADDRESS_HINTS; n++)
         x->hints[n] = x->units;
     x->hints[ADDRESS_HINTS] = UINT32_MAX;
+}
+
+/* What is covered moves up, the highest part first: each begins where it did, or above. */
+void hmm__address_widen(struct address_index *x, size_t capacity)
+{
+    struct address_index was = *x;
+    uint32_t entries[ADDRESS_LEVELS] = {x->covered + ADDRESS_FAN};
+    lay_out(x, units_of(capacity));
+    HMM_ASSERT(x->units >= was.units && was.covered <= was.units);
+    for (uint32_t k = 1; k < x->height; k++)
+        entries[k] = level_above(k == 1 ? x->covered : entries[k - 1]);
+    for (uint32_t k = x->height - 1; k > 0; k--)
+        memmove(address_level(x, k), (char *)x + was.level[k], entries[k] * sizeof(address_entry));
+    memmove(address_bounds(x), (char *)x + was.bounds, entries[0]);
+    memset(address_bounds(x) + x->units, 0, ADDRESS_FAN);
+    for (uint32_t n = 1; n < ADDRESS_HINTS; n++)
+        if (x->hints[n] == was.units)
+            x->hints[n] = x->units;
 }
 
 void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size)
@@ -170,7 +186,7 @@ HMM__ALWAYS_INLINE hmm_ref search_group(struct hmm_heap *h, struct address_index
     uint32_t fits = address_bytes(address_bounds(x) + first, address_byte(n));
     h->visited++;
     for (fits &= UINT32_MAX << unit % ADDRESS_FAN; fits != 0; fits &= fits - 1) {
-        unit = first + (uint32_t)__builtin_ctz(fits);
+        unit = first + bits_lowest32(fits);
         hmm_ref r = address_scan(h, address_maps(x)[unit], unit, n, &max);
         if (r != 0)
             return r;
@@ -215,7 +231,7 @@ hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t
             uint32_t fits = address_entries(address_level(x, k) + (i - column), bar) >> column;
             h->visited++;
             if (fits != 0) {
-                i = (i + (uint32_t)__builtin_ctz(fits)) << ADDRESS_FAN_LOG;
+                i = (i + bits_lowest32(fits)) << ADDRESS_FAN_LOG;
                 k--;
                 continue;
             }
@@ -262,11 +278,80 @@ static hmm_ref search_from(struct hmm_heap *h, struct address_index *x, hmm_ref 
     return here ? here : hmm__address_search(h, x, address_unit(r) + 1, n);
 }
 
+/* ---- Search downward ---- */
+
+#define NO_UNIT UINT32_MAX
+
+/* The highest unit below this one whose bound is not 0, or NO_UNIT. Goes up while there is nothing
+ * lower in the group, and down. An entry above a group in which there is nothing is made true. */
+static uint32_t unit_below(struct address_index *x, uint32_t i)
+{
+    for (uint32_t k = 0;;) {
+        for (; i % ADDRESS_FAN == 0; i >>= ADDRESS_FAN_LOG)
+            if (++k >= x->height)
+                return NO_UNIT;
+        for (i--;; k--) { /* i or lower in its group */
+            uint32_t column = i % ADDRESS_FAN;
+            uint32_t has = k == 0 ? address_bytes(address_bounds(x) + (i - column), 1)
+                                  : address_entries(address_level(x, k) + (i - column), 1);
+            if (has == 0 && k + 1 < x->height)
+                address_level(x, k + 1)[i >> ADDRESS_FAN_LOG] = 0;
+            has &= UINT32_MAX >> (ADDRESS_FAN - 1 - column);
+            i -= column;
+            if (has == 0)
+                break;
+            i += bits_highest32(has);
+            if (k == 0)
+                return i;
+            i = (i << ADDRESS_FAN_LOG) + ADDRESS_FAN - 1;
+        }
+    }
+}
+
+/* The highest free block that begins at r or below; 0: there is none. */
+static hmm_ref block_at_or_below(struct address_index *x, hmm_ref r)
+{
+    uint32_t unit = address_unit(r);
+    bits_word map = 0;
+    if (unit < x->floor)
+        return 0;
+    if (unit >= x->covered)
+        unit = x->covered;
+    else
+        map = address_maps(x)[unit] & ((bits_word)-1 >> (BITS - 1 - r % BITS));
+    while (map == 0) {
+        unit = unit_below(x, unit);
+        if (unit == NO_UNIT)
+            return 0;
+        map = address_maps(x)[unit];
+        if (map == 0)
+            address_bounds(x)[unit] = 0;
+    }
+    return unit << ADDRESS_UNIT_LOG | bits_highest(map);
+}
+
+/* As hmm__address_piece, of a piece that is bounded. */
+static __attribute__((noinline)) hmm_ref bounded_piece(struct hmm_heap *h, struct address_index *x,
+                                                       hmm_ref from, const struct hmm_piece *piece)
+{
+    uint32_t n = piece->granules;
+    hmm_ref last = piece->high == 0 ? UINT32_MAX : piece->high - n;
+    if (piece->high != 0 && piece->high < n)
+        return 0;
+    hmm_ref below = piece->low > from ? block_at_or_below(x, piece->low) : 0;
+    hmm_ref r = search_from(h, x, below > from ? below : from, n);
+    while (r != 0 && !hmm_piece_fits_bounded(piece, r, block_size(h, r)))
+        r = r < last ? search_from(h, x, r + 1, n) : 0;
+    return r;
+}
+
 hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref from,
                            const struct hmm_piece *piece)
 {
+    if (hmm_piece_is_bounded(piece))
+        return bounded_piece(h, x, from, piece);
     hmm_ref r = search_from(h, x, from, piece->granules);
-    while (r != 0 && !hmm_piece_fits(piece, r, block_size(h, r)))
+    while (r != 0 && !hmm_piece_fits_plain(piece, r, block_size(h, r)))
         r = search_from(h, x, r + 1, piece->granules);
     return r;
 }
@@ -291,8 +376,8 @@ uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
 static const char *check_unit(struct hmm_heap *h, const struct address_index *x, uint32_t unit,
                               uint32_t *indexed)
 {
-    for (uint64_t map = address_maps(x)[unit]; map != 0; map &= map - 1) {
-        hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
+    for (bits_word map = address_maps(x)[unit]; map != 0; map &= map - 1) {
+        hmm_ref r = unit << ADDRESS_UNIT_LOG | bits_lowest(map);
         if (r < h->first || r >= h->top || !(block_header(h, r) & HMM__FREE))
             return "T2: address index: a bit stands for a block that is not free";
         uint32_t size = block_size(h, r);

@@ -4,13 +4,14 @@
  *
  * THEORY
  *
- * The heap is cut into units of 64 granules. For each unit there is a map of the granules at which
- * a free block begins, one word, and a bound, one byte: no block that begins there is larger, or
- * the bound is ADDRESS_BYTE, which stands for all sizes from there on. Over the bounds stands a
- * tree: an entry of level 1 is no less than the blocks of 32 units, one of level k + 1 no less than
- * 32 entries of level k. The lowest free block of at least n granules from some unit on begins in
- * the lowest unit from there whose bound is n or more, if the bound is true: up from that unit
- * until an entry says so, down to it, then the blocks of that one unit in order.
+ * The heap is cut into units of as many granules as a word of the machine has bits, 64 or 32. For
+ * each unit there is a map of the granules at which a free block begins, one word, and a bound, one
+ * byte: no block that begins there is larger, or the bound is ADDRESS_BYTE, which stands for all
+ * sizes from there on. Over the bounds stands a tree: an entry of level 1 is no less than the
+ * blocks of 32 units, one of level k + 1 no less than 32 entries of level k. The lowest free block
+ * of at least n granules from some unit on begins in the lowest unit from there whose bound is n or
+ * more, if the bound is true: up from that unit until an entry says so, down to it, then the blocks
+ * of that one unit in order.
  *
  * A bound rises with a block that is larger, and entries above it with it. Neither falls when the
  * block goes, unless it was the unit's last, since most often one as large comes back: a search
@@ -30,16 +31,16 @@
  * number of free blocks. For an aligned piece the search is repeated for each block below the right
  * one that is as large as the piece but ill placed.
  *
- * Memory: 9.1 bytes a unit, 0.89 % of a heap with granules of 16 bytes. Only what lies between the
- * heap's first block, in unit `floor` or a little above, and the highest free block yet seen is
- * written, up to `covered` units: the heap's control structures, this index the largest, are units
- * too, of which nothing is ever read.
+ * Memory: 9.1 bytes a unit of 64, 0.89 % of a heap with granules of 16 bytes. Only what lies
+ * between the heap's first block, in unit `floor` or a little above, and the highest free block yet
+ * seen is written, up to `covered` units: the heap's control structures, this index the largest,
+ * are units too, of which nothing is ever read.
  *
  * Source: the tree of maxima over segments is Brent's (1989, "Efficient implementation of the
  * first-fit strategy for dynamic storage allocation").
  *
  * INVARIANTS
- * T2  Bit i of word u of the maps is set iff a free block begins at granule 64 u + i.
+ * T2  Bit i of word u of the maps is set iff a free block begins at granule BITS u + i.
  * T3  A unit's bound is not less than the size of any free block that begins in it, or is
  *     ADDRESS_BYTE; an entry of level 1 likewise for 32 units and ADDRESS_MAX.
  * T4  An entry of a higher level is not less than any of the 32 below it; one of level 1 neither.
@@ -49,6 +50,7 @@
 #ifndef HMM_ADDRESS_INDEX_H
 #define HMM_ADDRESS_INDEX_H
 
+#include "bits.h"
 #include "heap/place.h"
 
 #if defined(__SSE2__) && HMM_HOSTED
@@ -58,33 +60,45 @@
 #define ADDRESS_LEVELS 6u
 #define ADDRESS_FAN 32u
 #define ADDRESS_FAN_LOG 5u
-#define ADDRESS_UNIT_LOG 6u
+#define ADDRESS_UNIT_LOG BITS_LOG /* a unit's map is one word */
 #define ADDRESS_BYTE 255u
 #define ADDRESS_MAX 32767u
 #define ADDRESS_HINTS 16u
+#define ADDRESS_OWN 16u
 
 typedef uint16_t address_entry;
 
 /*
- * The maps stand behind it. The bounds and the levels are named by their offset from the index in
- * bytes: a heap's image moves as a whole. Behind the bounds that are covered there is always a
- * group that is 0, and one more behind the last: a unit that is none can be asked.
+ * Behind it stand ADDRESS_OWN bytes that are the strategy's own, then the maps. The bounds and the
+ * levels are named by their offset from the index in bytes: a heap's image moves as a whole. Behind
+ * the bounds that are covered there is always a group that is 0, and one more behind the last: a
+ * unit that is none can be asked.
  */
 struct address_index {
     uint32_t units;   /* that the heap can have, a multiple of ADDRESS_FAN. As a hint: none */
     uint32_t covered; /* that the tree counts, likewise */
     uint32_t height;  /* levels in use, the bounds among them; the highest is one group */
     uint32_t max;     /* no entry is larger */
-    hmm_ref cursor;   /* next-fit's own, with the two that follow */
-    uint32_t bare, bare_of;
-    uint32_t floor, unused;            /* the lowest unit that is looked at, likewise */
+    uint32_t floor;   /* the lowest unit that is looked at, likewise */
     uint32_t hints[ADDRESS_HINTS + 1]; /* the first is 0 always, the last no unit: they end loops */
-    uint64_t bounds;
-    uint64_t level[ADDRESS_LEVELS]; /* the first is none */
+    size_t bounds;
+    size_t level[ADDRESS_LEVELS]; /* the first is none */
 };
+
+_Static_assert((sizeof(struct address_index) + ADDRESS_OWN) % sizeof(bits_word) == 0 &&
+                   ADDRESS_OWN % sizeof(bits_word) == 0,
+               "the maps are aligned");
+_Static_assert(ADDRESS_FAN == 1u << ADDRESS_FAN_LOG && ADDRESS_FAN == 32,
+               "a group's entries are one word of bits");
+_Static_assert(ADDRESS_LEVELS *ADDRESS_FAN_LOG + ADDRESS_UNIT_LOG >= 32, "levels for all refs");
+_Static_assert(ADDRESS_HINTS <= ADDRESS_BYTE && ADDRESS_HINTS <= BITS && ADDRESS_MAX <= INT16_MAX,
+               "a hint's size is a bound, and a shift in a map; entries are not negative");
 
 HMM__HIDDEN size_t hmm__address_size(size_t capacity);
 HMM__HIDDEN void hmm__address_start(struct hmm_heap *h, struct address_index *x);
+
+/* For a larger capacity, of which there is room. */
+HMM__HIDDEN void hmm__address_widen(struct address_index *x, size_t capacity);
 
 /* Covers this unit, and some more. */
 HMM__HIDDEN void hmm__address_cover(struct address_index *x, uint32_t unit);
@@ -104,16 +118,17 @@ HMM__HIDDEN hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t
 HMM__HIDDEN hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_t n);
 
 /* The lowest free block, of those that begin at `from` or above, in which the piece fits; 0: none.
- * Looks at those only that are as large as the piece. */
+ * Looks at those only that are as large as the piece, begin below its `high`, and do not end below
+ * its `low`. */
 HMM__HIDDEN hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref from,
                                        const struct hmm_piece *piece);
 HMM__HIDDEN uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x);
 HMM__HIDDEN const char *hmm__address_check(struct hmm_heap *h, const struct address_index *x,
                                            uint32_t *indexed);
 
-HMM__ALWAYS_INLINE uint64_t *address_maps(const struct address_index *x)
+HMM__ALWAYS_INLINE bits_word *address_maps(const struct address_index *x)
 {
-    return (uint64_t *)(uintptr_t)(x + 1);
+    return (bits_word *)((uintptr_t)(x + 1) + ADDRESS_OWN);
 }
 
 HMM__ALWAYS_INLINE uint8_t *address_bounds(const struct address_index *x)
@@ -131,9 +146,9 @@ HMM__ALWAYS_INLINE uint32_t address_unit(hmm_ref r)
     return r >> ADDRESS_UNIT_LOG;
 }
 
-HMM__ALWAYS_INLINE uint64_t address_bit(hmm_ref r)
+HMM__ALWAYS_INLINE bits_word address_bit(hmm_ref r)
 {
-    return UINT64_C(1) << (r & 63);
+    return BIT(r % BITS);
 }
 
 /* As it counts in an entry, and in a bound. */
@@ -231,10 +246,18 @@ HMM__ALWAYS_INLINE void address_grow(struct address_index *x, uint32_t unit, uin
         raise(x, unit, size, bound);
 }
 
+/* For assertions. */
+HMM__ALWAYS_INLINE bool address_has(const struct address_index *x, hmm_ref r)
+{
+    return address_unit(r) >= x->floor && address_unit(r) < x->covered &&
+           (address_maps(x)[address_unit(r)] & address_bit(r)) != 0;
+}
+
 /* The unit must be covered. */
 HMM__ALWAYS_INLINE void address_add(struct address_index *x, hmm_ref r, uint32_t size,
                                     address_raise_callback *raise)
 {
+    HMM_ASSERT(address_unit(r) >= x->floor && address_unit(r) < x->covered);
     address_maps(x)[address_unit(r)] |= address_bit(r);
     address_grow(x, address_unit(r), size, raise);
 }
@@ -261,24 +284,26 @@ HMM__ALWAYS_INLINE bool address_covers(const struct address_index *x, hmm_ref r)
 /* Leaves the bound as it is, to be true again soon. */
 HMM__ALWAYS_INLINE void address_clear(struct address_index *x, hmm_ref r)
 {
+    HMM_ASSERT(address_has(x, r));
     address_maps(x)[address_unit(r)] &= ~address_bit(r);
 }
 
 /* Makes it true where that is done at once. */
 HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
 {
+    HMM_ASSERT(address_has(x, r));
     if ((address_maps(x)[address_unit(r)] &= ~address_bit(r)) == 0)
         address_bounds(x)[address_unit(r)] = 0;
 }
 
 /* The lowest of the blocks in this map of `unit` that has at least n granules. 0: there is none,
  * and *most is the size of the largest. */
-HMM__ALWAYS_INLINE hmm_ref address_scan(struct hmm_heap *h, uint64_t map, uint32_t unit, uint32_t n,
-                                        uint32_t *max)
+HMM__ALWAYS_INLINE hmm_ref address_scan(struct hmm_heap *h, bits_word map, uint32_t unit,
+                                        uint32_t n, uint32_t *max)
 {
     uint32_t largest = 0;
     for (; map != 0; map &= map - 1) {
-        hmm_ref r = unit << ADDRESS_UNIT_LOG | (uint32_t)__builtin_ctzll(map);
+        hmm_ref r = unit << ADDRESS_UNIT_LOG | bits_lowest(map);
         uint32_t word = block_header(h, r);
         h->visited++;
         if (word >= header_make(n, 0))
@@ -297,16 +322,17 @@ HMM__ALWAYS_INLINE hmm_ref address_in_unit(struct hmm_heap *h, const struct addr
     uint32_t unit = address_unit(from), max;
     if (address_bounds(x)[unit] < address_byte(n))
         return 0;
-    return address_scan(h, address_maps(x)[unit] & UINT64_MAX << (from & 63), unit, n, &max);
+    return address_scan(h, address_maps(x)[unit] & BITS_FROM(from % BITS), unit, n, &max);
 }
 
 /* Takes the low n of block r's `size` granules out of the index; the remainder, whose header need
  * not be written yet, stays in. False: it begins in another unit, and is still to be added. */
 HMM__ALWAYS_INLINE bool address_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n)
 {
-    uint32_t column = r & 63;
-    bool whole = size - n < HMM_MIN_GRANULES, here = whole || column + n <= 63;
-    uint64_t bits = whole || !here ? 1 : 1 | UINT64_C(1) << n;
+    HMM_ASSERT(address_has(x, r) && size >= n);
+    uint32_t column = r % BITS;
+    bool whole = size - n < HMM_MIN_GRANULES, here = whole || column + n < BITS;
+    bits_word bits = whole || !here ? 1 : 1 | BIT(n);
     address_maps(x)[address_unit(r)] ^= bits << column;
     return here;
 }

@@ -38,9 +38,12 @@ HMM__ALWAYS_INLINE void *address_serve_whole(struct hmm_heap *h, char *p, uint32
     return p;
 }
 
-/* An address_hand_callback, made of two other parts. */
+/* The low end of a block, up to here, is an answer. NULL: nobody wants to know. */
+typedef void address_end_verb(struct address_index *x, hmm_ref end);
+
+/* An address_hand_callback, made of three other parts. */
 HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t word, uint32_t n,
-                                       bool moves_cursor, address_hand_callback *whole,
+                                       address_end_verb *ended, address_hand_callback *whole,
                                        address_rest_callback *put_rest)
 {
     uint32_t scaled = header_make(n, 0), above = (word - scaled) & ~(uint32_t)HMM__PREV_FREE;
@@ -55,11 +58,11 @@ HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t wor
     live_add(h, scaled_bytes(scaled) - HMM_HEADER_BYTES);
     hmm_ref r = block_of(h, p), rest = r + n;
     struct address_index *x = h->state;
-    if (moves_cursor)
-        x->cursor = rest;
+    if (ended)
+        ended(x, rest);
     if (hmm__unlikely((rest ^ r) >> ADDRESS_UNIT_LOG))
         return put_rest(h, p, rest, header_size(above));
-    address_maps(x)[address_unit(r)] ^= (1 | UINT64_C(1) << n) << (r & 63);
+    address_maps(x)[address_unit(r)] ^= (1 | BIT(n)) << r % BITS;
     return p;
 }
 
@@ -78,14 +81,14 @@ HMM__ALWAYS_INLINE uint32_t address_small(size_t size)
 }
 
 /* The lowest block in this map of `unit`. */
-HMM__ALWAYS_INLINE char *address_first(const struct hmm_heap *h, uint64_t map, uint32_t unit)
+HMM__ALWAYS_INLINE char *address_first(const struct hmm_heap *h, bits_word map, uint32_t unit)
 {
-    return block_payload(h, (unit << ADDRESS_UNIT_LOG) + (uint32_t)__builtin_ctzll(map));
+    return block_payload(h, (unit << ADDRESS_UNIT_LOG) + bits_lowest(map));
 }
 
 /* Serves a small n of the lowest block in `map`, of this unit; should that be too small, it is for
  * `next`. */
-HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, uint64_t map, uint32_t unit,
+HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, bits_word map, uint32_t unit,
                                               uint32_t n, address_hand_callback *hand,
                                               address_hand_callback *next)
 {
@@ -109,7 +112,7 @@ HMM__ALWAYS_INLINE void *address_serve_unit(struct hmm_heap *h, uint32_t from, u
                                             uint32_t n, struct address_way way)
 {
     struct address_index *x = h->state;
-    uint64_t map = address_maps(x)[unit];
+    bits_word map = address_maps(x)[unit];
     if (map == 0)
         address_bounds(x)[unit] = 0;
     for (; map != 0; map &= map - 1) {
@@ -138,8 +141,7 @@ HMM__ALWAYS_INLINE void *address_serve_near(struct hmm_heap *h, uint32_t from, u
     h->visited++;
     if (fits == 0)
         return way.beyond(h, n);
-    return address_serve_unit(h, way.lowest ? unit : from, unit + (uint32_t)__builtin_ctz(fits), n,
-                              way);
+    return address_serve_unit(h, way.lowest ? unit : from, unit + bits_lowest32(fits), n, way);
 }
 
 /* Serves n of the lowest block in the groups from i on. Goes up from entry i of level 1, until some
@@ -162,7 +164,7 @@ HMM__ALWAYS_INLINE void *address_serve_up(struct hmm_heap *h, uint32_t i, uint32
             if (++k == x->height)
                 return way.none(h, n);
     }
-    for (i += (uint32_t)__builtin_ctz(fits); --k > 0; i += (uint32_t)__builtin_ctz(fits)) {
+    for (i += bits_lowest32(fits); --k > 0; i += bits_lowest32(fits)) {
         i <<= ADDRESS_FAN_LOG;
         fits = address_entries(address_level(x, k) + i, bar);
         h->visited++;
@@ -173,7 +175,7 @@ HMM__ALWAYS_INLINE void *address_serve_up(struct hmm_heap *h, uint32_t i, uint32
     fits = address_bytes(address_bounds(x) + i, way.lowest ? n : address_byte(n));
     if (hmm__unlikely(fits == 0))
         return way.far(h, n, 0, i);
-    return address_serve_unit(h, i, i + (uint32_t)__builtin_ctz(fits), n, way);
+    return address_serve_unit(h, i, i + bits_lowest32(fits), n, way);
 }
 
 #endif

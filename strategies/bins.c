@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "bins.h"
+#include "by_size.h"
 
 void *hmm__held_serve(struct hmm_heap *h, size_t n)
 {
@@ -27,11 +27,17 @@ void *hmm__held_serve(struct hmm_heap *h, size_t n)
     return p;
 }
 
+void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
+                         size_t prev_size)
+{
+    join_both(h, p, r, scaled, next_size, prev_size, bins_drop, bins_move);
+}
+
 static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t size,
                              uint32_t *count)
 {
     hmm_ref before = 0;
-    if (!(s->map >> size & 1) != (s->heads[size] == 0))
+    if (!bits64_has(&s->map, size) != (s->heads[size] == 0))
         return "T2: bins: a bin's bit contradicts the bin";
     for (hmm_ref r = s->heads[size]; r != 0; r = block_links(h, r)[BIN_NEXT]) {
         if (++*count > free_blocks(h))

@@ -24,12 +24,13 @@
 #ifndef HMM_BINS_H
 #define HMM_BINS_H
 
+#include "bits.h"
 #include "heap/place.h"
 
 #define BINS 64u
 
 struct bins {
-    uint64_t map;
+    struct bits64 map;
     hmm_ref heads[BINS];
     hmm_ref victim; /* 0: none */
     uint32_t victim_size;
@@ -38,6 +39,10 @@ struct bins {
 
 /* The first link words of a free block, in a bin and elsewhere. */
 enum { BIN_NEXT, BIN_PREV };
+
+_Static_assert(BINS == sizeof(struct bits64) * 8, "the map has a bit for each bin");
+_Static_assert(LARGE_SCALED == (size_t)BINS << HMM__SIZE_SHIFT, "what is large is no bin's");
+_Static_assert((BIN_PREV + 1) * sizeof(hmm__word) <= HMM_LINK_BYTES, "every block has these links");
 
 /* The largest request that a bin may serve, in bytes. */
 #define BINS_MAX ((size_t)(BINS - 1) * HMM_GRANULE - HMM_HEADER_BYTES)
@@ -49,23 +54,25 @@ HMM__ALWAYS_INLINE hmm__word *bin_links(char *p)
 
 HMM__ALWAYS_INLINE void bins_mark(struct bins *s, size_t size)
 {
-    uint64_t map = s->map;
+    bits_word *word = &s->map.words[bits64_word(size)], map = *word;
     hmm__forget(map);
-    s->map = map | UINT64_C(1) << size;
+    *word = map | BIT(size % BITS);
 }
 
 HMM__ALWAYS_INLINE void bins_unmark(struct bins *s, size_t size)
 {
-    uint64_t map = s->map;
+    bits_word *word = &s->map.words[bits64_word(size)], map = *word;
     hmm__forget(map);
-    s->map = map & ~(UINT64_C(1) << size);
+    *word = map & ~BIT(size % BITS);
 }
 
 /* The back link of a bin's head is not kept: that it is the head, the bin tells. */
 HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
                                  size_t size)
 {
+    HMM_ASSERT(r >= h->first && r < h->top && size >= HMM_MIN_GRANULES && size < BINS);
     hmm_ref head = s->heads[size];
+    HMM_ASSERT(head != r && !head == !bits64_has(&s->map, size));
     s->heads[size] = r;
     bin_links(p)[BIN_NEXT] = head;
     if (head)
@@ -76,6 +83,7 @@ HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, 
 
 HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, size_t size)
 {
+    HMM_ASSERT(size < BINS && s->heads[size] != 0 && bits64_has(&s->map, size));
     hmm_ref next = bin_links(p)[BIN_NEXT];
     s->heads[size] = next;
     if (next == 0)
@@ -85,6 +93,7 @@ HMM__ALWAYS_INLINE void bin_pop(struct bins *s, char *p, size_t size)
 HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
                                    size_t size)
 {
+    HMM_ASSERT(size < BINS && s->heads[size] != 0);
     if (s->heads[size] == r) {
         bin_pop(s, p, size);
         return;
@@ -118,10 +127,11 @@ HMM__ALWAYS_INLINE hmm_ref bin_cut(struct hmm_heap *h, struct bins *s, uint32_t 
     return r;
 }
 
-/* The bins of at least n granules that are not empty, the one of n as bit 0. */
-HMM__ALWAYS_INLINE uint64_t bins_from(const struct bins *s, uint32_t n)
+/* The size of the smallest block in a bin that has at least n granules; 0: there is none. */
+HMM__ALWAYS_INLINE uint32_t bins_least(const struct bins *s, uint32_t n)
 {
-    return n < BINS ? s->map >> n : 0;
+    uint32_t more;
+    return n < BINS && bits64_next(&s->map, n, &more) ? n + more : 0;
 }
 
 /* Serves a request from the head of a bin of its size. */
@@ -161,6 +171,7 @@ HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_
 
 HMM__ALWAYS_INLINE void hold(struct bins *s, hmm_ref r, size_t size)
 {
+    HMM_ASSERT(r == 0 ? size == 0 : size >= BINS);
     s->victim = r;
     s->victim_size = (uint32_t)size;
 }
@@ -184,14 +195,14 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
     if (hmm__unlikely(bytes > BINS_MAX))
         return large(h, bytes);
     size_t n = hmm__granules_for(bytes);
-    uint64_t map = s->map;
-    if (map >> n & 1)
+    struct bits64 map = s->map;
+    uint32_t rest;
+    if (bits64_has(&map, n))
         return bin_serve(h, s, n);
-    hmm__forget(map);
-    uint64_t fits = map >> n;
-    if (fits == 0)
+    hmm__forget(map.words[0]);
+    if (!bits64_next(&map, n, &rest))
         return none(h, n);
-    return bin_serve_low(h, s, n, (unsigned)__builtin_ctzll(fits));
+    return bin_serve_low(h, s, n, rest);
 }
 
 HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count);
@@ -201,7 +212,7 @@ HMM__ALWAYS_INLINE uint32_t bins_largest(const struct bins *s)
 {
     if (s->victim)
         return s->victim_size;
-    return s->map ? 63u - (uint32_t)__builtin_clzll(s->map) : 0;
+    return bits64_is_empty(&s->map) ? 0 : bits64_greatest(&s->map);
 }
 
 #endif

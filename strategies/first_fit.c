@@ -24,6 +24,12 @@ static void first_start(struct hmm_heap *h, void *state)
     hmm__address_start(h, state);
 }
 
+static void first_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
+{
+    (void)h, (void)old;
+    hmm__address_widen(state, now);
+}
+
 static __attribute__((noinline)) void first_raise(struct address_index *x, uint32_t unit,
                                                   uint32_t size, uint8_t *bound)
 {
@@ -115,7 +121,7 @@ static __attribute__((noinline)) void *first_hand_whole(struct hmm_heap *h, char
 static __attribute__((noinline)) void *first_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                   uint32_t n)
 {
-    return address_serve(h, p, word, n, false, first_hand_whole, first_put_rest);
+    return address_serve(h, p, word, n, NULL, first_hand_whole, first_put_rest);
 }
 
 static __attribute__((noinline)) void *first_malloc_far(struct hmm_heap *h, uint32_t n, uint32_t k,
@@ -160,7 +166,7 @@ static __attribute__((noinline)) void *first_malloc_next(struct hmm_heap *h, cha
 {
     struct address_index *x = h->state;
     uint32_t unit = address_unit(block_of(h, p));
-    uint64_t map = address_maps(x)[unit];
+    bits_word map = address_maps(x)[unit];
     while ((map &= map - 1) != 0) {
         p = address_first(h, map, unit);
         uint32_t other = word_load(p);
@@ -201,7 +207,7 @@ static void *first_malloc(struct hmm_heap *h, size_t size)
     uint32_t n = address_small(size), unit = x->hints[n];
     if (hmm__unlikely(address_bounds(x)[unit] < (uint8_t)n))
         return unit == x->units ? hmm__malloc_else(h, n) : first_malloc_near(h, n);
-    uint64_t map = address_maps(x)[unit];
+    bits_word map = address_maps(x)[unit];
     if (hmm__unlikely(map == 0))
         return first_malloc_empty(h, n);
     return address_serve_lowest(h, map, unit, n, first_hand, first_malloc_next);
@@ -261,6 +267,7 @@ static const struct hmm_strategy first_fit = {
     .insert = first_insert,
     .remove = first_remove,
     .start = first_start,
+    .grow = first_grow,
     .resize = first_resize,
     .take = first_take,
     .find_piece = first_find_piece,

@@ -25,6 +25,24 @@
  */
 #include "address_serve.h"
 
+/* What stands between the index and its maps. */
+struct next_own {
+    hmm_ref cursor;
+    uint32_t bare, bare_of;
+};
+
+_Static_assert(sizeof(struct next_own) <= ADDRESS_OWN, "the index leaves room for it");
+
+HMM__ALWAYS_INLINE struct next_own *next_own(const struct address_index *x)
+{
+    return (struct next_own *)(uintptr_t)(x + 1);
+}
+
+HMM__ALWAYS_INLINE void next_end(struct address_index *x, hmm_ref end)
+{
+    next_own(x)->cursor = end;
+}
+
 static size_t next_state_size(size_t capacity)
 {
     return hmm__address_size(capacity);
@@ -32,22 +50,31 @@ static size_t next_state_size(size_t capacity)
 
 static void next_start(struct hmm_heap *h, void *state)
 {
-    hmm__address_start(h, state);
+    struct address_index *x = state;
+    hmm__address_start(h, x);
+    *next_own(x) = (struct next_own){.cursor = h->first, .bare = x->floor, .bare_of = 1};
+}
+
+static void next_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
+{
+    (void)h, (void)old;
+    hmm__address_widen(state, now);
 }
 
 static __attribute__((noinline)) void next_raise(struct address_index *x, uint32_t unit,
                                                  uint32_t size, uint8_t *bound)
 {
-    if (unit > x->bare && size >= x->bare_of)
-        x->bare_of = size + 1;
+    if (unit > next_own(x)->bare && size >= next_own(x)->bare_of)
+        next_own(x)->bare_of = size + 1;
     address_raise(x, unit, size, bound);
 }
 
 /* A free block of `size` granules begins at r. */
 HMM__ALWAYS_INLINE void next_note(struct address_index *x, hmm_ref r, uint32_t size)
 {
-    if (x->cursor - r < size)
-        x->cursor = r;
+    HMM_ASSERT(size >= HMM_MIN_GRANULES);
+    if (next_own(x)->cursor - r < size)
+        next_own(x)->cursor = r;
 }
 
 static HMM__COLD void next_put_beyond(struct address_index *x, hmm_ref r, uint32_t size)
@@ -99,19 +126,20 @@ static void next_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t w
 
 HMM__ALWAYS_INLINE hmm_ref next_hit(struct hmm_heap *h, const struct address_index *x, uint32_t n)
 {
-    return address_covers(x, x->cursor) ? address_in_unit(h, x, x->cursor, n) : 0;
+    return address_covers(x, next_own(x)->cursor) ? address_in_unit(h, x, next_own(x)->cursor, n)
+                                                  : 0;
 }
 
 HMM__ALWAYS_INLINE bool next_bare(const struct address_index *x, uint32_t n)
 {
-    return address_unit(x->cursor) >= x->bare && n >= x->bare_of;
+    return address_unit(next_own(x)->cursor) >= next_own(x)->bare && n >= next_own(x)->bare_of;
 }
 
 /* Where the search upward found none. */
 HMM__ALWAYS_INLINE void next_learn(struct address_index *x, uint32_t n)
 {
-    x->bare = address_unit(x->cursor);
-    x->bare_of = n;
+    next_own(x)->bare = address_unit(next_own(x)->cursor);
+    next_own(x)->bare_of = n;
 }
 
 /* Below the cursor all is found only on the second way round. */
@@ -120,7 +148,7 @@ static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t n)
     struct address_index *x = state;
     hmm_ref r = next_hit(h, x, n);
     if (r == 0 && !next_bare(x, n)) {
-        r = hmm__address_search(h, x, address_unit(x->cursor) + 1, n);
+        r = hmm__address_search(h, x, address_unit(next_own(x)->cursor) + 1, n);
         if (r == 0)
             next_learn(x, n);
     }
@@ -130,7 +158,7 @@ static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t n)
 /* The low n of block r's `size` granules are placed, as address_cut takes them. */
 HMM__ALWAYS_INLINE bool next_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n)
 {
-    x->cursor = size - n >= HMM_MIN_GRANULES ? r + n : r + size;
+    next_own(x)->cursor = size - n >= HMM_MIN_GRANULES ? r + n : r + size;
     return address_cut(x, r, size, n);
 }
 
@@ -146,13 +174,13 @@ static void next_placed(struct hmm_heap *h, void *state, hmm_ref r, uint32_t gra
 {
     struct address_index *x = state;
     (void)h;
-    x->cursor = r + granules;
+    next_own(x)->cursor = r + granules;
 }
 
 static hmm_ref next_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     struct address_index *x = state;
-    hmm_ref r = hmm__address_piece(h, x, x->cursor, piece);
+    hmm_ref r = hmm__address_piece(h, x, next_own(x)->cursor, piece);
     return r ? r : hmm__address_piece(h, x, h->first, piece);
 }
 
@@ -173,14 +201,14 @@ static __attribute__((noinline)) void *next_hand_whole(struct hmm_heap *h, char 
 {
     struct address_index *x = h->state;
     (void)n;
-    x->cursor = block_of(h, p) + header_size(word);
+    next_own(x)->cursor = block_of(h, p) + header_size(word);
     return address_serve_whole(h, p, word);
 }
 
 static __attribute__((noinline)) void *next_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                  uint32_t n)
 {
-    return address_serve(h, p, word, n, true, next_hand_whole, next_put_rest);
+    return address_serve(h, p, word, n, next_end, next_hand_whole, next_put_rest);
 }
 
 static __attribute__((noinline)) void *next_malloc_top(struct hmm_heap *h, uint32_t n)
@@ -189,7 +217,7 @@ static __attribute__((noinline)) void *next_malloc_top(struct hmm_heap *h, uint3
     void *p = allocate_from_top(h, n);
     if (hmm__unlikely(p == NULL))
         return hmm__malloc_else(h, n);
-    x->cursor = h->top;
+    next_own(x)->cursor = h->top;
     return p;
 }
 
@@ -256,7 +284,7 @@ static __attribute__((noinline)) void *next_malloc_far_above(struct hmm_heap *h,
 static __attribute__((noinline)) void *next_malloc_above(struct hmm_heap *h, uint32_t n)
 {
     const struct address_index *x = h->state;
-    uint32_t unit = address_unit(x->cursor) + 1;
+    uint32_t unit = address_unit(next_own(x)->cursor) + 1;
     return address_serve_up(h, (unit >> ADDRESS_FAN_LOG) + 1, n,
                             (struct address_way){.hand = next_hand,
                                                  .none = next_malloc_bare,
@@ -267,7 +295,7 @@ static __attribute__((noinline)) void *next_malloc_above(struct hmm_heap *h, uin
 static __attribute__((noinline)) void *next_malloc_near(struct hmm_heap *h, uint32_t n)
 {
     const struct address_index *x = h->state;
-    uint32_t unit = address_unit(x->cursor) + 1;
+    uint32_t unit = address_unit(next_own(x)->cursor) + 1;
     if (next_bare(x, n) || unit > x->covered)
         return next_malloc_low(h, n);
     return address_serve_near(h, unit, n,
@@ -281,8 +309,8 @@ static __attribute__((noinline)) void *next_malloc_next(struct hmm_heap *h, char
                                                         uint32_t n)
 {
     const struct address_index *x = h->state;
-    uint32_t unit = address_unit(x->cursor);
-    uint64_t map = address_maps(x)[unit] & UINT64_MAX << (x->cursor & 63);
+    uint32_t unit = address_unit(next_own(x)->cursor);
+    bits_word map = address_maps(x)[unit] & BITS_FROM(next_own(x)->cursor % BITS);
     while ((map &= map - 1) != 0) {
         p = address_first(h, map, unit);
         word = word_load(p);
@@ -299,8 +327,8 @@ static __attribute__((noinline)) void *next_malloc_large(struct hmm_heap *h, siz
     if (size > HMM_MAX_REQUEST)
         return hmm__fail(h);
     uint32_t n = hmm__granules_for(size);
-    if (address_covers(x, x->cursor) &&
-        address_bounds(x)[address_unit(x->cursor)] >= address_byte(n))
+    if (address_covers(x, next_own(x)->cursor) &&
+        address_bounds(x)[address_unit(next_own(x)->cursor)] >= address_byte(n))
         return next_malloc_any(h, n);
     return next_malloc_near(h, n);
 }
@@ -310,9 +338,9 @@ static void *next_malloc(struct hmm_heap *h, size_t size)
     const struct address_index *x = h->state;
     if (hmm__unlikely(size > (ADDRESS_HINTS - 1) * HMM_GRANULE - HMM_HEADER_BYTES))
         return next_malloc_large(h, size);
-    uint32_t n = address_small(size), unit = address_unit(x->cursor);
+    uint32_t n = address_small(size), unit = address_unit(next_own(x)->cursor);
     if (hmm__likely(unit < x->covered && address_bounds(x)[unit] >= (uint8_t)n)) {
-        uint64_t map = address_maps(x)[unit] & UINT64_MAX << (x->cursor & 63);
+        bits_word map = address_maps(x)[unit] & BITS_FROM(next_own(x)->cursor % BITS);
         if (hmm__likely(map != 0))
             return address_serve_lowest(h, map, unit, n, next_hand, next_malloc_next);
     }
@@ -364,13 +392,13 @@ static const char *next_check(struct hmm_heap *h, void *state, uint32_t *indexed
     for (hmm_ref r = h->first; r < h->top; r = block_next(h, r)) {
         if (!(block_header(h, r) & HMM__FREE))
             continue;
-        if (r < x->cursor && x->cursor - r < block_size(h, r))
+        if (r < next_own(x)->cursor && next_own(x)->cursor - r < block_size(h, r))
             return "T6: next-fit: a free block contains the cursor strictly";
-        if (address_unit(r) > x->bare && block_size(h, r) >= x->bare_of)
+        if (address_unit(r) > next_own(x)->bare && block_size(h, r) >= next_own(x)->bare_of)
             return "T7: next-fit: a free block is where none as large should be";
     }
-    for (uint32_t unit = x->bare + 1; unit < x->covered; unit++)
-        if (address_bounds(x)[unit] >= x->bare_of)
+    for (uint32_t unit = next_own(x)->bare + 1; unit < x->covered; unit++)
+        if (address_bounds(x)[unit] >= next_own(x)->bare_of)
             return "T7: next-fit: a bound is more than it should be";
     return hmm__address_check(h, x, indexed);
 }
@@ -386,6 +414,7 @@ static const struct hmm_strategy next_fit = {
     .insert = next_insert,
     .remove = next_remove,
     .start = next_start,
+    .grow = next_grow,
     .resize = next_resize,
     .take = next_take,
     .find_piece = next_find_piece,

@@ -17,32 +17,41 @@ static const struct hmm_strategy *refuse_plugin(struct text *why, int code, cons
     return NULL;
 }
 
+_Static_assert(offsetof(struct hmm_strategy, abi) == 0 &&
+                   offsetof(struct hmm_strategy, name) == 2 * sizeof(unsigned),
+               "a strategy of any ABI begins with the number, and has its name here");
+
 /* NULL, or the field for which hmm__strategy_is_valid refuses it. */
-static const char *malformed_field(const struct hmm_strategy *s)
+static const char *missing_field(const struct hmm_strategy *s)
 {
-    return s->abi != HMM_STRATEGY_ABI ? "abi"
-           : s->name == NULL          ? "name"
-           : s->state_size == NULL    ? "state_size"
-           : s->find == NULL          ? "find"
-           : s->insert == NULL        ? "insert"
-           : s->remove == NULL        ? "remove"
-                                      : NULL;
+    return s->name == NULL         ? "name"
+           : s->state_size == NULL ? "state_size"
+           : s->find == NULL       ? "find"
+           : s->insert == NULL     ? "insert"
+           : s->remove == NULL     ? "remove"
+                                   : NULL;
 }
 
-static const struct hmm_strategy *refuse_field(struct text *why, const struct hmm_strategy *s,
-                                               const char *field)
+/* Of another ABI only the head is known. */
+static void refuse_abi(struct text *why, const struct hmm_strategy *s)
 {
     if (why == NULL)
-        return refuse_plugin(NULL, EINVAL, "");
+        return;
+    hmm__text_add(why, "its strategy ");
+    hmm__text_add(why, s->name != NULL ? s->name : "without a name");
+    hmm__text_add(why, " is of strategy ABI ");
+    hmm__text_decimal(why, s->abi);
+    hmm__text_add(why, ", this hmm takes ABI ");
+    hmm__text_decimal(why, HMM_STRATEGY_ABI);
+}
+
+static void refuse_field(struct text *why, const char *field)
+{
+    if (why == NULL)
+        return;
     hmm__text_add(why, "the field ");
     hmm__text_add(why, field);
-    hmm__text_add(why, " of its hmm_plugin_strategy is ");
-    if (s->abi == HMM_STRATEGY_ABI)
-        return refuse_plugin(why, EINVAL, "NULL");
-    hmm__text_decimal(why, s->abi);
-    hmm__text_add(why, ", allowed is ");
-    hmm__text_decimal(why, HMM_STRATEGY_ABI);
-    return refuse_plugin(why, EINVAL, "");
+    hmm__text_add(why, " of its hmm_plugin_strategy is NULL");
 }
 
 static const char *linker_reason(void)
@@ -64,10 +73,12 @@ const struct hmm_strategy *hmm__plugin_load(const char *path, struct text *why)
     const struct hmm_strategy *s = dlsym(object, "hmm_plugin_strategy");
     if (s == NULL)
         refuse_plugin(why, EINVAL, "it exports no hmm_plugin_strategy");
-    else if (malformed_field(s) == NULL)
-        return s;
+    else if (s->abi != HMM_STRATEGY_ABI)
+        refuse_abi(why, s);
+    else if (missing_field(s) != NULL)
+        refuse_field(why, missing_field(s));
     else
-        refuse_field(why, s, malformed_field(s));
+        return s;
     dlclose(object);
     hmm__set_errno(EINVAL);
     return NULL;

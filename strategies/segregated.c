@@ -16,9 +16,10 @@
  * at the head of the next larger class that is not empty, which always fits. If the free top cannot
  * serve it either, the whole of its own class is searched: no request fails while a block fits.
  *
- * An aligned piece: the first HEADS of its own class and of each class above it are tried,
- * SEG_PIECE_TRIES blocks in all; if it fits in none of them, as for a request so large that it fits
- * wherever the block begins.
+ * An aligned piece, or one that must not cross a boundary: the first HEADS of its own class and of
+ * each class above it are tried, SEG_PIECE_TRIES blocks in all; if it fits in none of them, as for
+ * a request so large that it fits wherever the block begins. Where it may only lie in a part of the
+ * heap no size is enough: the whole of each class is tried.
  *
  * Bound: HEADS blocks and three bit scans; before a request fails, the length of one class. Waste
  * inside: a block is at most 1/SPLIT larger than the smallest in its class.
@@ -33,25 +34,31 @@
  * T5  A bit of a map is set iff the list, or the word of the map, that it stands for is not empty.
  * T6  Every block in a list is free, of the list's class, and its back link is the one before.
  */
-#include "bins.h"
+#include "by_size.h"
 
 #define SPLIT_LOG 5u
 #define SPLIT (1u << SPLIT_LOG)
 #define HEADS 4u
 #define SEG_PIECE_TRIES 16u
-#define SEG_WORDS 12u /* of map: for HMM_MAX_GRANULES */
+#define SEG_WORDS (768u / BITS) /* of map: for HMM_MAX_GRANULES */
 
 struct seg_state {
     struct bins bins;
-    uint64_t maps[SEG_WORDS];
+    bits_word maps[SEG_WORDS];
     uint32_t words;
     hmm_ref lists[];
 };
 
+_Static_assert(BINS == 2 * SPLIT, "where classes have more than one size, bins end");
+_Static_assert(SEG_WORDS <= 32 && HMM_MAX_GRANULES < UINT32_C(1) << 29 &&
+                   (28 - SPLIT_LOG) * SPLIT + 2 * SPLIT - BINS < SEG_WORDS * BITS,
+               "each class has a bit, and each word of the map");
+
 /* The class of a size from BINS on. */
 HMM__ALWAYS_INLINE uint32_t seg_class_of(uint32_t size)
 {
-    uint32_t m = size - 1, shift = 31u - SPLIT_LOG - (uint32_t)__builtin_clz(m);
+    HMM_ASSERT(size >= BINS && size <= HMM_MAX_GRANULES);
+    uint32_t m = size - 1, shift = bits_highest32(m) - SPLIT_LOG;
     return (shift << SPLIT_LOG) + (m >> shift) - (BINS - 1);
 }
 
@@ -69,19 +76,28 @@ static void seg_start(struct hmm_heap *h, void *state)
     ((struct seg_state *)state)->bins.floor = UINT32_MAX;
 }
 
+/* There are more lists, all empty. */
+static void seg_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
+{
+    (void)h, (void)state, (void)old, (void)now;
+}
+
 /* The largest size of the class that this one is of. */
 HMM__ALWAYS_INLINE uint32_t seg_class_max(uint32_t size)
 {
-    uint32_t m = size - 1, shift = 31u - SPLIT_LOG - (uint32_t)__builtin_clz(m);
+    uint32_t m = size - 1, shift = bits_highest32(m) - SPLIT_LOG;
     return ((m >> shift) + 1) << shift;
 }
 
 /* ---- Lists ---- */
 
 /* As in the bins: the back link of a list's head is not kept. */
-static void list_push(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
+static void seg_index_push(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
 {
+    struct seg_state *s = state;
     uint32_t c = seg_class_of(size);
+    HMM_ASSERT(r >= h->first && r < h->top && size <= hmm_heap_capacity(h) / HMM_GRANULE);
+    HMM_ASSERT(!s->lists[c] == !(s->maps[c / BITS] >> c % BITS & 1));
     if (size < s->bins.floor)
         s->bins.floor = seg_class_max(size);
     hmm_ref head = s->lists[c];
@@ -91,13 +107,15 @@ static void list_push(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32
         block_links(h, head)[BIN_PREV] = r;
         return;
     }
-    s->maps[c / 64] |= UINT64_C(1) << c % 64;
-    s->words |= UINT32_C(1) << c / 64;
+    s->maps[c / BITS] |= BIT(c % BITS);
+    s->words |= UINT32_C(1) << c / BITS;
 }
 
-static void list_unlink(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size)
+static void seg_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
 {
+    struct seg_state *s = state;
     uint32_t c = seg_class_of(size);
+    HMM_ASSERT(s->lists[c] != 0);
     hmm_ref next = block_links(h, r)[BIN_NEXT];
     if (s->lists[c] != r) {
         hmm_ref prev = block_links(h, r)[BIN_PREV];
@@ -107,8 +125,8 @@ static void list_unlink(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint
         return;
     }
     s->lists[c] = next;
-    if (next == 0 && (s->maps[c / 64] &= ~(UINT64_C(1) << c % 64)) == 0 &&
-        (s->words &= ~(UINT32_C(1) << c / 64)) == 0)
+    if (next == 0 && (s->maps[c / BITS] &= ~BIT(c % BITS)) == 0 &&
+        (s->words &= ~(UINT32_C(1) << c / BITS)) == 0)
         s->bins.floor = UINT32_MAX;
 }
 
@@ -126,22 +144,23 @@ static hmm_ref list_scan(struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t 
 /* The head of the lowest list from class c on that is not empty; 0: there is none. */
 static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
 {
-    uint32_t word = c / 64;
+    uint32_t word = c / BITS;
     if (word >= SEG_WORDS)
         return 0;
-    uint64_t map = s->maps[word] >> c % 64;
+    bits_word map = s->maps[word] >> c % BITS;
     if (map != 0)
-        return s->lists[c + (uint32_t)__builtin_ctzll(map)];
+        return s->lists[c + bits_lowest(map)];
     uint32_t words = s->words >> word >> 1;
     if (words == 0)
         return 0;
-    word += 1 + (uint32_t)__builtin_ctz(words);
-    return s->lists[word * 64 + (uint32_t)__builtin_ctzll(s->maps[word])];
+    word += 1 + bits_lowest32(words);
+    return s->lists[word * BITS + bits_lowest(s->maps[word])];
 }
 
 /* Of the held block and the lists, as if it were the head of its list. */
-static hmm_ref seg_large_find(struct hmm_heap *h, const struct seg_state *s, uint32_t n)
+static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
+    const struct seg_state *s = state;
     uint32_t c = 0, heads = HEADS, size = s->bins.victim_size;
     if (n > h->high_limit || n > HMM_MAX_GRANULES)
         return 0;
@@ -164,95 +183,35 @@ static hmm_ref seg_large_find(struct hmm_heap *h, const struct seg_state *s, uin
     return next == 0 || size <= seg_class_max(block_size(h, next)) ? s->bins.victim : next;
 }
 
-HMM__ALWAYS_INLINE void seg_large_put(struct hmm_heap *h, struct seg_state *s, hmm_ref r,
-                                      uint32_t size)
+HMM__ALWAYS_INLINE bool seg_index_empty(const void *state)
 {
-    hmm_ref other = s->bins.victim;
-    uint32_t other_size = s->bins.victim_size;
-    hold(&s->bins, r, size);
-    if (other != 0)
-        list_push(h, s, other, other_size);
+    return ((const struct seg_state *)state)->words == 0;
 }
 
-static __attribute__((noinline)) void seg_large_drop(struct hmm_heap *h, struct seg_state *s,
-                                                     hmm_ref r, uint32_t size)
+static void *seg_index_malloc(struct hmm_heap *h, uint32_t n);
+
+BY_SIZE(seg)
+
+/* For a request of a bin's size. That the floor is too low may be all that was in the way of the
+ * held block. */
+static __attribute__((noinline)) void *seg_lists_malloc(struct hmm_heap *h, uint32_t n)
 {
-    if (s->bins.victim == r)
-        hold(&s->bins, 0, 0);
-    else
-        list_unlink(h, s, r, size);
+    struct seg_state *s = h->state;
+    hmm_ref r = lists_from(s, 0);
+    s->bins.floor = seg_class_max(block_size(h, r));
+    return victim_is_next(&s->bins, n) ? hmm__held_serve(h, n)
+                                       : large_serve(h, r, n, seg_large_drop, seg_put);
 }
 
-/* ---- The strategy ---- */
-
-HMM__ALWAYS_INLINE void seg_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+static __attribute__((noinline)) void *seg_large_malloc(struct hmm_heap *h, uint32_t n)
 {
-    if (hmm__likely(size < BINS))
-        bin_push(h, state, r, p, size);
-    else
-        seg_large_put(h, state, r, (uint32_t)size);
+    hmm_ref r = seg_large_find(h, h->state, n);
+    return r ? large_serve(h, r, n, seg_large_drop, seg_put) : hmm__malloc_else(h, n);
 }
 
-HMM__ALWAYS_INLINE void seg_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+static void *seg_index_malloc(struct hmm_heap *h, uint32_t n)
 {
-    if (hmm__likely(size < BINS))
-        bin_unlink(h, state, r, p, size);
-    else
-        seg_large_drop(h, state, r, (uint32_t)size);
-}
-
-static __attribute__((noinline)) void seg_move_indexed(struct hmm_heap *h, struct seg_state *s,
-                                                       hmm_ref was, uint32_t was_size, hmm_ref now,
-                                                       uint32_t size)
-{
-    seg_large_drop(h, s, was, was_size);
-    seg_large_put(h, s, now, size);
-}
-
-static __attribute__((noinline)) void seg_move_large(struct hmm_heap *h, struct seg_state *s,
-                                                     hmm_ref was, uint32_t was_size, hmm_ref now,
-                                                     uint32_t size)
-{
-    if (was_size >= BINS) {
-        seg_move_indexed(h, s, was, was_size, now, size);
-        return;
-    }
-    bin_unlink(h, &s->bins, was, block_payload(h, was), was_size);
-    seg_large_put(h, s, now, size);
-}
-
-HMM__ALWAYS_INLINE void seg_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                 size_t was_size, hmm_ref now, char *now_p, size_t size)
-{
-    struct seg_state *s = state;
-    if (size >= BINS && was == s->bins.victim) {
-        hold(&s->bins, now, size);
-        return;
-    }
-    if (size >= BINS) {
-        seg_move_large(h, state, was, (uint32_t)was_size, now, (uint32_t)size);
-        return;
-    }
-    bins_move(h, state, was, was_p, was_size, now, now_p, size);
-}
-
-/* Takes r, a large one, and leaves what is beyond n granules of it. */
-static void seg_large_cut(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t size,
-                          uint32_t n)
-{
-    seg_large_drop(h, s, r, size);
-    if (size - n >= HMM_MIN_GRANULES)
-        seg_put(h, s, r + n, block_payload(h, r + n), size - n);
-}
-
-static hmm_ref seg_find(struct hmm_heap *h, void *state, uint32_t n)
-{
-    const struct seg_state *s = state;
-    uint64_t fits = bins_from(&s->bins, n);
-    if (fits == 0)
-        return seg_large_find(h, s, n);
-    h->visited++;
-    return s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
+    return n < BINS ? seg_lists_malloc(h, n) : seg_large_malloc(h, n);
 }
 
 static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
@@ -263,198 +222,49 @@ static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
     return list_scan(h, s->lists[seg_class_of(n)], n, UINT32_MAX);
 }
 
-static void seg_insert(struct hmm_heap *h, void *state, hmm_ref r)
-{
-    seg_put(h, state, r, block_payload(h, r), block_size(h, r));
-}
-
-static void seg_remove(struct hmm_heap *h, void *state, hmm_ref r)
-{
-    seg_drop(h, state, r, block_payload(h, r), block_size(h, r));
-}
-
-static void seg_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
-                       hmm_ref now)
-{
-    seg_move(h, state, was, block_payload(h, was), was_granules, now, block_payload(h, now),
-             block_size(h, now));
-}
-
-static hmm_ref seg_take(struct hmm_heap *h, void *state, uint32_t n)
-{
-    struct seg_state *s = state;
-    hmm_ref r = seg_find(h, s, n);
-    if (r == 0)
-        return 0;
-    uint32_t size = block_size(h, r);
-    if (size < BINS)
-        return bin_cut(h, &s->bins, size, n);
-    seg_large_cut(h, s, r, size, n);
-    return r;
-}
-
-/* ---- As a whole ---- */
-
-/* Takes r, a large one, for a request. */
-static void *seg_large_serve(struct hmm_heap *h, struct seg_state *s, hmm_ref r, uint32_t n)
-{
-    uint32_t size = block_size(h, r);
-    if (hmm__unlikely(size < n))
-        hmm__links_broken(h, r);
-    seg_large_cut(h, s, r, size, n);
-    return finish_allocation(h, r, n, size);
-}
-
-/* For a request of a bin's size, where the lists are not empty. That the floor is too low may be
- * all that was in the way of the held block. */
-static __attribute__((noinline)) void *seg_lists_malloc(struct hmm_heap *h, uint32_t n)
-{
-    struct seg_state *s = h->state;
-    hmm_ref r = lists_from(s, 0);
-    s->bins.floor = seg_class_max(block_size(h, r));
-    return victim_is_next(&s->bins, n) ? hmm__held_serve(h, n) : seg_large_serve(h, s, r, n);
-}
-
-static __attribute__((noinline)) void *seg_large_malloc(struct hmm_heap *h, uint32_t n)
-{
-    struct seg_state *s = h->state;
-    hmm_ref r = seg_large_find(h, s, n);
-    return r ? seg_large_serve(h, s, r, n) : hmm__malloc_else(h, n);
-}
-
-/* No bin has any: the lists, then the top. */
-static __attribute__((noinline)) void *seg_malloc_else(struct hmm_heap *h, size_t n)
-{
-    struct seg_state *s = h->state;
-    if (victim_is_next(&s->bins, n))
-        return hmm__held_serve(h, n);
-    if (s->words)
-        return n < BINS ? seg_lists_malloc(h, (uint32_t)n) : seg_large_malloc(h, (uint32_t)n);
-    void *p = allocate_from_top(h, (uint32_t)n);
-    return p ? p : hmm__malloc_else(h, (uint32_t)n);
-}
-
-static __attribute__((noinline)) void *seg_malloc_large(struct hmm_heap *h, size_t size)
-{
-    if (size > HMM_MAX_REQUEST)
-        return hmm__fail(h);
-    return seg_malloc_else(h, hmm__granules_for(size));
-}
-
-static void *seg_malloc(struct hmm_heap *h, size_t size)
-{
-    return bins_malloc(h, size, seg_malloc_else, seg_malloc_large);
-}
-
-/* Where a large block comes of it. */
-HMM__ALWAYS_INLINE void seg_move_to_large(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                          size_t was_size, hmm_ref now, char *now_p, size_t size)
-{
-    struct seg_state *s = state;
-    (void)was_p, (void)now_p;
-    if (was == s->bins.victim)
-        hold(&s->bins, now, size);
-    else
-        seg_move_large(h, s, was, (uint32_t)was_size, now, (uint32_t)size);
-}
-
-static __attribute__((noinline)) void seg_large_next(struct hmm_heap *h, char *p, hmm_ref r)
-{
-    large_next_by(h, p, r, seg_move_to_large);
-}
-
-static __attribute__((noinline)) void seg_large_prev(struct hmm_heap *h, char *p, hmm_ref r)
-{
-    large_prev_by(h, p, r, seg_move_to_large);
-}
-
-static __attribute__((noinline)) void seg_large_both_indexed(struct hmm_heap *h, char *p, hmm_ref r)
-{
-    large_both_by(h, p, r, seg_drop, seg_move_to_large);
-}
-
-/* As seg_drop, of a block that is not in the index. */
-HMM__ALWAYS_INLINE void seg_drop_lightly(struct hmm_heap *h, void *state, hmm_ref r, char *p,
-                                         size_t size)
-{
-    struct seg_state *s = state;
-    if (size < BINS)
-        bin_unlink(h, state, r, p, size);
-    else
-        hold(&s->bins, 0, 0);
-}
-
-/* Most often the upper one is small, or held. */
-static __attribute__((noinline)) void seg_large_both(struct hmm_heap *h, char *p, hmm_ref r)
-{
-    const struct seg_state *s = h->state;
-    size_t scaled = header_scaled(word_load(p)),
-           next_size = header_scaled(word_load(p + scaled_bytes(scaled)));
-    if (next_size >= LARGE_SCALED && s->bins.victim != r + (hmm_ref)scaled_granules(scaled))
-        seg_large_both_indexed(h, p, r);
-    else
-        large_both_by(h, p, r, seg_drop_lightly, seg_move_to_large);
-}
-
-static __attribute__((noinline)) void seg_merge_next(struct hmm_heap *h, char *p, hmm_ref r,
-                                                     size_t scaled, uint32_t next_header,
-                                                     size_t to_top)
-{
-    merge_next_by(h, p, r, scaled, next_header, to_top, bins_move, seg_large_next);
-}
-
-static __attribute__((noinline)) void seg_merge_prev(struct hmm_heap *h, char *p, hmm_ref r,
-                                                     size_t scaled, uint32_t next_header,
-                                                     size_t to_top)
-{
-    (void)next_header, (void)to_top;
-    merge_prev_by(h, p, r, scaled, bins_move, seg_large_prev);
-}
-
-static __attribute__((noinline)) void seg_join_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                    size_t scaled, size_t next_size,
-                                                    size_t prev_size)
-{
-    join_both(h, p, r, scaled, next_size, prev_size, bins_drop, bins_move);
-}
-
-static __attribute__((noinline)) void seg_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                     size_t scaled, uint32_t next_header,
-                                                     size_t to_top)
-{
-    merge_both_by(h, p, r, scaled, next_header, to_top, seg_join_both, seg_large_both);
-}
-
-static void seg_free(struct hmm_heap *h, void *block)
-{
-    free_by(h, block, seg_put, seg_merge_next, seg_merge_prev, seg_merge_both);
-}
-
 /* ---- Aligned pieces ---- */
 
-/* Of the first HEADS blocks of the list of r, the first that the piece fits in; 0: none. */
-static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece,
-                          uint32_t *tries)
+typedef int seg_fits_verb(const struct hmm_piece *piece, hmm_ref block, uint32_t granules);
+
+/* Of the first `heads` blocks of the list of r, the first that the piece fits in; 0: none. */
+HMM__ALWAYS_INLINE hmm_ref list_piece_by(struct hmm_heap *h, hmm_ref r,
+                                         const struct hmm_piece *piece, uint32_t *tries,
+                                         uint32_t heads, seg_fits_verb *fits)
 {
-    for (uint32_t heads = HEADS; r != 0 && heads != 0 && *tries != 0; heads--, --*tries) {
+    for (; r != 0 && heads != 0 && *tries != 0; heads--, --*tries) {
         h->visited++;
-        if (hmm_piece_fits(piece, r, block_size(h, r)))
+        if (fits(piece, r, block_size(h, r)))
             return r;
         r = block_links(h, r)[BIN_NEXT];
     }
     return 0;
 }
 
+static __attribute__((noinline)) hmm_ref
+list_bounded_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece, uint32_t *tries)
+{
+    uint32_t heads = hmm_piece_is_limited(piece) ? UINT32_MAX : HEADS;
+    return list_piece_by(h, r, piece, tries, heads, hmm_piece_fits_bounded);
+}
+
+static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece,
+                          uint32_t *tries)
+{
+    return hmm_piece_is_bounded(piece)
+               ? list_bounded_piece(h, r, piece, tries)
+               : list_piece_by(h, r, piece, tries, HEADS, hmm_piece_fits_plain);
+}
+
 static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     struct seg_state *s = state;
-    uint32_t tries = SEG_PIECE_TRIES, n = piece->granules;
+    uint32_t tries = hmm_piece_is_limited(piece) ? UINT32_MAX : SEG_PIECE_TRIES;
+    uint32_t n = piece->granules;
     if (n > h->high_limit)
         return 0;
-    seg_large_put(h, s, 0, 0); /* what is held goes into its list */
-    for (uint64_t fits = bins_from(&s->bins, n); fits != 0 && tries != 0; fits &= fits - 1) {
-        hmm_ref head = s->bins.heads[n + (uint32_t)__builtin_ctzll(fits)];
-        hmm_ref r = list_piece(h, head, piece, &tries);
+    large_put(h, s, 0, 0, seg_index_push); /* what is held goes into its list */
+    for (uint32_t size = n; tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {
+        hmm_ref r = list_piece(h, s->bins.heads[size], piece, &tries);
         if (r != 0)
             return r;
     }
@@ -475,8 +285,8 @@ static uint32_t seg_largest(struct hmm_heap *h, void *state)
     uint32_t max = bins_largest(&s->bins);
     if (s->words == 0)
         return max;
-    uint32_t word = 31u - (uint32_t)__builtin_clz(s->words);
-    hmm_ref r = s->lists[word * 64 + 63u - (uint32_t)__builtin_clzll(s->maps[word])], before = r;
+    uint32_t word = bits_highest32(s->words);
+    hmm_ref r = s->lists[word * BITS + bits_highest(s->maps[word])], before = r;
     uint32_t blocks = 0;
     for (; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
         if (hmm__unlikely(!block_seems_free(h, r) || ++blocks > free_blocks(h)))
@@ -512,7 +322,7 @@ static const char *seg_check(struct hmm_heap *h, void *state, uint32_t *indexed)
     *indexed = 0;
     const char *broken = hmm__bins_check(h, &s->bins, indexed);
     for (uint32_t c = 0; broken == NULL && c < lists; c++) {
-        if (!(s->maps[c / 64] >> c % 64 & 1) != (s->lists[c] == 0))
+        if (!(s->maps[c / BITS] >> c % BITS & 1) != (s->lists[c] == 0))
             return "T5: segregated: a list's bit contradicts the list";
         broken = check_list(h, s->lists[c], c, s->bins.floor, indexed);
     }
@@ -531,6 +341,7 @@ static const struct hmm_strategy segregated = {
     .insert = seg_insert,
     .remove = seg_remove,
     .start = seg_start,
+    .grow = seg_grow,
     .resize = seg_resize,
     .take = seg_take,
     .find_last = seg_find_last,

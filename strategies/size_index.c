@@ -6,16 +6,21 @@
 /* Link words of a free block. The first two are in every one, the others in those of a trie. */
 enum { TRIE_NEXT = BIN_NEXT, TRIE_PREV = BIN_PREV, TRIE_CHILD, TRIE_CHILD1, TRIE_PARENT };
 
+_Static_assert((TRIE_PARENT + 1) * sizeof(hmm__word) <= BINS * HMM_GRANULE - 8 &&
+                   (TRIE_PARENT + 1) * sizeof(hmm__word) <= HMM_LINKS_KEPT,
+               "the smallest large block has these links");
+
 static unsigned trie_of(uint32_t size)
 {
-    unsigned log = 31u - (unsigned)__builtin_clz(size);
+    HMM_ASSERT(size >= BINS && size <= HMM_MAX_GRANULES);
+    unsigned log = bits_highest32(size);
     return (log - 6) * 2 + (size >> (log - 1) & 1);
 }
 
 /* The size's bits that tell the paths in its trie apart, moved to the word's top. */
 static uint32_t trie_path(uint32_t size)
 {
-    unsigned log = 31u - (unsigned)__builtin_clz(size);
+    unsigned log = bits_highest32(size);
     return size << (32 - (log - 1));
 }
 
@@ -62,7 +67,7 @@ static void trie_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint3
     unsigned t = trie_of(size);
     uint32_t path = trie_path(size) | TRIE_END;
     hmm__word *slot = &size_tries(x)[t], parent = IS_ROOT;
-    x->groups |= UINT64_C(1) << (t + MIDDLE_GROUPS);
+    bits64_add(&x->groups, t + MIDDLE_GROUPS);
     while (*slot != 0) {
         hmm_ref node = *slot;
         hmm__word *at = block_links(h, node);
@@ -115,7 +120,7 @@ static void trie_replace(struct hmm_heap *h, struct size_index *x, hmm_ref node,
     if (was[TRIE_PARENT] == IS_ROOT) {
         size_tries(x)[t] = heir;
         if (heir == 0)
-            x->groups &= ~(UINT64_C(1) << (t + MIDDLE_GROUPS));
+            bits64_drop(&x->groups, t + MIDDLE_GROUPS);
     } else {
         hmm__word *parent = block_links(h, was[TRIE_PARENT]);
         parent[parent[TRIE_CHILD] == node ? TRIE_CHILD : TRIE_CHILD1] = heir;
@@ -218,8 +223,8 @@ HMM__ALWAYS_INLINE void middle_push(struct hmm_heap *h, struct size_index *x, hm
         block_links(h, head)[BIN_PREV] = r;
         return;
     }
-    m->maps[size / 64] |= UINT64_C(1) << size % 64;
-    x->groups |= UINT64_C(1) << size / 64;
+    bits64_add(&m->maps[size / 64], size % 64);
+    bits64_add(&x->groups, size / 64);
 }
 
 HMM__ALWAYS_INLINE void middle_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r,
@@ -235,14 +240,15 @@ HMM__ALWAYS_INLINE void middle_unlink(struct hmm_heap *h, struct size_index *x, 
         return;
     }
     m->heads[size] = next;
-    if (next == 0 && (m->maps[size / 64] &= ~(UINT64_C(1) << size % 64)) == 0)
-        x->groups &= ~(UINT64_C(1) << size / 64);
+    if (next == 0 && bits64_drop(&m->maps[size / 64], size % 64))
+        bits64_drop(&x->groups, size / 64);
 }
 
 /* ---- All together ---- */
 
 void hmm__size_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
 {
+    HMM_ASSERT(r >= h->first && r < h->top && size >= BINS);
     if (size < x->middle_to)
         middle_push(h, x, r, size);
     else
@@ -251,10 +257,38 @@ void hmm__size_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_
 
 void hmm__size_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
 {
+    HMM_ASSERT(size >= BINS && !hmm__size_is_empty(x));
     if (size < x->middle_to)
         middle_unlink(h, x, r, size);
     else
         trie_unlink(h, x, r, size);
+}
+
+/* Each trie's blocks that have a middle bin now; of equals the oldest first, which is the node. */
+static void tries_to_middle(struct hmm_heap *h, struct size_index *x)
+{
+    for (unsigned t = 0; t <= trie_of(MIDDLE - 1); t++)
+        for (hmm_ref r; (r = size_tries(x)[t]) != 0;) {
+            uint32_t size = block_size(h, r);
+            trie_unlink(h, x, r, size);
+            middle_push(h, x, r, size);
+        }
+}
+
+/* The roots are more, and the middle bins behind them move, or there are some now. */
+void hmm__size_widen(struct hmm_heap *h, struct size_index *x, size_t capacity)
+{
+    char *base = (char *)x;
+    size_t was = x->middle, now = tries_bytes(capacity);
+    HMM_ASSERT(now >= was);
+    if (x->middle_to != 0)
+        memmove(base + now, base + was, sizeof(struct size_middle));
+    memset(base + was, 0, now - was);
+    x->middle = (uint32_t)now;
+    if (x->middle_to == 0 && capacity >= MIDDLE_CAPACITY) {
+        x->middle_to = MIDDLE;
+        tries_to_middle(h, x);
+    }
 }
 
 static __attribute__((noinline)) hmm_ref min_of_trie(struct hmm_heap *h, const struct size_index *x,
@@ -266,47 +300,55 @@ static __attribute__((noinline)) hmm_ref min_of_trie(struct hmm_heap *h, const s
     return block_links(h, node)[TRIE_NEXT];
 }
 
-/* The best of the groups in this map, all of which are large enough; 0: it is empty. */
-HMM__ALWAYS_INLINE hmm_ref groups_min(struct hmm_heap *h, const struct size_index *x,
-                                      uint64_t groups)
+/* The smallest in a middle group that is not empty. */
+HMM__ALWAYS_INLINE uint32_t middle_least(const struct size_middle *m, uint32_t g)
 {
-    if (groups == 0)
+    uint32_t min = 0;
+    bits64_next(&m->maps[g], 0, &min);
+    return g * 64 + min;
+}
+
+/* The best of the groups from this one on, all of which are large enough; 0: they are empty. */
+HMM__ALWAYS_INLINE hmm_ref groups_min(struct hmm_heap *h, const struct size_index *x, uint32_t from)
+{
+    uint32_t g;
+    if (!bits64_next(&x->groups, from, &g))
         return 0;
-    unsigned g = (unsigned)__builtin_ctzll(groups);
+    g += from;
     if (g >= MIDDLE_GROUPS)
         return min_of_trie(h, x, g - MIDDLE_GROUPS);
     const struct size_middle *m = middle_of(x);
     h->visited++;
-    return m->heads[g * 64 + (unsigned)__builtin_ctzll(m->maps[g])];
+    return m->heads[middle_least(m, g)];
 }
 
 static __attribute__((noinline)) hmm_ref tries_find(struct hmm_heap *h, const struct size_index *x,
                                                     uint32_t size)
 {
     unsigned t = trie_of(size);
-    if (x->groups >> (t + MIDDLE_GROUPS) & 1) {
+    if (bits64_has(&x->groups, t + MIDDLE_GROUPS)) {
         uint32_t steps = 0;
         hmm_ref node = trie_best(h, x, size, &steps);
         h->visited += steps;
         if (node != 0)
             return block_links(h, node)[TRIE_NEXT];
     }
-    return groups_min(h, x, x->groups & ~UINT64_C(1) << (t + MIDDLE_GROUPS));
+    return groups_min(h, x, t + MIDDLE_GROUPS + 1);
 }
 
 hmm_ref hmm__size_find(struct hmm_heap *h, const struct size_index *x, uint32_t size)
 {
     uint32_t g = size / 64;
     if (size < BINS)
-        return groups_min(h, x, x->groups);
+        return groups_min(h, x, 0);
     if (size >= x->middle_to)
         return tries_find(h, x, size);
     const struct size_middle *m = middle_of(x);
-    uint64_t fits = m->maps[g] >> size % 64;
-    if (fits == 0)
-        return groups_min(h, x, x->groups & ~UINT64_C(1) << g);
+    uint32_t more;
+    if (!bits64_next(&m->maps[g], size % 64, &more))
+        return groups_min(h, x, g + 1);
     h->visited++;
-    return m->heads[size + (uint32_t)__builtin_ctzll(fits)];
+    return m->heads[size + more];
 }
 
 hmm_ref hmm__size_older(struct hmm_heap *h, const struct size_index *x, hmm_ref r, uint32_t size)
@@ -317,11 +359,11 @@ hmm_ref hmm__size_older(struct hmm_heap *h, const struct size_index *x, hmm_ref 
 
 uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x)
 {
-    if (x->groups == 0)
+    if (hmm__size_is_empty(x))
         return 0;
-    unsigned g = 63u - (unsigned)__builtin_clzll(x->groups);
+    unsigned g = bits64_greatest(&x->groups);
     if (g < MIDDLE_GROUPS)
-        return g * 64 + 63u - (unsigned)__builtin_clzll(middle_of(x)->maps[g]);
+        return g * 64 + bits64_greatest(&middle_of(x)->maps[g]);
     uint32_t max = 0, steps = 0;
     hmm_ref node = size_tries(x)[g - MIDDLE_GROUPS], parent = node;
     while (node != 0) {
@@ -341,10 +383,10 @@ uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x)
 /* The size of the smallest; there is one. */
 static uint32_t min_of(struct hmm_heap *h, const struct size_index *x)
 {
-    unsigned g = (unsigned)__builtin_ctzll(x->groups);
-    uint32_t steps = 0;
+    uint32_t g = 0, steps = 0;
+    bits64_next(&x->groups, 0, &g);
     if (g < MIDDLE_GROUPS)
-        return g * 64 + (unsigned)__builtin_ctzll(middle_of(x)->maps[g]);
+        return middle_least(middle_of(x), g);
     return block_size(h, trie_min(h, size_tries(x)[g - MIDDLE_GROUPS], &steps));
 }
 
@@ -376,7 +418,7 @@ static const char *check_trie(struct hmm_heap *h, const struct size_index *x, un
                               uint32_t *count)
 {
     hmm_ref from = IS_ROOT, node = size_tries(x)[t];
-    if (!(x->groups >> (t + MIDDLE_GROUPS) & 1) != (node == 0))
+    if (!bits64_has(&x->groups, t + MIDDLE_GROUPS) != (node == 0))
         return "T5: sizes: a trie's bit contradicts the trie";
     if (!child_is_valid(h, IS_ROOT, node, t))
         return "T7: sizes: a node is in the wrong trie or ill linked";
@@ -407,8 +449,8 @@ static const char *check_middle(struct hmm_heap *h, const struct size_index *x, 
 {
     const struct size_middle *m = middle_of(x);
     hmm_ref before = 0;
-    if (!(m->maps[size / 64] >> size % 64 & 1) != (m->heads[size] == 0) ||
-        !(x->groups >> size / 64 & 1) != (m->maps[size / 64] == 0))
+    if (!bits64_has(&m->maps[size / 64], size % 64) != (m->heads[size] == 0) ||
+        !bits64_has(&x->groups, size / 64) != bits64_is_empty(&m->maps[size / 64]))
         return "T5: sizes: a middle bin's bits contradict the bin";
     for (hmm_ref r = m->heads[size]; r != 0; before = r, r = block_links(h, r)[BIN_NEXT]) {
         if (++*count > free_blocks(h))

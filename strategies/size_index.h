@@ -38,24 +38,36 @@
 #define TRIES 46u                         /* two to each power of two from 2^6 to 2^28 */
 
 struct size_middle {
-    uint64_t maps[MIDDLE_GROUPS];
+    struct bits64 maps[MIDDLE_GROUPS];
     hmm_ref heads[MIDDLE];
 };
 
 struct size_index {
-    uint64_t groups;    /* the middle ones, then the tries */
-    uint32_t middle_to; /* MIDDLE, or 0 where there are no middle bins */
-    uint32_t middle;    /* where they are, in bytes from here */
+    struct bits64 groups; /* the middle ones, then the tries */
+    uint32_t middle_to;   /* MIDDLE, or 0 where there are no middle bins */
+    uint32_t middle;      /* where they are, in bytes from here */
     /* The roots of the tries follow. */
 };
+
+_Static_assert(MIDDLE % 64 == 0 && MIDDLE_GROUPS + TRIES <= sizeof(struct bits64) * 8,
+               "each group has a bit");
+_Static_assert(sizeof(struct size_index) % sizeof(bits_word) == 0, "the middle bins are aligned");
 
 HMM__ALWAYS_INLINE hmm_ref *size_tries(const struct size_index *x)
 {
     return (hmm_ref *)(uintptr_t)(x + 1);
 }
 
+HMM__ALWAYS_INLINE bool hmm__size_is_empty(const struct size_index *x)
+{
+    return bits64_is_empty(&x->groups);
+}
+
 HMM__HIDDEN size_t hmm__size_bytes(size_t capacity);
 HMM__HIDDEN void hmm__size_start(struct size_index *x, size_t capacity);
+
+/* For a larger capacity: there is room, of zeros. */
+HMM__HIDDEN void hmm__size_widen(struct hmm_heap *h, struct size_index *x, size_t capacity);
 HMM__HIDDEN void hmm__size_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size);
 HMM__HIDDEN void hmm__size_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r,
                                   uint32_t size);

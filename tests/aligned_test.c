@@ -157,20 +157,20 @@ START_TEST(many_at_many_alignments)
 }
 END_TEST
 
-static void add_all(TCase *c, int n)
+static void add_all(struct cases c)
 {
-    tcase_add_loop_test(c, every_power_of_two_up_to_the_region, 0, n);
-    tcase_add_loop_test(c, refuses_what_is_no_power_of_two, 0, n);
-    tcase_add_loop_test(c, both_remnants_go_back, 0, n);
-    tcase_add_loop_test(c, finds_a_hole_that_fits_by_where_it_lies, 0, n);
-    tcase_add_loop_test(c, refuses_a_hole_that_is_large_enough_but_lies_ill, 0, n);
-    tcase_add_loop_test(c, many_at_many_alignments, 0, n);
+    on_each_strategy(c, every_power_of_two_up_to_the_region, 1);
+    on_each_strategy(c, refuses_what_is_no_power_of_two, 1);
+    on_each_strategy(c, both_remnants_go_back, 1);
+    on_each_strategy(c, finds_a_hole_that_fits_by_where_it_lies, 1);
+    on_each_strategy(c, refuses_a_hole_that_is_large_enough_but_lies_ill, 1);
+    on_each_strategy(c, many_at_many_alignments, 1);
 }
 
 int main(void)
 {
     Suite *s = suite_create("aligned_alloc");
-    add_all(add_case(s, "aligned_alloc"), strategy_count());
-    add_all(add_cached_case(s, "aligned_alloc, with a cache"), strategy_count());
+    add_all(add_cases(s, "aligned_alloc"));
+    add_all(add_cached_cases(s, "aligned_alloc, with a cache"));
     return run_suite(s);
 }

@@ -484,31 +484,31 @@ START_TEST(a_double_free_is_one)
 }
 END_TEST
 
-static void add_all(TCase *c, int n)
+static void add_all(struct cases c)
 {
-    tcase_add_loop_test(c, moves_to_where_there_is_only_the_alignment_asked_for, 0, n);
-    tcase_add_loop_test(c, keeps_the_alignment_asked_for_through_many_moves, 0, n);
-    tcase_add_loop_test(c, slides_down_into_a_part_of_the_free_block_below, 0, n);
-    tcase_add_loop_test(c, all_of_the_usable_size_may_be_written, 0, n);
-    tcase_add_loop_test(c, what_any_block_has_costs_nothing, 0, n);
-    tcase_add_loop_test(c, none_is_so_large_that_its_size_wraps, 0, n);
-    tcase_add_loop_test(c, is_counted_exactly_and_stays_when_the_strategy_is_switched, 0, n);
-    tcase_add_loop_test(c, the_most_that_was_live_is_exact, 0, n);
-    tcase_add_loop_test(c, a_record_that_was_overwritten_is_reported, 0, n * TRAMPLES);
-    tcase_add_loop_test(c, the_record_goes_with_the_end, 0, n);
-    tcase_add_loop_test(c, a_header_that_came_to_say_aligned_is_reported, 0, n);
-    tcase_add_loop_test(c, no_byte_makes_it_another_alignment_s, 0, n);
-    tcase_add_loop_test(c, a_double_free_is_one, 0, n);
+    on_each_strategy(c, moves_to_where_there_is_only_the_alignment_asked_for, 1);
+    on_each_strategy(c, keeps_the_alignment_asked_for_through_many_moves, 1);
+    on_each_strategy(c, slides_down_into_a_part_of_the_free_block_below, 1);
+    on_each_strategy(c, all_of_the_usable_size_may_be_written, 1);
+    on_each_strategy(c, what_any_block_has_costs_nothing, 1);
+    on_each_strategy(c, none_is_so_large_that_its_size_wraps, 1);
+    on_each_strategy(c, is_counted_exactly_and_stays_when_the_strategy_is_switched, 1);
+    on_each_strategy(c, the_most_that_was_live_is_exact, 1);
+    on_each_strategy(c, a_record_that_was_overwritten_is_reported, TRAMPLES);
+    on_each_strategy(c, the_record_goes_with_the_end, 1);
+    on_each_strategy(c, a_header_that_came_to_say_aligned_is_reported, 1);
+    on_each_strategy(c, no_byte_makes_it_another_alignment_s, 1);
+    on_each_strategy(c, a_double_free_is_one, 1);
 }
 
 int main(void)
 {
     Suite *s = suite_create("alignment");
-    int n = strategy_count();
-    add_all(add_case(s, "alignment"), n);
-    add_all(add_cached_case(s, "alignment, with a cache"), n);
-    TCase *process = add_case(s, "alignment, in the process heap");
-    tcase_add_checked_fixture(process, begin_process, NULL);
-    add_all(process, n);
+    add_all(add_cases(s, "alignment"));
+    add_all(add_cached_cases(s, "alignment, with a cache"));
+    struct cases process = add_cases(s, "alignment, in the process heap");
+    for (int i = 0; i < strategy_count(); i++)
+        tcase_add_checked_fixture(process.on[i], begin_process, NULL);
+    add_all(process);
     return run_suite(s);
 }

@@ -5,41 +5,19 @@
 # refused in one line. Speaks TAP.
 # shellcheck disable=SC2016  # awk's $1
 
-# Whatever else the build varies, this need not run again.
-if [ "${HMM_TESTS:-all}" = essential ]; then
-    echo '1..0 # SKIP left out by HMM_TESTS=essential'
-    exit 0
-fi
+. "$(dirname "$0")/tap.sh"
 
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${AWK:=awk}"
 
-skip() {
-    echo "1..0 # SKIP $*"
-    exit 0
-}
-[ -z "${VALGRIND:-}" ] || skip "nothing in here is for memcheck"
-case ${TEST_CFLAGS:-} in *-fsanitize*) skip "the sanitizers want malloc for themselves" ;; esac
-[ -r /proc/self/smaps_rollup ] || skip "resident memory is read from /proc/self/smaps_rollup"
+skip_if_essential
+skip_under_valgrind
+skip_with_sanitizers
+PYTHON=${PYTHON:-python3}
+command -v "$PYTHON" >"$dir/out" || skip_all "no $PYTHON: package python3"
+[ -r /proc/self/smaps_rollup ] || skip_all "resident memory is read from /proc/self/smaps_rollup"
 
 bench=$top_srcdir/bench
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-bench-test-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
-export top_builddir AWK
-count=0 failures=0 code=0
-
-# report STATUS NAME
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-        return
-    fi
-    failures=$((failures + 1))
-    echo "not ok $count - $2"
-    echo "# exit code $code; on stdout and stderr:"
-    sed 's/^/#   /; 40q' "$dir/out" "$dir/err"
-}
+export top_builddir AWK PYTHON
 
 run() {
     sh "$bench/run.sh" --output "$dir/results" "$@" >"$dir/out" 2>"$dir/err"
@@ -174,7 +152,7 @@ ns_per_op${t}b${t}x${t}5
 ns_per_op${t}b${t}x${t}40
 ns_per_op${t}a${t}y${t}2
 END
-"$AWK" -f "$bench/reduce.awk" "$dir/allocators" "$dir/samples" >"$dir/out" 2>"$dir/err"
+"$PYTHON" "$bench/report.py" cells "$dir/allocators" "$dir/samples" >"$dir/out" 2>"$dir/err"
 cat >"$dir/want" <<END
 ns_per_op${t}a${t}peer${t}x${t}8${t}8${t}1
 ns_per_op${t}b${t}peer${t}x${t}5${t}9.5${t}4
@@ -184,9 +162,30 @@ cmp -s "$dir/want" "$dir/out"
 report $? 'the least and the median of samples'
 
 cp "$dir/out" "$dir/cells"
-"$AWK" -f "$bench/cells.awk" -f "$bench/table.awk" "$dir/cells" >"$dir/out" 2>"$dir/err"
+"$PYTHON" "$bench/report.py" table "$dir/cells" >"$dir/out" 2>"$dir/err"
 grep -Eq "^a +4\.0 +4\.0$" "$dir/out" && ! grep -q "^b" "$dir/out"
 report $? 'a geometric mean, and none where a figure is missing'
+
+# shows FILE HOW [ARGUMENT]...: the same as is kept in tests/bench_report, byte for byte.
+kept=$top_srcdir/tests/bench_report
+shows() {
+    want=$kept/$1
+    shift
+    "$PYTHON" "$bench/report.py" "$@" >"$dir/out" 2>"$dir/err"
+    code=$?
+    [ "$code" -eq 0 ] && diff "$want" "$dir/out" >"$dir/differences"
+    report $? "shown as it was: ${want##*/}" "$dir/differences" "$dir/err"
+}
+shows cells cells "$kept/allocators" "$kept/samples"
+shows results.json json "$kept/cells"
+shows results.svg svg "$kept/cells"
+shows results.txt table "$kept/cells"
+shows RESULTS.md markdown "$kept/cells" "$kept/machine" "$kept/notes"
+
+"$PYTHON" "$bench/report.py" cells "$dir/absent" "$dir/samples" >"$dir/out" 2>"$dir/err"
+code=$?
+[ "$code" -eq 1 ] && [ ! -s "$dir/out" ] && grep -q "^bench: .*absent" "$dir/err"
+report $? 'a file that cannot be read is said'
 
 # Labels of points that lie together do not overlap.
 "$AWK" -v t="$t" 'BEGIN {
@@ -195,7 +194,7 @@ report $? 'a geometric mean, and none where a figure is missing'
         print "resident" t "allocator-" i t "peer" t "x" t 1.2 + i % 3 / 100 t 5 t 1
     }
 }' >"$dir/cells"
-"$AWK" -f "$bench/cells.awk" -f "$bench/chart.awk" "$dir/cells" >"$dir/out" 2>"$dir/err"
+"$PYTHON" "$bench/report.py" svg "$dir/cells" >"$dir/out" 2>"$dir/err"
 sed -n 's|.*<text x="\([0-9.]*\)" y="\([0-9.]*\)">\(allocator[^<]*\)</text>|\1 \2 \3|p' "$dir/out" |
     "$AWK" '{ x[NR] = $1; y[NR] = $2; w[NR] = length($3) * 7 }
         END {
@@ -262,7 +261,7 @@ run --only footprint,time --rounds 1 --strategies best-fit --peers none --adapte
 report $? 'an adapter of one'"'"'s own'
 
 cd "$dir" || exit 99
-case $top_builddir in /*) ;; *) skip "top_builddir must be absolute" ;; esac
+case $top_builddir in /*) ;; *) skip_all "top_builddir must be absolute" ;; esac
 run --only footprint --strategies best-fit --peers none --adapter ./bump.so tiny.trace
 [ "$code" -eq 0 ] && grep -q '^bump ' "$dir/out"
 report $? 'an adapter by a path without a folder'
@@ -299,10 +298,12 @@ refuses "--hmm: 'back' is none of front, plain, cached, bare, none" --hmm back
 refuses "--peers: 'hoard' is none of glibc, .*" --peers glibc,hoard
 refuses "--threads: '3' is not 1 or an even number" --threads 1,3
 refuses "--heaps: '1T' is not a size" --heaps 1T
+there=$PYTHON PYTHON=no-such-python
+refuses "no-such-python is needed .*: python3"
+PYTHON=$there
 refuses "--preload: cannot read $dir/absent.so" --preload "$dir/absent.so"
 refuses "--preload: $dir/bump.so brings no malloc" --preload "$dir/bump.so"
 echo '# hmm-trace 2' >"$dir/other.trace"
 refuses ".*other\.trace:1: .*" "$dir/other.trace"
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

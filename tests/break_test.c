@@ -163,16 +163,15 @@ END_TEST
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("break");
-    TCase *c = add_case(s, "break");
-    tcase_add_loop_test(c, starts_low, 0, n);
-    tcase_add_loop_test(c, rises_geometrically, 0, n);
-    tcase_add_loop_test(c, stands_little_above_the_blocks, 0, n);
-    tcase_add_loop_test(c, falls_when_all_is_freed, 0, n);
-    tcase_add_loop_test(c, falls_at_once_when_one_large_block_is_freed, 0, n);
-    tcase_add_loop_test(c, stays_while_a_block_comes_and_goes, 0, 5 * n);
-    tcase_add_loop_test(c, rises_for_what_grows_and_for_what_is_aligned, 0, n);
-    tcase_add_loop_test(c, nothing_above_it_is_ever_touched, 0, n * mix_count());
+    struct cases c = add_cases(s, "break");
+    on_each_strategy(c, starts_low, 1);
+    on_each_strategy(c, rises_geometrically, 1);
+    on_each_strategy(c, stands_little_above_the_blocks, 1);
+    on_each_strategy(c, falls_when_all_is_freed, 1);
+    on_each_strategy(c, falls_at_once_when_one_large_block_is_freed, 1);
+    on_each_strategy(c, stays_while_a_block_comes_and_goes, 5);
+    on_each_strategy(c, rises_for_what_grows_and_for_what_is_aligned, 1);
+    on_each_strategy(c, nothing_above_it_is_ever_touched, mix_count());
     return run_suite(s);
 }

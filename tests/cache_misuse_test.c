@@ -428,17 +428,16 @@ END_TEST
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("misuse of the cache");
-    TCase *c = add_case(s, "misuse of the cache");
-    tcase_add_loop_test(c, is_found, 0, n * MISUSES * VERBS);
-    tcase_add_loop_test(c, no_pointer_into_an_object_is_freed, 0, n);
-    tcase_add_loop_test(c, the_size_of_what_was_freed_is_not_told, 0, n);
-    tcase_add_loop_test(c, freed_by_two_threads, 0, 2 * n);
-    tcase_add_loop_test(c, data_that_looks_like_a_tag_of_others, 0, n);
-    tcase_add_loop_test(c, tags_that_have_moved, 0, n);
-    tcase_add_loop_test(c, contents_after_malloc_copied_back, 0, n);
-    tcase_add_loop_test(c, freed_and_taken_and_freed, 0, n);
+    struct cases c = add_cases(s, "misuse of the cache");
+    on_each_strategy(c, is_found, MISUSES * VERBS);
+    on_each_strategy(c, no_pointer_into_an_object_is_freed, 1);
+    on_each_strategy(c, the_size_of_what_was_freed_is_not_told, 1);
+    on_each_strategy(c, freed_by_two_threads, 2);
+    on_each_strategy(c, data_that_looks_like_a_tag_of_others, 1);
+    on_each_strategy(c, tags_that_have_moved, 1);
+    on_each_strategy(c, contents_after_malloc_copied_back, 1);
+    on_each_strategy(c, freed_and_taken_and_freed, 1);
     return run_suite(s);
 }
 

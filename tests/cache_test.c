@@ -536,48 +536,47 @@ START_TEST(memory_that_had_a_heap_before_has_one_again)
 }
 END_TEST
 
-static void add_full(Suite *s, int n)
+static void add_full(Suite *s)
 {
-    TCase *c = add_case(s, "a full heap's cache");
-    tcase_add_loop_test(c, what_fitted_at_first_fits_again, 0, n * ORDERS);
-    tcase_add_loop_test(c, what_no_heap_can_serve_empties_no_cache, 0, n);
-    tcase_add_loop_test(c, lives_on_when_full, 0, n);
+    struct cases c = add_cases(s, "a full heap's cache");
+    on_each_strategy(c, what_fitted_at_first_fits_again, ORDERS);
+    on_each_strategy(c, what_no_heap_can_serve_empties_no_cache, 1);
+    on_each_strategy(c, lives_on_when_full, 1);
 }
 
-static void add_region(Suite *s, int n)
+static void add_region(Suite *s)
 {
-    TCase *c = add_case(s, "the cache's region");
-    tcase_add_test(c, beside_a_state_at_the_high_end);
-    tcase_add_test(c, a_state_at_the_high_end_stops_the_descriptors);
-    tcase_add_test(c, refused_where_a_state_is_at_the_high_end);
-    tcase_add_loop_test(c, refused_where_blocks_are_at_the_high_end, 0, n);
-    tcase_add_loop_test(c, what_is_refused_takes_nothing, 0, n);
-    tcase_add_loop_test(c, regions_of_odd_sizes, 0, n);
-    tcase_add_loop_test(c, a_small_region_is_bare, 0, n);
-    tcase_add_loop_test(c, memory_that_had_a_heap_before_has_one_again, 0, n);
-    tcase_add_loop_test(c, the_first_blocks_of_a_size_are_the_strategy_s, 0, n);
-    tcase_add_loop_test(c, off_where_it_never_was_and_on_twice, 0, n);
+    struct cases c = add_cases(s, "the cache's region");
+    tcase_add_test(c.once, beside_a_state_at_the_high_end);
+    tcase_add_test(c.once, a_state_at_the_high_end_stops_the_descriptors);
+    tcase_add_test(c.once, refused_where_a_state_is_at_the_high_end);
+    on_each_strategy(c, refused_where_blocks_are_at_the_high_end, 1);
+    on_each_strategy(c, what_is_refused_takes_nothing, 1);
+    on_each_strategy(c, regions_of_odd_sizes, 1);
+    on_each_strategy(c, a_small_region_is_bare, 1);
+    on_each_strategy(c, memory_that_had_a_heap_before_has_one_again, 1);
+    on_each_strategy(c, the_first_blocks_of_a_size_are_the_strategy_s, 1);
+    on_each_strategy(c, off_where_it_never_was_and_on_twice, 1);
 }
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("cache");
-    TCase *c = add_case(s, "cache");
-    tcase_add_loop_test(c, rises_and_is_torn_down, 0, n * ORDERS);
-    tcase_add_loop_test(c, lives_long, 0, n);
-    tcase_add_loop_test(c, one_size_after_the_other, 0, n);
-    tcase_add_loop_test(c, strategies_switched_in_the_midst, 0, n);
-    tcase_add_loop_test(c, off_and_on_in_the_midst, 0, n);
-    tcase_add_loop_test(c, when_off_no_more_runs_are_made, 0, n);
-    tcase_add_loop_test(c, levels_of_checking_when_runs_exist, 0, 5 * n);
-    tcase_add_test(c, only_an_object_s_first_byte_is_one);
-    tcase_add_loop_test(c, a_block_has_not_much_more_than_was_asked_for, 0, n);
-    tcase_add_loop_test(c, resized_from_any_size_to_any_other, 0, n);
-    tcase_add_loop_test(c, runs_are_placed_by_the_rule, 0, 2 * n);
-    tcase_add_loop_test(c, a_run_in_a_hole_a_little_larger, 0, n);
-    add_full(s, n);
-    add_region(s, n);
+    struct cases c = add_cases(s, "cache");
+    on_each_strategy(c, rises_and_is_torn_down, ORDERS);
+    on_each_strategy(c, lives_long, 1);
+    on_each_strategy(c, one_size_after_the_other, 1);
+    on_each_strategy(c, strategies_switched_in_the_midst, 1);
+    on_each_strategy(c, off_and_on_in_the_midst, 1);
+    on_each_strategy(c, when_off_no_more_runs_are_made, 1);
+    on_each_strategy(c, levels_of_checking_when_runs_exist, 5);
+    tcase_add_test(c.once, only_an_object_s_first_byte_is_one);
+    on_each_strategy(c, a_block_has_not_much_more_than_was_asked_for, 1);
+    on_each_strategy(c, resized_from_any_size_to_any_other, 1);
+    on_each_strategy(c, runs_are_placed_by_the_rule, 2);
+    on_each_strategy(c, a_run_in_a_hole_a_little_larger, 1);
+    add_full(s);
+    add_region(s);
     return run_suite(s);
 }
 

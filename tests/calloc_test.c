@@ -118,11 +118,10 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("calloc");
-    int n = strategy_count();
-    TCase *c = add_case(suite, "calloc");
-    tcase_add_loop_test(c, of_a_heap_of_one_s_own, 0, 3 * n);
-    tcase_add_loop_test(c, of_the_process_heap, 0, 2 * n);
-    TCase *with_cache = add_cached_case(suite, "calloc, with a cache");
-    tcase_add_loop_test(with_cache, of_a_heap_of_one_s_own, 0, 3 * n);
+    struct cases c = add_cases(suite, "calloc");
+    on_each_strategy(c, of_a_heap_of_one_s_own, 3);
+    on_each_strategy(c, of_the_process_heap, 2);
+    struct cases with_cache = add_cached_cases(suite, "calloc, with a cache");
+    on_each_strategy(with_cache, of_a_heap_of_one_s_own, 3);
     return run_suite(suite);
 }

@@ -336,29 +336,28 @@ START_TEST(random_operations_checked)
 }
 END_TEST
 
-static void add_all(TCase *c, int n)
+static void add_all(struct cases c)
 {
-    tcase_add_loop_test(c, payloads_are_aligned_and_apart, 0, n);
-    tcase_add_loop_test(c, all_that_is_usable_may_be_written, 0, n);
-    tcase_add_loop_test(c, blocks_of_no_bytes_are_unique, 0, n);
-    tcase_add_loop_test(c, null_is_freed_without_effect, 0, n);
-    tcase_add_loop_test(c, calloc_zeroes_memory_that_was_used, 0, n);
-    tcase_add_loop_test(c, calloc_refuses_products_that_overflow, 0, n);
-    tcase_add_loop_test(c, sizes_that_no_heap_can_serve, 0, n);
-    tcase_add_loop_test(c, exhaustion_leaves_the_heap_whole, 0, n);
-    tcase_add_loop_test(c, the_largest_request_that_is_said_to_be_served_is, 0, n);
-    tcase_add_loop_test(c, serves_what_a_single_block_fits, 0, 5 * n);
-    tcase_add_loop_test(c, all_blocks_freed_leave_nothing, 0, n * ORDERS);
-    tcase_add_loop_test(c, random_operations_checked, 0, n * mix_count());
+    on_each_strategy(c, payloads_are_aligned_and_apart, 1);
+    on_each_strategy(c, all_that_is_usable_may_be_written, 1);
+    on_each_strategy(c, blocks_of_no_bytes_are_unique, 1);
+    on_each_strategy(c, null_is_freed_without_effect, 1);
+    on_each_strategy(c, calloc_zeroes_memory_that_was_used, 1);
+    on_each_strategy(c, calloc_refuses_products_that_overflow, 1);
+    on_each_strategy(c, sizes_that_no_heap_can_serve, 1);
+    on_each_strategy(c, exhaustion_leaves_the_heap_whole, 1);
+    on_each_strategy(c, the_largest_request_that_is_said_to_be_served_is, 1);
+    on_each_strategy(c, serves_what_a_single_block_fits, 5);
+    on_each_strategy(c, all_blocks_freed_leave_nothing, ORDERS);
+    on_each_strategy(c, random_operations_checked, mix_count());
 }
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("conformance");
-    TCase *c = add_case(s, "conformance");
-    add_all(c, n);
-    tcase_add_loop_test(c, neighbours_merge_at_once, 0, n); /* in a cache they do not */
-    add_all(add_cached_case(s, "conformance, with a cache"), n);
+    struct cases c = add_cases(s, "conformance");
+    add_all(c);
+    on_each_strategy(c, neighbours_merge_at_once, 1); /* in a cache they do not */
+    add_all(add_cached_cases(s, "conformance, with a cache"));
     return run_suite(s);
 }

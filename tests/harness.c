@@ -4,6 +4,7 @@
 #ifdef HAVE_PTHREAD
 #include <pthread.h>
 #endif
+#include <stdio.h>
 #include <stdlib.h>
 #ifdef HAVE_VALGRIND
 #include <valgrind/memcheck.h>
@@ -242,11 +243,51 @@ static void begin_cached(void)
     is_cached = true;
 }
 
-TCase *add_cached_case(Suite *suite, const char *name)
+/* NAME/STRATEGY, which lasts as long as Check wants it. */
+static const char *name_on(const char *name, int strategy)
 {
-    TCase *c = add_case(suite, name);
-    tcase_add_checked_fixture(c, begin_cached, NULL);
-    return c;
+    static char names[40][64];
+    static unsigned count;
+    if (strategy >= MOST_STRATEGIES || count == sizeof names / sizeof names[0])
+        abort();
+    snprintf(names[count], sizeof names[0], "%s/%s", name,
+             hmm_strategy_name(hmm_strategy_at((unsigned)strategy)));
+    return names[count++];
+}
+
+struct cases add_cases(Suite *suite, const char *name)
+{
+    struct cases cases = {.once = add_case(suite, name)};
+    for (int i = 0; i < strategy_count(); i++)
+        cases.on[i] = add_case(suite, name_on(name, i));
+    return cases;
+}
+
+void on_each_strategy(struct cases cases, const TTest *test, int times)
+{
+    for (int i = 0; i < strategy_count(); i++)
+        tcase_add_loop_test(cases.on[i], test, i * times, (i + 1) * times);
+}
+
+void set_up(struct cases cases, void (*function)(void))
+{
+    tcase_add_checked_fixture(cases.once, function, NULL);
+    for (int i = 0; i < strategy_count(); i++)
+        tcase_add_checked_fixture(cases.on[i], function, NULL);
+}
+
+void set_timeout(struct cases cases, int seconds)
+{
+    tcase_set_timeout(cases.once, seconds);
+    for (int i = 0; i < strategy_count(); i++)
+        tcase_set_timeout(cases.on[i], seconds);
+}
+
+struct cases add_cached_cases(Suite *suite, const char *name)
+{
+    struct cases cases = add_cases(suite, name);
+    set_up(cases, begin_cached);
+    return cases;
 }
 
 int run_suite(Suite *suite)

@@ -25,11 +25,25 @@ const struct hmm_strategy *strategy_of(int index);
 bool under_valgrind(void);
 unsigned long scaled(unsigned long n);
 
-/* A test case whose heaps of heap_of have the cache on, and are larger by so much that it has runs;
+/* The test cases of one name: NAME for what runs once, NAME/STRATEGY for what runs on each. */
+#define MOST_STRATEGIES 8
+struct cases {
+    TCase *once, *on[MOST_STRATEGIES];
+};
+struct cases add_cases(Suite *suite, const char *name);
+
+/* Adds a test that runs so many times on each strategy, which is strategy_of(_i / times). */
+void on_each_strategy(struct cases cases, const TTest *test, int times);
+
+/* Test cases whose heaps of heap_of have the cache on, and are larger by so much that it has runs;
  * and whether this is one. There, where a block lies and how many fit is not the strategy's doing
  * alone, and small blocks are in few sizes. */
-TCase *add_cached_case(Suite *suite, const char *name);
+struct cases add_cached_cases(Suite *suite, const char *name);
 bool cached(void);
+
+/* What runs before each test; how many seconds a test may take. */
+void set_up(struct cases cases, void (*function)(void));
+void set_timeout(struct cases cases, int seconds);
 
 /* What heap_of makes of a size. */
 size_t region_of(size_t size);

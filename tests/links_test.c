@@ -260,17 +260,16 @@ int main(void)
         puts("1..0 # SKIP nothing in here is for memcheck");
         return 0;
     }
-    int n = strategy_count();
     Suite *s = suite_create("links");
-    TCase *c = add_case(s, "links");
-    tcase_add_loop_test(c, of_free_blocks, 0, n);
-    tcase_add_loop_test(c, of_tries, 0, 40);
-    tcase_add_test(c, a_switch_that_is_refused_takes_nothing);
+    struct cases c = add_cases(s, "links");
+    on_each_strategy(c, of_free_blocks, 1);
+    tcase_add_loop_test(c.once, of_tries, 0, 40);
+    tcase_add_test(c.once, a_switch_that_is_refused_takes_nothing);
 #if HMM__CACHE
-    tcase_add_loop_test(c, of_the_cache, 0, n);
+    on_each_strategy(c, of_the_cache, 1);
 #if defined(HMM__THREADS)
-    tcase_add_loop_test(c, of_what_is_on_its_way, 0, PATTERNS);
-    tcase_add_loop_test(c, resized_while_it_is_on_its_way, 0, 6);
+    tcase_add_loop_test(c.once, of_what_is_on_its_way, 0, PATTERNS);
+    tcase_add_loop_test(c.once, resized_while_it_is_on_its_way, 0, 6);
 #endif
 #endif
     return run_suite(s);

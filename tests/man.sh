@@ -4,56 +4,22 @@
 # The manual pages name what there is and nothing else: the commands' options, the public functions,
 # the hooks of a strategy, the environment variables; and their examples compile. Speaks TAP.
 
-# Whatever else the build varies, this need not run again.
-if [ "${HMM_TESTS:-all}" = essential ]; then
-    echo '1..0 # SKIP left out by HMM_TESTS=essential'
-    exit 0
-fi
+. "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}"
 
-if [ -n "${VALGRIND:-}" ]; then
-    echo "1..0 # SKIP nothing in here is for memcheck"
-    exit 0
-fi
+skip_if_essential
+skip_under_valgrind
 
 LC_ALL=C
 export LC_ALL
 HMM=${HMM:-$top_builddir/hmm}
 pages=$top_srcdir/doc/man
 lib=$top_srcdir/lib
-dir=$(mktemp -d) || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
-count=0
-failures=0
 
-# report NAME FILE: one test's line, which passes if the file is empty; else its lines say why not.
-report() {
-    count=$((count + 1))
-    if [ ! -s "$2" ]; then
-        echo "ok $count - $1"
-        return
-    fi
-    failures=$((failures + 1))
-    echo "not ok $count - $1"
-    sed 's/^/#   /' "$2"
-}
-
-skip() {
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
-
-# check NAME COMMAND [ARGUMENT]...: one test, which passes if the command does.
-check() {
-    name=$1
-    shift
-    if "$@" >"$dir/said" 2>&1; then
-        : >"$dir/said"
-    else
-        echo "failed: $*" >>"$dir/said"
-    fi
-    report "$name" "$dir/said"
+# empty NAME FILE: one test, which passes if the file is empty; else its lines say why not.
+empty() {
+    [ ! -s "$2" ]
+    report $? "$1" "$2"
 }
 
 # compare NAME HAVE WANT: fails for what is in one list and not in the other. A list that came out
@@ -64,7 +30,7 @@ compare() {
     comm -13 "$dir/have" "$dir/want" | sed 's/^/not in the page: /' >"$dir/why"
     comm -23 "$dir/have" "$dir/want" | sed 's/^/only in the page: /' >>"$dir/why"
     [ -s "$dir/want" ] || echo "nothing found to compare with" >>"$dir/why"
-    report "$1" "$dir/why"
+    empty "$1" "$dir/why"
 }
 
 # ---- What a page names: one a line. ----
@@ -119,11 +85,11 @@ options_of "$pages/hmm.1" | grep -x -e --help -e --version >"$dir/named"
 compare 'hmm.1 describes the options that come without a command' "$dir/named" "$dir/there"
 sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$dir/help" >"$dir/commands"
 [ -s "$dir/commands" ] || echo "hmm --help lists none" >"$dir/why-none"
-report 'hmm --help lists commands' "$dir/why-none"
+empty 'hmm --help lists commands' "$dir/why-none"
 
 while read -r command; do
     grep -q "^\.It Cm $command\$" "$pages/hmm.1" || echo "no .It Cm $command" >"$dir/why-$command"
-    report "hmm.1 describes $command" "$dir/why-$command"
+    empty "hmm.1 describes $command" "$dir/why-$command"
     "$HMM" "$command" --help >"$dir/help"
     options_in_help "$dir/help" | sed '/^-h$/d' >"$dir/there"
     if [ -e "$pages/hmm-$command.1" ]; then
@@ -191,13 +157,13 @@ compare 'the pages have the environment variables' "$dir/all-named" "$dir/there"
 set -- "$pages"/*.[1-9]
 for page in "$@"; do
     name=${page##*/}
-    grep -q "doc/man/$name\( \\\\\)*\$" "$top_srcdir/Makefile.am" || echo "$name"
+    grep -q "/man/$name\( \\\\\)*\$" "$top_srcdir/doc/Makefile.inc" || echo "$name"
 done >"$dir/why"
-report 'every page is in the Makefile' "$dir/why"
+empty 'every page is in the Makefile' "$dir/why"
 
 if command -v mandoc >/dev/null 2>&1; then
     mandoc -Tlint -Wwarning "$@" >"$dir/why" 2>/dev/null
-    report 'mandoc finds nothing' "$dir/why"
+    empty 'mandoc finds nothing' "$dir/why"
 else
     skip 'mandoc finds nothing' 'there is no mandoc'
 fi
@@ -251,8 +217,7 @@ elif plugin >"$dir/why" 2>&1; then
     check 'the strategy of the example works' \
         $limit "$HMM" replay --check --strategy "$dir/strategy1.so" "$dir/t.trace"
 else
-    report 'the strategy of the example works' "$dir/why"
+    empty 'the strategy of the example works' "$dir/why"
 fi
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

@@ -2,51 +2,32 @@
 # SPDX-License-Identifier: MIT
 # What memcheck says of hmm's blocks: of planted faults the same as of malloc's blocks, and nothing
 # where there is no fault, on any strategy. Speaks TAP.
+. "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}"
 
 valgrind=${VALGRIND:-valgrind}
 planted=$top_builddir/tests/planted
-dir=$(mktemp -d) || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
-count=0
 
-skip() {
-    echo "1..0 # SKIP $1"
-    exit 0
-}
+grep -q '^#define HAVE_VALGRIND 1' "$top_builddir/config.h" || skip_all 'not annotated for Valgrind'
+skip_with_sanitizers
+$valgrind --quiet "$planted" malloc none >"$dir/probe" 2>&1 || skip_all 'valgrind does not run here'
 
-grep -q '^#define HAVE_VALGRIND 1' "$top_builddir/config.h" || skip 'not annotated for Valgrind'
-case $TEST_CFLAGS in *-fsanitize=*) skip 'not together with the sanitizers' ;; esac
-$valgrind --quiet "$planted" malloc none >"$dir/probe" 2>&1 || skip 'valgrind does not run here'
-
-# memcheck ARGUMENT...: runs it; leaves its exit code in $code and what it said in $dir/said.
+# memcheck ARGUMENT...: runs it; leaves its exit code in $code and what it said in $dir/err.
 memcheck() {
     $valgrind --tool=memcheck --quiet --num-callers=3 --leak-check="$leaks" \
         --show-leak-kinds=definite --errors-for-leak-kinds=definite --error-exitcode=97 "$@" \
-        >"$dir/out" 2>"$dir/said"
+        >"$dir/out" 2>"$dir/err"
     code=$?
 }
 
-# kinds [-a]: of $dir/said the errors, and without -a of which blocks, but not where.
+# kinds [-a]: of $dir/err the errors, and without -a of which blocks, but not where.
 kinds() {
     sed -nE 's/^==[0-9]+== //
         s/0x[0-9A-Fa-f]+/ADDRESS/
         s/recently re-allocated //
         s/ in loss record .*//
         /^(Invalid|Conditional|Use of|[0-9,]+ bytes in)/p
-        '"$([ "${1:-}" = -a ] || echo '/^ (Address|Block was)/p')" "$dir/said"
-}
-
-# report STATUS NAME [FILE]: one test's line, and the file if it failed.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-    else
-        echo "not ok $count - $2"
-        sed 's/^/#   /; 40q' "${3:-$dir/said}"
-    fi
+        '"$([ "${1:-}" = -a ] || echo '/^ (Address|Block was)/p')" "$dir/err"
 }
 
 # same NAME: whether $dir/want and $dir/got are.
@@ -79,7 +60,7 @@ done
 leaks=full
 for heap in process array block; do
     memcheck "$planted" "$heap" none
-    [ "$code" -eq 0 ] && [ ! -s "$dir/said" ]
+    [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
     report $? "$heap: nothing is said where there is no fault"
 done
 
@@ -99,7 +80,7 @@ trace >"$dir/some.trace"
 sed 's/^{"name":"\([^"]*\)".*/\1/' "$dir/strategies" >"$dir/names"
 while read -r strategy; do
     memcheck "$top_builddir/hmm" replay --strategy "$strategy" --runs 1 --check "$dir/some.trace"
-    [ "$code" -eq 0 ] && [ ! -s "$dir/said" ] && grep -q "^$strategy " "$dir/out"
+    [ "$code" -eq 0 ] && [ ! -s "$dir/err" ] && grep -q "^$strategy " "$dir/out"
     report $? "$strategy: a replay without a fault"
 done <"$dir/names"
-echo "1..$count"
+finish

@@ -425,16 +425,15 @@ END_TEST
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("misuse");
-    TCase *c = add_case(s, "misuse");
-    tcase_add_loop_test(c, free_of, 0, n * MISUSES);
-    tcase_add_loop_test(c, realloc_of, 0, n * MISUSES);
-    tcase_add_loop_test(c, level_4_looks_at_every_operation, 0, n);
-    tcase_add_loop_test(c, level_3_looks_every_1024_operations, 0, n);
-    tcase_add_loop_test(c, level_2_does_not_look, 0, n);
-    tcase_add_loop_test(c, a_handler_gets_the_line_and_the_program_aborts, 0, n);
-    tcase_add_loop_test(c, no_handler_restores_the_default, 0, n);
-    tcase_add_loop_test(c, a_handler_may_end_the_program_otherwise, 0, n);
+    struct cases c = add_cases(s, "misuse");
+    on_each_strategy(c, free_of, MISUSES);
+    on_each_strategy(c, realloc_of, MISUSES);
+    on_each_strategy(c, level_4_looks_at_every_operation, 1);
+    on_each_strategy(c, level_3_looks_every_1024_operations, 1);
+    on_each_strategy(c, level_2_does_not_look, 1);
+    on_each_strategy(c, a_handler_gets_the_line_and_the_program_aborts, 1);
+    on_each_strategy(c, no_handler_restores_the_default, 1);
+    on_each_strategy(c, a_handler_may_end_the_program_otherwise, 1);
     return run_suite(s);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "oracle.h"
 
+#include <limits.h>
+
 #define MOST_RULES 16
 
 /* What wraps a rule: the heap's strategy points at the first member. */
@@ -139,11 +141,11 @@ static uint32_t same_size(uint32_t granules)
 }
 
 /* The 16 best blocks for the piece's size, no more than `heads` of a class; then a block so large
- * that it cannot but fit. */
+ * that it cannot but fit. Of a limited piece all blocks, in the same order. */
 static hmm_ref scan_piece(const struct hmm_heap *h, const struct hmm_piece *piece,
                           uint32_t (*class)(uint32_t), unsigned heads)
 {
-    unsigned tries = 16;
+    unsigned tries = hmm_piece_is_limited(piece) ? UINT_MAX : 16;
     uint32_t own = lowest_class(h, class(piece->granules), class);
     for (; own != UINT32_MAX && tries != 0; own = lowest_class(h, own + 1, class)) {
         uint64_t before = UINT64_MAX;
@@ -156,7 +158,8 @@ static hmm_ref scan_piece(const struct hmm_heap *h, const struct hmm_piece *piec
             before = freed_at[r];
         }
     }
-    return tries == 0 ? oracle_choose(h, hmm_piece_surely(piece)) : 0;
+    uint32_t surely = hmm_piece_surely(piece);
+    return tries == 0 && surely <= HMM_MAX_GRANULES ? oracle_choose(h, surely) : 0;
 }
 
 static hmm_ref choose_piece(const struct hmm_heap *h, const struct hmm_piece *piece)
@@ -170,7 +173,7 @@ static hmm_ref choose_piece(const struct hmm_heap *h, const struct hmm_piece *pi
     }
     if (rule == HMM_BEST_FIT)
         return scan_piece(h, piece, same_size, UINT32_MAX);
-    return scan_piece(h, piece, class_floor, 4);
+    return scan_piece(h, piece, class_floor, hmm_piece_is_limited(piece) ? UINT_MAX : 4);
 }
 
 hmm_ref oracle_choose(const struct hmm_heap *h, uint32_t n)
@@ -382,8 +385,15 @@ static void wrap_free(struct hmm_heap *h, void *payload)
         note_free(r, block_size(h, r));
 }
 
+static void wrap_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
+{
+    ck_assert_uint_le(h->high_limit, ORACLE_GRANULES);
+    rule_of(h)->grow(h, state, old, now);
+}
+
 static void wrap_hooks(struct hmm_strategy *s)
 {
+    s->grow = s->grow ? wrap_grow : NULL;
     s->start = wrap_start;
     s->find = wrap_find;
     s->insert = wrap_insert;

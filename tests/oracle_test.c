@@ -113,6 +113,95 @@ START_TEST(random_operations_in_steps)
 }
 END_TEST
 
+/* ---- Pieces ---- */
+
+/* As it likes, but of sizes and at places that a heap has. */
+static struct hmm_piece any_piece(uint64_t *rng, const struct hmm_heap *h)
+{
+    struct hmm_piece piece = {.granules = hmm__granules_for(rng_below(rng, 2000)),
+                              .align = UINT32_C(1) << rng_below(rng, 7),
+                              .phase = (uint32_t)rng_next(rng)};
+    if (rng_below(rng, 2))
+        piece.boundary = UINT32_C(1) << rng_below(rng, 10);
+    if (rng_below(rng, 2))
+        piece.low = h->first + (hmm_ref)rng_below(rng, h->extent + 1);
+    if (rng_below(rng, 2))
+        piece.high = h->first + (hmm_ref)rng_below(rng, h->extent + 100);
+    return piece;
+}
+
+static bool some_block_holds(const struct hmm_heap *h, const struct hmm_piece *piece)
+{
+    for (hmm_ref r = h->first; r != h->top; r = block_next(h, r))
+        if ((block_header(h, r) & HMM__FREE) && hmm_piece_fits(piece, r, block_size(h, r)))
+            return true;
+    return false;
+}
+
+/* Takes a piece of a free block, and gives it back. Whether there was one. */
+static bool take_any_piece(struct workload *w)
+{
+    struct hmm_heap *h = w->heap;
+    const struct hmm_piece piece = any_piece(&w->rng, h);
+    void *p = hmm__take_piece(h, &piece, HMM__PIECE_OF_HOLE);
+    require(p != NULL || !hmm_piece_is_limited(&piece) || !some_block_holds(h, &piece),
+            "%s: a piece was not found", hmm_strategy_name(hmm_heap_strategy(h)));
+    if (p != NULL)
+        hmm__free(h, p);
+    return p != NULL;
+}
+
+/* _i: strategy and mix. Of the best, the first... of those blocks in which the piece fits. */
+START_TEST(pieces)
+{
+    const unsigned long steps = scaled(STEPS_PER_MIX) / 3;
+    unsigned long found = 0;
+    struct workload *w =
+        watched_workload(strategy_of(_i / mix_count()), _i % mix_count(), (uint64_t)_i + 200);
+    for (unsigned long n = 1; n <= steps; n++) {
+        workload_step(w);
+        found += take_any_piece(w);
+        if (n % CHECK_EVERY == 0)
+            assert_sound(w->heap);
+    }
+    ck_assert_uint_gt(found, 0);
+    workload_verify(w);
+    heap_end(w->heap);
+}
+END_TEST
+
+/* ---- A heap that grows ---- */
+
+/* _i: strategy and mix. From less than the mix has room in to more than 1 MiB, in mid-workload. */
+START_TEST(a_heap_that_grows)
+{
+    static _Alignas(4096) char region[4 << 20];
+    static struct foretold foretold;
+    static struct workload w;
+    const struct hmm_strategy *s = oracle_wrap(strategy_of(_i / mix_count()));
+    const struct mix *mix = &mixes[_i % mix_count()];
+    size_t size = mix->region / 2;
+    struct hmm_heap *h = NULL;
+    memset(region, 0xa5, sizeof region);
+    for (; (h = hmm_heap_create(region, size, s)) == NULL; size += size / 2)
+        ck_assert_uint_lt(size, sizeof region);
+    workload_start(&w, unwatched(h), mix, (uint64_t)_i + 300);
+    w.before = foretell;
+    w.after = hold;
+    w.arg = &foretold;
+    for (; size < sizeof region / 2; size += size / 8 + rng_below(&w.rng, 5000)) {
+        ck_assert_int_eq(hmm__heap_grow(h, size), 0);
+        assert_sound(h);
+        for (unsigned long n = scaled(300); n != 0; n--)
+            workload_step(&w);
+        take_any_piece(&w);
+    }
+    workload_verify(&w);
+    workload_free_all(&w);
+    assert_empty(h);
+}
+END_TEST
+
 /* _i: mix. From each strategy to each other, again and again. */
 START_TEST(live_switches)
 {
@@ -256,15 +345,16 @@ END_TEST
 int main(void)
 {
     Suite *s = suite_create("oracle");
-    TCase *c = add_case(s, "oracle");
-    int strategies = strategy_count();
-    tcase_add_loop_test(c, random_operations, 0, strategies * mix_count());
-    tcase_add_loop_test(c, random_operations_in_steps, 0, strategies * mix_count());
-    tcase_add_loop_test(c, live_switches, 0, mix_count());
-    tcase_add_loop_test(c, mixes_reach_exhaustion, 0, strategies);
-    tcase_add_loop_test(c, find_changes_nothing, 0, strategies);
+    struct cases c = add_cases(s, "oracle");
+    on_each_strategy(c, random_operations, mix_count());
+    on_each_strategy(c, random_operations_in_steps, mix_count());
+    on_each_strategy(c, pieces, mix_count());
+    on_each_strategy(c, a_heap_that_grows, mix_count());
+    tcase_add_loop_test(c.once, live_switches, 0, mix_count());
+    on_each_strategy(c, mixes_reach_exhaustion, 1);
+    on_each_strategy(c, find_changes_nothing, 1);
 #ifdef HAVE_ZSTD
-    tcase_add_loop_test(c, real_traces, 0, strategies * (int)TRACES);
+    on_each_strategy(c, real_traces, (int)TRACES);
 #endif
     return run_suite(s);
 }

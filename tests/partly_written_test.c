@@ -220,14 +220,13 @@ END_TEST
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("partly written");
-    TCase *c = add_case(s, "partly written");
-    tcase_set_timeout(c, 600);
-    tcase_add_loop_test(c, keys_are_unrelated, 0, n);
-    tcase_add_loop_test(c, no_tag_is_handed_out, 0, n);
-    tcase_add_loop_test(c, heap_of_its_own, 0, n);
-    tcase_add_loop_test(c, process_heap, 0, n);
+    struct cases c = add_cases(s, "partly written");
+    set_timeout(c, 600);
+    on_each_strategy(c, keys_are_unrelated, 1);
+    on_each_strategy(c, no_tag_is_handed_out, 1);
+    on_each_strategy(c, heap_of_its_own, 1);
+    on_each_strategy(c, process_heap, 1);
     return run_suite(s);
 }
 

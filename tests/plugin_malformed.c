@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A plug-in for the tests whose strategy is of another ABI, as one would be that was built for
- * another version.
+ * A plug-in for the tests whose strategy lacks a function that is required.
  */
 #include <hmm-strategy.h>
 
@@ -24,10 +23,9 @@ static void nothing(struct hmm_heap *heap, void *state, hmm_ref block)
 
 extern const struct hmm_strategy hmm_plugin_strategy;
 const struct hmm_strategy hmm_plugin_strategy = {
-    .abi = HMM_STRATEGY_ABI + 1,
+    .abi = HMM_STRATEGY_ABI,
     .name = "malformed",
     .state_size = no_state,
     .find = find_none,
-    .insert = nothing,
     .remove = nothing,
 };

@@ -3,46 +3,15 @@
 #
 # The preload library: libc's names, threads, forks, limits and what it says. Speaks TAP.
 # shellcheck disable=SC2016  # what is in single quotes is for other shells
+. "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${NM:=nm}"
 
 PRELOAD=${PRELOAD:-$top_builddir/.libs/libhmm-preload.so}
 HMM=${HMM:-$top_builddir/hmm}
 
-# skip_all REASON: ends the script.
-skip_all() {
-    echo "1..0 # SKIP $1"
-    exit 0
-}
-
-if [ -n "${VALGRIND:-}" ]; then
-    skip_all "memcheck puts its own allocator in place"
-elif [ ! -e "$PRELOAD" ]; then
-    skip_all "there is no preload library in this build"
-fi
-case $TEST_CFLAGS in
-*-fsanitize=*) skip_all "the sanitizers put their own allocator in place" ;;
-esac
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-preload-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
-count=0
-failures=0
-
-# report STATUS NAME: one test's line, and what $code, $dir/out and $dir/err hold if it failed.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-        return
-    fi
-    failures=$((failures + 1))
-    echo "not ok $count - $2"
-    echo "# exit code $code, on stdout:"
-    sed 's/^/#   /; 12q' "$dir/out"
-    echo "# on stderr:"
-    sed 's/^/#   /; 12q' "$dir/err"
-}
+skip_under_valgrind
+skip_with_sanitizers
+[ -e "$PRELOAD" ] || skip_all "there is no preload library in this build"
 
 strategies=$("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/')
 
@@ -389,6 +358,14 @@ runs --heap 8M --stats -- "$dir/libc" exhaustion
 [ "$code" -eq 0 ] && grep -q '^  capacity  *8388608$' "$dir/err" &&
     grep -q '^  failed  *[1-9]' "$dir/err"
 report $? "hmm run --heap 8M --stats"
+for s in first-fit next-fit best-fit segregated; do
+    runs --strategy $s --stats -- "$dir/libc" nothing
+    [ "$code" -eq 0 ] && awk '{ f[$1] = $2 } END {
+        exit !(f["brk_peak"] >= f["brk"] && f["brk"] >= f["live_bytes"] && f["brk"] > 0 &&
+            f["brk_peak"] < 1000000 && f["control"] > 0 && f["control"] < 200000 &&
+            f["reserved"] >= f["capacity"] && f["cached"] <= f["free_bytes"]) }' "$dir/err"
+    report $? "hmm run --stats --strategy $s: address space is not use"
+done
 for bad in HMM_STRATEGY=bets-fit HMM_STRATEGY=./nowhere.so HMM_CHECK=5 HMM_CACHE=2 HMM_HEAP_SIZE=1; do
     env "$bad" "$HMM" run -- "$dir/odd" say something > "$dir/out" 2> "$dir/err"
     code=$?
@@ -433,5 +410,4 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv > /dev/null 2>&1 && [ -e "$archive
     unset HMM_VERBOSE
 fi
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

@@ -386,12 +386,67 @@ START_TEST(verbose_says_one_line)
 }
 END_TEST
 
+/* What it would come to if all were counted that is reserved: 300 KiB at least. */
+#define FEW ((size_t)64 << 10)
+
+static struct hmm_stats figures_now(void)
+{
+    struct hmm_stats s;
+    hmm_heap_stats(hmm_process_heap(), &s);
+    return s;
+}
+
+/* _i: the strategy. */
+START_TEST(statistics_count_what_is_used)
+{
+    enum { BYTES = 20 << 20 };
+    ck_assert_int_eq(hmm_init(strategy_of(_i)), 0);
+    struct hmm_stats s = figures_now();
+    size_t whole = s.capacity;
+    ck_assert_uint_lt(s.brk, FEW);
+    ck_assert_uint_lt(s.control, FEW);
+    ck_assert_uint_eq(s.reserved, whole);
+    void *p = hmm_malloc(BYTES);
+    s = figures_now();
+    ck_assert_uint_ge(s.brk, BYTES);
+    ck_assert_uint_lt(s.brk, BYTES + BYTES / 50);
+    ck_assert_uint_lt(s.control, BYTES / 50);
+    hmm_free(p);
+    struct hmm_stats after = figures_now();
+    ck_assert_uint_lt(after.brk, BYTES / 50);
+    ck_assert_uint_eq(after.brk_peak, s.brk_peak);
+    ck_assert_uint_eq(after.control, s.control); /* what was touched */
+    ck_assert_uint_eq(after.reserved, whole);
+}
+END_TEST
+
+/* _i: the first strategy. What others have used at most is not forgotten, nor is it counted for
+ * them all that there is room for. */
+START_TEST(statistics_are_true_after_a_switch)
+{
+    size_t peak = 0, reserved = figures_now().reserved;
+    for (int turn = 0; turn < 2 * strategy_count(); turn++) {
+        ck_assert_int_eq(hmm_init(strategy_of((_i + turn) % strategy_count())), 0);
+        void *p = hmm_malloc(turn % 3 == 0 ? 9000000 : 100000);
+        struct hmm_stats s = figures_now();
+        ck_assert_uint_le(s.brk, s.brk_peak);
+        ck_assert_uint_ge(s.brk_peak, peak);
+        ck_assert_uint_lt(s.brk_peak, 9000000 * 21 / 20);
+        ck_assert_uint_lt(s.control, 300000);
+        ck_assert_uint_ge(s.control, sizeof(struct hmm_heap));
+        ck_assert_uint_eq(s.reserved, reserved);
+        peak = s.brk_peak;
+        hmm_free(p);
+    }
+}
+END_TEST
+
 static void assert_has_figures(const char *text)
 {
-    static const char *const names[] = {"capacity",     "brk",         "brk_peak",   "live_bytes",
-                                        "live_peak",    "live_blocks", "free_bytes", "free_blocks",
-                                        "largest_free", "top_bytes",   "splits",     "merges",
-                                        "visited",      "failed"};
+    static const char *const names[] = {
+        "capacity",  "brk",       "brk_peak",    "live_bytes", "reserved",    "control",
+        "cached",    "live_peak", "live_blocks", "free_bytes", "free_blocks", "largest_free",
+        "top_bytes", "splits",    "merges",      "visited",    "failed"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         ck_assert_msg(strstr(text, names[i]) != NULL, "%s is not in: %s", names[i], text);
 }
@@ -531,50 +586,51 @@ START_TEST(threads_race_for_the_first_call)
 }
 END_TEST
 
-static void add_threads(Suite *s, int n)
+static void add_threads(Suite *s)
 {
-    TCase *c = add_case(s, "threads");
-    tcase_add_checked_fixture(c, clear_environment, NULL);
-    tcase_add_loop_test(c, threads_share_it, 0, n);
-    tcase_add_loop_test(c, threads_race_for_the_first_call, 0, 20);
+    struct cases c = add_cases(s, "threads");
+    set_up(c, clear_environment);
+    on_each_strategy(c, threads_share_it, 1);
+    tcase_add_loop_test(c.once, threads_race_for_the_first_call, 0, 20);
 }
 
 #else
 
-static void add_threads(Suite *s, int n)
+static void add_threads(Suite *s)
 {
-    (void)s, (void)n;
+    (void)s;
 }
 
 #endif
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("process heap");
-    TCase *c = add_case(s, "process heap");
-    tcase_add_checked_fixture(c, clear_environment, NULL);
-    tcase_add_test(c, works_without_init);
-    tcase_add_loop_test(c, any_call_may_be_the_first, 0, 7);
-    tcase_add_loop_test(c, init_sets_the_strategy, 0, n);
-    tcase_add_loop_test(c, a_later_init_switches_with_all_blocks_in_place, 0, n);
-    tcase_add_test(c, init_refuses_a_malformed_strategy);
-    tcase_add_test(c, every_function_does_what_it_says);
-    tcase_add_loop_test(c, the_environment_names_the_strategy, 0, n);
-    tcase_add_test(c, the_program_s_word_counts_before_the_environment_s);
-    tcase_add_test(c, empty_values_are_none);
-    tcase_add_loop_test(c, the_environment_limits_the_heap, 0, 3);
-    tcase_add_loop_test(c, init_refuses_a_bad_value, 0, BAD_VALUES);
-    tcase_add_loop_test(c, first_use_says_a_bad_value_and_goes_on, 0, BAD_VALUES);
-    tcase_add_test(c, a_later_init_refuses_a_bad_value_and_changes_nothing);
-    tcase_add_test(c, init_fails_where_the_index_does_not_fit);
-    tcase_add_test(c, the_environment_sets_the_level_of_checking);
-    tcase_add_test(c, misuse_of_the_process_heap_ends_the_program);
-    tcase_add_test(c, a_double_free_is_seen_when_the_level_rises_between);
-    tcase_add_test(c, verbose_says_one_line);
-    tcase_add_test(c, statistics_go_to_stderr);
-    tcase_add_loop_test(c, statistics_go_to_a_file, 0, 2);
-    tcase_add_loop_test(c, statistics_that_cannot_be_written_are_said, 0, 2);
-    add_threads(s, n);
+    struct cases c = add_cases(s, "process heap");
+    set_up(c, clear_environment);
+    tcase_add_test(c.once, works_without_init);
+    tcase_add_loop_test(c.once, any_call_may_be_the_first, 0, 7);
+    on_each_strategy(c, init_sets_the_strategy, 1);
+    on_each_strategy(c, a_later_init_switches_with_all_blocks_in_place, 1);
+    tcase_add_test(c.once, init_refuses_a_malformed_strategy);
+    tcase_add_test(c.once, every_function_does_what_it_says);
+    on_each_strategy(c, the_environment_names_the_strategy, 1);
+    tcase_add_test(c.once, the_program_s_word_counts_before_the_environment_s);
+    tcase_add_test(c.once, empty_values_are_none);
+    tcase_add_loop_test(c.once, the_environment_limits_the_heap, 0, 3);
+    tcase_add_loop_test(c.once, init_refuses_a_bad_value, 0, BAD_VALUES);
+    tcase_add_loop_test(c.once, first_use_says_a_bad_value_and_goes_on, 0, BAD_VALUES);
+    tcase_add_test(c.once, a_later_init_refuses_a_bad_value_and_changes_nothing);
+    tcase_add_test(c.once, init_fails_where_the_index_does_not_fit);
+    tcase_add_test(c.once, the_environment_sets_the_level_of_checking);
+    tcase_add_test(c.once, misuse_of_the_process_heap_ends_the_program);
+    tcase_add_test(c.once, a_double_free_is_seen_when_the_level_rises_between);
+    tcase_add_test(c.once, verbose_says_one_line);
+    on_each_strategy(c, statistics_count_what_is_used, 1);
+    on_each_strategy(c, statistics_are_true_after_a_switch, 1);
+    tcase_add_test(c.once, statistics_go_to_stderr);
+    tcase_add_loop_test(c.once, statistics_go_to_a_file, 0, 2);
+    tcase_add_loop_test(c.once, statistics_that_cannot_be_written_are_said, 0, 2);
+    add_threads(s);
     return run_suite(s);
 }

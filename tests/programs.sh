@@ -7,21 +7,12 @@
 # With arguments: only the works of these names. RESULTS: a folder to keep what came out.
 # shellcheck disable=SC2086,SC2016  # $under is a command's first words; awk has a $ too
 
-# Whatever else the build varies, this need not run again.
-if [ "${HMM_TESTS:-all}" = essential ]; then
-    echo '1..0 # SKIP left out by HMM_TESTS=essential'
-    exit 0
-fi
+. "$(dirname "$0")/tap.sh"
+skip_if_essential
 
 HMM=${HMM:-${top_builddir:-.}/hmm}
 PRELOAD=${PRELOAD:-${top_builddir:-.}/.libs/libhmm-preload.so}
 top=${top_srcdir:-${srcdir:-.}}
-
-# skip_all REASON: ends the script.
-skip_all() {
-    echo "1..0 # SKIP $1"
-    exit 0
-}
 
 # elf_class FILE: 1 for 32 bits, 2 for 64.
 elf_class() {
@@ -33,22 +24,14 @@ absolute() {
     (cd "$(dirname "$1")" && echo "$PWD/$(basename "$1")")
 }
 
-if [ -n "${VALGRIND:-}" ]; then
-    skip_all "memcheck puts its own allocator in place"
-elif [ ! -e "$PRELOAD" ]; then
-    skip_all "there is no preload library in this build"
-fi
-case ${TEST_CFLAGS:-} in
-*-fsanitize=*) skip_all "the sanitizers put their own allocator in place" ;;
-esac
+skip_under_valgrind
+skip_with_sanitizers
+[ -e "$PRELOAD" ] || skip_all "there is no preload library in this build"
 if [ "$(elf_class "$PRELOAD")" != "$(elf_class "$(command -v sort)")" ]; then
     skip_all "the programs of this system are of another word size"
 fi
 
 HMM=$(absolute "$HMM") PRELOAD=$(absolute "$PRELOAD") top=$(cd "$top" && pwd)
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-programs-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' HUP INT TERM
 
 # python3 may be a script that finds the interpreter.
 python=$(python3 -c 'import sys; print(sys.executable)' 2> "$dir/python.log") || python=python3
@@ -61,9 +44,6 @@ export LC_ALL=C TZ=UTC HOME="$dir" TMPDIR="$dir" PERL_HASH_SEED=0 PYTHONHASHSEED
 export GIT_CONFIG_NOSYSTEM=1 PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1
 # shellcheck disable=SC3045  # where it is unknown, there may be a core file to remove
 ulimit -c 0 2> "$dir/ulimit.log"
-
-count=0
-failures=0
 
 # ---- The works ----
 # work_NAME: works in an empty folder, the same path each time; $in holds the input. Every program
@@ -444,17 +424,6 @@ run() {
     } > "$2"
 }
 
-# report STATUS NAME: one test's line.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-    else
-        failures=$((failures + 1))
-        echo "not ok $count - $2"
-    fi
-}
-
 # without: the next works run without hmm. with STRATEGY: under it.
 without() {
     under="timeout -k 5 60"
@@ -502,8 +471,7 @@ for work in $works; do
         have "$work" "$(program "$work")" --version
     fi
     if [ -n "$why" ]; then
-        count=$((count + 1))
-        echo "ok $count - $work # SKIP $why"
+        skip "$work" "$why"
         continue
     fi
     without
@@ -512,15 +480,12 @@ for work in $works; do
     for strategy in $strategies; do
         with "$strategy"
         run "$work" "$dir/got"
-        cmp -s "$dir/want" "$dir/got" && active "$strategy" "$(program "$work")" --version
-        report $? "$work, $strategy"
-        if ! cmp -s "$dir/want" "$dir/got"; then
-            diff -u "$dir/want" "$dir/got" | sed 's/^/#   /; 30q'
-        fi
+        diff -u "$dir/want" "$dir/got" > "$dir/differences" &&
+            active "$strategy" "$(program "$work")" --version
+        report $? "$work, $strategy" "$dir/differences"
     done
     echo "# $work: $(($(date +%s) - began)) s"
     if [ -n "${RESULTS:-}" ]; then cp "$dir/want" "$RESULTS/$work"; fi
 done
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

@@ -1,35 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The strategy that the README shows compiles as it stands, and its index is sound. Speaks TAP.
+. "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}"
 
-dir=$(mktemp -d) || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
+skip_under_valgrind
+grep -q '^#define HAVE_DLOPEN 1' "$top_builddir/config.h" || skip_all "no plug-ins on this system"
 log=$dir/log
-count=0
-
-# check NAME COMMAND [ARGUMENT]...: one test, which passes if the command does.
-check() {
-    count=$((count + 1))
-    name=$1
-    shift
-    if "$@" >"$log" 2>&1; then
-        echo "ok $count - $name"
-    else
-        echo "not ok $count - $name"
-        sed 's/^/#   /' "$log"
-    fi
-}
-
-if [ -n "${VALGRIND:-}" ]; then
-    echo "1..0 # SKIP nothing in here is for memcheck"
-    exit 0
-fi
-if ! grep -q '^#define HAVE_DLOPEN 1' "$top_builddir/config.h"; then
-    echo "1..0 # SKIP no plug-ins on this system"
-    exit 0
-fi
 
 # The C block of the README that defines a plug-in's strategy.
 extract() {
@@ -69,4 +46,4 @@ replay() {
 check "the README's strategy is found" extract
 check "it compiles without a warning" compile
 check "hmm replays a trace with it, and finds its heap sound" replay
-echo "1..$count"
+finish

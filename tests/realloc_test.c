@@ -425,52 +425,50 @@ START_TEST(an_aligned_block_slides_down_to_where_it_is)
 }
 END_TEST
 
-static void add_plain(TCase *c, int n)
+static void add_plain(struct cases c)
 {
-    tcase_add_loop_test(c, of_null_is_malloc, 0, n);
-    tcase_add_loop_test(c, to_no_bytes_is_free, 0, n);
-    tcase_add_loop_test(c, to_the_same_size_changes_nothing, 0, n);
-    tcase_add_loop_test(c, grows_into_part_of_the_free_block_above, 0, n);
-    tcase_add_loop_test(c, grows_into_all_of_the_free_block_above, 0, n);
-    tcase_add_loop_test(c, grows_into_the_top, 0, n);
-    tcase_add_loop_test(c, grows_into_the_top_up_to_the_region_s_end, 0, n);
-    tcase_add_loop_test(c, grows_down_into_the_free_block_below, 0, n);
-    tcase_add_loop_test(c, gives_back_what_growing_down_left_over, 0, n);
-    tcase_add_loop_test(c, grows_down_and_up_at_once, 0, n);
-    tcase_add_loop_test(c, grows_down_and_into_the_top, 0, n);
-    tcase_add_loop_test(c, prefers_to_stay, 0, n);
-    tcase_add_loop_test(c, moves_where_there_is_no_room, 0, n);
-    tcase_add_loop_test(c, moves_into_a_free_block, 0, n);
-    tcase_add_loop_test(c, shrinks_in_place, 0, n);
-    tcase_add_loop_test(c, what_shrinking_cut_off_is_found_again, 0, n);
-    tcase_add_loop_test(c, shrinks_into_the_free_block_above, 0, n);
-    tcase_add_loop_test(c, shrinks_beside_a_free_block_below, 0, n);
-    tcase_add_loop_test(c, shrinks_at_the_top, 0, n);
-    tcase_add_loop_test(c, shrinks_by_too_little_for_a_block, 0, n);
-    tcase_add_loop_test(c, failing_leaves_the_block, 0, n);
-    tcase_add_loop_test(c, failing_in_a_full_heap_leaves_the_block, 0, n);
-    tcase_add_loop_test(c, keeps_the_contents_from_any_size_to_any_other, 0, n);
+    on_each_strategy(c, of_null_is_malloc, 1);
+    on_each_strategy(c, to_no_bytes_is_free, 1);
+    on_each_strategy(c, to_the_same_size_changes_nothing, 1);
+    on_each_strategy(c, grows_into_part_of_the_free_block_above, 1);
+    on_each_strategy(c, grows_into_all_of_the_free_block_above, 1);
+    on_each_strategy(c, grows_into_the_top, 1);
+    on_each_strategy(c, grows_into_the_top_up_to_the_region_s_end, 1);
+    on_each_strategy(c, grows_down_into_the_free_block_below, 1);
+    on_each_strategy(c, gives_back_what_growing_down_left_over, 1);
+    on_each_strategy(c, grows_down_and_up_at_once, 1);
+    on_each_strategy(c, grows_down_and_into_the_top, 1);
+    on_each_strategy(c, prefers_to_stay, 1);
+    on_each_strategy(c, moves_where_there_is_no_room, 1);
+    on_each_strategy(c, moves_into_a_free_block, 1);
+    on_each_strategy(c, shrinks_in_place, 1);
+    on_each_strategy(c, what_shrinking_cut_off_is_found_again, 1);
+    on_each_strategy(c, shrinks_into_the_free_block_above, 1);
+    on_each_strategy(c, shrinks_beside_a_free_block_below, 1);
+    on_each_strategy(c, shrinks_at_the_top, 1);
+    on_each_strategy(c, shrinks_by_too_little_for_a_block, 1);
+    on_each_strategy(c, failing_leaves_the_block, 1);
+    on_each_strategy(c, failing_in_a_full_heap_leaves_the_block, 1);
+    on_each_strategy(c, keeps_the_contents_from_any_size_to_any_other, 1);
 }
 
 /* In a cache blocks do not lie in a row. */
-static void add_cached(TCase *c, int n)
+static void add_cached(struct cases c)
 {
-    tcase_add_loop_test(c, keeps_the_contents_from_any_size_to_any_other, 0, n);
-    tcase_add_loop_test(c, an_aligned_block_that_moves_keeps_its_alignment, 0, n);
-    tcase_add_loop_test(c, an_aligned_block_stays_aligned_in_place, 0, n);
+    on_each_strategy(c, keeps_the_contents_from_any_size_to_any_other, 1);
+    on_each_strategy(c, an_aligned_block_that_moves_keeps_its_alignment, 1);
+    on_each_strategy(c, an_aligned_block_stays_aligned_in_place, 1);
 }
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("realloc");
-    TCase *c = add_case(s, "realloc");
-    add_plain(c, n);
-    tcase_add_loop_test(c, an_aligned_block_that_moves_keeps_its_alignment, 0, n);
-    tcase_add_loop_test(c, an_aligned_block_stays_aligned_in_place, 0, n);
-    tcase_add_loop_test(c, an_aligned_block_does_not_slide_down_to_where_it_would_not_be_aligned, 0,
-                        n);
-    tcase_add_loop_test(c, an_aligned_block_slides_down_to_where_it_is, 0, n);
-    add_cached(add_cached_case(s, "realloc, with a cache"), n);
+    struct cases c = add_cases(s, "realloc");
+    add_plain(c);
+    on_each_strategy(c, an_aligned_block_that_moves_keeps_its_alignment, 1);
+    on_each_strategy(c, an_aligned_block_stays_aligned_in_place, 1);
+    on_each_strategy(c, an_aligned_block_does_not_slide_down_to_where_it_would_not_be_aligned, 1);
+    on_each_strategy(c, an_aligned_block_slides_down_to_where_it_is, 1);
+    add_cached(add_cached_cases(s, "realloc, with a cache"));
     return run_suite(s);
 }

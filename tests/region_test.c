@@ -302,36 +302,35 @@ START_TEST(an_index_of_more_than_4_gib_is_changed_for_another)
 }
 END_TEST
 
-static void add_large(Suite *s, int n)
+static void add_large(Suite *s)
 {
-    TCase *c = add_case(s, "large regions");
-    tcase_add_test(c, an_index_of_more_than_4_gib_is_changed_for_another);
-    tcase_add_loop_test(c, a_region_of_more_than_can_be_used, 0, n);
-    tcase_add_loop_test(c, neighbours_too_large_to_merge, 0, 6 * n);
+    struct cases c = add_cases(s, "large regions");
+    tcase_add_test(c.once, an_index_of_more_than_4_gib_is_changed_for_another);
+    on_each_strategy(c, a_region_of_more_than_can_be_used, 1);
+    on_each_strategy(c, neighbours_too_large_to_merge, 6);
 }
 
 #else
 
-static void add_large(Suite *s, int n)
+static void add_large(Suite *s)
 {
-    (void)s, (void)n;
+    (void)s;
 }
 
 #endif
 
 int main(void)
 {
-    int n = strategy_count();
     Suite *s = suite_create("region");
-    TCase *c = add_case(s, "region");
-    tcase_add_loop_test(c, every_size_from_nothing_on, 0, n);
-    tcase_add_loop_test(c, every_misalignment, 0, n);
-    tcase_add_loop_test(c, refuses_no_memory_and_no_strategy, 0, n);
-    tcase_add_loop_test(c, refuses_a_malformed_strategy, 0, 6);
-    tcase_add_loop_test(c, a_strategy_of_required_hooks_only, 0, n);
-    tcase_add_loop_test(c, refuses_an_index_that_is_larger_than_the_region, 0, n);
-    tcase_add_loop_test(c, the_index_s_size_never_falls, 0, n);
-    tcase_add_loop_test(c, refuses_a_region_that_ends_beyond_all_addresses, 0, 9);
-    add_large(s, n);
+    struct cases c = add_cases(s, "region");
+    on_each_strategy(c, every_size_from_nothing_on, 1);
+    on_each_strategy(c, every_misalignment, 1);
+    on_each_strategy(c, refuses_no_memory_and_no_strategy, 1);
+    tcase_add_loop_test(c.once, refuses_a_malformed_strategy, 0, 6);
+    on_each_strategy(c, a_strategy_of_required_hooks_only, 1);
+    on_each_strategy(c, refuses_an_index_that_is_larger_than_the_region, 1);
+    on_each_strategy(c, the_index_s_size_never_falls, 1);
+    tcase_add_loop_test(c.once, refuses_a_region_that_ends_beyond_all_addresses, 0, 9);
+    add_large(s);
     return run_suite(s);
 }

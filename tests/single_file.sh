@@ -2,38 +2,13 @@
 # SPDX-License-Identifier: MIT
 # The one-file build stands alone, and the historic names work from it and from the library.
 # Speaks TAP.
+. "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${NM:=nm}"
 
-if [ -n "${VALGRIND:-}" ]; then
-    echo "1..0 # SKIP nothing in here is for memcheck"
-    exit 0
-fi
+skip_under_valgrind
 
-dir=$(mktemp -d) || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
 mkdir "$dir/alone" "$dir/library"
 log=$dir/log
-count=0
-
-# check NAME COMMAND [ARGUMENT]...: one test, which passes if the command does.
-check() {
-    count=$((count + 1))
-    name=$1
-    shift
-    if "$@" > "$log" 2>&1; then
-        echo "ok $count - $name"
-    else
-        echo "not ok $count - $name"
-        sed 's/^/#   /' "$log"
-    fi
-}
-
-# skip NAME REASON: a test that cannot be made here.
-skip() {
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
 
 # absent PATTERN FILE: no line of the file matches; an error of grep's fails too.
 absent() {
@@ -42,9 +17,9 @@ absent() {
 }
 
 generate() {
-    # shellcheck disable=SC2046
+    # shellcheck disable=SC2086,SC2154
     (cd "$top_srcdir" && sh scripts/single-file . "$dir/alone" \
-        $(ls lib/*/*.c examples/demo.c strategies/*.c)) && [ "$(find . -type f | wc -l)" -eq 2 ]
+        $single_file_parts) && [ "$(find . -type f | wc -l)" -eq 2 ]
 }
 
 only_system_headers() {
@@ -74,7 +49,7 @@ library() {
 bare() {
     helpers='|_GLOBAL_OFFSET_TABLE_|__[a-z0-9_]+'
     if echo "__x86_64__ __SIZEOF_POINTER__" | $CC -E -P - | grep -qx '1 8'; then helpers=; fi
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086,SC2154
     strict "$CC" $1 -ffreestanding -nostdinc -isystem "$($CC -print-file-name=include)" -o bare.o &&
         $NM -u bare.o > undefined && absent_but "memcpy|memmove|memset$helpers" undefined
 }
@@ -89,9 +64,20 @@ absent_but() {
 newlib() {
     system='memcpy|memmove|memset|abort|atexit|getenv|write|_?_?errno|__[a-z0-9_]+'
     for flags in "$@"; do
-        # shellcheck disable=SC2086
+        # shellcheck disable=SC2086,SC2154
         strict arm-none-eabi-gcc $flags -mthumb -o arm.o &&
             arm-none-eabi-nm -u arm.o > undefined && absent_but "$system" undefined || return 1
+    done
+}
+
+# firmware CPU [HELPER]: 32 bits without a C library, and nothing of the compiler's run-time library
+# but this, at any optimisation: no shift, scan or division of 64 bits is a call.
+firmware() {
+    for level in -O0 -Os -O2; do
+        strict arm-none-eabi-gcc -mcpu="$1" -mthumb $level -ffreestanding -o arm.o &&
+            arm-none-eabi-nm -u arm.o > undefined &&
+            absent_but "memcpy|memmove|memset|__aeabi_mem(cpy|move|set|clr)[48]?${2:+|$2}" \
+                undefined || return 1
     done
 }
 
@@ -125,7 +111,7 @@ user_of_files() {
 }
 
 user_of_library() {
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086,SC2154
     $LIBTOOL --mode=compile $CC $TEST_CFLAGS -I"$top_srcdir/lib" -c user.c &&
         $LIBTOOL --mode=link $CC $TEST_CFLAGS -o user user.lo "$top_builddir/libhmm.la" &&
         ./user
@@ -282,6 +268,13 @@ if command -v arm-none-eabi-gcc > /dev/null && echo '#include <errno.h>' |
 else
     skip "newlib" "no arm-none-eabi-gcc with a C library: package libnewlib-arm-none-eabi"
 fi
+if command -v arm-none-eabi-gcc > /dev/null; then
+    check "firmware, a processor that divides: no run-time library" firmware cortex-m4
+    check "firmware, one that neither divides nor scans: only its division" \
+        firmware cortex-m0 __aeabi_uidiv
+else
+    skip "firmware" "no arm-none-eabi-gcc: package gcc-arm-none-eabi"
+fi
 check "threads with caches" threads
 check "threads, built without caches" threads -DHMM_NO_CACHE
 check "forks while other threads make the first use" forks_at_first_use
@@ -289,4 +282,4 @@ check "HMM_NO_CACHE: no warning, and a cache is refused" without_cache
 cd ../library || exit 99
 mv ../library.c user.c
 check "a user's program with libhmm" user_of_library
-echo "1..$count"
+finish

@@ -194,21 +194,21 @@ START_TEST(at_every_level_of_checking)
 }
 END_TEST
 
-static void add_all(TCase *c, int n)
+static void add_all(struct cases c)
 {
-    tcase_add_loop_test(c, between_all_pairs, 0, n * n * mix_count());
-    tcase_add_test(c, the_index_goes_to_the_high_end_and_leaves_it);
-    tcase_add_test(c, the_index_goes_into_a_block_and_leaves_it);
-    tcase_add_test(c, without_room_for_the_index_all_stays);
-    tcase_add_test(c, the_capacity_is_what_the_index_was_laid_out_for);
-    tcase_add_loop_test(c, to_the_same_and_to_none, 0, n);
-    tcase_add_loop_test(c, at_every_level_of_checking, 0, 5);
+    on_each_strategy(c, between_all_pairs, strategy_count() * mix_count());
+    tcase_add_test(c.once, the_index_goes_to_the_high_end_and_leaves_it);
+    tcase_add_test(c.once, the_index_goes_into_a_block_and_leaves_it);
+    tcase_add_test(c.once, without_room_for_the_index_all_stays);
+    tcase_add_test(c.once, the_capacity_is_what_the_index_was_laid_out_for);
+    on_each_strategy(c, to_the_same_and_to_none, 1);
+    tcase_add_loop_test(c.once, at_every_level_of_checking, 0, 5);
 }
 
 int main(void)
 {
     Suite *s = suite_create("switch");
-    add_all(add_case(s, "switch"), strategy_count());
-    add_all(add_cached_case(s, "switch, with a cache"), strategy_count());
+    add_all(add_cases(s, "switch"));
+    add_all(add_cached_cases(s, "switch, with a cache"));
     return run_suite(s);
 }

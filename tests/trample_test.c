@@ -356,16 +356,19 @@ static void run_trial(void *arg)
     exit(0);
 }
 
+static const int levels[] = {0, 1, 4};
+#define LEVELS (int)(sizeof levels / sizeof levels[0])
+
+/* _i: strategy, whether there is a cache, and level. */
 START_TEST(nothing_that_looks_crashes_or_hangs)
 {
-    static const int levels[] = {0, 1, 4};
     unsigned long reported = 0, trials = scaled(100);
     for (unsigned long i = 0; i < trials; i++) {
         int status;
         struct trial t = {.seed = (uint64_t)_i * 1000003 + i,
-                          .strategy = _i % 4,
-                          .level = levels[_i / 4 % 3],
-                          .cache = _i / 12};
+                          .strategy = _i / LEVELS / 2,
+                          .level = levels[_i % LEVELS],
+                          .cache = _i / LEVELS % 2};
         char *said = said_by_child(run_trial, &t, &status);
         bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
         bool told = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
@@ -382,14 +385,11 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("trample");
-    TCase *by_hand = add_case(suite, "by hand");
-    tcase_add_loop_test(by_hand, a_zeroed_header_is_named_by_whatever_walks, 0,
-                        strategy_count() * WAYS);
-    tcase_add_loop_test(by_hand, a_footer_below_the_last_block_is_not_followed, 0,
-                        strategy_count());
-    tcase_add_loop_test(by_hand, links_that_lead_astray_are_reported, 0, strategy_count());
-    tcase_add_loop_test(by_hand, level_4_reports_links_that_lead_astray, 0, strategy_count());
-    TCase *random = add_case(suite, "at random");
-    tcase_add_loop_test(random, nothing_that_looks_crashes_or_hangs, 0, 24);
+    struct cases by_hand = add_cases(suite, "by hand"), random = add_cases(suite, "at random");
+    on_each_strategy(by_hand, a_zeroed_header_is_named_by_whatever_walks, WAYS);
+    on_each_strategy(by_hand, a_footer_below_the_last_block_is_not_followed, 1);
+    on_each_strategy(by_hand, links_that_lead_astray_are_reported, 1);
+    on_each_strategy(by_hand, level_4_reports_links_that_lead_astray, 1);
+    on_each_strategy(random, nothing_that_looks_crashes_or_hangs, LEVELS * 2);
     return run_suite(suite);
 }

@@ -2,42 +2,15 @@
 # SPDX-License-Identifier: MIT
 # ThreadSanitizer on the process heap, as one file. Speaks TAP.
 
-# Whatever else the build varies, this need not run again.
-if [ "${HMM_TESTS:-all}" = essential ]; then
-    echo '1..0 # SKIP left out by HMM_TESTS=essential'
-    exit 0
-fi
+. "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${CC:=cc}"
 
-skip_all() {
-    echo "1..0 # SKIP $1"
-    exit 0
-}
+skip_if_essential
+skip_under_valgrind
+skip_with_sanitizers
 
-[ -z "${VALGRIND:-}" ] || skip_all "ThreadSanitizer does not run under Valgrind"
-case ${TEST_CFLAGS-} in
-*-fsanitize=*) skip_all "another sanitizer is in this build" ;;
-esac
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-tsan-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
 TSAN_OPTIONS="exitcode=66 halt_on_error=1"
 export TSAN_OPTIONS
-count=0
-failures=0
-
-# report STATUS NAME: one test's line, and $dir/log if it failed.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-    else
-        failures=$((failures + 1))
-        echo "not ok $count - $2"
-        sed 's/^/#   /; 40q' "$dir/log"
-    fi
-}
 
 # build PROGRAM SOURCE FLAG...
 build() {
@@ -56,8 +29,8 @@ has_tsan() {
 
 has_tsan || skip_all "$CC has no ThreadSanitizer that runs here"
 
-# shellcheck disable=SC2046
-(cd "$top_srcdir" && sh scripts/single-file . "$dir" $(ls lib/*/*.c examples/demo.c strategies/*.c)) || exit 99
+# shellcheck disable=SC2086,SC2154
+(cd "$top_srcdir" && sh scripts/single-file . "$dir" $single_file_parts) || exit 99
 
 # The first use by several at once, who set it up, change the strategy and free each other's blocks.
 cat > "$dir/first.c" <<'END'
@@ -121,31 +94,31 @@ END
 all_cases() {
     for program in threads thread_caches; do
         build $program $program
-        report $? "$CC builds: $program"
+        report $? "$CC builds: $program" "$dir/log"
         for c in $("$dir/$program"); do
             timeout 60 "$dir/$program" "$c" > "$dir/log" 2>&1
-            report $? "$program: $c"
+            report $? "$program: $c" "$dir/log"
         done
     done
 
     $CC -g -O1 -fsanitize=thread -DHMM_NO_MAIN -I"$dir" -o "$dir/first" "$dir/first.c" \
         "$dir/heap_memory_manager.c" -pthread > "$dir/log" 2>&1
-    report $? "$CC builds: first use"
+    report $? "$CC builds: first use" "$dir/log"
     for how in '' HMM_VERBOSE=1 HMM_CACHE=0 HMM_CHECK=2 HMM_STRATEGY=next-fit HMM_STATS=/dev/null; do
         env $how timeout 60 "$dir/first" > "$dir/log" 2>&1
-        report $? "first use together${how:+, $how}"
+        report $? "first use together${how:+, $how}" "$dir/log"
     done
     for i in 1 2 3 4 5 6; do
         HMM_STATS=/dev/null timeout 60 "$dir/first" ends-early > "$dir/log" 2>&1
-        report $? "an end with threads at work, $i"
+        report $? "an end with threads at work, $i" "$dir/log"
     done
 
     # A test that cannot fail is none.
     build without threads -DHMM_NO_THREADS
-    report $? "$CC builds without the lock"
+    report $? "$CC builds without the lock" "$dir/log"
     timeout 60 "$dir/without" hands > "$dir/log" 2>&1
     [ $? -eq 66 ] && grep -q 'WARNING: ThreadSanitizer: data race' "$dir/log"
-    report $? "without the lock there are races"
+    report $? "without the lock there are races" "$dir/log"
 }
 
 all_cases
@@ -159,5 +132,4 @@ if command -v $CC > "$dir/log" && has_tsan; then
     all_cases
 fi
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

@@ -128,6 +128,8 @@ static bool read_source(struct hmm_trace *trace, struct hmm_trace_source *source
     r->error = error;
     error->line = 1;
     bool good = read_all(r, source, progress);
+    r->trace.is_cut = !good && error->is_cut && error->line > 1;
+    good = good || r->trace.is_cut;
     if (good)
         hand_over(r, trace);
     else

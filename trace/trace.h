@@ -53,12 +53,14 @@ struct hmm_trace {
     uint32_t peak_blocks; /* the most blocks live; not necessarily at the same time */
     size_t *comments;     /* of each comment, how many operations are above it */
     size_t comment_count;
+    bool is_cut; /* the file ends too early, and this is what it holds */
 };
 
 /* Why a trace cannot be loaded. */
 struct hmm_trace_error {
     uint64_t line; /* 0: not about a line */
     char reason[200];
+    bool is_cut;   /* the file ends in the middle of a zstd frame */
     uint64_t held; /* of a writer that was closed: operations that the file has */
 };
 
@@ -74,6 +76,9 @@ struct hmm_trace_progress {
  * cannot be read, is not a trace of format 1, is cut short or damaged, has a line that is no
  * operation, or an operation that the ones before it forbid (allocating an ID that is live,
  * resizing or freeing one that is not).
+ *
+ * Of a zstd file that ends in the middle of a frame, as a kill or a lost disk leaves it, all whole
+ * lines are the trace: true, with is_cut set, and *error says where it ends. There must be one.
  */
 bool hmm_trace_load(struct hmm_trace *trace, const char *path,
                     const struct hmm_trace_progress *progress, struct hmm_trace_error *error);
@@ -112,6 +117,9 @@ bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error);
  */
 bool hmm_trace_write(struct hmm_trace_writer *writer, const struct hmm_trace_op *op);
 bool hmm_trace_write_comment(struct hmm_trace_writer *writer, const char *text);
+
+/* How many operations the file surely holds now. */
+uint64_t hmm_trace_writer_held(const struct hmm_trace_writer *writer);
 
 /* Whether time matters more than the size of the file. */
 void hmm_trace_writer_hurry(struct hmm_trace_writer *writer, bool hurry);

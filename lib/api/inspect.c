@@ -90,6 +90,23 @@ int hmm_heap_walk(const struct hmm_heap *heap,
 
 /* ---- Statistics ---- */
 
+#if HMM__CACHE
+/* In a sparse heap: the part of the page map above the blocks, and the room for descriptors that
+ * are not made yet. Neither is touched. */
+static size_t untouched_cache(const struct hmm_heap *h)
+{
+    const struct cache *cache = h->cache;
+    if (!h->sparse)
+        return 0;
+    size_t blocks = (size_t)(h->brk_peak - h->first) * HMM_GRANULE;
+    size_t used = ((blocks >> CACHE_PAGE_LOG) + 1) * sizeof(int32_t);
+    size_t map = (size_t)(cache->end - (const char *)cache_page_map(cache));
+    size_t claimed = (size_t)(cache->end - (const char *)block_payload(h, h->high_limit));
+    size_t taken = (size_t)(cache->end - cache->low);
+    return (map > used ? map - used : 0) + (claimed > taken ? claimed - taken : 0);
+}
+#endif
+
 /* Counts the objects in use instead of the runs, and medium blocks as free. */
 static void count_objects(const struct hmm_heap *h, struct hmm_stats *stats)
 {
@@ -105,6 +122,8 @@ static void count_objects(const struct hmm_heap *h, struct hmm_stats *stats)
     stats->live_bytes -= t.medium_bytes - t.medium_blocks * HMM_HEADER_BYTES;
     stats->live_blocks -= t.medium_blocks;
     stats->free_bytes += t.medium_bytes;
+    stats->cached = t.run_bytes - t.object_bytes + t.medium_bytes;
+    stats->control -= untouched_cache(h);
 #else
     (void)h, (void)stats;
 #endif

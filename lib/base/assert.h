@@ -4,8 +4,8 @@
  * ./configure --enable-sanitizers sets, a condition that does not hold ends the program as a misuse
  * does, in a line with the file and the line; else it is compiled, but not evaluated.
  */
-#ifndef HMM_ASSERTIONS_H
-#define HMM_ASSERTIONS_H
+#ifndef HMM_ASSERT_H
+#define HMM_ASSERT_H
 
 #include "base/panic.h"
 

@@ -33,15 +33,37 @@ size_t hmm__text_length(const char *s)
     return n;
 }
 
-static void add_number(struct text *t, uint64_t value, unsigned base)
+/* Divides the number that `rest` and *half are the digits of, in base 2^16, by one of at most 16
+ * bits, and returns the remainder. 32-bit compilers call their run-time library for larger numbers,
+ * and for quotient and remainder in one. */
+static uint32_t divide_digit(uint32_t *digit, uint32_t rest, uint32_t base)
+{
+    uint32_t value = rest << 16 | *digit, quotient = value / base;
+    hmm__forget(quotient);
+    *digit = quotient;
+    return value - quotient * base;
+}
+
+static uint32_t divide(uint64_t *value, uint32_t base)
+{
+    uint32_t high = (uint32_t)(*value >> 32), low = (uint32_t)*value, rest = 0;
+    uint32_t digits[4] = {high >> 16, high & 0xffff, low >> 16, low & 0xffff};
+    for (int i = 0; i < 4; i++)
+        rest = divide_digit(&digits[i], rest, base);
+    high = digits[0] << 16 | digits[1];
+    low = digits[2] << 16 | digits[3];
+    *value = (uint64_t)high << 32 | low;
+    return rest;
+}
+
+static void add_number(struct text *t, uint64_t value, uint32_t base)
 {
     char digits[24];
     size_t i = sizeof digits - 1;
     digits[i] = '\0';
-    do {
-        digits[--i] = "0123456789abcdef"[value % base];
-        value /= base;
-    } while (value != 0);
+    do
+        digits[--i] = "0123456789abcdef"[divide(&value, base)];
+    while (value != 0);
     hmm__text_add(t, digits + i);
 }
 

@@ -3,11 +3,9 @@
  * Thread caches: made when a thread first requests memory, abandoned when it ends, taken over by
  * the next new thread. Called by the process heap and lib/cache.
  */
-#include "process/process_cache.h"
+#include "cache/thread.h"
 
 #if HMM__CACHE
-
-struct cache hmm__process_cache;
 
 #if defined(HMM__THREADS)
 #include <pthread.h>

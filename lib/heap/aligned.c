@@ -56,9 +56,18 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
     return at;
 }
 
+/* What it leaves below it must be a block's, too. */
+static bool bounded_fits_top(const struct hmm_heap *h, const struct hmm_piece *piece)
+{
+    return hmm_piece_fits(piece, h->top, h->limit - h->top) &&
+           hmm_piece_gap(piece, h->top) <= HMM_MAX_GRANULES;
+}
+
 static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
 {
     hmm_ref r = h->top;
+    if (hmm_piece_is_bounded(piece) && !bounded_fits_top(h, piece))
+        return 0;
     uint32_t gap = hmm_piece_gap(piece, r), room = h->limit - r, n = piece->granules;
     if (room < gap || room - gap < n || (h->brk - r < gap + n && !hmm__brk_raise(h, r + gap + n)))
         return 0;

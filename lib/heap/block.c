@@ -53,6 +53,35 @@ size_t hmm_heap_capacity(const struct hmm_heap *heap)
     return (size_t)heap->capacity * HMM_GRANULE;
 }
 
+/* The lowest place that is aligned and not below `low`, and from there, where that would cross a
+ * boundary, the one at the boundary. */
+uint32_t hmm_piece_gap_bounded(const struct hmm_piece *piece, hmm_ref block)
+{
+    uint32_t boundary = piece->boundary;
+    uint64_t gap = block < piece->low ? piece->low - block : 0;
+    gap += (piece->phase - block - (uint32_t)gap) & (piece->align - 1);
+    if (gap != 0 && gap < HMM_MIN_GRANULES)
+        gap += piece->align;
+    if (boundary != 0) {
+        uint32_t into = (block + (uint32_t)gap - piece->phase) & (boundary - 1);
+        if (piece->granules > boundary)
+            return UINT32_MAX;
+        if (into + piece->granules > boundary) { /* so align <= boundary: else into is 0 */
+            gap += boundary - into;
+            if (gap < HMM_MIN_GRANULES)
+                gap += piece->align + piece->granules <= boundary ? piece->align : boundary;
+        }
+    }
+    return gap < UINT32_MAX ? (uint32_t)gap : UINT32_MAX;
+}
+
+int hmm_piece_fits_bounded(const struct hmm_piece *piece, hmm_ref block, uint32_t granules)
+{
+    uint32_t gap = hmm_piece_gap_bounded(piece, block);
+    return granules >= gap && granules - gap >= piece->granules &&
+           block + gap + piece->granules - 1 <= piece->high - 1; /* no high is the highest */
+}
+
 void hmm_visited(struct hmm_heap *heap, unsigned nodes)
 {
     heap->visited += nodes;

@@ -48,11 +48,8 @@ static uint64_t control_granules(size_t state_bytes)
     return (bytes + HMM_GRANULE - 1) / HMM_GRANULE;
 }
 
-/* What a ref can name, with room for a strategy to round up. */
-#define REF_GRANULES_MAX (UINT32_MAX - 4095)
-
-/* Aligns the region and counts its granules, at most REF_GRANULES_MAX. 0 where it would end beyond
- * all addresses. */
+/* Aligns the region and counts its granules, at most HMM__REF_GRANULES_MAX. 0 where it would end
+ * beyond all addresses. */
 static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
 {
     size_t gap = (size_t)(-(uintptr_t)*memory & (HMM_GRANULE - 1));
@@ -61,7 +58,7 @@ static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
     *memory = (char *)*memory + gap;
     *skew = (uint32_t)gap;
     size_t granules = (size - gap) / HMM_GRANULE;
-    return granules < REF_GRANULES_MAX ? (uint32_t)granules : REF_GRANULES_MAX;
+    return granules < HMM__REF_GRANULES_MAX ? (uint32_t)granules : HMM__REF_GRANULES_MAX;
 }
 
 /* Whether a region of `limit` granules has room for the control structures and a block. */
@@ -105,9 +102,9 @@ struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strateg
     h->skew = skew;
     h->limit = h->high_limit = h->capacity = limit;
     h->first = h->brk = first;
+    h->sparse = zeroed;
     h->committed_end = page_source ? first : UINT32_MAX;
     h->decommit_threshold = page_source ? 0 : INTPTR_MAX;
-    h->low_bytes = (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
     h->check_level = 1;
     hmm__adopt_strategy(h, strategy, h + 1, zeroed);
     block_make_top(h, h->first);

@@ -55,6 +55,8 @@
 
 /* The bytes of an ALIGNED block's record, which are not usable. */
 #define HMM__RECORD_BYTES 4u
+/* What a ref can name, with room for a strategy to round up. */
+#define HMM__REF_GRANULES_MAX (UINT32_MAX - 4095)
 
 /* A header, a footer or a link of a free block. */
 typedef uint32_t HMM__MAY_ALIAS hmm__word;
@@ -130,9 +132,9 @@ struct hmm_heap {
     hmm_ref brk_peak;
     hmm_ref committed_end; /* pages below it are committed */
     uint32_t skew;         /* bytes of the caller's region below the base */
-    size_t low_bytes;      /* room for a state at the low end */
-    uint32_t high_limit;   /* limit without a state at the high end */
-    uint32_t capacity;     /* high_limit without a cache; what state_size is asked for */
+    size_t used_peak;    /* in a sparse heap the highest break of the strategies before this one */
+    uint32_t high_limit; /* limit without a state at the high end */
+    uint32_t capacity;   /* high_limit without a cache; what state_size is asked for */
     uint32_t check_level;
     enum hmm__state_place state_place;
     /* The next three are set by this heap's cache; NULL: there is none. */
@@ -142,6 +144,7 @@ struct hmm_heap {
     /* Before a state is placed at the region's high end: lowers high_limit by what the cache will
      * need there. */
     void (*reserve)(struct hmm_heap *h);
+    bool sparse;         /* bytes of the region that are not touched cost nothing: address space */
     bool scan_is_costly; /* the last decommit looked at many blocks for each page */
 };
 
@@ -149,6 +152,12 @@ _Static_assert(offsetof(struct hmm_heap, failed) == 0, "the links of ref 0");
 _Static_assert(offsetof(struct hmm_heap, check_flags) + sizeof(uint32_t) <= 3 * 64,
                "the hot part is three cache lines");
 _Static_assert(_Alignof(struct hmm_heap) <= HMM_GRANULE, "a region is aligned to the granule only");
+
+/* Bytes at the low end for a state. */
+HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
+{
+    return (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
+}
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
 {
@@ -219,6 +228,14 @@ HMM__HIDDEN int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *strat
 HMM__HIDDEN void hmm__adopt_strategy(struct hmm_heap *h, const struct hmm_strategy *strategy,
                                      void *state, bool is_zero);
 HMM__HIDDEN uint32_t hmm__granules_up(size_t bytes);
+
+/* Inserts all free blocks into a new state. */
+HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
+
+/* grow.c: the region, as it was given to hmm_heap_create, has `size` bytes now, the new ones at its
+ * high end. Returns 0; or -1 with the heap as it was iff they are fewer than before (EINVAL), there
+ * is no room for the strategy's state (ENOMEM), or the heap has a cache (EBUSY). */
+HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
 
 /* brk.c */
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
@@ -305,5 +322,8 @@ HMM__HIDDEN const char *hmm__verify(struct hmm_heap *h);
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,
                           int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
 HMM__HIDDEN void hmm__stats(struct hmm_heap *h, struct hmm_stats *stats);
+
+/* The most that hmm_stats.brk has been. */
+HMM__HIDDEN size_t hmm__used_peak(const struct hmm_heap *h);
 
 #endif

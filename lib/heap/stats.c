@@ -41,6 +41,32 @@ static size_t bytes(const struct hmm_heap *h, uint32_t granules)
     return (size_t)granules * HMM_GRANULE + h->skew;
 }
 
+/* ---- Control structures ---- */
+
+/* The bytes of the state that are touched. In a sparse heap the state is laid out for the whole
+ * region, and touched as if the region ended at the break `to`. */
+static size_t state_bytes(const struct hmm_heap *h, hmm_ref to)
+{
+    size_t whole = h->strategy->state_size(hmm_heap_capacity(h));
+    size_t part = whole;
+    if (h->sparse)
+        part = h->strategy->state_size((size_t)(to - h->first) * HMM_GRANULE);
+    return part < whole ? part : whole;
+}
+
+/* Bytes for a state at the low end that no state has touched. */
+static size_t untouched_low(const struct hmm_heap *h, hmm_ref to)
+{
+    if (!h->sparse)
+        return 0;
+    return low_bytes(h) - (h->state_place == HMM__STATE_LOW ? state_bytes(h, to) : 0);
+}
+
+static size_t high_bytes(const struct hmm_heap *h)
+{
+    return h->state_place == HMM__STATE_HIGH ? state_bytes(h, h->brk_peak) : 0;
+}
+
 /* The cache's part of the region's high end. */
 static size_t cache_bytes(const struct hmm_heap *h)
 {
@@ -51,15 +77,31 @@ static size_t cache_bytes(const struct hmm_heap *h)
 static size_t control_bytes(const struct hmm_heap *h)
 {
     size_t high = h->state_place == HMM__STATE_HIGH ? h->high_limit - h->limit : 0;
-    return bytes(h, h->first) - HMM_HEADER_BYTES + high * HMM_GRANULE + cache_bytes(h);
+    size_t all = bytes(h, h->first) - HMM_HEADER_BYTES + high * HMM_GRANULE + cache_bytes(h);
+    if (!h->sparse)
+        return all;
+    return all - untouched_low(h, h->brk_peak) - (high * HMM_GRANULE - high_bytes(h));
+}
+
+/* What is used below the break, were it at `brk`. */
+static size_t used_bytes(const struct hmm_heap *h, hmm_ref brk)
+{
+    return bytes(h, brk) - untouched_low(h, brk);
+}
+
+size_t hmm__used_peak(const struct hmm_heap *h)
+{
+    size_t peak = used_bytes(h, h->brk_peak);
+    return peak > h->used_peak ? peak : h->used_peak;
 }
 
 void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
 {
     *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit) + cache_bytes(heap),
+                                .reserved = bytes(heap, heap->capacity),
                                 .control = control_bytes(heap),
-                                .brk = bytes(heap, heap->brk),
-                                .brk_peak = bytes(heap, heap->brk_peak),
+                                .brk = used_bytes(heap, heap->brk),
+                                .brk_peak = hmm__used_peak(heap),
                                 .live_bytes = live_bytes(heap),
                                 .live_peak = heap->live_peak > heap->live_peak_then
                                                  ? heap->live_peak

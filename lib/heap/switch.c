@@ -9,7 +9,7 @@
  * is none. The old state stays usable. */
 static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
 {
-    if (size <= h->low_bytes) {
+    if (size <= low_bytes(h)) {
         *place = HMM__STATE_LOW;
         return h + 1;
     }
@@ -26,7 +26,7 @@ static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *p
     return hmm__malloc(h, size);
 }
 
-static void rebuild(struct hmm_heap *h)
+void hmm__index_rebuild(struct hmm_heap *h)
 {
     for (hmm_ref r = h->first, next; r != h->top; r = next) {
         uint32_t word = block_header(h, r);
@@ -48,6 +48,7 @@ int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
         hmm__set_errno(ENOMEM);
         return -1;
     }
+    h->used_peak = hmm__used_peak(h);
     h->limit = place == HMM__STATE_HIGH ? h->high_limit - hmm__granules_up(size) : h->high_limit;
     if (h->brk > h->limit)
         h->brk = h->limit;
@@ -56,7 +57,7 @@ int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
     hmm__brk_settle(h);
     h->state_place = place;
     hmm__adopt_strategy(h, s, state, false);
-    rebuild(h);
+    hmm__index_rebuild(h);
     if (was == HMM__STATE_BLOCK)
         hmm__free(h, old);
     return 0;

@@ -19,6 +19,10 @@
 
 struct process_heap hmm__process = {.lock = {.released = hmm__process_free_deferred}};
 
+#if HMM__CACHE
+struct cache hmm__process_cache;
+#endif
+
 static struct options process_options; /* used only by the thread that sets the heap up */
 
 enum lock_hold hmm__process_lock(void)

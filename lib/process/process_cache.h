@@ -12,7 +12,7 @@
 
 #if HMM__CACHE
 
-/* thread.c */
+/* process.c */
 extern HMM__HIDDEN struct cache hmm__process_cache;
 
 /* ---- Without the lock ---- */

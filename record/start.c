@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Starting other programs, as the recorded program calls it: a note for the recorder, and the next
+ * function of that name. A program that loads this library says so when it joins; one that was
+ * noted and never joins was lost, by an environment without the two variables or by what it is.
+ * The program's environment is its own: nothing is put back into it.
+ *
+ * A note is made before the call, in memory that is shared, so that it holds in a child by vfork
+ * too, and taken back if the call fails. No allocation, no lock: a child by fork may call this.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#define _GNU_SOURCE 1 /* execvpe, RTLD_NEXT */
+
+#include "next.h"
+
+#include <alloca.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                           const posix_spawnattr_t *, char *const[], char *const[]);
+typedef int exec_function(const char *, char *const[], char *const[]);
+
+/* Looked up by the constructor: dlsym is not for children by fork. */
+static exec_function *next_execve, *next_execvpe;
+static int (*next_fexecve)(int, char *const[], char *const[]);
+static spawn_function *next_spawn, *next_spawnp;
+static int (*next_system)(const char *);
+static FILE *(*next_popen)(const char *, const char *);
+
+#define LOOK_UP(to, name) ((to) = (__typeof__(to))(uintptr_t)dlsym(RTLD_NEXT, name))
+
+__attribute__((constructor)) static void look_up_at_start(void)
+{
+    LOOK_UP(next_execve, "execve");
+    LOOK_UP(next_execvpe, "execvpe");
+    LOOK_UP(next_fexecve, "fexecve");
+    LOOK_UP(next_spawn, "posix_spawn");
+    LOOK_UP(next_spawnp, "posix_spawnp");
+    LOOK_UP(next_system, "system");
+    LOOK_UP(next_popen, "popen");
+}
+
+/* ---- Notes ---- */
+
+static bool begins(const char *word, const char *with)
+{
+    return strncmp(word, with, strlen(with)) == 0;
+}
+
+/* Whether a program with this environment would find the library and the recorder. */
+static bool is_complete(char *const *environment)
+{
+    bool library = false, recorder = false;
+    for (; environment != NULL && *environment != NULL; environment++) {
+        library = library || (begins(*environment, "LD_PRELOAD=") &&
+                              strstr(*environment, RECORD_MODULE) != NULL);
+        recorder = recorder || begins(*environment, RECORD_VARIABLE "=");
+    }
+    return library && recorder;
+}
+
+/* As the recorder, which stands elsewhere, can find it. */
+static void put_path(char *to, size_t room, const char *path)
+{
+    size_t used = 0, length = strlen(path);
+    if (path[0] != '/' && strchr(path, '/') != NULL) {
+        long got = syscall(SYS_getcwd, to, room - 1);
+        used = got > 0 ? (size_t)got : 1;
+        to[used - 1] = '/';
+    }
+    if (used + length >= room)
+        length = 0, used = 0; /* not known */
+    memcpy(to + used, path, length);
+    to[used + length] = '\0';
+}
+
+static struct record_start *note(const char *path, char *const *environment)
+{
+    struct record_pool *pool = record_pool;
+    if (pool == NULL || !pool->follow || atomic_load(&pool->stopped))
+        return NULL;
+    for (int i = 0; i < RECORD_STARTS; i++) {
+        struct record_start *s = &pool->starts[i];
+        uint32_t expected = RECORD_START_FREE;
+        if (atomic_load(&s->state) != expected ||
+            !atomic_compare_exchange_strong(&s->state, &expected, RECORD_START_CLAIMED))
+            continue;
+        s->pid = record_own_pid();
+        s->number = atomic_load(&pool->numbers);
+        atomic_store(&s->is_bypassed, 0);
+        s->is_cleared = !is_complete(environment);
+        put_path(s->path, sizeof s->path, path);
+        return s;
+    }
+    return NULL; /* so many at a time: the recorder cannot say what became of this one */
+}
+
+static void set_state(struct record_start *s, uint32_t state)
+{
+    if (s != NULL)
+        atomic_store(&s->state, state);
+}
+
+/* ---- Becoming another program ---- */
+
+static int run(exec_function *next, const char *path, char *const argv[], char *const envp[])
+{
+    int code = errno;
+    struct record_start *s = note(path, envp);
+    set_state(s, RECORD_START_USED);
+    errno = code;
+    int result = next != NULL ? next(path, argv, envp) : (int)syscall(SYS_execve, path, argv, envp);
+    set_state(s, RECORD_START_FREE);
+    return result;
+}
+
+EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+    return run(next_execve, path, argv, envp);
+}
+
+EXPORT int execv(const char *path, char *const argv[])
+{
+    return run(next_execve, path, argv, environ);
+}
+
+EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+    return run(next_execvpe, file, argv, envp);
+}
+
+EXPORT int execvp(const char *file, char *const argv[])
+{
+    return run(next_execvpe, file, argv, environ);
+}
+
+EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+    char link[40], path[RECORD_LONGEST_PATH];
+    int code = errno;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    long length = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
+    path[length > 0 ? length : 0] = '\0';
+    struct record_start *s = note(path, envp);
+    set_state(s, RECORD_START_USED);
+    errno = code;
+    int result = next_fexecve(fd, argv, envp);
+    set_state(s, RECORD_START_FREE);
+    return result;
+}
+
+/* The arguments of a list, of which the first is there, up to the NULL. */
+static size_t count_list(va_list list)
+{
+    size_t n = 1;
+    while (va_arg(list, char *) != NULL)
+        n++;
+    return n;
+}
+
+#define LIST(argv, first)                                                                          \
+    va_list list;                                                                                  \
+    va_start(list, first);                                                                         \
+    const char *volatile head = first; /* declared never to be NULL, and yet some pass that */     \
+    const size_t count = head != NULL ? count_list(list) : 0;                                      \
+    va_end(list);                                                                                  \
+    char **argv = alloca((count + 1) * sizeof *argv);                                              \
+    argv[0] = (char *)(uintptr_t)first;                                                            \
+    va_start(list, first);                                                                         \
+    for (size_t i = 1; i <= count; i++)                                                            \
+    argv[i] = va_arg(list, char *)
+
+EXPORT int execl(const char *path, const char *first, ...)
+{
+    LIST(argv, first);
+    va_end(list);
+    return execv(path, argv);
+}
+
+EXPORT int execlp(const char *file, const char *first, ...)
+{
+    LIST(argv, first);
+    va_end(list);
+    return execvp(file, argv);
+}
+
+EXPORT int execle(const char *path, const char *first, ...)
+{
+    LIST(argv, first);
+    char *const *envp = va_arg(list, char *const *);
+    va_end(list);
+    return execve(path, argv, envp);
+}
+
+/* ---- In a process of its own ---- */
+
+/* The child's number is known after the call only, and in this pid namespace only. */
+static int spawn(spawn_function *next, pid_t *pid, const char *path,
+                 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
+                 char *const argv[], char *const envp[])
+{
+    int code = errno;
+    pid_t child = 0;
+    struct record_start *s = note(path, envp);
+    errno = code;
+    int result = next(&child, path, actions, attributes, argv, envp);
+    if (result == 0 && pid != NULL)
+        *pid = child;
+    bool is_known = result == 0 && s != NULL && s->pid == getpid();
+    if (s != NULL)
+        s->pid = child;
+    set_state(s, is_known ? RECORD_START_USED : RECORD_START_FREE);
+    return result;
+}
+
+EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+    return spawn(next_spawn, pid, path, actions, attributes, argv, envp);
+}
+
+EXPORT int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                        const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+    return spawn(next_spawnp, pid, path, actions, attributes, argv, envp);
+}
+
+/* libc starts the shell inside, with the environment as it is. */
+static void count_shell(void)
+{
+    if (record_pool != NULL && record_pool->follow && !is_complete(environ))
+        atomic_fetch_add(&record_pool->lost[RECORD_LOST_CLEARED], 1);
+}
+
+EXPORT int system(const char *command)
+{
+    if (command != NULL)
+        count_shell();
+    return next_system(command);
+}
+
+EXPORT FILE *popen(const char *command, const char *mode)
+{
+    count_shell();
+    return next_popen(command, mode);
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What best-fit and segregated do alike: all but the index of the large blocks.
+ *
+ * THEORY
+ *
+ * A strategy whose state begins with bins (bins.h) has an index of its own for the large blocks
+ * that are not held. Of this index it gives five functions, and BY_SIZE makes the others of them:
+ *
+ *     X_index_push    puts a large block into the index, the newest of its equals
+ *     X_index_drop    takes one out
+ *     X_index_empty   whether there is none
+ *     X_index_malloc  malloc, where the bins have none, the held block is not known to be the right
+ *                     one and the index is not empty
+ *     X_large_find    find, of the held block and the index
+ *
+ * The functions here are inlined, and what they are given is constant: each strategy has machine
+ * code of its own, without an indirect call. What BY_SIZE makes is one call each; it says which of
+ * them stand alone, so that what is common needs few registers.
+ */
+#ifndef HMM_BY_SIZE_H
+#define HMM_BY_SIZE_H
+
+#include "bins.h"
+
+typedef void by_size_verb(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size);
+typedef void by_size_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
+                          hmm_ref now, uint32_t size);
+typedef hmm_ref by_size_find(struct hmm_heap *h, const void *state, uint32_t n);
+
+/* ---- The large ones ---- */
+
+/* For assertions: whether what lies at r is a free block of so many granules. */
+HMM__ALWAYS_INLINE bool block_is_free_of(const struct hmm_heap *h, hmm_ref r, uint32_t size)
+{
+    return r >= h->first && r < h->top && (block_header(h, r) & HMM__FREE) &&
+           block_size(h, r) == size;
+}
+
+/* A block that has become free just now, or has changed. It is held: the next request may well be
+ * for it, and what is released beside it. */
+HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
+                                  by_size_verb *push)
+{
+    struct bins *s = state;
+    hmm_ref other = s->victim;
+    uint32_t other_size = s->victim_size;
+    HMM_ASSERT(other == 0 || (other != r && block_is_free_of(h, other, other_size)));
+    hold(s, r, size);
+    if (other != 0)
+        push(h, s, other, other_size);
+}
+
+HMM__ALWAYS_INLINE void large_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
+                                   by_size_verb *drop)
+{
+    struct bins *s = state;
+    if (s->victim == r)
+        hold(s, 0, 0);
+    else
+        drop(h, s, r, size);
+}
+
+/* Into a large block that is not held; what it was may have been small. */
+HMM__ALWAYS_INLINE void large_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
+                                   hmm_ref now, uint32_t size, by_size_verb *drop,
+                                   by_size_verb *push)
+{
+    if (was_size >= BINS)
+        drop(h, state, was, was_size);
+    else
+        bin_unlink(h, state, was, block_payload(h, was), was_size);
+    large_put(h, state, now, size, push);
+}
+
+/* Takes r, a large one, and leaves what is beyond n granules of it. The remainder goes back by its
+ * size: what was large may be a bin's. */
+HMM__ALWAYS_INLINE void large_cut(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
+                                  uint32_t n, by_size_verb *drop, insert_callback *put)
+{
+    drop(h, state, r, size);
+    if (size - n >= HMM_MIN_GRANULES)
+        put(h, state, r + n, block_payload(h, r + n), size - n);
+}
+
+/* ---- Of any size ---- */
+
+HMM__ALWAYS_INLINE void by_size_put(struct hmm_heap *h, void *state, hmm_ref r, char *p,
+                                    size_t size, by_size_verb *push)
+{
+    if (hmm__likely(size < BINS))
+        bin_push(h, state, r, p, size);
+    else
+        large_put(h, state, r, (uint32_t)size, push);
+}
+
+HMM__ALWAYS_INLINE void by_size_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,
+                                     size_t size, by_size_verb *drop)
+{
+    if (hmm__likely(size < BINS))
+        bin_unlink(h, state, r, p, size);
+    else
+        drop(h, state, r, (uint32_t)size);
+}
+
+/* Where a large block comes of it. */
+HMM__ALWAYS_INLINE void by_size_enlarge(struct hmm_heap *h, void *state, hmm_ref was,
+                                        size_t was_size, hmm_ref now, size_t size,
+                                        by_size_move *move)
+{
+    struct bins *s = state;
+    if (was == s->victim)
+        hold(s, now, size);
+    else
+        move(h, s, was, (uint32_t)was_size, now, (uint32_t)size);
+}
+
+HMM__ALWAYS_INLINE void by_size_resize(struct hmm_heap *h, void *state, hmm_ref was,
+                                       uint32_t was_size, hmm_ref now, by_size_move *move)
+{
+    uint32_t size = block_size(h, now);
+    if (size >= BINS)
+        by_size_enlarge(h, state, was, was_size, now, size, move);
+    else
+        bins_move(h, state, was, block_payload(h, was), was_size, now, block_payload(h, now), size);
+}
+
+/* The smallest block in a bin that is large enough, else what the large ones have. */
+HMM__ALWAYS_INLINE hmm_ref by_size_of(struct hmm_heap *h, const void *state, uint32_t n,
+                                      by_size_find *large)
+{
+    const struct bins *s = state;
+    uint32_t size = bins_least(s, n);
+    if (size == 0)
+        return large(h, s, n);
+    h->visited++;
+    return s->heads[size];
+}
+
+HMM__ALWAYS_INLINE hmm_ref by_size_take(struct hmm_heap *h, void *state, uint32_t n, hmm_ref r,
+                                        by_size_verb *drop, insert_callback *put)
+{
+    if (r == 0)
+        return 0;
+    uint32_t size = block_size(h, r);
+    if (size < BINS)
+        return bin_cut(h, state, size, n);
+    large_cut(h, state, r, size, n, drop, put);
+    return r;
+}
+
+/* ---- As a whole ---- */
+
+/* No bin has any: the large ones, then the top. */
+HMM__ALWAYS_INLINE void *by_size_malloc_else(struct hmm_heap *h, size_t n,
+                                             bool (*empty)(const void *state),
+                                             void *(*index_malloc)(struct hmm_heap *, uint32_t))
+{
+    if (victim_is_next(h->state, n))
+        return hmm__held_serve(h, n);
+    if (!empty(h->state))
+        return index_malloc(h, (uint32_t)n);
+    void *p = allocate_from_top(h, (uint32_t)n);
+    return p ? p : hmm__malloc_else(h, (uint32_t)n);
+}
+
+/* The index has found r, a large one. */
+HMM__ALWAYS_INLINE void *large_serve(struct hmm_heap *h, hmm_ref r, uint32_t n, by_size_verb *drop,
+                                     insert_callback *put)
+{
+    uint32_t size = block_size(h, r);
+    if (hmm__unlikely(size < n))
+        hmm__links_broken(h, r);
+    large_cut(h, h->state, r, size, n, drop, put);
+    return finish_allocation(h, r, n, size);
+}
+
+/* Where r at p and the block above it are free, that one is most often small, or held: what the
+ * index has need not be looked at. */
+HMM__ALWAYS_INLINE bool above_is_indexed(const struct hmm_heap *h, const char *p, hmm_ref r)
+{
+    const struct bins *s = h->state;
+    size_t scaled = header_scaled(word_load(p)),
+           next_size = header_scaled(word_load(p + scaled_bytes(scaled)));
+    return next_size >= LARGE_SCALED && s->victim != r + (hmm_ref)scaled_granules(scaled);
+}
+
+/* Takes out a block that is not in the index. */
+HMM__ALWAYS_INLINE void unindexed_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,
+                                       size_t size)
+{
+    if (size < BINS)
+        bin_unlink(h, state, r, p, size);
+    else
+        hold(state, 0, 0);
+}
+
+/* bins.c: three free blocks become one that is a bin's. */
+HMM__HIDDEN void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
+                                     size_t next_size, size_t prev_size);
+
+#define BY_SIZE_ALONE static __attribute__((noinline))
+
+/* The functions of strategy X. */
+#define BY_SIZE(X)                                                                                 \
+    BY_SIZE_ALONE void X##_large_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)   \
+    {                                                                                              \
+        large_drop(h, state, r, size, X##_index_drop);                                             \
+    }                                                                                              \
+    BY_SIZE_ALONE void X##_large_move(struct hmm_heap *h, void *state, hmm_ref was,                \
+                                      uint32_t was_size, hmm_ref now, uint32_t size)               \
+    {                                                                                              \
+        large_move(h, state, was, was_size, now, size, X##_large_drop, X##_index_push);            \
+    }                                                                                              \
+    HMM__ALWAYS_INLINE void X##_put(struct hmm_heap *h, void *state, hmm_ref r, char *p,           \
+                                    size_t size)                                                   \
+    {                                                                                              \
+        by_size_put(h, state, r, p, size, X##_index_push);                                         \
+    }                                                                                              \
+    HMM__ALWAYS_INLINE void X##_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,          \
+                                     size_t size)                                                  \
+    {                                                                                              \
+        by_size_drop(h, state, r, p, size, X##_large_drop);                                        \
+    }                                                                                              \
+    HMM__ALWAYS_INLINE void X##_enlarge(struct hmm_heap *h, void *state, hmm_ref was, char *was_p, \
+                                        size_t was_size, hmm_ref now, char *now_p, size_t size)    \
+    {                                                                                              \
+        (void)was_p, (void)now_p;                                                                  \
+        by_size_enlarge(h, state, was, was_size, now, size, X##_large_move);                       \
+    }                                                                                              \
+    static hmm_ref X##_find(struct hmm_heap *h, void *state, uint32_t granules)                    \
+    {                                                                                              \
+        return by_size_of(h, state, granules, X##_large_find);                                     \
+    }                                                                                              \
+    static hmm_ref X##_take(struct hmm_heap *h, void *state, uint32_t granules)                    \
+    {                                                                                              \
+        return by_size_take(h, state, granules, X##_find(h, state, granules), X##_large_drop,      \
+                            X##_put);                                                              \
+    }                                                                                              \
+    static void X##_insert(struct hmm_heap *h, void *state, hmm_ref r)                             \
+    {                                                                                              \
+        X##_put(h, state, r, block_payload(h, r), block_size(h, r));                               \
+    }                                                                                              \
+    static void X##_remove(struct hmm_heap *h, void *state, hmm_ref r)                             \
+    {                                                                                              \
+        X##_drop(h, state, r, block_payload(h, r), block_size(h, r));                              \
+    }                                                                                              \
+    static void X##_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,    \
+                           hmm_ref now)                                                            \
+    {                                                                                              \
+        by_size_resize(h, state, was, was_granules, now, X##_large_move);                          \
+    }                                                                                              \
+    BY_SIZE_ALONE void *X##_malloc_else(struct hmm_heap *h, size_t n)                              \
+    {                                                                                              \
+        return by_size_malloc_else(h, n, X##_index_empty, X##_index_malloc);                       \
+    }                                                                                              \
+    BY_SIZE_ALONE void *X##_malloc_large(struct hmm_heap *h, size_t size)                          \
+    {                                                                                              \
+        return size > HMM_MAX_REQUEST ? hmm__fail(h)                                               \
+                                      : X##_malloc_else(h, hmm__granules_for(size));               \
+    }                                                                                              \
+    static void *X##_malloc(struct hmm_heap *h, size_t size)                                       \
+    {                                                                                              \
+        return bins_malloc(h, size, X##_malloc_else, X##_malloc_large);                            \
+    }                                                                                              \
+    BY_SIZE_ALONE void X##_large_above(struct hmm_heap *h, char *p, hmm_ref r)                     \
+    {                                                                                              \
+        large_next_by(h, p, r, X##_enlarge);                                                       \
+    }                                                                                              \
+    BY_SIZE_ALONE void X##_large_below(struct hmm_heap *h, char *p, hmm_ref r)                     \
+    {                                                                                              \
+        large_prev_by(h, p, r, X##_enlarge);                                                       \
+    }                                                                                              \
+    BY_SIZE_ALONE void X##_large_both_indexed(struct hmm_heap *h, char *p, hmm_ref r)              \
+    {                                                                                              \
+        large_both_by(h, p, r, X##_drop, X##_enlarge);                                             \
+    }                                                                                              \
+    BY_SIZE_ALONE void X##_large_both(struct hmm_heap *h, char *p, hmm_ref r)                      \
+    {                                                                                              \
+        if (above_is_indexed(h, p, r))                                                             \
+            X##_large_both_indexed(h, p, r);                                                       \
+        else                                                                                       \
+            large_both_by(h, p, r, unindexed_drop, X##_enlarge);                                   \
+    }                                                                                              \
+    BY_SIZE_ALONE void X##_merge_above(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,      \
+                                       uint32_t next_header, size_t to_top)                        \
+    {                                                                                              \
+        merge_next_by(h, p, r, scaled, next_header, to_top, bins_move, X##_large_above);           \
+    }                                                                                              \
+    BY_SIZE_ALONE void X##_merge_below(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,      \
+                                       uint32_t next_header, size_t to_top)                        \
+    {                                                                                              \
+        (void)next_header, (void)to_top;                                                           \
+        merge_prev_by(h, p, r, scaled, bins_move, X##_large_below);                                \
+    }                                                                                              \
+    BY_SIZE_ALONE void X##_merge_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,       \
+                                      uint32_t next_header, size_t to_top)                         \
+    {                                                                                              \
+        merge_both_by(h, p, r, scaled, next_header, to_top, hmm__bins_join_both, X##_large_both);  \
+    }                                                                                              \
+    static void X##_free(struct hmm_heap *h, void *block)                                          \
+    {                                                                                              \
+        free_by(h, block, X##_put, X##_merge_above, X##_merge_below, X##_merge_both);              \
+    }
+
+#endif
