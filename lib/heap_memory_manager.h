@@ -14,7 +14,7 @@ extern "C" {
 /* A block of at least `size` bytes, or NULL and ENOMEM: as hmm_malloc. */
 void *HmmAlloc(size_t size) HMM_MALLOC_LIKE;
 
-/* Gives it back: as hmm_free. NULL is let pass. */
+/* Frees the block: as hmm_free. NULL is ignored. */
 void HmmFree(void *block);
 
 #ifdef __cplusplus

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a strategy is: all that a plug-in needs. hmm-strategy(7) and the README have a whole one.
+ * The interface of strategies: all that a plug-in needs. hmm-strategy(7) and the README have a
+ * complete one.
  *
- * The core calls; the strategy answers. The core keeps the blocks (headers, splitting, merging,
- * the break); the strategy keeps an index of the free ones, in memory that the core gives it (its
- * state) and in the link bytes of the free blocks themselves. A strategy never writes a header,
- * never allocates, and is told of every free block: the free top is none and is never shown to it.
+ * The core calls the strategy. The core manages the blocks (headers, splitting, merging, the
+ * break). The strategy manages an index of the free blocks, in memory that the core gives it (its
+ * state) and in the link bytes of the free blocks. A plug-in never writes a header and never
+ * allocates. It is told of every free block; the free top is not a block and not in the index.
  *
  * A block is named by its ref: the distance of its payload from the heap's first byte, in
- * granules. 0 is no block. Sizes are in granules too and count the block's header.
+ * granules. 0 is no block. Sizes are in granules too and include the block's header.
  */
 #ifndef HMM_STRATEGY_H
 #define HMM_STRATEGY_H
@@ -21,8 +22,8 @@ extern "C" {
 
 typedef uint32_t hmm_ref;
 
-/* Of this header. The first four members of struct hmm_strategy are the same in every ABI: one that
- * is of another can be refused by its name. */
+/* The version of this interface. The first four members of struct hmm_strategy are the same in
+ * every version, so that a message can name a strategy of another version. */
 #define HMM_STRATEGY_ABI 2u
 
 /* Bytes in a granule. Fixed when the library is built; a plug-in must agree with it. */
@@ -42,8 +43,8 @@ typedef uint32_t hmm_ref;
 #define HMM_MAX_GRANULES ((UINT32_C(1) << 29) - 1)
 
 /* Bytes a strategy may use in every free block, from its payload on: two links. A block of n
- * granules has n * HMM_GRANULE - 8 of them, but no more than HMM_LINKS_KEPT: what lies above those
- * may lose its bytes, because its pages go back to the system. */
+ * granules has n * HMM_GRANULE - 8 of them, but no more than HMM_LINKS_KEPT: the bytes above those
+ * are lost when their pages go back to the system. */
 #define HMM_LINK_BYTES 8u
 #define HMM_LINKS_KEPT 1024u
 
@@ -147,9 +148,9 @@ struct hmm_strategy {
      * beginning. Default: a new state, start, and insert for each free block, the lowest first. */
     void (*grow)(struct hmm_heap *heap, void *state, size_t old, size_t now);
 
-    /* Free block `was` of `was_granules` has melted into the larger free block `now`, which begins
-     * at it or below it and whose header is written; was's links are as they were. Default: remove
-     * and insert. */
+    /* Free block `was` of `was_granules` has been merged into the larger free block `now`, which
+     * begins at it or below it and whose header is written; was's links are as they were. Default:
+     * remove and insert. */
     void (*resize)(struct hmm_heap *heap, void *state, hmm_ref was, uint32_t was_granules,
                    hmm_ref now);
 

@@ -59,9 +59,9 @@ extern const struct hmm_strategy *const HMM_SEGREGATED;
 
 /*
  * Sets the strategy of the process heap. NULL takes the one that HMM_STRATEGY names in the
- * environment, or best-fit where it is not set. A later call switches, with all blocks in place.
- * Not calling it at all is the same as hmm_init(NULL) before the first allocation, except that a
- * bad value in the environment is then said on stderr and the default taken.
+ * environment, or best-fit if it is not set. A later call switches; all blocks stay in place. A
+ * program that never calls it gets hmm_init(NULL) at its first allocation, except that a bad value
+ * in the environment is then reported on stderr and the default is used.
  * Returns 0; or -1 and errno iff HMM_STRATEGY or another HMM_ variable has a value that cannot be
  * used (EINVAL, and one line on stderr), the strategy is malformed (EINVAL), its index does not fit
  * into the heap (ENOMEM), or a signal handler calls it that interrupted work on the heap (EBUSY).
@@ -99,7 +99,7 @@ struct hmm_heap *hmm_process_heap(void);
  */
 struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_strategy *strategy);
 
-/* Ends the heap. Its blocks are gone; the memory is the caller's again. NULL is let pass. */
+/* Ends the heap and all its blocks; the memory is the caller's again. NULL is ignored. */
 void hmm_heap_destroy(struct hmm_heap *heap);
 
 /* As those of the process heap. */
@@ -120,11 +120,11 @@ size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block);
 int hmm_heap_set_strategy(struct hmm_heap *heap, const struct hmm_strategy *strategy);
 const struct hmm_strategy *hmm_heap_strategy(const struct hmm_heap *heap);
 
-/* Where the simulated break stands now: the first byte above all that the heap uses. */
+/* The simulated break: the first byte above all that the heap uses. */
 void *hmm_heap_break(const struct hmm_heap *heap);
 
 /*
- * How much is checked: 0 what costs nothing; 1 (the default) on free and realloc the pointer and
+ * Sets what is checked: 0 what costs nothing; 1 (the default) on free and realloc the pointer and
  * the headers beside it; 2 also that a pointer is the start of a block, by a walk; 3 the whole heap
  * every 1,024 operations; 4 the whole heap at every operation. Returns 0, or -1 and EINVAL iff
  * level is not one of these.
@@ -132,9 +132,9 @@ void *hmm_heap_break(const struct hmm_heap *heap);
 int hmm_heap_set_check(struct hmm_heap *heap, int level);
 
 /*
- * A cache before the heap: small blocks then come from runs of their size, each run being a block
- * of the heap, which is several times faster. Where small blocks are placed is then no longer the
- * strategy's doing; where runs are, it is. The process heap has it unless HMM_CACHE is 0 in the
+ * Puts a cache in front of the heap: small blocks then come from runs of their size, each run being
+ * a block of the heap, which is several times faster. The strategy then places the runs, and no
+ * longer the small blocks. The process heap has it unless HMM_CACHE is 0 in the
  * environment. A region below 128 KiB is left without, and under memcheck every heap; a check level
  * above 1 turns it off. It takes a 256th of the region, at its high end. on 0: no more runs are
  * made; blocks that are in use stay as they are. Not locked, as hmm_heap_set_check is not: of the
@@ -146,8 +146,9 @@ int hmm_heap_set_cache(struct hmm_heap *heap, int on);
 /* ---- Looking in ---- */
 
 /*
- * Checks every numbered invariant of the heap (heap.h) and of the strategy's index against the
- * blocks. Returns NULL, or a line that names the invariant that broke.
+ * Checks every numbered invariant of the heap (heap/heap.h), of the cache (cache/cache.h) and of
+ * the strategy's index against the blocks. Returns NULL, or a line that names the invariant that
+ * broke.
  */
 const char *hmm_heap_check(const struct hmm_heap *heap);
 
@@ -166,7 +167,7 @@ struct hmm_stats {
     size_t largest_free; /* the largest request that would be served now, the free top counted */
     size_t top_bytes;    /* between the last block and the break */
     uint64_t splits;     /* free blocks cut in two */
-    uint64_t merges;     /* blocks that melted into a free neighbour */
+    uint64_t merges;     /* blocks merged with a free neighbour */
     uint64_t visited;    /* nodes the strategy's searches looked at */
     uint64_t failed;     /* requests that were not served */
 };

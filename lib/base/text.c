@@ -33,9 +33,9 @@ size_t hmm__text_length(const char *s)
     return n;
 }
 
-/* Divides the number that `rest` and *half are the digits of, in base 2^16, by one of at most 16
- * bits, and returns the remainder. 32-bit compilers call their run-time library for larger numbers,
- * and for quotient and remainder in one. */
+/* Divides the number whose digits in base 2^16 are `rest` and *digit by `base`, of at most 16 bits:
+ * *digit becomes the quotient. Returns the remainder. 32-bit compilers call their run-time library
+ * to divide larger numbers, and for quotient and remainder together. */
 static uint32_t divide_digit(uint32_t *digit, uint32_t rest, uint32_t base)
 {
     uint32_t value = rest << 16 | *digit, quotient = value / base;

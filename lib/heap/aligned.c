@@ -56,7 +56,7 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
     return at;
 }
 
-/* What it leaves below it must be a block's, too. */
+/* What is left below the piece must fit in one block, too. */
 static bool bounded_fits_top(const struct hmm_heap *h, const struct hmm_piece *piece)
 {
     return hmm_piece_fits(piece, h->top, h->limit - h->top) &&

@@ -53,8 +53,8 @@ size_t hmm_heap_capacity(const struct hmm_heap *heap)
     return (size_t)heap->capacity * HMM_GRANULE;
 }
 
-/* The lowest place that is aligned and not below `low`, and from there, where that would cross a
- * boundary, the one at the boundary. */
+/* The piece goes to the lowest aligned ref that is not below `low`; if it would cross a boundary
+ * there, to the boundary. */
 uint32_t hmm_piece_gap_bounded(const struct hmm_piece *piece, hmm_ref block)
 {
     uint32_t boundary = piece->boundary;

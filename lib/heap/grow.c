@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A heap that grows: its region has become larger at the high end. Blocks stay where they are, and
- * what is new is the free top's.
+ * A heap that grows: its region has become larger at the high end. Blocks stay where they are; the
+ * new memory joins the free top. Calls brk.c, pages.c, switch.c and the strategy's hooks.
  *
- * The strategy's state is for the capacity, and may have to be larger too. Where it lies it stays,
- * if there is room for it: at the low end what the first state's size was rounded up to, in a block
- * what the block has. Else it moves to the new high end, and where it was is the heap's, except at
- * the low end, whose room waits for a smaller state. A state at the high end always moves, since
- * blocks are to lie there. It holds refs and no pointers, so that it can be moved as it is.
+ * The strategy's state depends on the capacity, and may have to be larger too. It stays where it is
+ * if there is room: at the low end, what the first state's size was rounded up to; in a block, the
+ * block's usable bytes. Else it moves to the new high end. Its old memory is freed, except at the
+ * low end, where a smaller state may lie later. A state at the high end always moves, since blocks
+ * will lie there. A state has refs and no pointers, so its bytes can be moved.
  *
  * A heap with a cache does not grow: the cache's tables lie at its high end, and other threads read
  * them.
@@ -16,7 +16,7 @@
 #include "base/assert.h"
 #include "heap/block.h"
 
-/* A state on its way to a larger capacity. */
+/* How the state is to be moved, for a larger capacity. */
 struct moving {
     char *to;
     enum hmm__state_place place;
@@ -24,7 +24,7 @@ struct moving {
     size_t bytes, bytes_then;
 };
 
-/* Of the region, if it is of so many bytes now; 0: it cannot be. */
+/* The granules of the region if it has `size` bytes now; 0: it cannot have so many. */
 static uint32_t granules_in(const struct hmm_heap *h, size_t size)
 {
     if (size < h->skew || size - h->skew > UINTPTR_MAX - (uintptr_t)h)
@@ -33,7 +33,7 @@ static uint32_t granules_in(const struct hmm_heap *h, size_t size)
     return granules < HMM__REF_GRANULES_MAX ? (uint32_t)granules : HMM__REF_GRANULES_MAX;
 }
 
-/* How large the state may become where it is. */
+/* The bytes that the state may have where it is. */
 static size_t room_in_place(const struct hmm_heap *h)
 {
     if (h->state_place == HMM__STATE_LOW)
@@ -42,7 +42,7 @@ static size_t room_in_place(const struct hmm_heap *h)
                                               : 0;
 }
 
-/* Where the state is to lie when the region has so many granules. False: there is no room. */
+/* Sets *m for a region of `end` granules. False: there is no room for the state. */
 static bool find_place(struct hmm_heap *h, hmm_ref end, struct moving *m)
 {
     m->bytes_then = h->strategy->state_size(hmm_heap_capacity(h));
@@ -72,7 +72,7 @@ static void set_limits(struct hmm_heap *h, hmm_ref limit, hmm_ref end)
     hmm__brk_settle(h);
 }
 
-/* The state as it was, and zeros behind it. */
+/* Moves the state, and clears what it has more. */
 static void move_state(struct hmm_heap *h, const struct moving *m)
 {
     if (m->to != (char *)h->state)
@@ -83,7 +83,7 @@ static void move_state(struct hmm_heap *h, const struct moving *m)
     h->state_place = m->place;
 }
 
-static void make_anew(struct hmm_heap *h, size_t bytes)
+static void rebuild_state(struct hmm_heap *h, size_t bytes)
 {
     if (!(h->strategy->flags & HMM_STRATEGY_CLEARS))
         hmm__clear(h, h->state, bytes);
@@ -96,16 +96,16 @@ static void grow_to(struct hmm_heap *h, hmm_ref end, const struct moving *m)
 {
     size_t old = hmm_heap_capacity(h);
     HMM_ASSERT(m->bytes >= m->bytes_then && m->limit >= h->top && m->limit <= end);
-    void *left =
+    void *old_block =
         h->state_place == HMM__STATE_BLOCK && m->place != HMM__STATE_BLOCK ? h->state : NULL;
     move_state(h, m);
     set_limits(h, m->limit, end);
     if (h->strategy->grow)
         h->strategy->grow(h, h->state, old, hmm_heap_capacity(h));
     else
-        make_anew(h, m->bytes);
-    if (left != NULL)
-        hmm__free(h, left);
+        rebuild_state(h, m->bytes);
+    if (old_block != NULL)
+        hmm__free(h, old_block);
 }
 
 static int refuse_to_grow(int code)

@@ -83,7 +83,7 @@ static size_t control_bytes(const struct hmm_heap *h)
     return all - untouched_low(h, h->brk_peak) - (high * HMM_GRANULE - high_bytes(h));
 }
 
-/* What is used below the break, were it at `brk`. */
+/* The bytes below the break that are in use, if the break is at `brk`. */
 static size_t used_bytes(const struct hmm_heap *h, hmm_ref brk)
 {
     return bytes(h, brk) - untouched_low(h, brk);
