@@ -66,8 +66,8 @@
  * their thread caches are orphaned, and their objects are never reused. A signal handler may fork.
  * It may not allocate, as in every standard: it would find a free list in the middle of a change.
  *
- * The size of a new run follows its class: an 8th of the pages that the class has, at most 32 KiB
- * and a 128th of the heap, but at least two objects. The first requests of a class, up to 512 bytes
+ * The size of a new run follows its class: half of the pages that the class has, at least four
+ * objects and 4 KiB, at most 32 KiB and a 32nd of the heap. The first one has room for two objects. The first requests of a class, up to 512 bytes
  * in sum, get no run.
  *
  * Sources: the descriptors and the page map are those of size-segregated allocators since Phkmalloc

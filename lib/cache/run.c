@@ -7,10 +7,17 @@
 
 #if HMM__CACHE
 
-/* A run has at most an 8th of its class's pages, 32 KiB, and a 128th of the heap. */
-#define CLASS_SHIFT 3
-#define HEAP_SHIFT 7
+/* A run has at most half of its class's pages, 32 KiB, and a 32nd of the heap. */
+#define CLASS_SHIFT 1
+#define HEAP_SHIFT 5
 #define RUN_PAGES_MAX 32u
+
+/* The first run of a class has room for two objects. Each later one has room for more, and is of
+ * 4 KiB at least, as far as a 32nd of the heap allows: a free list that is empty every few calls
+ * costs more than a larger run can waste. */
+#define FIRST_OBJECTS 2u
+#define LATER_OBJECTS 4u
+#define LATER_PAGES 4u
 
 /* Empty runs that stay have at most a 32nd of the heap, all threads together: each thread cache may
  * have an equal share. Without shares, empty runs of each thread would enlarge the heap, and with
@@ -179,23 +186,27 @@ static size_t heap_bytes(const struct hmm_heap *h)
     return (size_t)(h->brk - h->first) * HMM_GRANULE;
 }
 
-static uint32_t max_pages(const struct cache *cache, const struct size_class *s)
+/* Pages that so many objects take. */
+static uint32_t pages_of(uint32_t objects, size_t size)
 {
-    size_t heap = heap_bytes(cache->heap) >> HEAP_SHIFT >> CACHE_PAGE_LOG;
-    uint32_t part = s->pages >> CLASS_SHIFT;
-    uint32_t max = part < RUN_PAGES_MAX ? part : RUN_PAGES_MAX;
-    return max < heap ? max : (uint32_t)heap;
+    return (uint32_t)((objects * size + HMM_HEADER_BYTES + CACHE_PAGE - 1) >> CACHE_PAGE_LOG);
 }
 
 static uint32_t min_pages(size_t size)
 {
-    return (uint32_t)((2 * size + HMM_HEADER_BYTES + CACHE_PAGE - 1) >> CACHE_PAGE_LOG);
+    return pages_of(FIRST_OBJECTS, size);
 }
 
 static uint32_t wanted_pages(const struct cache *cache, const struct size_class *s, size_t size)
 {
-    uint32_t min = min_pages(size), pages = max_pages(cache, s);
-    pages = pages > min ? pages : min;
+    size_t heap = heap_bytes(cache->heap) >> HEAP_SHIFT >> CACHE_PAGE_LOG;
+    uint32_t max = heap < RUN_PAGES_MAX ? (uint32_t)heap : RUN_PAGES_MAX;
+    uint32_t pages = s->pages >> CLASS_SHIFT, later = pages_of(LATER_OBJECTS, size);
+    later = later > LATER_PAGES ? later : LATER_PAGES;
+    if (s->pages != 0 && pages < later)
+        pages = later;
+    pages = pages < max ? pages : max;
+    pages = pages > min_pages(size) ? pages : min_pages(size);
     while (pages < RUN_PAGES_MAX && !loses_little(pages, size))
         pages++;
     return pages;
