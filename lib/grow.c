@@ -108,7 +108,7 @@ static void grow_to(struct hmm_heap *h, hmm_ref end, const struct moving *m)
         hmm__free(h, left);
 }
 
-static int refuse(int code)
+static int refuse_to_grow(int code)
 {
     hmm__set_errno(code);
     return -1;
@@ -119,9 +119,9 @@ int hmm__heap_grow(struct hmm_heap *h, size_t size)
     hmm_ref was = h->high_limit, end = granules_in(h, size);
     struct moving m;
     if (h->cache != NULL)
-        return refuse(EBUSY);
+        return refuse_to_grow(EBUSY);
     if (end < was)
-        return refuse(EINVAL);
+        return refuse_to_grow(EINVAL);
     if (end == was)
         return 0;
     bool quiet = (h->check_flags & HMM__CHECK_MEMCHECK) != 0;
@@ -134,5 +134,5 @@ int hmm__heap_grow(struct hmm_heap *h, size_t size)
         annotate_leave();
     if (quiet && fits)
         annotate_region(block_payload(h, was), (size_t)(end - was) * HMM_GRANULE);
-    return fits ? 0 : refuse(ENOMEM);
+    return fits ? 0 : refuse_to_grow(ENOMEM);
 }
