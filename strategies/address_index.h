@@ -28,8 +28,10 @@
  * Bound: the height of the tree twice, at most 12 groups for 64 GiB and 8 for 64 MiB, and 64
  * blocks; the same again for each entry that was not true, of which there are no more than those
  * that blocks have raised: taken over all operations, one height for each. Nothing depends on the
- * number of free blocks. For an aligned piece the search is repeated for each block below the right
- * one that is as large as the piece but ill placed.
+ * number of free blocks. For a piece the search is repeated for each block below the right one that
+ * is as large as the piece but ill placed. Where the piece has a low end, the search begins with
+ * the block that reaches over it, which is found by going down from there as searches go up: the
+ * highest unit below in which a block begins.
  *
  * Memory: 9.1 bytes a unit of 64, 0.89 % of a heap with granules of 16 bytes. Only what lies
  * between the heap's first block, in unit `floor` or a little above, and the highest free block yet

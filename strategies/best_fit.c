@@ -14,7 +14,8 @@
  * all blocks are tried in this order, those only that are as large as it.
  *
  * Bound: some bit scans; for large sizes at most one node for each bit of the size, 29. No step
- * depends on the number of free blocks.
+ * depends on the number of free blocks, but of a piece that may only lie in a part of the heap: the
+ * same for each free block as large as it.
  *
  * Good for: the least memory of the four on most programs. Its worst case is the worst, too: about
  * M(n - 2) for M bytes live and n the ratio of the largest request to the smallest (Robson 1977).

@@ -76,11 +76,11 @@ HMM__ALWAYS_INLINE void large_move(struct hmm_heap *h, void *state, hmm_ref was,
 /* Takes r, a large one, and leaves what is beyond n granules of it. The remainder goes back by its
  * size: what was large may be a bin's. */
 HMM__ALWAYS_INLINE void large_cut(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
-                                  uint32_t n, by_size_verb *drop, insert_callback *put)
+                                  uint32_t n, by_size_verb *drop, insert_callback *give)
 {
     drop(h, state, r, size);
     if (size - n >= HMM_MIN_GRANULES)
-        put(h, state, r + n, block_payload(h, r + n), size - n);
+        give(h, state, r + n, block_payload(h, r + n), size - n);
 }
 
 /* ---- Of any size ---- */
@@ -138,14 +138,14 @@ HMM__ALWAYS_INLINE hmm_ref by_size_of(struct hmm_heap *h, const void *state, uin
 }
 
 HMM__ALWAYS_INLINE hmm_ref by_size_take(struct hmm_heap *h, void *state, uint32_t n, hmm_ref r,
-                                        by_size_verb *drop, insert_callback *put)
+                                        by_size_verb *drop, insert_callback *give)
 {
     if (r == 0)
         return 0;
     uint32_t size = block_size(h, r);
     if (size < BINS)
         return bin_cut(h, state, size, n);
-    large_cut(h, state, r, size, n, drop, put);
+    large_cut(h, state, r, size, n, drop, give);
     return r;
 }
 
@@ -166,12 +166,12 @@ HMM__ALWAYS_INLINE void *by_size_malloc_else(struct hmm_heap *h, size_t n,
 
 /* The index has found r, a large one. */
 HMM__ALWAYS_INLINE void *large_serve(struct hmm_heap *h, hmm_ref r, uint32_t n, by_size_verb *drop,
-                                     insert_callback *put)
+                                     insert_callback *give)
 {
     uint32_t size = block_size(h, r);
     if (hmm__unlikely(size < n))
         hmm__links_broken(h, r);
-    large_cut(h, h->state, r, size, n, drop, put);
+    large_cut(h, h->state, r, size, n, drop, give);
     return finish_allocation(h, r, n, size);
 }
 

@@ -21,8 +21,9 @@
  * a request so large that it fits wherever the block begins. Where it may only lie in a part of the
  * heap no size is enough: the whole of each class is tried.
  *
- * Bound: HEADS blocks and three bit scans; before a request fails, the length of one class. Waste
- * inside: a block is at most 1/SPLIT larger than the smallest in its class.
+ * Bound: HEADS blocks and three bit scans; before a request fails, the length of one class; for a
+ * piece that may only lie in a part of the heap, each free block of its class and those above.
+ * Waste inside: a block is at most 1/SPLIT larger than the smallest in its class.
  *
  * Good for: bounded time, at almost best-fit's memory.
  *
