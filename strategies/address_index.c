@@ -180,7 +180,7 @@ void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size)
 /* The lowest block of at least n granules in the group of `unit`, from there on; 0: there is none,
  * what bounds led astray are true, and *seen is the size of the largest that was looked at. */
 HMM__ALWAYS_INLINE hmm_ref search_group(struct hmm_heap *h, struct address_index *x, uint32_t unit,
-                                        uint32_t n, uint32_t *block_view)
+                                        uint32_t n, uint32_t *largest_seen)
 {
     uint32_t first = unit & ~(ADDRESS_FAN - 1), max = 0;
     uint32_t fits = address_bytes(address_bounds(x) + first, address_byte(n));
@@ -191,16 +191,16 @@ HMM__ALWAYS_INLINE hmm_ref search_group(struct hmm_heap *h, struct address_index
         if (r != 0)
             return r;
         address_bounds(x)[unit] = address_byte(max);
-        *block_view = max > *block_view ? max : *block_view;
+        *largest_seen = max > *largest_seen ? max : *largest_seen;
     }
     return 0;
 }
 
 /* Entry i of level 1 is made true. All blocks that count for more than a byte have been seen. */
-HMM__ALWAYS_INLINE void settle_group(struct address_index *x, uint32_t i, uint32_t block_view)
+HMM__ALWAYS_INLINE void settle_group(struct address_index *x, uint32_t i, uint32_t largest_seen)
 {
     uint32_t max = bytes_max(address_bounds(x) + (size_t)i * ADDRESS_FAN);
-    max = max == ADDRESS_BYTE ? address_clip(block_view) : max;
+    max = max == ADDRESS_BYTE ? address_clip(largest_seen) : max;
     address_level(x, 1)[i] = (address_entry)max;
 }
 
@@ -216,12 +216,12 @@ hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t
     bool astray = false;
     for (;;) {
         if (k == 0) {
-            uint32_t block_view = 0;
-            hmm_ref r = search_group(h, x, i, n, &block_view);
+            uint32_t largest_seen = 0;
+            hmm_ref r = search_group(h, x, i, n, &largest_seen);
             if (r != 0)
                 return r;
             if (i % ADDRESS_FAN == 0) {
-                settle_group(x, i >> ADDRESS_FAN_LOG, block_view);
+                settle_group(x, i >> ADDRESS_FAN_LOG, largest_seen);
                 astray = true;
             }
             i = (i >> ADDRESS_FAN_LOG) + 1;
