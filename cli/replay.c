@@ -31,7 +31,7 @@ const struct cli_command cli_replay = {
     .usage = "[OPTION]... TRACE...",
     .summary = "replay recorded traces on the placement strategies",
     .description =
-        "For each trace (plain, or compressed with zstd) and strategy: nanoseconds per operation,\n"
+        "For each trace (text, zstd or format 2) and strategy: nanoseconds per operation,\n"
         "net of the replay loop; the most bytes that were live and the highest break, in bytes;\n"
         "footprint, the second over the first; the largest number of free blocks; and how many\n"
         "requests could not be served; the first is named on stderr with its line.\n"
@@ -206,35 +206,39 @@ static void tell_loaded(void *arg, uint64_t done, uint64_t total)
     cli_progress(s->begin + (total != 0 ? s->length * (double)done / (double)total : 0));
 }
 
-static bool load(struct hmm_trace *trace, const char *path, struct share *share)
+static void warn_cut(const char *path, const struct hmm_trace_tape *tape)
+{
+    hmm_trace_print_error(stderr, path, hmm_trace_tape_cut(tape));
+    cli_complain("replay", "%s: of this trace only the first %s operations are replayed", path,
+                 cli_count(hmm_trace_tape_summary(tape)->op_count).chars);
+}
+
+static struct hmm_trace_tape *load(const char *path, struct share *share)
 {
     struct hmm_trace_error error;
     struct hmm_trace_progress progress = {tell_loaded, share};
-    if (!hmm_trace_load(trace, path, &progress, &error)) {
-        cli_progress_hide();
+    struct hmm_trace_tape *tape = hmm_trace_tape_open(path, &progress, &error);
+    cli_progress_hide();
+    if (tape == NULL)
         hmm_trace_print_error(stderr, path, &error);
-        return false;
-    }
-    if (trace->is_cut) {
-        cli_progress_hide();
-        hmm_trace_print_error(stderr, path, &error);
-        cli_complain("replay", "%s: of this trace only the first %s operations are replayed", path,
-                     cli_count(trace->op_count).chars);
-    }
-    if (hmm_trace_compact(trace))
-        return true;
-    cli_complain("replay", "out of memory");
-    return false;
+    else if (hmm_trace_tape_cut(tape) != NULL)
+        warn_cut(path, tape);
+    else if (hmm_trace_tape_unended(tape))
+        cli_warn_unended("replay", path, hmm_trace_tape_summary(tape)->op_count);
+    return tape;
 }
 
-/* All of them, so that all bad ones are named. */
-static bool load_all(const struct request *q, struct hmm_trace *traces)
+/* All of them, so that all bad ones are named. One at a time is kept in memory. */
+static bool load_all(const struct request *q, struct hmm_trace_tape **tapes)
 {
     bool good = true;
     cli_progress_start("reading");
     for (size_t i = 0; i < q->path_count; i++) {
         struct share share = {(double)i / (double)q->path_count, 1 / (double)q->path_count};
-        good = load(&traces[i], q->paths[i], &share) && good;
+        tapes[i] = load(q->paths[i], &share);
+        good = good && tapes[i] != NULL;
+        if (tapes[i] != NULL && q->path_count > 1)
+            hmm_trace_tape_rest(tapes[i]);
     }
     cli_progress_hide();
     return good;
@@ -242,40 +246,73 @@ static bool load_all(const struct request *q, struct hmm_trace *traces)
 
 /* ---- Replaying ---- */
 
-static void tell_replayed(void *arg, double done)
+/* What the bar shows while a strategy is measured: `passes` passes of a share each. */
+struct work {
+    struct share share;
+    double done; /* of the share, in whole passes */
+    unsigned passes;
+    uint64_t ops_a_pass;
+    uint64_t ops; /* in all passes before this one, of all strategies and traces */
+};
+
+static void tell_pass(void *arg, double done)
 {
-    const struct share *s = arg;
-    cli_progress(s->begin + s->length * done);
+    struct work *w = arg;
+    w->done = done;
+    w->ops += w->ops_a_pass;
+    cli_progress_ops(w->share.begin + w->share.length * done, w->ops);
 }
 
-static double time_harness(const struct replay *replay, unsigned runs)
+static void tell_stretch(void *arg, uint64_t done)
 {
-    double best = replay_time_harness(replay);
-    for (unsigned i = 0; i < runs; i++) {
+    const struct work *w = arg;
+    const double pass = (double)done / (double)w->ops_a_pass / w->passes;
+    cli_progress_ops(w->share.begin + w->share.length * (w->done + pass), w->ops + done);
+}
+
+static double time_harness(const struct replay *replay, unsigned runs, struct work *w)
+{
+    double best = 0;
+    for (unsigned i = 0; i <= runs; i++) {
         double ns = replay_time_harness(replay);
-        best = ns < best ? ns : best;
+        best = i == 0 || ns < best ? ns : best;
+        tell_pass(w, (double)(i + 1) / (runs + 1));
     }
     return best;
 }
 
-/* Why the first request that was not served was not: the heap's size, or the limit of any heap. */
-static void tell_unserved(const struct hmm_trace *trace, const struct replay_result *r)
+/* Where the first request is that was not served: "PATH:LINE" or "PATH: operation N". */
+static void name_place(char *to, size_t room, const struct replay_result *r, uint64_t line)
 {
-    const struct replay_figures *f = &r->figures;
-    const struct hmm_trace_op *op = &trace->ops[f->first_failed];
-    const unsigned long long line = hmm_trace_line(trace, f->first_failed), size = op->size;
-    if (op->size > HMM_MAX_REQUEST)
-        cli_complain(
-            "replay", "%s:%llu: %s: a block of %llu bytes; hmm's limit for one is %s (%zu bytes)",
-            r->trace, line, r->strategy, size, cli_bytes(HMM_MAX_REQUEST).chars, HMM_MAX_REQUEST);
+    if (line != 0)
+        snprintf(to, room, "%s:%llu", r->trace, (unsigned long long)line);
     else
-        cli_complain(
-            "replay",
-            "%s:%llu: %s: no room for %llu bytes in a heap of %zu; not served: %llu in all",
-            r->trace, line, r->strategy, size, r->capacity, (unsigned long long)f->failed);
+        snprintf(to, room, "%s: operation %llu", r->trace,
+                 (unsigned long long)r->figures.first_failed + 1);
 }
 
-static void tell_failure(const struct hmm_trace *trace, const struct hmm_strategy *s,
+/* Why it was not: the heap's size, or the limit of any heap. */
+static void tell_unserved(struct hmm_trace_tape *tape, const struct replay_result *r)
+{
+    struct hmm_trace_op op = {0};
+    uint64_t line = 0;
+    hmm_trace_tape_find(tape, r->figures.first_failed, &op, &line);
+    const size_t room = strlen(r->trace) + 40;
+    const unsigned long long size = op.size;
+    char *place = cli_alloc(room, 1);
+    name_place(place, room, r, line);
+    if (op.size > HMM_MAX_REQUEST)
+        cli_complain("replay",
+                     "%s: %s: a block of %llu bytes; hmm's limit for one is %s (%zu bytes)", place,
+                     r->strategy, size, cli_bytes(HMM_MAX_REQUEST).chars, HMM_MAX_REQUEST);
+    else
+        cli_complain("replay",
+                     "%s: %s: no room for %llu bytes in a heap of %zu; not served: %llu in all",
+                     place, r->strategy, size, r->capacity, (unsigned long long)r->figures.failed);
+    free(place);
+}
+
+static void tell_failure(struct hmm_trace_tape *tape, const struct hmm_strategy *s,
                          const struct replay_result *r)
 {
     if (!r->figures.has_heap)
@@ -283,31 +320,63 @@ static void tell_failure(const struct hmm_trace *trace, const struct hmm_strateg
                      "%s: %s: no heap can be made in %zu bytes: the index alone takes %zu of them",
                      r->trace, r->strategy, r->capacity, s->state_size(r->capacity));
     else if (r->figures.failed != 0)
-        tell_unserved(trace, r);
+        tell_unserved(tape, r);
+}
+
+/* Whether all of the trace could be read in every pass. */
+static bool was_read(const struct hmm_trace_tape *tape, const char *path)
+{
+    const struct hmm_trace_error *error = hmm_trace_tape_error(tape);
+    if (error != NULL)
+        hmm_trace_print_error(stderr, path, error);
+    return error == NULL;
+}
+
+/* The index-th trace's step-th measurement, of which the loop's is the first. */
+static void begin_work(struct work *w, const struct request *q, size_t index, size_t step)
+{
+    const size_t steps = q->strategy_count + 1;
+    const double all = (double)(q->path_count * steps);
+    w->share = (struct share){(double)(index * steps + step) / all, 1 / all};
+    w->done = 0;
+    w->passes = step == 0 ? q->options.runs + 1 : replay_passes(&q->options);
+}
+
+/* Prints the result. False iff there is none. */
+static bool tell_result(const struct request *q, size_t i, struct hmm_trace_tape *tape,
+                        const struct replay_result *result)
+{
+    cli_progress_hide();
+    if (!was_read(tape, result->trace))
+        return false;
+    if (q->options.json)
+        replay_print_json(result, &q->options);
+    tell_failure(tape, q->strategies[i], result);
+    return true;
 }
 
 /* One trace on all strategies: results[0 .. strategy_count). False iff it could not be done. */
-static bool replay_trace(const struct request *q, size_t index, const struct hmm_trace *trace,
-                         struct replay_result *results)
+static bool replay_trace(const struct request *q, size_t index, struct hmm_trace_tape *tape,
+                         struct replay_result *results, struct work *work)
 {
     struct replay replay;
-    const double all = (double)(q->path_count * q->strategy_count);
+    const struct replay_tick tick = {tell_pass, work};
     bool good = true;
-    replay_open(&replay, trace, q->options.cache);
-    const double harness = time_harness(&replay, q->options.runs);
+    replay_open(&replay, tape, q->options.cache);
+    replay.tell = tell_stretch;
+    replay.tell_arg = work;
+    work->ops_a_pass = replay.sum->op_count;
+    begin_work(work, q, index, 0);
+    const double harness = time_harness(&replay, q->options.runs, work);
     for (size_t i = 0; good && i < q->strategy_count; i++) {
-        struct share share = {(double)(index * q->strategy_count + i) / all, 1 / all};
-        struct replay_tick tick = {tell_replayed, &share};
+        begin_work(work, q, index, i + 1);
         results[i].trace = q->paths[index];
-        good = replay_measure(&replay, q->strategies[i], &q->options, harness, &tick, &results[i]);
-        cli_progress_hide();
-        if (good && q->options.json)
-            replay_print_json(&results[i], &q->options);
-        if (good)
-            tell_failure(trace, q->strategies[i], &results[i]);
+        good =
+            replay_measure(&replay, q->strategies[i], &q->options, harness, &tick, &results[i]) &&
+            tell_result(q, i, tape, &results[i]);
     }
     if (good && !q->options.json)
-        replay_print_table(results, q->strategy_count, trace, &q->options);
+        replay_print_table(results, q->strategy_count, replay.sum, &q->options);
     replay_close(&replay);
     return good;
 }
@@ -320,14 +389,18 @@ static bool all_good(const struct replay_result *results, size_t count)
     return true;
 }
 
-static int replay_all(const struct request *q, const struct hmm_trace *traces)
+static int replay_all(const struct request *q, struct hmm_trace_tape **tapes)
 {
     const size_t count = q->path_count * q->strategy_count;
     struct replay_result *results = cli_alloc(count, sizeof *results);
+    struct work work = {.ops = 0};
     bool good = true;
     cli_progress_start("replaying");
-    for (size_t i = 0; good && i < q->path_count; i++)
-        good = replay_trace(q, i, &traces[i], results + i * q->strategy_count);
+    for (size_t i = 0; good && i < q->path_count; i++) {
+        good = replay_trace(q, i, tapes[i], results + i * q->strategy_count, &work);
+        if (q->path_count > 1)
+            hmm_trace_tape_rest(tapes[i]);
+    }
     if (good && !q->options.json && q->path_count > 1)
         replay_print_means(results, q->path_count, q->strategy_count, &q->options);
     good = good && all_good(results, count);
@@ -337,14 +410,14 @@ static int replay_all(const struct request *q, const struct hmm_trace *traces)
 
 static int load_and_replay(const struct request *q)
 {
-    struct hmm_trace *traces = cli_alloc(q->path_count, sizeof *traces);
-    int code = load_all(q, traces) ? replay_all(q, traces) : CLI_USAGE;
+    struct hmm_trace_tape **tapes = cli_alloc(q->path_count, sizeof *tapes);
+    int code = load_all(q, tapes) ? replay_all(q, tapes) : CLI_USAGE;
     for (size_t i = 0; i < q->path_count; i++) {
-        if (traces[i].is_cut && code == CLI_OK)
+        if (code == CLI_OK && hmm_trace_tape_cut(tapes[i]) != NULL)
             code = CLI_FAILED;
-        hmm_trace_free(&traces[i]);
+        hmm_trace_tape_close(tapes[i]);
     }
-    free(traces);
+    free(tapes);
     return code;
 }
 
