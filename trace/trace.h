@@ -75,6 +75,7 @@ struct hmm_trace {
     uint32_t peak_blocks; /* the most blocks live; not necessarily at the same time */
     size_t *comments;     /* of each comment, how many operations are above it */
     size_t comment_count;
+    bool has_lines; /* it is text */
 };
 
 /* Why a trace cannot be loaded. */
@@ -109,7 +110,7 @@ struct hmm_trace_reader;
 #define HMM_TRACE_DENSE 1u
 
 /* path "-" is standard input. flags: 0 or HMM_TRACE_DENSE. NULL and *error iff the file cannot be
- * read or is no trace. */
+ * read. That it is no trace may come out at the first hmm_trace_read. */
 struct hmm_trace_reader *hmm_trace_reader_open(const char *path, unsigned flags,
                                                struct hmm_trace_error *error);
 void hmm_trace_reader_close(struct hmm_trace_reader *reader);
@@ -192,8 +193,8 @@ size_t hmm_trace_tape_next(struct hmm_trace_tape *tape, const struct hmm_trace_o
 /* What has gone wrong since the tape was opened; NULL: nothing. */
 const struct hmm_trace_error *hmm_trace_tape_error(const struct hmm_trace_tape *tape);
 
-/* The operation with this index, by its number, and its line, 0 where there is none. Moves the
- * tape. False iff there is no such operation, or it cannot be read. */
+/* The operation with this index, its ID aside, and its line, 0 where there is none. The tape must
+ * be rewound then. False iff there is no such operation, or it cannot be read. */
 bool hmm_trace_tape_find(struct hmm_trace_tape *tape, uint64_t index, struct hmm_trace_op *op,
                          uint64_t *line);
 
@@ -229,8 +230,8 @@ struct hmm_trace_writer;
 
 /*
  * Creates the file, or empties it. What is written follows from how the name ends: format 2 for
- * ".ht2", text in zstd for ".zst", else text; text to standard output for "-". NULL and a reason iff
- * it cannot be written, this build has no zstd for it, or there is no memory.
+ * ".ht2", text in zstd for ".zst", else text; text to standard output for "-". NULL and a reason
+ * iff it cannot be written, this build has no zstd for it, or there is no memory.
  */
 struct hmm_trace_writer *hmm_trace_writer_open(const char *path, struct hmm_trace_error *error);
 
@@ -246,6 +247,9 @@ bool hmm_trace_write_comment(struct hmm_trace_writer *writer, const char *text);
 
 /* A comment as hmm_trace_reader_comments gives it: begins with "#" and holds no newline. */
 bool hmm_trace_write_line(struct hmm_trace_writer *writer, const char *line, size_t length);
+
+/* Format 2 without zstd from here on, for readers that have none. */
+void hmm_trace_writer_plain(struct hmm_trace_writer *writer);
 
 /* Whether time matters more than the size of the file. */
 void hmm_trace_writer_hurry(struct hmm_trace_writer *writer, bool hurry);
