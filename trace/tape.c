@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#define CHANGED "the file has changed while it was read"
 #define FIRST_ROOM ((size_t)1 << 16)
 
 struct hmm_trace_tape {
@@ -110,20 +111,45 @@ bool hmm_trace_tape_unended(const struct hmm_trace_tape *t)
     return t->unended;
 }
 
-bool hmm_trace_tape_rewind(struct hmm_trace_tape *t)
-{
-    t->given = 0;
-    if (!t->kept && !t->failed)
-        t->failed = !hmm_trace_seek(t->reader, 0, &t->error);
-    return !t->failed;
-}
-
 /* A file that has become another one would lead beyond tables that were made for the first. */
 static bool is_the_same(const struct hmm_trace_tape *t, size_t got)
 {
     const struct hmm_trace_summary *now = hmm_trace_reader_summary(t->reader);
     return now->op_count <= t->sum.op_count && now->peak_blocks <= t->sum.peak_blocks &&
            (got != 0 || (now->op_count == t->sum.op_count && now->peak_bytes == t->sum.peak_bytes));
+}
+
+void hmm_trace_tape_rest(struct hmm_trace_tape *t)
+{
+    struct hmm_trace_error error;
+    if (!t->kept || !hmm_trace_seek(t->reader, 0, &error))
+        return;
+    free(t->ops);
+    t->ops = NULL;
+    t->room = 0;
+}
+
+/* Reads what is kept once more. */
+static bool wake(struct hmm_trace_tape *t)
+{
+    const size_t room = (size_t)t->sum.op_count + 1;
+    t->ops = malloc(room * sizeof *t->ops);
+    if (t->ops == NULL)
+        return hmm_trace_fail(&t->error, "out of memory");
+    t->room = room;
+    if (!hmm_trace_seek(t->reader, 0, &t->error) ||
+        hmm_trace_read(t->reader, t->ops, room, &t->error) < 0)
+        return false;
+    return is_the_same(t, 0) || hmm_trace_fail(&t->error, CHANGED);
+}
+
+bool hmm_trace_tape_rewind(struct hmm_trace_tape *t)
+{
+    t->given = 0;
+    if (t->failed)
+        return false;
+    t->failed = t->kept ? t->ops == NULL && !wake(t) : !hmm_trace_seek(t->reader, 0, &t->error);
+    return !t->failed;
 }
 
 size_t hmm_trace_tape_next(struct hmm_trace_tape *t, const struct hmm_trace_op **ops)
@@ -139,7 +165,7 @@ size_t hmm_trace_tape_next(struct hmm_trace_tape *t, const struct hmm_trace_op *
     const ptrdiff_t got = hmm_trace_read(t->reader, t->ops, t->room, &t->error);
     t->failed = got < 0;
     if (!t->failed && !is_the_same(t, (size_t)got)) {
-        hmm_trace_fail(&t->error, "the file has changed while it was read");
+        hmm_trace_fail(&t->error, CHANGED);
         t->failed = true;
     }
     return t->failed ? 0 : (size_t)got;
@@ -152,13 +178,14 @@ bool hmm_trace_tape_find(struct hmm_trace_tape *t, uint64_t index, struct hmm_tr
     struct hmm_trace_error error;
     if (index >= t->sum.op_count || t->failed)
         return false;
-    if (t->kept)
+    const bool here = t->kept && t->ops != NULL;
+    if (here)
         *op = t->ops[index];
     struct hmm_trace_op read;
     const bool found = hmm_trace_seek(t->reader, index, &error) &&
                        hmm_trace_read(t->reader, &read, 1, &error) == 1;
     *line = found ? hmm_trace_reader_line(t->reader) : 0;
-    if (!t->kept && found)
+    if (!here && found)
         *op = read;
-    return t->kept || found;
+    return here || found;
 }

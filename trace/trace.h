@@ -200,6 +200,9 @@ bool hmm_trace_tape_find(struct hmm_trace_tape *tape, uint64_t index, struct hmm
 
 bool hmm_trace_tape_unended(const struct hmm_trace_tape *tape);
 
+/* Frees what is kept of a file; the next pass reads it anew. */
+void hmm_trace_tape_rest(struct hmm_trace_tape *tape);
+
 /* ---- Reading into memory, whole ---- */
 
 /*
