@@ -31,7 +31,7 @@ const struct cli_command cli_replay = {
     .usage = "[OPTION]... TRACE...",
     .summary = "replay recorded traces on the placement strategies",
     .description =
-        "For each trace (plain, or compressed with zstd) and strategy: nanoseconds per operation,\n"
+        "For each trace (text, zstd or format 2) and strategy: nanoseconds per operation,\n"
         "net of the replay loop; the most bytes that were live and the highest break, in bytes;\n"
         "footprint, the second over the first; the largest number of free blocks; and how many\n"
         "requests could not be served; the first is named on stderr with its line.\n"

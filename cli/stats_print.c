@@ -65,7 +65,7 @@ static void print_overview(const struct stats *s, const char *path)
     printf("%s: %s operations", path, cli_count(s->ops).chars);
     if (s->from != 1)
         printf(" from the %sth on", cli_count(s->from).chars);
-    printf("\n%s allocations of %s in all, %s aligned; %s resizes; %s frees\n",
+    printf("\n%s allocations of %s in all, %s aligned\n%s resizes, %s frees\n",
            cli_count(allocations(s)).chars, cli_bytes(s->requested.bytes).chars,
            cli_count(s->counts[HMM_TRACE_ALIGNED]).chars,
            cli_count(s->counts[HMM_TRACE_RESIZE]).chars,
@@ -88,15 +88,15 @@ static void print_overview(const struct stats *s, const char *path)
 
 static void print_sizes(const struct stats *s)
 {
-    static const char *const titles[] = {"size",    "allocations", "of all",      "bytes",
-                                         "at peak", "bytes",       "never freed", NULL};
-    struct cli_table t = {.columns = 7, .left_columns = 1};
+    static const char *const titles[] = {"size from", "allocations", "of all",      "bytes",
+                                         "at peak",   "bytes",       "never freed", NULL};
+    struct cli_table t = {.columns = 7};
     add_heading(&t, titles);
     for (unsigned b = 0; b < STATS_BUCKETS; b++) {
         const struct stats_amount *a = &s->sizes[b], *peak = &s->peak_sizes[b];
         if (a->blocks == 0 && peak->blocks == 0 && s->live_sizes[b].blocks == 0)
             continue;
-        add_range(&t, b);
+        cli_table_add(&t, "%" PRIu64, stats_bucket_from(b));
         add_count(&t, a->blocks);
         cli_table_add(&t, "%s", percent(a->blocks, allocations(s)).text);
         add_bytes(&t, a);
@@ -104,7 +104,7 @@ static void print_sizes(const struct stats *s)
         add_bytes(&t, peak);
         add_count(&t, s->live_sizes[b].blocks);
     }
-    puts("\nSizes, in bytes");
+    puts("\nSizes, in bytes, by doubling");
     cli_table_print(&t, stdout);
 }
 
@@ -186,12 +186,12 @@ static void print_chains(const struct stats *s)
         else
             cli_table_add(&t, "-");
     }
-    printf("\nResizes: %s larger, %s smaller, %s as it was; of %s blocks, by resizes of one\n",
+    printf("\nResizes: %s larger, %s smaller, %s as it was; of %s blocks\n",
            cli_count(s->grown).chars, cli_count(s->shrunk).chars, cli_count(s->same).chars,
            cli_count(resized_blocks(s)).chars);
     cli_table_print(&t, stdout);
-    printf("The longest chain is %s resizes, from %s to %s bytes, of the block allocated by\n"
-           "operation %s.\n",
+    printf("The longest chain is %s resizes, from %s to %s bytes,\n"
+           "of the block allocated by operation %s.\n",
            cli_count(s->longest_chain).chars, cli_count(s->longest_chain_first).chars,
            cli_count(s->longest_chain_last).chars, cli_count(s->longest_chain_born).chars);
 }
