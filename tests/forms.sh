@@ -364,7 +364,7 @@ fi
 works 'cut' cut --from 5 --to 11 -o c.trace s.trace
 cat >want <<'END'
 # hmm-trace 1
-# operations 5 to 11 of another trace, below 3 that lived
+# operations 5 to 11 of another trace, after 3 blocks that lived before
 a 0 20
 a 1 100
 m 2 64 30
