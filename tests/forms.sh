@@ -238,6 +238,15 @@ hmm replay --strategy best-fit --heap 64K --runs 1 two.ht2 t.ht2
 [ "$code" -eq 1 ] && grep -Eq '^hmm replay: two.ht2: operation [0-9]+: best-fit: no room for' err
 report $? 'replay: what is not served is named by its number'
 
+# A program that never ends.
+endless() {
+    awk 'BEGIN { print "# hmm-trace 1"; for (i = 0; ; i++) { print "a", i, 40; print "f", i } }'
+}
+endless 2>/dev/null | "$HMM" replay --runs 1 - >out 2>err
+code=$?
+[ "$code" -eq 2 ] && grep -qxe '-: is no file, and has more operations than can be kept (4194304): write it into one' err
+report $? 'replay: a pipe that is too long is said to be'
+
 # ---- stats ----
 
 cat >s.trace <<'END'
@@ -310,10 +319,6 @@ hmm stats twice.trace
     grep -qx 'twice.trace:66981: ID 0 is allocated while it is live' err
 report $? 'stats: what is known before a fault is printed'
 
-# A program that never ends.
-endless() {
-    awk 'BEGIN { print "# hmm-trace 1"; for (i = 0; ; i++) { print "a", i, 40; print "f", i } }'
-}
 mkfifo pipe
 if env --default-signal=INT true 2>/dev/null; then
     endless >pipe 2>/dev/null &
@@ -346,6 +351,10 @@ if "$HMM" record -o r.ht2 -- sh -c 'true; /bin/true; ls >ls; exit' >out 2>err; t
     "$HMM" convert -o r.trace r.ht2 2>>err
     sed -n 2p r.trace | grep -q '^# program ' && [ "$(wc -l <r.trace)" -gt 10 ]
     report $? 'record: format 2'
+    hmm record -o - -- true
+    [ "$code" -eq 2 ] && [ ! -e - ] &&
+        grep -qx -e "-: cannot write: standard output is the command's own" err
+    report $? 'record: not to standard output'
     set -- r.*.ht2
     works 'record: the processes too' stats "$@"
 fi
