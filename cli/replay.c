@@ -2,6 +2,7 @@
 /*
  * hmm replay: what each strategy makes of a recorded program.
  */
+#include "choice.h"
 #include "heap.h"
 #include "replay.h"
 
@@ -47,60 +48,12 @@ const struct cli_command cli_replay = {
 /* What the command line asks for. */
 struct request {
     struct replay_options options;
-    const struct hmm_strategy **strategies;
-    size_t strategy_count;
+    struct cli_choice choice;
     const char **paths;
     size_t path_count;
 };
 
 /* ---- The command line ---- */
-
-static void add_strategy(struct request *q, const struct hmm_strategy *s)
-{
-    for (size_t i = 0; i < q->strategy_count; i++)
-        if (q->strategies[i] == s)
-            return;
-    const struct hmm_strategy **grown = cli_alloc(q->strategy_count + 1, sizeof *grown);
-    if (q->strategy_count != 0)
-        memcpy(grown, q->strategies, q->strategy_count * sizeof *grown);
-    free(q->strategies);
-    q->strategies = grown;
-    q->strategies[q->strategy_count++] = s;
-}
-
-static void add_all_strategies(struct request *q)
-{
-    const struct hmm_strategy *s;
-    for (unsigned i = 0; (s = hmm_strategy_at(i)) != NULL; i++)
-        add_strategy(q, s);
-}
-
-static bool parse_strategy(struct request *q, const char *name)
-{
-    if (strcmp(name, "all") == 0) {
-        add_all_strategies(q);
-        return true;
-    }
-    const struct hmm_strategy *s = cli_find_strategy("replay", name, "all");
-    if (s != NULL)
-        add_strategy(q, s);
-    return s != NULL;
-}
-
-static bool parse_strategies(struct request *q, const char *list)
-{
-    char *names = cli_alloc(strlen(list) + 1, 1), *name = strcpy(names, list);
-    bool good = true;
-    while (good && name != NULL) {
-        char *comma = strchr(name, ',');
-        if (comma != NULL)
-            *comma++ = '\0';
-        good = parse_strategy(q, name);
-        name = comma;
-    }
-    free(names);
-    return good;
-}
 
 static bool parse_runs(struct request *q, const char *text)
 {
@@ -120,7 +73,7 @@ static bool take_option(struct request *q, int option, const char *value)
 {
     switch (option) {
     case OPT_STRATEGY:
-        return parse_strategies(q, value);
+        return cli_choose(&q->choice, "replay", value);
     case OPT_FORMAT:
         return cli_parse_format("replay", value, &q->options.json);
     case OPT_HEAP:
@@ -172,8 +125,8 @@ static bool is_complete(struct request *q)
     }
     if (q->options.cache && !cache_is_possible(&q->options))
         return false;
-    if (q->strategy_count == 0)
-        add_all_strategies(q);
+    if (q->choice.count == 0)
+        cli_choose_all(&q->choice);
     return true;
 }
 
@@ -285,23 +238,24 @@ static bool replay_trace(const struct request *q, size_t index, const struct hmm
                          struct replay_result *results)
 {
     struct replay replay;
-    const double all = (double)(q->path_count * q->strategy_count);
+    const double all = (double)(q->path_count * q->choice.count);
     bool good = true;
     replay_open(&replay, trace, q->options.cache);
     const double harness = time_harness(&replay, q->options.runs);
-    for (size_t i = 0; good && i < q->strategy_count; i++) {
-        struct share share = {(double)(index * q->strategy_count + i) / all, 1 / all};
+    for (size_t i = 0; good && i < q->choice.count; i++) {
+        struct share share = {(double)(index * q->choice.count + i) / all, 1 / all};
         struct replay_tick tick = {tell_replayed, &share};
         results[i].trace = q->paths[index];
-        good = replay_measure(&replay, q->strategies[i], &q->options, harness, &tick, &results[i]);
+        good = replay_measure(&replay, q->choice.strategies[i], &q->options, harness, &tick,
+                              &results[i]);
         cli_progress_hide();
         if (good && q->options.json)
             replay_print_json(&results[i], &q->options);
         if (good)
-            tell_failure(trace, q->strategies[i], &results[i]);
+            tell_failure(trace, q->choice.strategies[i], &results[i]);
     }
     if (good && !q->options.json)
-        replay_print_table(results, q->strategy_count, trace, &q->options);
+        replay_print_table(results, q->choice.count, trace, &q->options);
     replay_close(&replay);
     return good;
 }
@@ -316,14 +270,14 @@ static bool all_good(const struct replay_result *results, size_t count)
 
 static int replay_all(const struct request *q, const struct hmm_trace *traces)
 {
-    const size_t count = q->path_count * q->strategy_count;
+    const size_t count = q->path_count * q->choice.count;
     struct replay_result *results = cli_alloc(count, sizeof *results);
     bool good = true;
     cli_progress_start("replaying");
     for (size_t i = 0; good && i < q->path_count; i++)
-        good = replay_trace(q, i, &traces[i], results + i * q->strategy_count);
+        good = replay_trace(q, i, &traces[i], results + i * q->choice.count);
     if (good && !q->options.json && q->path_count > 1)
-        replay_print_means(results, q->path_count, q->strategy_count, &q->options);
+        replay_print_means(results, q->path_count, q->choice.count, &q->options);
     good = good && all_good(results, count);
     free(results);
     return good ? CLI_OK : CLI_FAILED;
@@ -354,7 +308,7 @@ static int run(int argc, char **argv)
     default:
         break;
     }
-    free(q.strategies);
+    cli_choice_free(&q.choice);
     free(q.paths);
     return code;
 }

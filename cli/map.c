@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hmm map: the heap at one moment of a trace, on each strategy.
+ */
+#include "map.h"
+
+#include "choice.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPT_OUTPUT, OPT_AT, OPT_FORMAT, OPT_STRATEGY };
+
+static int run(int argc, char **argv);
+
+static const struct cli_option options[] = {
+    [OPT_OUTPUT] = {"output", "FILE", "where to write it (default: standard output)"},
+    [OPT_AT] = {"at", "OP|peak", "after this operation, or when most is live (the default)"},
+    [OPT_FORMAT] = {"format", "text|svg", "how to draw it"},
+    [OPT_STRATEGY] = {"strategy", "NAME", "a built-in, a plug-in's path, a comma list, or all"},
+    {NULL, NULL, NULL}};
+
+const struct cli_command cli_map = {
+    .name = "map",
+    .usage = "[OPTION]... TRACE",
+    .summary = "draw the heap at one moment of a trace, on each strategy",
+    .description =
+        "Replays the trace up to an operation and draws the heap from its first address to its\n"
+        "break, all strategies to the same scale. In a terminal with the shades of Unicode and in\n"
+        "colour, unless NO_COLOR is set; in plain letters where the output is no terminal or not\n"
+        "in UTF-8.\n\n"
+        "Exit status: 0 if it is drawn; 1 if memory runs out or the file cannot be written; 2 if\n"
+        "an argument or the trace is bad.\n",
+    .options = options,
+    .letters = "o",
+    .run = run,
+};
+
+struct request {
+    const char *path, *output;
+    struct cli_choice choice;
+    uint64_t at; /* 0: the peak */
+    bool svg;
+};
+
+/* ---- The command line ---- */
+
+static bool parse_at(struct request *q, const char *text)
+{
+    char *end;
+    errno = 0;
+    q->at = strcmp(text, "peak") == 0 ? 0 : strtoull(text, &end, 10);
+    if (strcmp(text, "peak") == 0 ||
+        (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && q->at != 0))
+        return true;
+    cli_complain("map", "--at: '%s' is neither the number of an operation, from 1, nor 'peak'",
+                 text);
+    return false;
+}
+
+static bool parse_picture(struct request *q, const char *text)
+{
+    static const char *const formats[] = {"text", "svg", NULL};
+    q->svg = strcmp(text, "svg") == 0;
+    if (q->svg || strcmp(text, "text") == 0)
+        return true;
+    cli_complain_unknown("map", "format", text, formats, NULL);
+    return false;
+}
+
+static bool take(struct request *q, int arg, const char *value)
+{
+    switch (arg) {
+    case OPT_AT:
+        return parse_at(q, value);
+    case OPT_FORMAT:
+        return parse_picture(q, value);
+    case OPT_OUTPUT:
+        q->output = value;
+        return true;
+    case OPT_STRATEGY:
+        return cli_choose(&q->choice, "map", value);
+    default:
+        if (q->path != NULL)
+            cli_complain("map", "one trace at a time: '%s'", value);
+        else
+            q->path = value;
+        return q->path == value;
+    }
+}
+
+/* Returns CLI_ARG_END: go on; CLI_ARG_HELP; or CLI_ARG_BAD, which has been said. */
+static int parse(struct request *q, int argc, char **argv)
+{
+    struct cli_args args = {.command = &cli_map, .argc = argc, .argv = argv, .next = 1};
+    for (int arg; (arg = cli_args_next(&args)) != CLI_ARG_END;) {
+        if (arg == CLI_ARG_BAD || arg == CLI_ARG_HELP)
+            return arg;
+        if (!take(q, arg, args.value))
+            return CLI_ARG_BAD;
+    }
+    if (q->path == NULL) {
+        cli_complain("map", "no trace given: hmm map %s", cli_map.usage);
+        return CLI_ARG_BAD;
+    }
+    if (q->choice.count == 0)
+        cli_choose_all(&q->choice);
+    return CLI_ARG_END;
+}
+
+/* ---- Cells ---- */
+
+enum map_shade map_shade(const struct map_cell *c)
+{
+    const uint64_t all = c->used + c->free + c->control;
+    if (all == 0)
+        return MAP_BEYOND;
+    if (c->control > all / 2)
+        return MAP_CONTROL;
+    const uint64_t used = c->used + c->control;
+    if (used == 0)
+        return MAP_FREE;
+    if (used >= all - all / 32)
+        return MAP_FULL;
+    return used < all / 3 ? MAP_LITTLE : used < all / 3 * 2 ? MAP_HALF : MAP_MOST;
+}
+
+struct cli_text map_footprint(const struct map_heap *h)
+{
+    struct cli_text t = {"-"};
+    if (h->view->live != 0)
+        snprintf(t.chars, sizeof t.chars, "%.3f",
+                 (double)view_break(h->view) / (double)h->view->live);
+    return t;
+}
+
+struct cutter {
+    struct map_heap *heap;
+    uint64_t cell_bytes;
+    size_t cells;
+};
+
+static void add(struct cutter *c, size_t member, uint64_t from, uint64_t to)
+{
+    while (from < to) {
+        const uint64_t cell = from / c->cell_bytes, end = (cell + 1) * c->cell_bytes;
+        const uint64_t until = to < end ? to : end;
+        if (cell >= c->cells)
+            return;
+        *(uint64_t *)((char *)&c->heap->cells[cell] + member) += until - from;
+        from = until;
+    }
+}
+
+static void add_piece(void *arg, const struct view_piece *p)
+{
+    add(arg,
+        p->kind == VIEW_USED ? offsetof(struct map_cell, used) : offsetof(struct map_cell, free),
+        p->address, p->address + p->size);
+}
+
+/* Between the control structures and the break: what no block is in, is free. */
+static void cut_heap(struct map *map, struct map_heap *h)
+{
+    struct cutter c = {h, map->cell_bytes, map->cells};
+    const uint64_t brk = view_break(h->view);
+    free(h->cells);
+    h->cells = cli_alloc(map->cells, sizeof *h->cells);
+    h->holes = view_walk(h->view, add_piece, &c);
+    add(&c, offsetof(struct map_cell, control), 0, h->view->control);
+    for (size_t i = 0; i < map->cells; i++) {
+        struct map_cell *cell = &h->cells[i];
+        const uint64_t begin = i * c.cell_bytes, end = begin + c.cell_bytes;
+        const uint64_t inside = begin >= brk ? 0 : (end < brk ? end : brk) - begin;
+        const uint64_t taken = cell->used + cell->control;
+        cell->free = inside > taken ? inside - taken : 0;
+    }
+}
+
+void map_cut(struct map *map, size_t cells)
+{
+    uint64_t most = 1;
+    for (size_t i = 0; i < map->count; i++)
+        if (view_break(map->heaps[i].view) > most)
+            most = view_break(map->heaps[i].view);
+    map->cell_bytes = ((most + cells - 1) / cells + 15) / 16 * 16;
+    map->cells = (size_t)((most + map->cell_bytes - 1) / map->cell_bytes);
+    for (size_t i = 0; i < map->count; i++)
+        cut_heap(map, &map->heaps[i]);
+}
+
+/* ---- Drawing ---- */
+
+static bool draw(const struct request *q, struct map *map)
+{
+    FILE *to = q->output != NULL ? fopen(q->output, "w") : stdout;
+    bool good = to != NULL;
+    if (good) {
+        (q->svg ? map_print_svg : map_print_text)(map, to);
+        good = fflush(to) == 0 && !ferror(to);
+    }
+    if (good && to != stdout)
+        good = fclose(to) == 0;
+    if (!good && q->output != NULL)
+        cli_complain("map", "%s: %s", q->output, strerror(errno));
+    return good;
+}
+
+static void replay_to(struct views *views, uint64_t op)
+{
+    const struct hmm_trace_op *next;
+    for (uint64_t i = 0; i < op && (next = feed_next(views->feed)) != NULL; i++)
+        for (size_t h = 0; h < views->count; h++)
+            view_step(&views->view[h], next);
+}
+
+/* The heaps as after operation `at`. */
+static bool prepare(struct views *views, uint64_t at)
+{
+    if (!views_fit(views, at))
+        return false;
+    do {
+        views_close(views);
+        if (!views_open(views))
+            return false;
+        replay_to(views, at);
+    } while (views_outgrown(views));
+    return true;
+}
+
+static int map_views(const struct request *q, struct views *views, uint64_t at)
+{
+    struct map map = {.feed = views->feed, .op = at, .count = views->count};
+    map.heaps = cli_alloc(map.count, sizeof *map.heaps);
+    for (size_t i = 0; i < map.count; i++)
+        map.heaps[i].view = &views->view[i];
+    const bool good = prepare(views, at) && draw(q, &map);
+    for (size_t i = 0; i < map.count; i++)
+        free(map.heaps[i].cells);
+    free(map.heaps);
+    return good ? CLI_OK : CLI_FAILED;
+}
+
+static int map_trace(const struct request *q)
+{
+    struct feed feed;
+    struct views views;
+    int code;
+    if (!feed_open(&feed, "map", q->path, &code))
+        return code;
+    if (q->at > feed.ops) {
+        cli_complain("map", "--at: the trace has %s operations", cli_count(feed.ops).chars);
+        feed_close(&feed);
+        return CLI_USAGE;
+    }
+    views_choose(&views, &feed, q->choice.strategies, q->choice.count);
+    code = map_views(q, &views, q->at != 0 ? q->at : feed.peak_op);
+    views_free(&views);
+    feed_close(&feed);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    struct request q = {NULL};
+    int code = CLI_USAGE;
+    switch (parse(&q, argc, argv)) {
+    case CLI_ARG_END:
+        code = map_trace(&q);
+        break;
+    case CLI_ARG_HELP:
+        cli_command_help(&cli_map);
+        code = CLI_OK;
+        break;
+    default:
+        break;
+    }
+    cli_choice_free(&q.choice);
+    return code;
+}
