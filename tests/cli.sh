@@ -119,7 +119,8 @@ report $? 'no command: the usage on stderr, exit code 2'
 
 # ---- Typing errors ----
 
-commands='Allowed: record, replay, run, strategies, help, --help, --version'
+commands="Allowed: $("$HMM" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1,/p' |
+    tr '\n' ' ')--help, --version"
 refuses "hmm: unknown command 'repaly'; did you mean 'replay'? $commands" repaly "$good"
 refuses "hmm: unknown command 'strat'; did you mean 'strategies'? $commands" strat
 refuses "hmm: unknown command 'xyzzy'; a${commands#A}" xyzzy
