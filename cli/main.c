@@ -22,8 +22,8 @@ static const struct cli_command help = {.name = "help",
                                         .options = no_options,
                                         .run = run_help};
 
-static const struct cli_command *const commands[] = {&cli_map, &cli_record,     &cli_replay,
-                                                     &cli_run, &cli_strategies, &help};
+static const struct cli_command *const commands[] = {
+    &cli_map, &cli_record, &cli_replay, &cli_report, &cli_run, &cli_strategies, &help};
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A trace reduced to what a page can hold, whatever its length.
+ *
+ * Time, counted in operations, is cut into columns of equal length, the address space of all
+ * strategies into rows of equal height. At the end of each column the heaps are walked: how much of
+ * each row is in use and how old that is, the holes, the break. Between columns only the extremes
+ * of the break and of the live bytes are kept. So what is shown of a moment is exact for the end
+ * of each column, and there is no other.
+ *
+ * Of single blocks those are kept whose rectangle, bytes by operations, is largest: those that can
+ * be seen.
+ */
+#ifndef HMM_REPORT_REDUCE_H
+#define HMM_REPORT_REDUCE_H
+
+#include "view.h"
+
+#define REPORT_COLUMNS 1024u
+#define REPORT_ROWS 384u
+#define REPORT_BLOCKS 4096u
+#define REPORT_HOLE_CLASSES 37u  /* by the power of two that is not above their size */
+#define REPORT_SIZE_CLASSES 160u /* four a doubling */
+#define REPORT_LIFE_CLASSES 64u  /* by the power of two that is not above it */
+
+enum report_end { REPORT_FREED, REPORT_RESIZED, REPORT_LASTS };
+
+/* A block as long as its place and size stay the same. */
+struct report_block {
+    uint64_t address, size;      /* size: requested */
+    uint64_t born, since, until; /* operations; until: the one that ended it, or the last one */
+    enum report_end end;
+};
+
+/* What is known at the end of a column. */
+struct report_sample {
+    uint64_t brk, brk_most; /* then, and the highest since the column before */
+    uint64_t hole_bytes, hole_count, hole_largest;
+    uint32_t holes[REPORT_HOLE_CLASSES];
+};
+
+struct report_strategy {
+    const struct hmm_strategy *strategy;
+    uint64_t control, failed;
+    uint64_t brk_peak;
+    struct report_sample *samples; /* by column */
+    /* By column, then row. fill: 0 nothing in use, 255 all. born: when what is in use was
+     * allocated, on the average of its bytes, in 255ths of the trace. */
+    uint8_t *fill, *born;
+    struct report_block *blocks; /* a heap by area, the smallest first, until they are sorted */
+    size_t block_count;
+    bool all_blocks; /* whether none was left out */
+};
+
+struct report_trace {
+    const char *path;
+    uint64_t ops, counts[HMM_TRACE_KINDS];
+    uint64_t peak_bytes, peak_op, peak_blocks;
+    size_t columns, rows;
+    uint64_t row_bytes;
+    uint64_t *live, *live_most, *live_blocks; /* by column */
+    uint64_t size_counts[REPORT_SIZE_CLASSES], size_bytes[REPORT_SIZE_CLASSES];
+    uint64_t life_counts[REPORT_LIFE_CLASSES], never_freed;
+    struct report_strategy *strategies;
+    size_t strategy_count;
+};
+
+/* Reads the trace at path and carries it out. False, said on stderr, iff that cannot be done; *code
+ * is then the exit code. To be given to report_trace_free in any case. */
+bool report_reduce(struct report_trace *trace, const char *path,
+                   const struct hmm_strategy *const *strategies, size_t count, int *code);
+void report_trace_free(struct report_trace *trace);
+
+/* The operation after which a column's samples were taken. */
+uint64_t report_column_end(uint64_t ops, size_t columns, size_t column);
+
+/* The lowest size of a class. */
+uint64_t report_size_class_start(unsigned size_class);
+
+/* blocks.c: keeps a block iff it is among the largest; then sorts them by when they begin. */
+void report_keep_block(struct report_strategy *strategy, const struct report_block *block);
+void report_sort_blocks(struct report_strategy *strategy);
+
+/* Of the blocks the `count` largest, sorted by when they begin. */
+void report_thin_blocks(const struct report_strategy *strategy, size_t count,
+                        struct report_block *kept);
+
+#endif

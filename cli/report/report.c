@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hmm report: a page that shows what each strategy makes of recorded programs.
+ */
+#include "choice.h"
+#include "page.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPT_OUTPUT, OPT_STRATEGY };
+
+static int run(int argc, char **argv);
+
+static const struct cli_option options[] = {
+    [OPT_OUTPUT] = {"output", "FILE", "the page, in HTML"},
+    [OPT_STRATEGY] = {"strategy", "NAME", "a built-in, a plug-in's path, a comma list, or all"},
+    {NULL, NULL, NULL}};
+
+const struct cli_command cli_report = {
+    .name = "report",
+    .usage = "[OPTION]... -o FILE.html TRACE...",
+    .summary = "make a page of what each strategy makes of recorded programs",
+    .description =
+        "Replays each trace on all strategies and writes one page, for a web browser, which needs\n"
+        "no network: break, fragmentation and holes over time, the heap by address and time, the\n"
+        "heap at any moment, what the program asks for. The page has at most 1 MiB, whatever the\n"
+        "length of the traces: long ones are shown in less detail.\n\n"
+        "Exit status: 0 if the page is written; 1 if that fails or memory runs out; 2 if an\n"
+        "argument or a trace is bad, and then nothing has been written.\n",
+    .options = options,
+    .letters = "o",
+    .run = run,
+};
+
+struct request {
+    const char *output;
+    struct cli_choice choice;
+    const char **paths;
+    size_t path_count;
+};
+
+/* Returns CLI_ARG_END: go on; CLI_ARG_HELP; or CLI_ARG_BAD, which has been said. */
+static int parse(struct request *q, int argc, char **argv)
+{
+    struct cli_args args = {.command = &cli_report, .argc = argc, .argv = argv, .next = 1};
+    q->paths = cli_alloc((size_t)argc, sizeof *q->paths);
+    for (int arg; (arg = cli_args_next(&args)) != CLI_ARG_END;) {
+        if (arg == CLI_ARG_BAD || arg == CLI_ARG_HELP)
+            return arg;
+        if (arg == CLI_ARG_OPERAND)
+            q->paths[q->path_count++] = args.value;
+        else if (arg == OPT_OUTPUT)
+            q->output = args.value;
+        else if (!cli_choose(&q->choice, "report", args.value))
+            return CLI_ARG_BAD;
+    }
+    if (q->path_count == 0)
+        cli_complain("report", "no trace given: hmm report %s", cli_report.usage);
+    else if (q->output == NULL)
+        cli_complain("report", "no file given for the page: -o FILE.html");
+    if (q->choice.count == 0)
+        cli_choose_all(&q->choice);
+    return q->path_count != 0 && q->output != NULL ? CLI_ARG_END : CLI_ARG_BAD;
+}
+
+static int write_page(const struct request *q, const struct report_trace *traces)
+{
+    struct report_buffer page = {NULL, 0, 0};
+    if (!report_page(traces, q->path_count, &page)) {
+        cli_complain("report", "too many traces for one page: %zu", q->path_count);
+        report_buffer_free(&page);
+        return CLI_USAGE;
+    }
+    FILE *to = fopen(q->output, "wb");
+    bool good = to != NULL && fwrite(page.bytes, 1, page.count, to) == page.count;
+    if (to != NULL)
+        good = fclose(to) == 0 && good;
+    if (!good)
+        cli_complain("report", "%s: %s", q->output, strerror(errno));
+    report_buffer_free(&page);
+    return good ? CLI_OK : CLI_FAILED;
+}
+
+static int report(const struct request *q)
+{
+    struct report_trace *traces = cli_alloc(q->path_count, sizeof *traces);
+    int code = CLI_OK;
+    for (size_t i = 0; i < q->path_count && code == CLI_OK; i++)
+        report_reduce(&traces[i], q->paths[i], q->choice.strategies, q->choice.count, &code);
+    if (code == CLI_OK)
+        code = write_page(q, traces);
+    for (size_t i = 0; i < q->path_count; i++)
+        report_trace_free(&traces[i]);
+    free(traces);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    struct request q = {NULL};
+    int code = CLI_USAGE;
+    switch (parse(&q, argc, argv)) {
+    case CLI_ARG_END:
+        code = report(&q);
+        break;
+    case CLI_ARG_HELP:
+        cli_command_help(&cli_report);
+        code = CLI_OK;
+        break;
+    default:
+        break;
+    }
+    cli_choice_free(&q.choice);
+    free(q.paths);
+    return code;
+}
