@@ -17,8 +17,8 @@
 #include "view.h"
 
 #define REPORT_COLUMNS 1024u
-#define REPORT_ROWS 384u
-#define REPORT_BLOCKS 4096u
+#define REPORT_ROWS 512u
+#define REPORT_BLOCKS 8192u
 #define REPORT_HOLE_CLASSES 37u  /* by the power of two that is not above their size */
 #define REPORT_SIZE_CLASSES 160u /* four a doubling */
 #define REPORT_LIFE_CLASSES 64u  /* by the power of two that is not above it */

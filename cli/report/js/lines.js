@@ -42,7 +42,7 @@ function plotData(kind, trace) {
 function plotOptions(kind, last, width) {
     return {
         width, height: kind.height + (last ? 26 : 0), legend: {show: false},
-        padding: [8, 8, last ? 0 : 8, 0],
+        padding: [8, 18, last ? 0 : 8, 0],
         scales: {x: {time: false, range: () => [state.zoom.from, state.zoom.to]},
             y: {range: (u, low, high) => [0, (high || 1) * 1.06]}},
         series: plotSeries(kind, state.trace),

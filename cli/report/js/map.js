@@ -310,10 +310,10 @@ const drawOverlays = () => maps.forEach(drawOverlay);
 function drawRamp() {
     const css = c => "rgb(" + c.join(",") + ")";
     const swatch = (colour, text) => h("span", null,
-        h("i", {class: "swatch", style: "background:" + colour}), text);
+        h("i", {class: "swatch", background: colour}), text);
     const ramp = state.mode === "use" ? palette.use : palette.age;
     const stops = Array.from({length: 9}, (_, i) => css(ramp[Math.min(i * 32, 255)])).join(",");
-    const scale = h("i", {class: "scale", style: "background:linear-gradient(90deg," + stops + ")"});
+    const scale = h("i", {class: "scale", background: "linear-gradient(90deg," + stops + ")"});
     const ends = state.mode === "use" ? ["partly in use", "all in use"] : ["new", "old"];
     $("ramp").replaceChildren(swatch(css(palette.free), "free"),
         h("span", null, ends[0], scale, ends[1]),

@@ -9,7 +9,7 @@ function h(tag, attributes, ...children) {
     for (const [name, value] of Object.entries(attributes || {})) {
         if (name.startsWith("on"))
             e[name] = value;
-        else if (name.startsWith("--"))
+        else if (name.startsWith("--") || name === "width" || name === "left" || name === "background")
             e.style.setProperty(name, value);
         else if (value !== undefined && value !== false)
             e.setAttribute(name, value === true ? "" : value);
