@@ -118,7 +118,7 @@ function buildReadout() {
     readout = {op: h("div", {class: "op"}), sub: h("div", {class: "sub"}), ones: []};
     box.replaceChildren(h("h3", null, "After operation"), readout.op, readout.sub);
     for (const s of shownStrategies()) {
-        const values = ["Break", "of live", "Fragmentation", "Largest hole", "Holes"].map(name =>
+        const values = ["Break", "times live", "Fragmentation", "Largest hole", "Holes"].map(name =>
             ({name: h("dt", null, name), value: h("dd")}));
         box.append(h("div", {class: "one"},
             h("div", {class: "name"}, h("i", {class: "dot", "--c": colourOf(s)}), s.name),

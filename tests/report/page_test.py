@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""What the pages of `hmm report` show and do, in a headless Chromium. Run by tests/report.sh with the
+folder of the pages. Prints "ok NAME" or "not ok NAME", and after that what was there instead."""
+import json
+import os
+import sys
+import time
+
+from browser import Browser
+
+folder = sys.argv[1]
+ARROW_LEFT, ARROW_RIGHT, HOME, END, SHIFT = "\ue012", "\ue014", "\ue011", "\ue010", "\ue008"
+
+
+def check(name, have, want=True):
+    good = want(have) if callable(want) else have == want
+    print(("ok " if good else "not ok ") + name)
+    if not good:
+        print(f"#   have: {have!r}"[:600])
+        if not callable(want):
+            print(f"#   want: {want!r}"[:600])
+
+
+def page(browser, name):
+    browser.open(os.path.join(folder, name))
+    browser.wait_for("return document.documentElement.dataset.ready !== undefined ||"
+                     " document.querySelector('p.note:not(noscript *)') !== null")
+
+
+def replayed(name):
+    with open(os.path.join(folder, name)) as file:
+        return {o["strategy"]: o for o in map(json.loads, file)}
+
+
+def figures(b):
+    page(b, "churn.html")
+    check("loads from disk without a complaint", b.complaints(), [])
+    check("is drawn within three seconds", b.run("return +document.documentElement.dataset.ready"),
+          lambda ms: 0 < ms < 3000)
+    want = {name: o["peak_break"] for name, o in replayed("churn.json").items()}
+    check("the peak breaks are those of hmm replay",
+          b.run("return Object.fromEntries(state.trace.strategies.map(s => [s.name, s.peakBreak]))"), want)
+    check("and so are the lines' highest points",
+          b.run("return Object.fromEntries(state.trace.strategies.map(s =>"
+                "[s.name, s.line.brkMost.reduce((a, b) => Math.max(a, b))]))"), want)
+    o = next(iter(replayed("churn.json").values()))
+    check("operations and live bytes are, too", b.run("return [state.trace.ops, state.trace.peakLive,"
+          "state.trace.line.most.reduce((a, b) => Math.max(a, b))]"), [o["ops"], o["peak_live"], o["peak_live"]])
+    check("the most holes are not above hmm replay's, which looks at every operation",
+          b.run("return state.trace.strategies.map(s => [s.name, s.mostHoles])"),
+          lambda have: all(0 < n <= replayed("churn.json")[s]["free_blocks_max"] for s, n in have))
+    check("each strategy has a row, a chip and a map", b.run(
+        "return ['#comparison tbody tr', '#chips button', '.map'].map(q => document.querySelectorAll(q).length)"),
+        [len(want)] * 3)
+    check("what is in use and in holes adds up to what is below the break", b.run("""
+        const t = state.trace, c = mapColumn();
+        return Math.max(...t.strategies.map(s => {
+            let used = 0;
+            for (let row = 0; row < t.rows; row++) used += s.fillMap[c * t.rows + row] / 255 * t.rowBytes;
+            const brk = s.line.brk[lineColumn()], top = 65536;
+            return Math.abs(used + s.line.bytes[lineColumn()] + s.control - brk) / brk; }))"""),
+        lambda off: off < 0.2)
+
+
+def cursor(b):
+    page(b, "churn.html")
+    x, y, w, h = b.box("#lines .u-over")
+    b.move(x + w * 0.25, y + h / 2)
+    op = b.run("return state.op")
+    check("the cursor follows the pointer over the lines", op, lambda n: abs(n / 30000 - 0.25) < 0.02)
+    check("all lines have it at the same place", b.run(
+        "return plots.map(p => Math.round(p.plot.cursor.left - p.plot.valToPos(state.op, 'x')))"), [0] * 4)
+    check("the figures beside them are of that moment", b.run(
+        "return document.querySelector('#readout .op').textContent.replaceAll(',', '')"),
+        lambda text: abs(int(text) - op) <= 30)
+    check("so is the moment below", b.run("return document.getElementById('moment-op').textContent"),
+          f"operation {op:,} of 30,000")
+    before = b.run("return maps.map(m => m.overlay.toDataURL().length)")
+    x, y, w, h = b.box(".map .stack")
+    b.move(x + w * 0.7, y + h * 0.8)
+    check("and over a map", b.run("return state.op"), lambda n: 0.6 < n / 30000 < 0.75)
+    check("where what is under the pointer is explained",
+          b.run("return document.getElementById('tip').hidden ? '' : document.getElementById('tip').innerText"),
+          lambda text: "in use" in text or "block" in text or "Free" in text)
+    check("the cursor is drawn on the maps", b.run("return maps.map(m => m.overlay.toDataURL().length)"),
+          lambda now: len(now) == len(before) and now != before)
+    x, y, w, h = b.box("#lines .u-over")
+    b.drag((x + w * 0.4, y + 40), (x + w * 0.6, y + 40))
+    check("dragging zooms the lines", b.run("return [state.zoom.from, state.zoom.to].map(n => n / 30000)"),
+          lambda z: abs(z[0] - 0.4) < 0.02 and abs(z[1] - 0.6) < 0.02)
+    check("all of them", b.run("return plots.every(p => p.plot.scales.x.min === state.zoom.from)"))
+    x, y, w, h = b.box(".map .stack")
+    b.drag((x + 100, y + 60), (x + 300, y + 60))
+    check("dragging zooms from a map as well", b.run("return (state.zoom.to - state.zoom.from) / 30000"),
+          lambda z: z < 0.15)
+    check("without a complaint", b.complaints(), [])
+
+
+def strategies(b):
+    page(b, "churn.html")
+    x, y, w, h = b.box("#chips button")
+    b.click(x + w / 2, y + h / 2)
+    check("a click on a strategy hides it", b.run(
+        "return [document.querySelector('#chips button').getAttribute('aria-pressed'),"
+        "state.trace.strategies[0].shown, plots[1].plot.series[1].show, maps.length ==="
+        "state.trace.strategies.length - 1, strips.length === maps.length]"),
+        ["false", False, False, True, True])
+    b.click(x + w / 2, y + h / 2)
+    check("another one shows it", b.run("return [state.trace.strategies[0].shown, plots[1].plot.series[1].show]"),
+          [True, True])
+    check("without a complaint", b.complaints(), [])
+
+
+def keyboard(b):
+    page(b, "churn.html")
+    b.press(HOME)
+    first = b.run("return state.op")
+    b.press(ARROW_RIGHT, ARROW_RIGHT, ARROW_RIGHT)
+    check("arrows move the cursor", b.run("return [arguments[0], lineColumn()]", first), [first, 3])
+    b.press(ARROW_LEFT)
+    check("both ways", b.run("return lineColumn()"), 2)
+    b.press(END)
+    check("End is the last operation", b.run("return state.op"), 30000)
+    b.press("p")
+    check("P is the peak", b.run("return state.op === state.trace.peakOp"))
+    b.press("2")
+    check("2 hides the second strategy", b.run("return state.trace.strategies.map(s => s.shown)[1]"), False)
+    b.press("2")
+    b.press("+", "+")
+    check("+ zooms", b.run("return Math.round((state.zoom.to - state.zoom.from) / 300)"), 25)
+    b.press("0")
+    check("0 shows all of it", b.run("return [state.zoom.from, state.zoom.to]"), [0, 30000])
+    theme = b.run("return document.documentElement.dataset.theme")
+    b.press("t")
+    check("T changes light and dark", b.run("return document.documentElement.dataset.theme"),
+          "light" if theme == "dark" else "dark")
+    was = b.run("return maps[0].picture.toDataURL()")
+    b.press("c")
+    check("C changes what the colours mean", b.run("return [state.mode, maps[0].picture.toDataURL() !== arguments[0]]",
+                                                    was), ["age", True])
+    b.press("?")
+    check("? shows the keys", b.run("return document.getElementById('help').open"))
+    b.press("\ue00c")
+    b.press(HOME, " ")
+    b.wait_for("return state.op > 1000", 15)
+    b.press(" ")
+    stopped = b.run("return state.op")
+    time.sleep(0.2)
+    check("the space bar plays and stops", b.run("return state.op - arguments[0]", stopped), 0)
+    b.run("document.activeElement.blur()")
+    b.press("\ue004")
+    check("the first Tab leads to the summary", b.run("return document.activeElement.className"), "skip")
+    check("without a complaint", b.complaints(), [])
+
+
+def block(b):
+    page(b, "hole.html")
+    for s in range(b.run("return maps.length")):
+        spot = b.run("""
+            const map = maps[arguments[0]], block = map.s.blockList.find(b => b.size === 200000);
+            map.overlay.scrollIntoView({block: "center", behavior: "instant"});
+            const r = map.overlay.getBoundingClientRect(), f = mapFrame(r.width, r.height);
+            return [r.left + opToX(f, 3), r.top + addressToY(f, block.address + 100000)];""", s)
+        b.move(*spot)
+        check(f"the block under the pointer is explained ({s + 1})",
+              b.run("return document.getElementById('tip').innerText").split("\n"), lambda lines:
+              lines[0] == "A block of 200,000 bytes" and "Allocated by operation 2" in lines and
+              "freed by operation 5" in lines and "lives 3 operations" in lines)
+    check("a resized block tells since when it is so", b.run(
+        "return explain(state.trace.strategies[0], 9, state.trace.strategies[0].blockList"
+        ".find(b => b.size === 20).address).lines.join()"),
+        lambda text: "of this size since operation 7" in text and "never freed" in text)
+    check("every block is known", b.run("return state.trace.strategies.every(s => s.allBlocks)"))
+    check("what is freed is a hole", b.run(
+        "state.op = 5; const s = state.trace.strategies[0], block = s.blockList.find(b => b.size === 200000);"
+        "return [explain(s, 5, block.address + 100000).title, s.line.count[lineColumn()], s.line.largest[lineColumn()]]"),
+        lambda have: have[0] == "Free" and have[1] == 1 and 200000 <= have[2] < 200100)
+    check("without a complaint", b.complaints(), [])
+
+
+def tables(b):
+    page(b, "churn.html")
+    b.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    b.wait_for("return document.querySelectorAll('#blocks-table tbody tr').length > 0")
+    check("every picture is there as a table", b.run(
+        "return ['lines', 'maps', 'blocks', 'moment', 'requests', 'lifetimes'].map(n =>"
+        "document.querySelectorAll('#' + n + '-table tbody tr').length > 2)"), [True] * 6)
+    check("its figures are the lines'", b.run(
+        "const t = state.trace, cells = [...document.querySelector('#lines-table tbody tr:last-child').children];"
+        "return cells.slice(0, 4).map(c => +c.textContent.replaceAll(',', '')).join() === "
+        "[t.ops, t.line.live.at(-1), t.line.blocks.at(-1), t.strategies[0].line.brk.at(-1)].join()"))
+    check("every canvas and picture says what it is", b.run(
+        "return [...document.querySelectorAll('#main canvas, #main svg, .uplot')].filter(e =>"
+        "!e.closest('[aria-label], [aria-hidden]')).length"), 0)
+    pdf = b.command("Page.printToPDF")["data"]
+    check("it prints", len(pdf) > 20000)
+    check("without a complaint", b.complaints(), [])
+
+
+def several(b):
+    page(b, "three.html")
+    check("several traces can be chosen from", b.run("return document.querySelectorAll('#which option').length"), 3)
+    b.press("]")
+    check("] is the next one", b.run("return [fileName(state.trace.path), state.trace.ops,"
+                                     "document.getElementById('summary-title').textContent]"),
+          ["other.trace", 5000, "other.trace"])
+    check("with figures of its own", b.run("return state.trace.strategies.map(s => [s.name, s.peakBreak])"),
+          [[n, o["peak_break"]] for n, o in replayed("other.json").items()])
+    page(b, "twelve.html")
+    check("with twelve there is less detail, and it is said", b.run(
+        "return [state.trace.rows * state.trace.mapColumns < 1024 * 512,"
+        "document.getElementById('maps-note').textContent]"),
+        lambda have: have[0] and "shows the heap after every" in have[1])
+    page(b, "empty.html")
+    check("a page without operations says so", b.run("return document.getElementById('verdict').textContent"),
+          "The trace asks for nothing.")
+    check("without a complaint", b.complaints(), [])
+
+
+def frames(b):
+    page(b, "churn.html")
+    b.box(".map .stack")
+    n = b.later("""
+        let frames = 0, began = performance.now();
+        const over = maps[0].overlay, r = over.getBoundingClientRect();
+        const tick = now => {
+            frames++;
+            const x = r.left + 70 + (frames * 7) % (r.width - 90);
+            over.dispatchEvent(new PointerEvent("pointermove", {clientX: x, clientY: r.top + 100, bubbles: true}));
+            if (now - began < 1500) requestAnimationFrame(tick);
+            else done(Math.round(frames / (now - began) * 1000));
+        };
+        requestAnimationFrame(tick);""")
+    print(f"# {n} frames a second while the cursor moves")
+    check("frames keep coming while the cursor moves", n, lambda rate: rate >= 15)
+
+
+def narrow(b):
+    page(b, "churn.html")
+    check("nothing is wider than a narrow window", b.run(
+        "return document.documentElement.scrollWidth - document.documentElement.clientWidth"), 0)
+    check("it is dark where the reader likes it so", b.run("return document.documentElement.dataset.theme"), "dark")
+
+
+def main():
+    browser = Browser()
+    try:
+        for part in (figures, cursor, strategies, keyboard, block, tables, several, frames):
+            part(browser)
+    finally:
+        browser.close()
+    browser = Browser(500, 900, dark=True)
+    try:
+        narrow(browser)
+    finally:
+        browser.close()
+
+
+main()
