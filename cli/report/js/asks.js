@@ -51,7 +51,7 @@ function buildAsks() {
     })), short));
     const lives = new Map(t.lifetimes), longest = Math.max(0, ...lives.keys());
     $("lifetimes").replaceChildren(histogram(Array.from({length: longest + 1}, (_, k) => ({
-        label: short(2 ** k), value: lives.get(k) || 0,
+        label: short(+(2 ** k).toPrecision(2)), value: lives.get(k) || 0,
         title: count(2 ** k) + " to " + count(2 ** (k + 1) - 1) + " operations: " +
             plural(lives.get(k) || 0, "block"),
     })), short));

@@ -14,7 +14,8 @@ let maps = [], palette = null;
 function makePalette() {
     const free = rgb(cssColour("--free")), used = rgb(cssColour("--used"));
     palette = {
-        above: rgb(cssColour("--above")), free,
+        above: rgb(cssColour("--above")), control: rgb(cssColour("--control")),
+        panel: cssColour("--panel"), free,
         use: Array.from({length: 256}, (_, i) => i === 0 ? free : mix(free, used, 0.25 + 0.75 * i / 255)),
         age: rampOf(["#fde725", "#7ad151", "#22a884", "#2a788e", "#414487", "#440154"]),
     };

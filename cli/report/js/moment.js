@@ -9,7 +9,7 @@ function buildMoment() {
         const canvas = h("canvas", {role: "img", "aria-label": "The heap of " + s.name +
             " at the cursor; the table below has the figures"});
         const note = h("small");
-        return {s, canvas, note, root: h("div", {class: "strip"},
+        return {s, canvas, note, small: document.createElement("canvas"), root: h("div", {class: "strip"},
             h("h3", null, h("i", {class: "dot", "--c": colourOf(s)}), s.name, note), canvas)};
     });
     $("strips").replaceChildren(...strips.map(s => s.root));
@@ -29,27 +29,48 @@ function drawMoment() {
     drawHoles();
 }
 
-/* Addresses run along the lines, from the first line to the last. */
+/* Addresses run along the lines, from the first line to the last. A pixel a cell, then enlarged. */
 function drawStrip(strip) {
     const {context, width, height} = fit(strip.canvas), t = state.trace, s = strip.s;
-    const column = mapColumn(), c = lineColumn();
+    const column = mapColumn(), c = lineColumn(), perLine = Math.ceil(t.rows / stripLines);
+    const small = strip.small, image = new ImageData(perLine, stripLines), pixels = image.data;
     const colour = mapModes[state.mode].of(s, t);
     const inside = Math.ceil((s.line.brk[c] || 0) / t.rowBytes);
-    const perLine = Math.ceil(t.rows / stripLines), w = width / perLine, hh = height / stripLines;
-    const gap = w > 4 ? 1 : 0.5;
-    context.clearRect(0, 0, width, height);
     for (let row = 0; row < t.rows && t.mapColumns; row++) {
         const control = (row + 0.5) * t.rowBytes < s.control;
-        context.fillStyle = control ? cssControl
-            : "rgb(" + (row < inside ? colour(column * t.rows + row) : palette.above) + ")";
-        context.fillRect(row % perLine * w, Math.floor(row / perLine) * hh, w - gap, hh - 2);
+        const [r, g, b] = control ? palette.control
+            : row < inside ? colour(column * t.rows + row) : palette.above;
+        pixels.set([r, g, b, 255], row * 4);
     }
+    small.width = perLine;
+    small.height = stripLines;
+    small.getContext("2d").putImageData(image, 0, 0);
+    context.imageSmoothingEnabled = false;
+    context.clearRect(0, 0, width, height);
+    context.drawImage(small, 0, 0, width, height);
+    drawGaps(context, width, height, perLine);
     strip.note.textContent = bytes(s.line.brk[c] || 0) + ", " +
         plural(s.line.count[c] || 0, "hole") + " of " + bytes(s.line.bytes[c] || 0);
 }
 
-let cssControl = "";
-on("theme trace", () => cssControl = cssColour("--control"));
+function drawGaps(context, width, height, perLine) {
+    const w = width / perLine, hh = height / stripLines;
+    context.strokeStyle = palette.panel;
+    context.beginPath();
+    for (let i = 1; w > 5 && i < perLine; i++) {
+        context.moveTo(Math.round(i * w) - 0.5, 0);
+        context.lineTo(Math.round(i * w) - 0.5, height);
+    }
+    context.lineWidth = 1;
+    context.stroke();
+    context.beginPath();
+    for (let i = 1; i < stripLines; i++) {
+        context.moveTo(0, Math.round(i * hh) - 1);
+        context.lineTo(width, Math.round(i * hh) - 1);
+    }
+    context.lineWidth = 2;
+    context.stroke();
+}
 
 /* ---- Holes by size ---- */
 

@@ -60,7 +60,7 @@ const plural = (n, noun) => count(n) + " " + noun + (n === 1 ? "" : "s");
 const fileName = path => path.replace(/^.*\//, "");
 
 /* Told apart by those who do not see all colours, on light and on dark. */
-const strategyColours = ["#3b82c4", "#e08a1e", "#1f9d78", "#b65fc8", "#c2453d", "#8a8f2a", "#5f6fd8",
+const strategyColours = ["#3b82c4", "#d8515f", "#1f9d78", "#b65fc8", "#c2453d", "#8a8f2a", "#5f6fd8",
     "#7a8794"];
 const colourOf = s => strategyColours[s.index % strategyColours.length];
 
