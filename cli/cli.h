@@ -29,7 +29,7 @@ struct cli_command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-extern const struct cli_command cli_map, cli_record, cli_replay, cli_report, cli_run,
+extern const struct cli_command cli_import, cli_map, cli_record, cli_replay, cli_report, cli_run,
     cli_strategies;
 
 void cli_command_help(const struct cli_command *command);

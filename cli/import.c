@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hmm import: what others have recorded becomes a trace.
+ */
+#include "import.h"
+
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_MOST ((size_t)1 << 24)
+
+enum { OPT_OUTPUT, OPT_FROM };
+
+static int run(int argc, char **argv);
+
+static const struct cli_option options[] = {
+    [OPT_OUTPUT] = {"output", "OUT", "the trace; zstd if the name ends in .zst"},
+    [OPT_FROM] = {"from", "rep|mtrace|heaptrack|rmm",
+                  "what FILE is, if its first line does not tell"},
+    {NULL, NULL, NULL}};
+
+const struct cli_command cli_import = {
+    .name = "import",
+    .usage = "[--from FORMAT] -o OUT FILE",
+    .summary = "make a trace of what another tool has recorded",
+    .description =
+        "Reads, plain or compressed with zstd: rep, the traces of CS:APP's malloc lab; mtrace, "
+        "the\n"
+        "logs of glibc's mtrace(); heaptrack's files, raw or interpreted; rmm, the CSV logs of "
+        "the\n"
+        "RAPIDS Memory Manager. Says how many operations there are and what had to be left out.\n\n"
+        "Exit status: 0 if the trace is written; 1 if that fails or memory runs out; 2 if an\n"
+        "argument or FILE is bad, and then there is no trace.\n",
+    .options = options,
+    .letters = "o",
+    .run = run,
+};
+
+static const struct import_format *const formats[] = {&import_rep, &import_mtrace,
+                                                      &import_heaptrack, &import_rmm};
+#define FORMATS (sizeof formats / sizeof formats[0])
+
+struct request {
+    const char *path, *output;
+    const struct import_format *format; /* NULL: to be guessed */
+};
+
+/* ---- The command line ---- */
+
+static bool parse_from(struct request *q, const char *name)
+{
+    const char *allowed[FORMATS + 1] = {NULL};
+    for (size_t i = 0; i < FORMATS; i++) {
+        allowed[i] = formats[i]->name;
+        if (strcmp(name, formats[i]->name) == 0)
+            q->format = formats[i];
+    }
+    if (q->format == NULL)
+        cli_complain_unknown("import", "format", name, allowed, NULL);
+    return q->format != NULL;
+}
+
+static bool take_argument(struct request *q, int arg, const char *value)
+{
+    if (arg == OPT_FROM)
+        return parse_from(q, value);
+    if (arg == OPT_OUTPUT)
+        q->output = value;
+    else if (q->path == NULL)
+        q->path = value;
+    else
+        cli_complain("import", "one file at a time: '%s'", value);
+    return arg == OPT_OUTPUT || q->path == value;
+}
+
+/* Returns CLI_ARG_END: go on; CLI_ARG_HELP; or CLI_ARG_BAD, which has been said. */
+static int parse(struct request *q, int argc, char **argv)
+{
+    struct cli_args args = {.command = &cli_import, .argc = argc, .argv = argv, .next = 1};
+    for (int arg; (arg = cli_args_next(&args)) != CLI_ARG_END;) {
+        if (arg == CLI_ARG_BAD || arg == CLI_ARG_HELP)
+            return arg;
+        if (!take_argument(q, arg, args.value))
+            return CLI_ARG_BAD;
+    }
+    if (q->path == NULL)
+        cli_complain("import", "no file given: hmm import %s", cli_import.usage);
+    else if (q->output == NULL)
+        cli_complain("import", "no file given for the trace: -o OUT");
+    return q->path != NULL && q->output != NULL ? CLI_ARG_END : CLI_ARG_BAD;
+}
+
+/* ---- Lines ---- */
+
+struct lines {
+    struct hmm_trace_source *source;
+    char *text;
+    size_t begin, end, room; /* text[begin .. end) has been read and not taken */
+    bool ended;
+};
+
+/* More of the file behind what is there. False, said on stderr, iff it cannot be read. */
+static bool read_more(struct import *m, struct lines *l)
+{
+    struct hmm_trace_error error;
+    if (l->begin != 0)
+        memmove(l->text, l->text + l->begin, l->end - l->begin);
+    l->end -= l->begin;
+    l->begin = 0;
+    if (l->room - l->end < 2) {
+        if (l->room >= LINE_MOST)
+            return import_fail(m, "a line of more than %zu bytes", LINE_MOST);
+        char *text = cli_alloc(l->room * 2, 1);
+        memcpy(text, l->text, l->end);
+        free(l->text);
+        l->text = text;
+        l->room *= 2;
+    }
+    const ptrdiff_t got =
+        hmm_trace_source_read(l->source, l->text + l->end, l->room - l->end - 1, &error);
+    if (got < 0)
+        return import_fail(m, "%s", error.reason);
+    l->ended = got == 0;
+    l->end += (size_t)got;
+    return true;
+}
+
+/* The next line without its end, a string; NULL at the end, or if m->failed. */
+static char *next_line(struct import *m, struct lines *l)
+{
+    for (;;) {
+        char *line = l->text + l->begin, *end = memchr(line, '\n', l->end - l->begin);
+        if (end == NULL && l->ended) {
+            if (l->begin == l->end)
+                return NULL;
+            end = l->text + l->end;
+        }
+        if (end != NULL) {
+            l->begin = (size_t)(end - l->text) + (end < l->text + l->end);
+            if (end > line && end[-1] == '\r')
+                end--;
+            *end = '\0';
+            m->line++;
+            return line;
+        }
+        if (!read_more(m, l))
+            return NULL;
+    }
+}
+
+/* ---- Importing ---- */
+
+static const struct import_format *guess(struct import *m, const char *line)
+{
+    for (size_t i = 0; i < FORMATS; i++)
+        if (formats[i]->begins(line))
+            return formats[i];
+    if (strncmp(line, "# hmm-trace", 11) == 0)
+        import_fail(m, "this is a trace already");
+    else
+        import_fail(m, "the first line does not tell what this is: name it with --from");
+    return NULL;
+}
+
+static bool take_lines(struct import *m, struct lines *l, const struct import_format **format)
+{
+    char *line = next_line(m, l);
+    if (line == NULL)
+        return m->failed ? false : import_fail(m, "nothing in it");
+    if (*format == NULL && (*format = guess(m, line)) == NULL)
+        return false;
+    m->state = cli_alloc(1, (*format)->state_size);
+    for (; line != NULL; line = next_line(m, l))
+        if (!(*format)->take(m, line))
+            return false;
+    return !m->failed && ((*format)->end == NULL || (*format)->end(m));
+}
+
+static void say_left_out(uint64_t number, const char *what)
+{
+    if (number != 0)
+        printf("left out: %s %s\n", cli_count(number).chars, what);
+}
+
+static void summarize(const struct import *m, const struct request *q)
+{
+    printf("%s: %s operation%s, of %s\n", q->output, cli_count(m->ops).chars,
+           m->ops == 1 ? "" : "s", q->format->of);
+    say_left_out(m->left_out.unknown, "frees of blocks that are older than the log");
+    say_left_out(m->left_out.nulls, "frees of no block");
+    say_left_out(m->left_out.failed, "requests that had failed");
+    if (m->unseen != 0)
+        printf("added: %s frees that the log had missed\n", cli_count(m->unseen).chars);
+}
+
+/* Ends the trace; one that is not whole is removed. */
+static int conclude(struct import *m, const struct request *q, bool good)
+{
+    struct hmm_trace_error error;
+    int code = good || !m->failed ? CLI_OK : CLI_USAGE;
+    if (!hmm_trace_writer_close(m->writer, &error)) {
+        if (code == CLI_OK)
+            cli_complain("import", "%s: %s", q->output, error.reason);
+        code = code == CLI_OK ? CLI_FAILED : code;
+    }
+    if (code != CLI_OK)
+        unlink(q->output);
+    return code;
+}
+
+static int import_lines(struct request *q, struct import *m, struct lines *l)
+{
+    struct hmm_trace_error error;
+    m->writer = hmm_trace_writer_open(q->output, &error);
+    if (m->writer == NULL) {
+        cli_complain("import", "%s: %s", q->output, error.reason);
+        return CLI_FAILED;
+    }
+    const int code = conclude(m, q, take_lines(m, l, &q->format));
+    if (code == CLI_OK)
+        summarize(m, q);
+    if (m->state != NULL && q->format->free_state != NULL)
+        q->format->free_state(m->state);
+    free(m->state);
+    import_blocks_free(m);
+    return code;
+}
+
+static int import_file(struct request *q)
+{
+    struct hmm_trace_error error = {0};
+    struct import m = {.path = q->path};
+    struct lines l = {.room = (size_t)1 << 16};
+    l.source = hmm_trace_source_open(q->path, &error);
+    if (l.source == NULL) {
+        hmm_trace_print_error(stderr, q->path, &error);
+        return CLI_USAGE;
+    }
+    l.text = cli_alloc(l.room, 1);
+    const int code = import_lines(q, &m, &l);
+    free(l.text);
+    hmm_trace_source_close(l.source);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    struct request q = {NULL};
+    switch (parse(&q, argc, argv)) {
+    case CLI_ARG_END:
+        return import_file(&q);
+    case CLI_ARG_HELP:
+        cli_command_help(&cli_import);
+        return CLI_OK;
+    default:
+        return CLI_USAGE;
+    }
+}

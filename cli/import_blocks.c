@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The blocks of an imported log: from addresses to IDs, and from what happens to them to
+ * operations.
+ */
+#include "import.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Words ---- */
+
+bool import_fail(struct import *m, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    cli_progress_hide();
+    fprintf(stderr, "%s:%llu: ", m->path, (unsigned long long)m->line);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    m->failed = true;
+    return false;
+}
+
+static int digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : 16;
+}
+
+bool import_number(const char *text, int base, uint64_t *number)
+{
+    if (base == 16 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+        text += 2;
+    if (*text == '\0')
+        return false;
+    for (*number = 0; *text != '\0'; text++) {
+        const int d = digit(*text);
+        if (d >= base || *number > (UINT64_MAX - (unsigned)d) / (unsigned)base)
+            return false;
+        *number = *number * (unsigned)base + (unsigned)d;
+    }
+    return true;
+}
+
+size_t import_words(char *line, char separator, char **words, size_t most)
+{
+    size_t count = 0;
+    for (char *next = line; next != NULL && count < most; count++) {
+        words[count] = next;
+        next = strchr(next, separator);
+        if (next != NULL && count + 1 < most)
+            *next++ = '\0';
+    }
+    return count;
+}
+
+/* ---- Keys: linear probing ---- */
+
+static size_t home(const struct import *m, uint64_t key)
+{
+    return (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (m->slot_room - 1);
+}
+
+/* Where the key is, or the empty place where it would be. */
+static struct import_slot *slot_of(const struct import *m, uint64_t key)
+{
+    size_t i = home(m, key);
+    while (m->slots[i].id != IMPORT_NO_ID && m->slots[i].key != key)
+        i = (i + 1) & (m->slot_room - 1);
+    return &m->slots[i];
+}
+
+static void grow_slots(struct import *m)
+{
+    struct import_slot *old = m->slots;
+    const size_t room = m->slot_room;
+    m->slot_room = room == 0 ? 1024 : room * 2;
+    m->slots = cli_alloc(m->slot_room, sizeof *m->slots);
+    for (size_t i = 0; i < m->slot_room; i++)
+        m->slots[i].id = IMPORT_NO_ID;
+    for (size_t i = 0; i < room; i++)
+        if (old[i].id != IMPORT_NO_ID)
+            *slot_of(m, old[i].key) = old[i];
+    free(old);
+}
+
+static uint32_t find(const struct import *m, uint64_t key)
+{
+    return m->slot_room != 0 ? slot_of(m, key)->id : IMPORT_NO_ID;
+}
+
+static void remember(struct import *m, uint64_t key, uint32_t id)
+{
+    if (m->slot_count * 2 >= m->slot_room)
+        grow_slots(m);
+    *slot_of(m, key) = (struct import_slot){key, id};
+    m->slot_count++;
+}
+
+/* Those behind it that would no longer be found move up. */
+static void forget(struct import *m, uint64_t key)
+{
+    const size_t mask = m->slot_room - 1;
+    size_t hole = (size_t)(slot_of(m, key) - m->slots);
+    for (size_t i = (hole + 1) & mask; m->slots[i].id != IMPORT_NO_ID; i = (i + 1) & mask) {
+        if (((i - home(m, m->slots[i].key)) & mask) < ((i - hole) & mask))
+            continue;
+        m->slots[hole] = m->slots[i];
+        hole = i;
+    }
+    m->slots[hole].id = IMPORT_NO_ID;
+    m->slot_count--;
+}
+
+/* ---- IDs ---- */
+
+static uint32_t take_id(struct import *m)
+{
+    return m->unused_count != 0 ? m->unused[--m->unused_count] : m->ids++;
+}
+
+static void give_id(struct import *m, uint32_t id)
+{
+    if (m->unused_count == m->unused_room) {
+        const size_t room = m->unused_room == 0 ? 1024 : m->unused_room * 2;
+        uint32_t *unused = cli_alloc(room, sizeof *unused);
+        if (m->unused_count != 0)
+            memcpy(unused, m->unused, m->unused_count * sizeof *unused);
+        free(m->unused);
+        m->unused = unused;
+        m->unused_room = room;
+    }
+    m->unused[m->unused_count++] = id;
+}
+
+/* ---- Operations ---- */
+
+/* The reason is the writer's, which says it when it is closed. */
+static bool write_op(struct import *m, enum hmm_trace_kind kind, uint32_t id, uint64_t size)
+{
+    const struct hmm_trace_op op = {.size = size, .id = id, .kind = (uint8_t)kind};
+    if (size > PTRDIFF_MAX)
+        return import_fail(m, "a block of %llu bytes, which no heap can have",
+                           (unsigned long long)size);
+    m->ops++;
+    return hmm_trace_write(m->writer, &op);
+}
+
+bool import_new_block(struct import *m, uint64_t size, uint32_t *id)
+{
+    *id = take_id(m);
+    return write_op(m, HMM_TRACE_ALLOC, *id, size);
+}
+
+bool import_drop_block(struct import *m, uint32_t id)
+{
+    give_id(m, id);
+    return write_op(m, HMM_TRACE_FREE, id, 0);
+}
+
+bool import_allocate(struct import *m, uint64_t key, uint64_t size)
+{
+    uint32_t id = find(m, key);
+    if (id != IMPORT_NO_ID) {
+        m->unseen++;
+        forget(m, key);
+        if (!import_drop_block(m, id))
+            return false;
+    }
+    if (!import_new_block(m, size, &id))
+        return false;
+    remember(m, key, id);
+    return true;
+}
+
+bool import_free(struct import *m, uint64_t key)
+{
+    const uint32_t id = find(m, key);
+    if (id == IMPORT_NO_ID) {
+        m->left_out.unknown++;
+        return true;
+    }
+    forget(m, key);
+    return import_drop_block(m, id);
+}
+
+bool import_resize(struct import *m, uint64_t was, uint64_t now, uint64_t size)
+{
+    const uint32_t id = find(m, was);
+    if (id == IMPORT_NO_ID)
+        return import_allocate(m, now, size);
+    if (was != now) {
+        const uint32_t other = find(m, now);
+        if (other != IMPORT_NO_ID) {
+            m->unseen++;
+            forget(m, now);
+            if (!import_drop_block(m, other))
+                return false;
+        }
+        forget(m, was);
+        remember(m, now, id);
+    }
+    return write_op(m, HMM_TRACE_RESIZE, id, size);
+}
+
+void import_blocks_free(struct import *m)
+{
+    free(m->slots);
+    free(m->unused);
+}
