@@ -12,36 +12,49 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool write_packed(const struct hmm_trace *t, const char *path)
+static bool write_ops(struct hmm_trace_tape *tape, FILE *file)
 {
-    const struct packed_trace head = {PACKED_MAGIC, t->op_count, t->id_limit, t->peak_bytes};
+    const struct hmm_trace_op *ops;
+    if (!hmm_trace_tape_rewind(tape))
+        return false;
+    for (size_t count; (count = hmm_trace_tape_next(tape, &ops)) != 0;)
+        if (fwrite(ops, sizeof *ops, count, file) != count)
+            return false;
+    return hmm_trace_tape_error(tape) == NULL;
+}
+
+static bool write_packed(struct hmm_trace_tape *tape, const char *path)
+{
+    const struct hmm_trace_summary *sum = hmm_trace_tape_summary(tape);
+    const struct packed_trace head = {PACKED_MAGIC, (size_t)sum->op_count, sum->peak_blocks,
+                                      sum->peak_bytes};
     FILE *file = fopen(path, "wb");
     if (file == NULL)
         return false;
-    bool good = fwrite(&head, sizeof head, 1, file) == 1 &&
-                fwrite(t->ops, sizeof *t->ops, t->op_count, file) == t->op_count;
+    bool good = fwrite(&head, sizeof head, 1, file) == 1 && write_ops(tape, file);
     return fclose(file) == 0 && good;
 }
 
 int main(int argc, char **argv)
 {
-    struct hmm_trace trace;
     struct hmm_trace_error error;
     if (argc != 3) {
         fputs("usage: pack TRACE FILE\n", stderr);
         return 2;
     }
-    if (!hmm_trace_load(&trace, argv[1], NULL, &error)) {
+    struct hmm_trace_tape *tape = hmm_trace_tape_open(argv[1], NULL, &error);
+    if (tape == NULL) {
         fputs("bench: ", stderr);
         hmm_trace_print_error(stderr, argv[1], &error);
         return 2;
     }
-    if (!hmm_trace_compact(&trace) || !write_packed(&trace, argv[2])) {
+    if (!write_packed(tape, argv[2])) {
         fprintf(stderr, "bench: cannot write %s: %s\n", argv[2], strerror(errno));
         return 2;
     }
-    printf("%zu %llu %lu\n", trace.op_count, (unsigned long long)trace.peak_bytes,
-           (unsigned long)trace.id_limit);
-    hmm_trace_free(&trace);
+    const struct hmm_trace_summary *sum = hmm_trace_tape_summary(tape);
+    printf("%llu %llu %lu\n", (unsigned long long)sum->op_count,
+           (unsigned long long)sum->peak_bytes, (unsigned long)sum->peak_blocks);
+    hmm_trace_tape_close(tape);
     return 0;
 }

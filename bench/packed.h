@@ -2,7 +2,7 @@
 /*
  * A trace as the programs of the benchmark read it: mapped from a file, so that loading it takes
  * nothing from the allocator that is measured. bench/pack writes it; it is good for this build on
- * this machine only. IDs are renumbered (hmm_trace_compact).
+ * this machine only. IDs are renumbered (HMM_TRACE_DENSE).
  */
 #ifndef HMM_BENCH_PACKED_H
 #define HMM_BENCH_PACKED_H

@@ -60,6 +60,9 @@ int cli_args_next(struct cli_args *args);
 __attribute__((format(printf, 2, 3))) void cli_complain(const char *command, const char *format,
                                                         ...);
 
+/* That a trace in format 2 has no end: what there is of it is used. */
+void cli_warn_unended(const char *command, const char *path, uint64_t ops);
+
 /* A word that is none of the allowed ones (NULL ends them); names the one that is probably meant.
  * `also` is what else is allowed, in words, or NULL. */
 void cli_complain_unknown(const char *command, const char *what, const char *word,

@@ -37,37 +37,48 @@ bool feed_open(struct feed *f, const char *command, const char *path, int *code)
     *f = (struct feed){.command = command, .path = path};
     *code = CLI_USAGE;
     cli_progress_start("reading");
-    if (!hmm_trace_load(&f->trace, path, &progress, &error)) {
-        cli_progress_hide();
+    f->tape = hmm_trace_tape_open(path, &progress, &error);
+    cli_progress_hide();
+    if (f->tape == NULL) {
         hmm_trace_print_error(stderr, path, &error);
         return false;
     }
-    cli_progress_hide();
-    if (!hmm_trace_compact(&f->trace)) {
-        cli_complain(command, "out of memory");
-        *code = CLI_FAILED;
+    const struct hmm_trace_summary *sum = hmm_trace_tape_summary(f->tape);
+    f->ops = sum->op_count;
+    f->ids = sum->peak_blocks;
+    f->peak_blocks = sum->peak_blocks;
+    f->peak_bytes = sum->peak_bytes;
+    if (hmm_trace_tape_unended(f->tape))
+        cli_warn_unended(command, path, f->ops);
+    if (!feed_rewind(f))
         return false;
-    }
-    f->ops = f->trace.op_count;
-    f->ids = f->trace.id_limit;
-    f->peak_bytes = f->trace.peak_bytes;
-    f->peak_blocks = f->trace.peak_blocks;
     find_peak(f);
-    return true;
+    return feed_was_read(f);
 }
 
 void feed_close(struct feed *f)
 {
-    hmm_trace_free(&f->trace);
+    if (f->tape != NULL)
+        hmm_trace_tape_close(f->tape);
 }
 
 bool feed_rewind(struct feed *f)
 {
-    f->next = 0;
-    return true;
+    f->next = f->end = NULL;
+    return hmm_trace_tape_rewind(f->tape) || feed_was_read(f);
 }
 
-const struct hmm_trace_op *feed_next(struct feed *f)
+bool feed_refill(struct feed *f)
 {
-    return f->next < f->trace.op_count ? &f->trace.ops[f->next++] : NULL;
+    const size_t count = hmm_trace_tape_next(f->tape, &f->next);
+    f->end = f->next + count;
+    return count != 0;
+}
+
+bool feed_was_read(const struct feed *f)
+{
+    const struct hmm_trace_error *error = hmm_trace_tape_error(f->tape);
+    if (error != NULL)
+        hmm_trace_print_error(stderr, f->path, error);
+    return error == NULL;
 }

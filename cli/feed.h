@@ -10,11 +10,11 @@
 
 struct feed {
     const char *command, *path;
-    struct hmm_trace trace;
-    size_t next;
-    uint64_t ops;         /* in all */
-    uint32_t ids;         /* all are below */
-    uint64_t peak_bytes;  /* the most bytes requested and not freed, */
+    struct hmm_trace_tape *tape;
+    const struct hmm_trace_op *next, *end; /* what the tape gave last, as far as not handed out */
+    uint64_t ops;                          /* in all */
+    uint32_t ids;                          /* all are below */
+    uint64_t peak_bytes;                   /* the most bytes requested and not freed, */
     uint64_t peak_op;     /* first reached by this operation, counted from 1; 0: no operation */
     uint64_t peak_blocks; /* the most blocks live, not necessarily then */
 };
@@ -24,10 +24,19 @@ struct feed {
 bool feed_open(struct feed *feed, const char *command, const char *path, int *code);
 void feed_close(struct feed *feed);
 
-/* To the first operation again. */
+/* To the first operation again. False, said on stderr, iff the trace cannot be read any more. */
 bool feed_rewind(struct feed *feed);
 
+/* What the tape has next; false: nothing. */
+bool feed_refill(struct feed *feed);
+
 /* The next operation; NULL: there is none left. Valid until the next call. */
-const struct hmm_trace_op *feed_next(struct feed *feed);
+static inline const struct hmm_trace_op *feed_next(struct feed *feed)
+{
+    return feed->next < feed->end || feed_refill(feed) ? feed->next++ : NULL;
+}
+
+/* Whether all could be read since it was opened. False: said on stderr. */
+bool feed_was_read(const struct feed *feed);
 
 #endif

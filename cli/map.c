@@ -225,6 +225,8 @@ static bool prepare(struct views *views, uint64_t at)
         if (!views_open(views))
             return false;
         replay_to(views, at);
+        if (!feed_was_read(views->feed))
+            return false;
     } while (views_outgrown(views));
     return true;
 }

@@ -43,7 +43,7 @@ static uint64_t at_most(uint64_t size, uint64_t most)
 }
 
 /* A guess that is nearly always enough. */
-static uint64_t generous_size(const struct hmm_trace *t)
+static uint64_t generous_size(const struct hmm_trace_summary *t)
 {
     uint64_t size = at_most(t->peak_bytes, LARGEST_REGION) * 2 + t->peak_blocks * UINT64_C(128);
     return at_most(size + 256 * PAGE, LARGEST_REGION);
@@ -52,7 +52,7 @@ static uint64_t generous_size(const struct hmm_trace *t)
 /* The guess is raised until it is enough. */
 static bool observe_generously(struct measurement *m)
 {
-    for (uint64_t size = generous_size(m->replay->trace);; size *= 4) {
+    for (uint64_t size = generous_size(m->replay->sum);; size *= 4) {
         size = at_most(size, LARGEST_REGION);
         if (!replay_observe(m->replay, m->strategy, (size_t)size, &m->result->figures))
             return no_space(m, size);
@@ -74,7 +74,7 @@ static bool time_runs(struct measurement *m, double harness)
         if (i == 0 || ns < best)
             best = ns;
     }
-    uint64_t ops = m->replay->trace->op_count;
+    uint64_t ops = m->replay->sum->op_count;
     if (f->has_heap && ops != 0)
         m->result->ns_per_op = best > harness ? (best - harness) / (double)ops : 0;
     return true;
@@ -143,7 +143,7 @@ bool replay_measure(const struct replay *replay, const struct hmm_strategy *stra
                     const struct replay_options *options, double harness,
                     const struct replay_tick *tell, struct replay_result *result)
 {
-    const struct hmm_trace *t = replay->trace;
+    const struct hmm_trace_summary *t = replay->sum;
     struct measurement m = {replay, strategy, options, tell, result, 0, 0, 0};
     m.expected = 1 + options->runs + options->check + (options->smallest ? 10 : 0);
     result->strategy = hmm_strategy_name(strategy);

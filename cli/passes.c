@@ -57,12 +57,13 @@ struct hmm_heap *replay_heap(const struct replay *replay, const struct replay_re
     return heap;
 }
 
-void replay_open(struct replay *replay, const struct hmm_trace *trace, bool cache)
+void replay_open(struct replay *replay, struct hmm_trace_tape *tape, bool cache)
 {
-    replay->trace = trace;
+    replay->tape = tape;
+    replay->sum = hmm_trace_tape_summary(tape);
     replay->cache = cache;
-    replay->blocks = cli_alloc(trace->id_limit, sizeof *replay->blocks);
-    replay->sizes = cli_alloc(trace->id_limit, sizeof *replay->sizes);
+    replay->blocks = cli_alloc(replay->sum->peak_blocks, sizeof *replay->blocks);
+    replay->sizes = cli_alloc(replay->sum->peak_blocks, sizeof *replay->sizes);
 }
 
 void replay_close(struct replay *replay)
@@ -72,10 +73,10 @@ void replay_close(struct replay *replay)
 }
 
 /* What remains to be said where not even a heap could be made. */
-static struct replay_figures all_failed(const struct hmm_trace *trace)
+static struct replay_figures all_failed(const struct hmm_trace_summary *sum)
 {
-    return (struct replay_figures){.failed = trace->counts[HMM_TRACE_ALLOC] +
-                                             trace->counts[HMM_TRACE_ALIGNED]};
+    return (struct replay_figures){.failed = sum->counts[HMM_TRACE_ALLOC] +
+                                             sum->counts[HMM_TRACE_ALIGNED]};
 }
 
 /* ---- The observed pass ---- */
@@ -110,26 +111,35 @@ static void count_free_blocks(struct observer *o, const struct replay *replay,
     hmm_heap_stats(heap, &stats);
     if (stats.free_blocks > o->free_blocks_max)
         o->free_blocks_max = stats.free_blocks;
-    o->unseen = replay->cache ? replay->trace->op_count / LOOKS
+    o->unseen = replay->cache ? replay->sum->op_count / LOOKS
                               : (o->free_blocks_max - stats.free_blocks) / MOST_NEW_FREE_BLOCKS;
+}
+
+/* op is the index-th of the trace. */
+static void observe_op(struct observer *o, const struct replay *replay, struct hmm_heap *heap,
+                       const struct hmm_trace_op *op, uint64_t index,
+                       struct replay_figures *figures)
+{
+    bool is_new = op->kind == HMM_TRACE_ALLOC || op->kind == HMM_TRACE_ALIGNED;
+    bool is_dead = !is_new && replay->blocks[op->id] == NULL;
+    bool done = replay_step(heap, op, replay->blocks);
+    if (!done && figures->failed++ == 0)
+        figures->first_failed = index;
+    if (done && !is_dead)
+        account(o, &replay->sizes[op->id], op);
+    count_free_blocks(o, replay, heap);
 }
 
 static void observe(const struct replay *replay, struct hmm_heap *heap,
                     struct replay_figures *figures)
 {
-    const struct hmm_trace *t = replay->trace;
     struct observer o = {0};
-    for (size_t i = 0; i < t->op_count; i++) {
-        const struct hmm_trace_op *op = &t->ops[i];
-        bool is_new = op->kind == HMM_TRACE_ALLOC || op->kind == HMM_TRACE_ALIGNED;
-        bool is_dead = !is_new && replay->blocks[op->id] == NULL;
-        bool done = replay_step(heap, op, replay->blocks);
-        if (!done && figures->failed++ == 0)
-            figures->first_failed = i;
-        if (done && !is_dead)
-            account(&o, &replay->sizes[op->id], op);
-        count_free_blocks(&o, replay, heap);
-    }
+    const struct hmm_trace_op *ops;
+    uint64_t index = 0;
+    hmm_trace_tape_rewind(replay->tape);
+    for (size_t count; (count = hmm_trace_tape_next(replay->tape, &ops)) != 0;)
+        for (size_t i = 0; i < count; i++)
+            observe_op(&o, replay, heap, &ops[i], index++, figures);
     figures->live_peak = o.live_peak;
     figures->free_blocks_max = o.free_blocks_max;
 }
@@ -150,7 +160,7 @@ bool replay_observe(const struct replay *replay, const struct hmm_strategy *stra
         return false;
     size_t control;
     struct hmm_heap *heap = replay_heap(replay, &region, strategy, &control);
-    *figures = all_failed(replay->trace);
+    *figures = all_failed(replay->sum);
     if (heap != NULL) {
         *figures = (struct replay_figures){.has_heap = true};
         observe(replay, heap, figures);
@@ -180,13 +190,30 @@ static void touch(const struct replay_region *region, size_t low, size_t high)
         memory[region->size - i] = 0;
 }
 
-static __attribute__((noinline)) uint64_t run(const struct replay *replay, struct hmm_heap *heap)
+static __attribute__((noinline)) uint64_t run(const struct hmm_trace_op *op, size_t count,
+                                              struct hmm_heap *heap, void **blocks)
 {
-    const struct hmm_trace_op *op = replay->trace->ops, *end = op + replay->trace->op_count;
+    const struct hmm_trace_op *end = op + count;
     uint64_t failed = 0;
     for (; op < end; op++)
-        failed += !replay_step(heap, op, replay->blocks);
+        failed += !replay_step(heap, op, blocks);
     return failed;
+}
+
+/* Stretch by stretch: reading the next one is not timed. A stretch is so long that it does not
+ * matter that reading has driven the heap out of the processor's caches. */
+static double time_run(const struct replay *replay, struct hmm_heap *heap, uint64_t *failed)
+{
+    const struct hmm_trace_op *ops;
+    double nanoseconds = 0;
+    *failed = 0;
+    hmm_trace_tape_rewind(replay->tape);
+    for (size_t count; (count = hmm_trace_tape_next(replay->tape, &ops)) != 0;) {
+        double start = thread_nanoseconds();
+        *failed += run(ops, count, heap, replay->blocks);
+        nanoseconds += thread_nanoseconds() - start;
+    }
+    return nanoseconds;
 }
 
 bool replay_time(const struct replay *replay, const struct hmm_strategy *strategy, size_t capacity,
@@ -199,9 +226,7 @@ bool replay_time(const struct replay *replay, const struct hmm_strategy *strateg
     size_t control;
     struct hmm_heap *heap = replay_heap(replay, &region, strategy, &control);
     if (heap != NULL) {
-        double start = thread_nanoseconds();
-        figures->failed = run(replay, heap);
-        *nanoseconds = thread_nanoseconds() - start;
+        *nanoseconds = time_run(replay, heap, &figures->failed);
         conclude(heap, control, figures);
     }
     figures->has_heap = heap != NULL;
@@ -242,23 +267,41 @@ static inline bool step_nowhere(const struct hmm_trace_op *op, void **blocks)
     }
 }
 
-static __attribute__((noinline)) uint64_t run_nowhere(const struct replay *replay)
+static __attribute__((noinline)) uint64_t run_nowhere(const struct hmm_trace_op *op, size_t count,
+                                                      void **blocks)
 {
-    const struct hmm_trace_op *op = replay->trace->ops, *end = op + replay->trace->op_count;
+    const struct hmm_trace_op *end = op + count;
     uint64_t failed = 0;
     for (; op < end; op++)
-        failed += !step_nowhere(op, replay->blocks);
+        failed += !step_nowhere(op, blocks);
     return failed;
 }
 
 double replay_time_harness(const struct replay *replay)
 {
-    double start = thread_nanoseconds();
-    stand_in(replay->blocks, (size_t)run_nowhere(replay));
-    return thread_nanoseconds() - start;
+    const struct hmm_trace_op *ops;
+    double nanoseconds = 0;
+    hmm_trace_tape_rewind(replay->tape);
+    for (size_t count; (count = hmm_trace_tape_next(replay->tape, &ops)) != 0;) {
+        double start = thread_nanoseconds();
+        stand_in(replay->blocks, (size_t)run_nowhere(ops, count, replay->blocks));
+        nanoseconds += thread_nanoseconds() - start;
+    }
+    return nanoseconds;
 }
 
 /* ---- Whether it fits ---- */
+
+static bool completes_on(const struct replay *replay, struct hmm_heap *heap)
+{
+    const struct hmm_trace_op *ops;
+    hmm_trace_tape_rewind(replay->tape);
+    for (size_t count; (count = hmm_trace_tape_next(replay->tape, &ops)) != 0;)
+        for (size_t i = 0; i < count; i++)
+            if (!replay_step(heap, &ops[i], replay->blocks))
+                return false;
+    return true;
+}
 
 bool replay_completes(const struct replay *replay, const struct hmm_strategy *strategy,
                       size_t capacity, bool *completes)
@@ -268,9 +311,7 @@ bool replay_completes(const struct replay *replay, const struct hmm_strategy *st
         return false;
     size_t control;
     struct hmm_heap *heap = replay_heap(replay, &region, strategy, &control);
-    *completes = heap != NULL;
-    for (size_t i = 0; *completes && i < replay->trace->op_count; i++)
-        *completes = replay_step(heap, &replay->trace->ops[i], replay->blocks);
+    *completes = heap != NULL && completes_on(replay, heap);
     hmm_heap_destroy(heap);
     replay_release(&region);
     return true;

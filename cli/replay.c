@@ -159,29 +159,30 @@ static void tell_loaded(void *arg, uint64_t done, uint64_t total)
     cli_progress(s->begin + (total != 0 ? s->length * (double)done / (double)total : 0));
 }
 
-static bool load(struct hmm_trace *trace, const char *path, struct share *share)
+static struct hmm_trace_tape *load(const char *path, struct share *share)
 {
     struct hmm_trace_error error;
     struct hmm_trace_progress progress = {tell_loaded, share};
-    if (!hmm_trace_load(trace, path, &progress, &error)) {
-        cli_progress_hide();
+    struct hmm_trace_tape *tape = hmm_trace_tape_open(path, &progress, &error);
+    cli_progress_hide();
+    if (tape == NULL)
         hmm_trace_print_error(stderr, path, &error);
-        return false;
-    }
-    if (hmm_trace_compact(trace))
-        return true;
-    cli_complain("replay", "out of memory");
-    return false;
+    else if (hmm_trace_tape_unended(tape))
+        cli_warn_unended("replay", path, hmm_trace_tape_summary(tape)->op_count);
+    return tape;
 }
 
-/* All of them, so that all bad ones are named. */
-static bool load_all(const struct request *q, struct hmm_trace *traces)
+/* All of them, so that all bad ones are named. One at a time is kept in memory. */
+static bool load_all(const struct request *q, struct hmm_trace_tape **tapes)
 {
     bool good = true;
     cli_progress_start("reading");
     for (size_t i = 0; i < q->path_count; i++) {
         struct share share = {(double)i / (double)q->path_count, 1 / (double)q->path_count};
-        good = load(&traces[i], q->paths[i], &share) && good;
+        tapes[i] = load(q->paths[i], &share);
+        good = good && tapes[i] != NULL;
+        if (tapes[i] != NULL && q->path_count > 1)
+            hmm_trace_tape_rest(tapes[i]);
     }
     cli_progress_hide();
     return good;
@@ -205,24 +206,38 @@ static double time_harness(const struct replay *replay, unsigned runs)
     return best;
 }
 
-/* Why the first request that was not served was not: the heap's size, or the limit of any heap. */
-static void tell_unserved(const struct hmm_trace *trace, const struct replay_result *r)
+/* Where the first request is that was not served: "PATH:LINE" or "PATH: operation N". */
+static void name_place(char *to, size_t room, const struct replay_result *r, uint64_t line)
 {
-    const struct replay_figures *f = &r->figures;
-    const struct hmm_trace_op *op = &trace->ops[f->first_failed];
-    const unsigned long long line = hmm_trace_line(trace, f->first_failed), size = op->size;
-    if (op->size > HMM_MAX_REQUEST)
-        cli_complain(
-            "replay", "%s:%llu: %s: a block of %llu bytes; hmm's limit for one is %s (%zu bytes)",
-            r->trace, line, r->strategy, size, cli_bytes(HMM_MAX_REQUEST).chars, HMM_MAX_REQUEST);
+    if (line != 0)
+        snprintf(to, room, "%s:%llu", r->trace, (unsigned long long)line);
     else
-        cli_complain(
-            "replay",
-            "%s:%llu: %s: no room for %llu bytes in a heap of %zu; not served: %llu in all",
-            r->trace, line, r->strategy, size, r->capacity, (unsigned long long)f->failed);
+        snprintf(to, room, "%s: operation %llu", r->trace,
+                 (unsigned long long)r->figures.first_failed + 1);
 }
 
-static void tell_failure(const struct hmm_trace *trace, const struct hmm_strategy *s,
+/* Why it was not: the heap's size, or the limit of any heap. */
+static void tell_unserved(struct hmm_trace_tape *tape, const struct replay_result *r)
+{
+    struct hmm_trace_op op = {0};
+    uint64_t line = 0;
+    hmm_trace_tape_find(tape, r->figures.first_failed, &op, &line);
+    const size_t room = strlen(r->trace) + 40;
+    const unsigned long long size = op.size;
+    char *place = cli_alloc(room, 1);
+    name_place(place, room, r, line);
+    if (op.size > HMM_MAX_REQUEST)
+        cli_complain("replay",
+                     "%s: %s: a block of %llu bytes; hmm's limit for one is %s (%zu bytes)", place,
+                     r->strategy, size, cli_bytes(HMM_MAX_REQUEST).chars, HMM_MAX_REQUEST);
+    else
+        cli_complain("replay",
+                     "%s: %s: no room for %llu bytes in a heap of %zu; not served: %llu in all",
+                     place, r->strategy, size, r->capacity, (unsigned long long)r->figures.failed);
+    free(place);
+}
+
+static void tell_failure(struct hmm_trace_tape *tape, const struct hmm_strategy *s,
                          const struct replay_result *r)
 {
     if (!r->figures.has_heap)
@@ -230,17 +245,26 @@ static void tell_failure(const struct hmm_trace *trace, const struct hmm_strateg
                      "%s: %s: no heap can be made in %zu bytes: the index alone takes %zu of them",
                      r->trace, r->strategy, r->capacity, s->state_size(r->capacity));
     else if (r->figures.failed != 0)
-        tell_unserved(trace, r);
+        tell_unserved(tape, r);
+}
+
+/* Whether all of the trace could be read in every pass. */
+static bool was_read(const struct hmm_trace_tape *tape, const char *path)
+{
+    const struct hmm_trace_error *error = hmm_trace_tape_error(tape);
+    if (error != NULL)
+        hmm_trace_print_error(stderr, path, error);
+    return error == NULL;
 }
 
 /* One trace on all strategies: results[0 .. strategy_count). False iff it could not be done. */
-static bool replay_trace(const struct request *q, size_t index, const struct hmm_trace *trace,
+static bool replay_trace(const struct request *q, size_t index, struct hmm_trace_tape *tape,
                          struct replay_result *results)
 {
     struct replay replay;
     const double all = (double)(q->path_count * q->choice.count);
     bool good = true;
-    replay_open(&replay, trace, q->options.cache);
+    replay_open(&replay, tape, q->options.cache);
     const double harness = time_harness(&replay, q->options.runs);
     for (size_t i = 0; good && i < q->choice.count; i++) {
         struct share share = {(double)(index * q->choice.count + i) / all, 1 / all};
@@ -249,13 +273,14 @@ static bool replay_trace(const struct request *q, size_t index, const struct hmm
         good = replay_measure(&replay, q->choice.strategies[i], &q->options, harness, &tick,
                               &results[i]);
         cli_progress_hide();
+        good = was_read(tape, q->paths[index]) && good;
         if (good && q->options.json)
             replay_print_json(&results[i], &q->options);
         if (good)
-            tell_failure(trace, q->choice.strategies[i], &results[i]);
+            tell_failure(tape, q->choice.strategies[i], &results[i]);
     }
     if (good && !q->options.json)
-        replay_print_table(results, q->choice.count, trace, &q->options);
+        replay_print_table(results, q->choice.count, replay.sum, &q->options);
     replay_close(&replay);
     return good;
 }
@@ -268,14 +293,17 @@ static bool all_good(const struct replay_result *results, size_t count)
     return true;
 }
 
-static int replay_all(const struct request *q, const struct hmm_trace *traces)
+static int replay_all(const struct request *q, struct hmm_trace_tape **tapes)
 {
     const size_t count = q->path_count * q->choice.count;
     struct replay_result *results = cli_alloc(count, sizeof *results);
     bool good = true;
     cli_progress_start("replaying");
-    for (size_t i = 0; good && i < q->path_count; i++)
-        good = replay_trace(q, i, &traces[i], results + i * q->choice.count);
+    for (size_t i = 0; good && i < q->path_count; i++) {
+        good = replay_trace(q, i, tapes[i], results + i * q->choice.count);
+        if (q->path_count > 1)
+            hmm_trace_tape_rest(tapes[i]);
+    }
     if (good && !q->options.json && q->path_count > 1)
         replay_print_means(results, q->path_count, q->choice.count, &q->options);
     good = good && all_good(results, count);
@@ -285,11 +313,11 @@ static int replay_all(const struct request *q, const struct hmm_trace *traces)
 
 static int load_and_replay(const struct request *q)
 {
-    struct hmm_trace *traces = cli_alloc(q->path_count, sizeof *traces);
-    int code = load_all(q, traces) ? replay_all(q, traces) : CLI_USAGE;
+    struct hmm_trace_tape **tapes = cli_alloc(q->path_count, sizeof *tapes);
+    int code = load_all(q, tapes) ? replay_all(q, tapes) : CLI_USAGE;
     for (size_t i = 0; i < q->path_count; i++)
-        hmm_trace_free(&traces[i]);
-    free(traces);
+        hmm_trace_tape_close(tapes[i]);
+    free(tapes);
     return code;
 }
 

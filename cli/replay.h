@@ -31,10 +31,11 @@ struct replay_region {
 
 /* What the passes over one trace share. */
 struct replay {
-    const struct hmm_trace *trace; /* compacted */
-    void **blocks;                 /* by ID; NULL: dead */
-    uint64_t *sizes;               /* by ID: bytes requested */
-    bool cache;                    /* before the heaps */
+    struct hmm_trace_tape *tape;
+    const struct hmm_trace_summary *sum; /* of all of it */
+    void **blocks;                       /* by ID; NULL: dead */
+    uint64_t *sizes;                     /* by ID: bytes requested */
+    bool cache;                          /* before the heaps */
 };
 
 /* What one pass has found. */
@@ -42,17 +43,20 @@ struct replay_figures {
     bool has_heap; /* false: the region is too small for any heap; all allocations failed */
     struct hmm_stats stats;
     uint64_t failed;
-    size_t first_failed; /* the index of the first operation that failed, where one did */
-    uint64_t live_peak;  /* most bytes requested of live blocks, failed requests left out */
+    uint64_t first_failed; /* the index of the first operation that failed, where one did */
+    uint64_t live_peak;    /* most bytes requested of live blocks, failed requests left out */
     uint64_t
         free_blocks_max; /* most free blocks after any operation; with a cache, that were seen */
     size_t cache_bytes;  /* what the cache has of the region's high end */
 };
 
-void replay_open(struct replay *replay, const struct hmm_trace *trace, bool cache);
+void replay_open(struct replay *replay, struct hmm_trace_tape *tape, bool cache);
 void replay_close(struct replay *replay);
 
-/* Each returns false iff there is no address space for a region of `capacity` bytes. */
+/*
+ * Each returns false iff there is no address space for a region of `capacity` bytes. If the tape
+ * has an error after it, what it has found is void.
+ */
 
 /* All figures. */
 bool replay_observe(const struct replay *replay, const struct hmm_strategy *strategy,
@@ -161,7 +165,7 @@ void replay_print_json(const struct replay_result *result, const struct replay_o
 
 /* A trace's results, one a strategy. */
 void replay_print_table(const struct replay_result *results, size_t count,
-                        const struct hmm_trace *trace, const struct replay_options *options);
+                        const struct hmm_trace_summary *sum, const struct replay_options *options);
 
 /* Geometric means over the traces; results are by trace, then by strategy. */
 void replay_print_means(const struct replay_result *results, size_t traces, size_t strategies,

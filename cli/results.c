@@ -81,15 +81,15 @@ static const char *with_cache(const struct replay_options *options)
 }
 
 void replay_print_table(const struct replay_result *results, size_t count,
-                        const struct hmm_trace *trace, const struct replay_options *options)
+                        const struct hmm_trace_summary *sum, const struct replay_options *options)
 {
     static const char *const heading[] = {"strategy",  "ns/op",           "peak live", "peak break",
                                           "footprint", "max free blocks", "failed",    NULL};
     static const char *const more[] = {"smallest", "of live", NULL};
     struct cli_table table = {.columns = options->smallest ? 9 : 7, .left_columns = 1};
     printf("%s: %s operations, peak live %s in %s blocks", results->trace,
-           cli_count(trace->op_count).chars, cli_bytes(trace->peak_bytes).chars,
-           cli_count(trace->peak_blocks).chars);
+           cli_count(sum->op_count).chars, cli_bytes(sum->peak_bytes).chars,
+           cli_count(sum->peak_blocks).chars);
     if (options->heap != 0)
         printf(", heap limited to %s", cli_bytes(options->heap).chars);
     puts(with_cache(options));

@@ -27,6 +27,13 @@ void cli_complain(const char *command, const char *format, ...)
     fputc('\n', stderr);
 }
 
+void cli_warn_unended(const char *command, const char *path, uint64_t ops)
+{
+    cli_complain(command,
+                 "%s: its end is missing: it was cut, or its writing was; it has %llu operations",
+                 path, (unsigned long long)ops);
+}
+
 static unsigned least(unsigned a, unsigned b)
 {
     return a < b ? a : b;

@@ -207,6 +207,8 @@ bool views_fit(struct views *v, uint64_t ops)
             return false;
         run(v, ops);
         cli_progress_hide();
+        if (!feed_was_read(v->feed))
+            return false;
         fits = true;
         for (size_t i = 0; i < v->count; i++)
             fits = !is_too_small(&v->view[i]) && fits;

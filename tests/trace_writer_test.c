@@ -120,7 +120,7 @@ START_TEST(writes_every_number)
 }
 END_TEST
 
-static const char *const names[] = {"t.trace",
+static const char *const names[] = {"t.trace", "t.ht2",
 #ifdef HAVE_ZSTD
                                     "t.trace.zst"
 #endif

@@ -18,9 +18,46 @@ struct hmm_trace_source;
 struct hmm_trace_source *hmm_trace_source_open(const char *path, struct hmm_trace_error *error);
 ptrdiff_t hmm_trace_source_read(struct hmm_trace_source *source, char *to, size_t room,
                                 struct hmm_trace_error *error);
-void hmm_trace_source_tell(const struct hmm_trace_source *source,
-                           const struct hmm_trace_progress *progress);
+
+/* Goes to a place in the file; of compressed ones only to 0. False and a reason iff it is none. */
+bool hmm_trace_source_seek(struct hmm_trace_source *source, uint64_t offset,
+                           struct hmm_trace_error *error);
+
+/* The bytes of a file in which any place can be gone to; 0 iff it is none. */
+uint64_t hmm_trace_source_length(const struct hmm_trace_source *source);
+void hmm_trace_source_tell(const struct hmm_trace_source *source, uint64_t *done, uint64_t *total);
 void hmm_trace_source_close(struct hmm_trace_source *source);
+
+/* input.c: a buffer before a source. buffer[at .. filled) is to be read next. */
+struct hmm_trace_input {
+    struct hmm_trace_source *source;
+    char *buffer;
+    size_t at, filled, room;
+    uint64_t offset; /* of buffer[0], in the bytes of the source */
+};
+
+bool hmm_trace_input_open(struct hmm_trace_input *input, const char *path,
+                          struct hmm_trace_error *error);
+void hmm_trace_input_close(struct hmm_trace_input *input);
+
+/* Reads on until there are `want` bytes at input->at, or fewer and the file ends. False and a
+ * reason iff it cannot be read. */
+bool hmm_trace_input_need(struct hmm_trace_input *input, size_t want,
+                          struct hmm_trace_error *error);
+
+/* As hmm_trace_source_seek. */
+bool hmm_trace_input_seek(struct hmm_trace_input *input, uint64_t offset,
+                          struct hmm_trace_error *error);
+
+static inline size_t hmm_trace_input_has(const struct hmm_trace_input *input)
+{
+    return input->filled - input->at;
+}
+
+static inline uint64_t hmm_trace_input_offset(const struct hmm_trace_input *input)
+{
+    return input->offset + input->at;
+}
 
 /* parse.c: one line, without its end, as an operation. line[0 .. end) is followed by a byte that
  * is no digit. */
@@ -28,17 +65,16 @@ bool hmm_trace_parse(const char *line, const char *end, struct hmm_trace_op *op,
                      struct hmm_trace_error *error);
 bool hmm_trace_parse_header(const char *line, const char *end, struct hmm_trace_error *error);
 
-/* ids.c: which IDs are live, and how much they hold. */
-struct hmm_trace_ids {
-    uint64_t *states; /* 0: never allocated; 1: freed; else live, and 2 more than its bytes */
-    size_t room;
-    uint64_t live_bytes, peak_bytes;
-    uint32_t live_blocks, peak_blocks;
+/* text.c: the next line that is an operation: 1 and *op; 0 at the end; -1 and *error. error->line
+ * is left at the line. *line counts them, from 0 before the first. */
+struct hmm_trace_comments {
+    void (*take)(void *arg, uint64_t op, const char *line, size_t length); /* NULL: nobody */
+    void *arg;
+    uint64_t op; /* of the next operation */
 };
 
-/* Carries the operation out on ids; op_count operations came before it. False and a reason iff
- * they forbid it. */
-bool hmm_trace_ids_apply(struct hmm_trace_ids *ids, const struct hmm_trace_op *op, size_t op_count,
-                         struct hmm_trace_error *error);
+int hmm_trace_text_next(struct hmm_trace_input *input, uint64_t *line,
+                        const struct hmm_trace_comments *comments, struct hmm_trace_op *op,
+                        struct hmm_trace_error *error);
 
 #endif

@@ -1,172 +1,196 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loads a trace: chunks from the source, lines from the chunks, operations from the lines.
+ * Reads a trace of either form as a stream, and holds it against what lives.
  */
-#include "internal.h"
+#include "packed.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Also the longest line, which only a comment can come near. */
-#define CHUNK_BYTES 262144
-
-struct reader {
-    struct hmm_trace trace;
-    struct hmm_trace_ids ids;
-    struct hmm_trace_error *error; /* its line is the one being read */
-    size_t op_room, comment_room;
-    size_t kept; /* chunk[0 .. kept) is a line whose end is yet to come */
-    char chunk[CHUNK_BYTES];
+struct hmm_trace_reader {
+    struct hmm_trace_input input;
+    struct hmm_unpacker *unpacker; /* NULL: it is text */
+    struct hmm_trace_live live;
+    struct hmm_trace_comments comments;
+    struct hmm_trace_error error;
+    uint64_t line;
+    bool dense, failed;
 };
 
-static bool add_op(struct reader *r, const struct hmm_trace_op *op)
+/* ---- Opening ---- */
+
+static bool is_packed(const struct hmm_trace_input *in)
 {
-    struct hmm_trace *t = &r->trace;
-    if (t->op_count == r->op_room) {
-        size_t room = r->op_room == 0 ? 4096 : r->op_room * 2;
-        struct hmm_trace_op *ops = realloc(t->ops, room * sizeof *ops);
-        if (ops == NULL)
-            return hmm_trace_fail(r->error, "out of memory");
-        t->ops = ops;
-        r->op_room = room;
-    }
-    t->ops[t->op_count++] = *op;
-    t->counts[op->kind]++;
-    if (op->id >= t->id_limit)
-        t->id_limit = op->id + 1;
-    return true;
+    return hmm_trace_input_has(in) >= sizeof hmm_packed_magic &&
+           memcmp(in->buffer + in->at, hmm_packed_magic, sizeof hmm_packed_magic) == 0;
 }
 
-static bool add_comment(struct reader *r)
+static bool start(struct hmm_trace_reader *r, const char *path, struct hmm_trace_error *error)
 {
-    struct hmm_trace *t = &r->trace;
-    if (t->comment_count == r->comment_room) {
-        size_t room = r->comment_room == 0 ? 16 : r->comment_room * 2;
-        size_t *comments = realloc(t->comments, room * sizeof *comments);
-        if (comments == NULL)
-            return hmm_trace_fail(r->error, "out of memory");
-        t->comments = comments;
-        r->comment_room = room;
-    }
-    t->comments[t->comment_count++] = t->op_count;
-    return true;
-}
-
-static bool read_line(struct reader *r, const char *line, const char *end)
-{
-    struct hmm_trace_op op;
-    if (end > line && end[-1] == '\r')
-        end--;
-    if (r->error->line == 1)
-        return hmm_trace_parse_header(line, end, r->error);
-    if (*line == '#')
-        return add_comment(r);
-    return hmm_trace_parse(line, end, &op, r->error) &&
-           hmm_trace_ids_apply(&r->ids, &op, r->trace.op_count, r->error) && add_op(r, &op);
-}
-
-/* All whole lines of chunk[0 .. filled); the rest is kept. */
-static bool read_lines(struct reader *r, size_t filled)
-{
-    const char *line = r->chunk, *const stop = r->chunk + filled;
-    const char *end;
-    while (line < stop && (end = memchr(line, '\n', (size_t)(stop - line))) != NULL) {
-        if (!read_line(r, line, end))
-            return false;
-        r->error->line++;
-        line = end + 1;
-    }
-    r->kept = (size_t)(stop - line);
-    memmove(r->chunk, line, r->kept);
-    if (r->kept < sizeof r->chunk)
+    if (!hmm_trace_input_open(&r->input, path, error))
+        return false;
+    error->line = 1; /* until it is seen to be no text */
+    if (!hmm_trace_input_need(&r->input, HMM_PACKED_FILE_HEADER, error))
+        return false;
+    if (!is_packed(&r->input))
         return true;
-    if (r->error->line == 1) /* no newline far and wide: another kind of file */
-        return hmm_trace_parse_header(r->chunk, r->chunk + r->kept, r->error);
-    return hmm_trace_fail(r->error, "the line is longer than %d bytes", CHUNK_BYTES);
+    error->line = 0;
+    r->unpacker = hmm_unpacker_open(&r->input, error);
+    return r->unpacker != NULL;
 }
 
-static bool at_end(struct reader *r)
+struct hmm_trace_reader *hmm_trace_reader_open(const char *path, unsigned flags,
+                                               struct hmm_trace_error *error)
 {
-    if (r->error->line == 1 && r->kept == 0)
-        return hmm_trace_fail(r->error, "not a trace: the file is empty");
-    if (r->error->line == 1 && !hmm_trace_parse_header(r->chunk, r->chunk + r->kept, r->error))
-        return false;
-    return r->kept == 0 ||
-           hmm_trace_fail(r->error, "truncated: the last line does not end with a newline");
-}
-
-static bool read_all(struct reader *r, struct hmm_trace_source *source,
-                     const struct hmm_trace_progress *progress)
-{
-    for (;;) {
-        ptrdiff_t got =
-            hmm_trace_source_read(source, r->chunk + r->kept, sizeof r->chunk - r->kept, r->error);
-        if (got < 0)
-            return false;
-        if (got == 0)
-            return at_end(r);
-        if (!read_lines(r, r->kept + (size_t)got))
-            return false;
-        hmm_trace_source_tell(source, progress);
-    }
-}
-
-/* What the reader has gathered, as the caller's trace. */
-static void hand_over(struct reader *r, struct hmm_trace *trace)
-{
-    *trace = r->trace;
-    trace->peak_bytes = r->ids.peak_bytes;
-    trace->peak_blocks = r->ids.peak_blocks;
-}
-
-static bool read_source(struct hmm_trace *trace, struct hmm_trace_source *source,
-                        const struct hmm_trace_progress *progress, struct hmm_trace_error *error)
-{
-    struct reader *r = calloc(1, sizeof *r);
-    if (r == NULL)
-        return hmm_trace_fail(error, "out of memory");
-    r->error = error;
-    error->line = 1;
-    bool good = read_all(r, source, progress);
-    if (good)
-        hand_over(r, trace);
-    else
-        hmm_trace_free(&r->trace);
-    free(r->ids.states);
-    free(r);
-    return good;
-}
-
-bool hmm_trace_load(struct hmm_trace *trace, const char *path,
-                    const struct hmm_trace_progress *progress, struct hmm_trace_error *error)
-{
-    *trace = (struct hmm_trace){0};
+    struct hmm_trace_reader *r = calloc(1, sizeof *r);
     *error = (struct hmm_trace_error){0};
-    struct hmm_trace_source *source = hmm_trace_source_open(path, error);
-    if (source == NULL)
-        return false;
-    bool good = read_source(trace, source, progress, error);
-    hmm_trace_source_close(source);
-    return good;
+    if (r == NULL) {
+        hmm_trace_fail(error, "out of memory");
+        return NULL;
+    }
+    r->dense = (flags & HMM_TRACE_DENSE) != 0;
+    if (start(r, path, error))
+        return r;
+    hmm_trace_reader_close(r);
+    return NULL;
 }
 
-void hmm_trace_free(struct hmm_trace *trace)
+void hmm_trace_reader_close(struct hmm_trace_reader *r)
 {
-    free(trace->ops);
-    free(trace->comments);
-    *trace = (struct hmm_trace){0};
+    if (r == NULL)
+        return;
+    if (r->unpacker != NULL)
+        hmm_unpacker_close(r->unpacker);
+    hmm_trace_input_close(&r->input);
+    hmm_trace_live_clear(&r->live);
+    free(r);
 }
 
-uint64_t hmm_trace_line(const struct hmm_trace *trace, size_t index)
+/* ---- Reading ---- */
+
+static int next(struct hmm_trace_reader *r, struct hmm_trace_op *op)
 {
-    size_t above = 0; /* comments above the operation */
-    while (above < trace->comment_count && trace->comments[above] <= index)
-        above++;
-    return 2 + (uint64_t)index + above; /* the first line is the header */
+    if (r->unpacker == NULL)
+        return hmm_trace_text_next(&r->input, &r->line, &r->comments, op, &r->error);
+    return hmm_unpacker_next(r->unpacker, &r->live, &r->comments, op, &r->error);
+}
+
+/* An operation that the others forbid. A line says where it is, if there are lines. */
+static void name_operation(struct hmm_trace_reader *r)
+{
+    char reason[sizeof r->error.reason];
+    if (r->unpacker == NULL)
+        return;
+    memcpy(reason, r->error.reason, sizeof reason);
+    hmm_trace_fail(&r->error, "operation %llu: %.150s",
+                   (unsigned long long)r->live.sum.op_count + 1, reason);
+}
+
+/* 1; 0 at the end; -1, and failed is set. */
+static int step(struct hmm_trace_reader *r, struct hmm_trace_op *op)
+{
+    uint32_t number = 0;
+    r->comments.op = r->live.sum.op_count;
+    const int code = r->failed ? -1 : next(r, op);
+    if (code == 0)
+        return 0;
+    if (code > 0 && hmm_trace_live_apply(&r->live, op, &number, &r->error)) {
+        if (r->dense)
+            op->id = number;
+        return 1;
+    }
+    if (code > 0)
+        name_operation(r);
+    r->failed = true;
+    return -1;
+}
+
+ptrdiff_t hmm_trace_read(struct hmm_trace_reader *r, struct hmm_trace_op *ops, size_t room,
+                         struct hmm_trace_error *error)
+{
+    size_t count = 0;
+    int code = 1;
+    while (count < room && (code = step(r, &ops[count])) > 0)
+        count++;
+    if (count != 0 || code >= 0)
+        return (ptrdiff_t)count;
+    *error = r->error;
+    return -1;
+}
+
+/* ---- Going to a place ---- */
+
+/* Behind a fault there is only what a checkpoint leads to. */
+static bool go_near(struct hmm_trace_reader *r, uint64_t op)
+{
+    const uint64_t now = r->live.sum.op_count;
+    if (r->unpacker != NULL) {
+        const bool good = hmm_unpacker_seek(r->unpacker, &r->live, op, &r->error);
+        return good && !(r->failed && op >= now && r->live.sum.op_count == now);
+    }
+    if (op >= now)
+        return !r->failed;
+    hmm_trace_live_clear(&r->live);
+    r->line = 0;
+    return hmm_trace_input_seek(&r->input, 0, &r->error);
+}
+
+bool hmm_trace_seek(struct hmm_trace_reader *r, uint64_t op, struct hmm_trace_error *error)
+{
+    struct hmm_trace_op passed;
+    const struct hmm_trace_comments comments = r->comments;
+    r->comments.take = NULL;
+    r->failed = !go_near(r, op);
+    while (r->live.sum.op_count < op && step(r, &passed) > 0)
+        ;
+    r->comments = comments;
+    if (!r->failed)
+        return true;
+    *error = r->error;
+    return false;
+}
+
+/* ---- What is known ---- */
+
+const struct hmm_trace_summary *hmm_trace_reader_summary(const struct hmm_trace_reader *r)
+{
+    return &r->live.sum;
+}
+
+struct hmm_trace_block *hmm_trace_reader_live(const struct hmm_trace_reader *r, size_t *count)
+{
+    *count = r->live.sum.live_blocks;
+    return hmm_trace_live_list(&r->live, r->dense);
+}
+
+uint64_t hmm_trace_reader_line(const struct hmm_trace_reader *r)
+{
+    return r->line;
+}
+
+bool hmm_trace_reader_unended(const struct hmm_trace_reader *r)
+{
+    return r->unpacker != NULL && hmm_unpacker_unended(r->unpacker);
+}
+
+void hmm_trace_reader_progress(const struct hmm_trace_reader *r, uint64_t *done, uint64_t *total)
+{
+    hmm_trace_source_tell(r->input.source, done, total);
+}
+
+void hmm_trace_reader_comments(struct hmm_trace_reader *r,
+                               void (*take)(void *arg, uint64_t op, const char *line,
+                                            size_t length),
+                               void *arg)
+{
+    r->comments.take = take;
+    r->comments.arg = arg;
 }
 
 void hmm_trace_print_error(FILE *to, const char *path, const struct hmm_trace_error *error)
 {
+    if (strcmp(path, "-") == 0)
+        path = "standard input";
     if (error->line == 0)
         fprintf(to, "%s: %s\n", path, error->reason);
     else

@@ -23,6 +23,7 @@
 struct hmm_trace_source {
     int fd;
     bool compressed;
+    bool seekable;     /* a file, read from its beginning */
     bool inside_frame; /* a zstd frame has begun and not ended */
     bool at_end;       /* of the file; input may still hold bytes */
     uint64_t consumed, total;
@@ -38,7 +39,10 @@ static bool fill(struct hmm_trace_source *s, struct hmm_trace_error *error)
 {
     s->next = s->filled = 0;
     while (!s->at_end && s->filled < sizeof s->input) {
-        ssize_t got = read(s->fd, s->input + s->filled, sizeof s->input - s->filled);
+        char *to = s->input + s->filled;
+        const size_t room = sizeof s->input - s->filled;
+        ssize_t got =
+            s->seekable ? pread(s->fd, to, room, (off_t)s->consumed) : read(s->fd, to, room);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -94,6 +98,12 @@ static ptrdiff_t read_zstd(struct hmm_trace_source *s, char *to, size_t room,
     return (ptrdiff_t)out.pos;
 }
 
+static void restart_zstd(struct hmm_trace_source *s)
+{
+    ZSTD_initDStream(s->zstd);
+    s->inside_frame = false;
+}
+
 static void stop_zstd(struct hmm_trace_source *s)
 {
     ZSTD_freeDStream(s->zstd);
@@ -111,6 +121,11 @@ static ptrdiff_t read_zstd(struct hmm_trace_source *s, char *to, size_t room,
 {
     (void)s, (void)to, (void)room, (void)error;
     return -1;
+}
+
+static void restart_zstd(struct hmm_trace_source *s)
+{
+    (void)s;
 }
 
 static void stop_zstd(struct hmm_trace_source *s)
@@ -133,11 +148,13 @@ static ptrdiff_t read_plain(struct hmm_trace_source *s, char *to, size_t room,
 static bool start(struct hmm_trace_source *s, const char *path, struct hmm_trace_error *error)
 {
     struct stat status;
-    s->fd = open(path, O_RDONLY | O_CLOEXEC);
+    s->fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
     if (s->fd < 0)
         return hmm_trace_fail(error, "cannot open: %s", strerror(errno));
-    if (fstat(s->fd, &status) == 0 && S_ISREG(status.st_mode))
+    if (fstat(s->fd, &status) == 0 && S_ISREG(status.st_mode)) {
         s->total = (uint64_t)status.st_size;
+        s->seekable = lseek(s->fd, 0, SEEK_CUR) == 0;
+    }
     if (!fill(s, error))
         return false;
     s->compressed = looks_compressed(s);
@@ -163,11 +180,28 @@ ptrdiff_t hmm_trace_source_read(struct hmm_trace_source *s, char *to, size_t roo
     return s->compressed ? read_zstd(s, to, room, error) : read_plain(s, to, room, error);
 }
 
-void hmm_trace_source_tell(const struct hmm_trace_source *s,
-                           const struct hmm_trace_progress *progress)
+bool hmm_trace_source_seek(struct hmm_trace_source *s, uint64_t offset,
+                           struct hmm_trace_error *error)
 {
-    if (progress != NULL)
-        progress->tell(progress->arg, s->consumed - (s->filled - s->next), s->total);
+    if (!s->seekable)
+        return hmm_trace_fail(error, "is no file and can be read only once");
+    s->consumed = offset;
+    s->next = s->filled = 0;
+    s->at_end = false;
+    if (s->compressed)
+        restart_zstd(s);
+    return true;
+}
+
+uint64_t hmm_trace_source_length(const struct hmm_trace_source *s)
+{
+    return s->seekable && !s->compressed ? s->total : 0;
+}
+
+void hmm_trace_source_tell(const struct hmm_trace_source *s, uint64_t *done, uint64_t *total)
+{
+    *done = s->consumed - (s->filled - s->next);
+    *total = s->total;
 }
 
 void hmm_trace_source_close(struct hmm_trace_source *s)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes a trace, plain or as zstd.
+ * Writes a trace: text, plain or as zstd, or format 2.
  *
  * What is in the file is a whole trace at every boundary: the end of a write of whole lines, or the
  * end of a zstd frame. After an error the file is cut back to the last of them, so that a full disk
@@ -10,7 +10,7 @@
 #include "config.h"
 #endif
 
-#include "internal.h"
+#include "packed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +24,7 @@
 
 #define BUFFER_BYTES 65536
 #define LONGEST_LINE 80 /* a letter, three numbers of up to 20 digits, spaces, newline */
+#define LONGEST_COMMENT 4096
 
 /* Text in a zstd frame. Each is twice the one before, up to a size at which ends of frames cost
  * nothing: what an error or a kill takes is a frame. Above a size a thread compresses. */
@@ -37,6 +38,8 @@ struct hmm_trace_writer {
     size_t used;                   /* buffer[0 .. used) is whole lines, not yet handed on */
     uint64_t ops, written;         /* written: bytes in the file */
     uint64_t good_ops, good_bytes; /* at the last boundary */
+    struct hmm_packer *packer;     /* NULL: text */
+    bool inside_line;              /* a boundary cannot be here */
 #ifdef HAVE_ZSTD
     ZSTD_CCtx *zstd; /* NULL: plain */
     uint64_t frame_text, frame_limit;
@@ -76,10 +79,27 @@ static void put_bytes(struct hmm_trace_writer *w, const char *bytes, size_t size
 
 static void mark_boundary(struct hmm_trace_writer *w)
 {
-    if (w->code != 0)
+    if (w->code != 0 || w->inside_line)
         return;
     w->good_ops = w->ops;
     w->good_bytes = w->written;
+}
+
+/* ---- Format 2: a boundary is the end of a block ---- */
+
+static void put_block(void *arg, const void *bytes, size_t size, uint64_t ops)
+{
+    struct hmm_trace_writer *w = arg;
+    put_bytes(w, bytes, size);
+    w->ops = ops;
+    mark_boundary(w);
+}
+
+static bool pack(struct hmm_trace_writer *w, bool good)
+{
+    if (!good)
+        fail(w, ENOMEM);
+    return w->code == 0;
 }
 
 /* ---- zstd ---- */
@@ -153,6 +173,8 @@ static void stop_zstd(struct hmm_trace_writer *w)
 
 static void flush(struct hmm_trace_writer *w, bool end)
 {
+    if (w->packer != NULL)
+        return;
 #ifdef HAVE_ZSTD
     if (w->zstd != NULL) {
         flush_zstd(w, end);
@@ -200,6 +222,8 @@ static char *put_number(char *to, uint64_t value)
 bool hmm_trace_write(struct hmm_trace_writer *w, const struct hmm_trace_op *op)
 {
     static const char letters[] = "amrf"; /* as in enum hmm_trace_kind */
+    if (w->packer != NULL)
+        return pack(w, hmm_packer_add(w->packer, op));
     if (w->used > sizeof w->buffer - LONGEST_LINE)
         flush(w, false);
     char *to = w->buffer + w->used;
@@ -222,6 +246,8 @@ bool hmm_trace_write(struct hmm_trace_writer *w, const struct hmm_trace_op *op)
 
 void hmm_trace_writer_hurry(struct hmm_trace_writer *w, bool hurry)
 {
+    if (w->packer != NULL)
+        hmm_packer_hurry(w->packer, hurry);
 #ifdef HAVE_ZSTD
     w->hurry = hurry;
 #else
@@ -229,23 +255,48 @@ void hmm_trace_writer_hurry(struct hmm_trace_writer *w, bool hurry)
 #endif
 }
 
+bool hmm_trace_write_line(struct hmm_trace_writer *w, const char *line, size_t length)
+{
+    if (w->packer != NULL)
+        return pack(w, hmm_packer_comment(w->packer, line, length));
+    if (sizeof w->buffer - w->used <= length)
+        flush(w, false);
+    w->inside_line = true;
+    while (length != 0 && w->code == 0) {
+        const size_t room = sizeof w->buffer - w->used, n = length < room ? length : room;
+        memcpy(w->buffer + w->used, line, n);
+        w->used += n;
+        line += n;
+        length -= n;
+        if (w->used == sizeof w->buffer)
+            flush(w, false);
+    }
+    w->inside_line = false;
+    w->buffer[w->used++] = '\n';
+    return w->code == 0;
+}
+
 bool hmm_trace_write_comment(struct hmm_trace_writer *w, const char *text)
 {
-    flush(w, false);
-    int length = snprintf(w->buffer, sizeof w->buffer, "# %s\n", text);
-    for (char *c = w->buffer + 2; *c != '\0' && c[1] != '\0'; c++)
+    char line[LONGEST_COMMENT];
+    snprintf(line, sizeof line, "# %s", text);
+    for (char *c = line; *c != '\0'; c++)
         if ((unsigned char)*c < ' ')
             *c = '?';
-    w->used = length > 0 && (size_t)length < sizeof w->buffer ? (size_t)length : 0;
-    return w->code == 0;
+    return hmm_trace_write_line(w, line, strlen(line));
 }
 
 /* ---- Opening and closing ---- */
 
+static bool ends_in(const char *path, const char *ending)
+{
+    const size_t length = strlen(path), n = strlen(ending);
+    return length > n && strcmp(path + length - n, ending) == 0;
+}
+
 static bool wants_zstd(const char *path)
 {
-    size_t length = strlen(path);
-    return length > 4 && strcmp(path + length - 4, ".zst") == 0;
+    return ends_in(path, ".zst");
 }
 
 static bool can_compress(const char *path, struct hmm_trace_error *error)
@@ -259,6 +310,12 @@ static bool can_compress(const char *path, struct hmm_trace_error *error)
                                  "in .zst, or rebuild it with libzstd (Debian package "
                                  "libzstd-dev)");
 #endif
+}
+
+void hmm_trace_writer_plain(struct hmm_trace_writer *w)
+{
+    if (w->packer != NULL)
+        hmm_packer_plain(w->packer);
 }
 
 bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error)
@@ -286,9 +343,16 @@ static bool start(struct hmm_trace_writer *w, const char *path, struct hmm_trace
     if (wants_zstd(path) && !start_zstd(w))
         return hmm_trace_fail(error, "out of memory");
 #endif
-    w->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    w->fd = strcmp(path, "-") == 0 ? dup(STDOUT_FILENO)
+                                   : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0)
         return hmm_trace_fail(error, "cannot write: %s", strerror(errno));
+    if (ends_in(path, ".ht2")) {
+        w->packer = hmm_packer_open(put_block, w);
+        if (w->packer == NULL)
+            return hmm_trace_fail(error, "out of memory");
+        return w->code == 0 || hmm_trace_fail(error, "cannot write: %s", strerror(w->code));
+    }
     w->used = (size_t)snprintf(w->buffer, sizeof w->buffer, "# hmm-trace %d\n", HMM_TRACE_VERSION);
     flush(w, true);
     return w->code == 0 || hmm_trace_fail(error, "cannot write: %s", strerror(w->code));
@@ -296,6 +360,8 @@ static bool start(struct hmm_trace_writer *w, const char *path, struct hmm_trace
 
 static void release(struct hmm_trace_writer *w)
 {
+    if (w->packer != NULL)
+        hmm_packer_close(w->packer);
 #ifdef HAVE_ZSTD
     stop_zstd(w);
 #endif
@@ -321,6 +387,8 @@ struct hmm_trace_writer *hmm_trace_writer_open(const char *path, struct hmm_trac
 bool hmm_trace_writer_close(struct hmm_trace_writer *w, struct hmm_trace_error *error)
 {
     *error = (struct hmm_trace_error){0};
+    if (w->packer != NULL && w->code == 0)
+        pack(w, hmm_packer_end(w->packer));
     flush(w, true);
     if (w->code == 0 && close(w->fd) != 0)
         w->code = errno;

@@ -344,6 +344,7 @@ static bool reduce_views(struct report_trace *t, struct views *views)
         good = views_open(views);
         if (good)
             observe(&d);
+        good = good && feed_was_read(views->feed);
         if (good)
             conclude(&d);
         free(d.rows.used);
