@@ -84,6 +84,12 @@ bool views_open(struct views *v)
 
 /* ---- Carrying out ---- */
 
+/* What a payload begins with: no more than the smallest one has. */
+struct tag {
+    uint32_t id, born_low, born_high;
+};
+_Static_assert(sizeof(struct tag) <= 16 - 4, "the smallest block holds a tag beside its header");
+
 static void forget(struct view *v, struct view_block *known)
 {
     v->live -= known->size;
@@ -94,7 +100,8 @@ static void forget(struct view *v, struct view_block *known)
 static void place(struct view *v, const struct hmm_trace_op *op)
 {
     struct view_block *known = &v->known[op->id];
-    memcpy(v->blocks[op->id], &op->id, sizeof op->id);
+    const struct tag tag = {op->id, (uint32_t)v->op, (uint32_t)(v->op >> 32)};
+    memcpy(v->blocks[op->id], &tag, sizeof tag);
     *known = (struct view_block){op->size, v->op, v->op};
     v->live += op->size;
     v->live_blocks++;
@@ -145,9 +152,10 @@ static int meet(void *arg, const struct hmm_block_info *info)
     struct view_piece piece = {.kind = info->used ? VIEW_USED : VIEW_HOLE, .size = info->size};
     piece.address = (uint64_t)(start - (const char *)w->view->region.memory);
     if (info->used) {
-        uint32_t id;
-        memcpy(&id, info->payload, sizeof id);
-        piece.block = &w->view->known[id];
+        struct tag tag;
+        memcpy(&tag, info->payload, sizeof tag);
+        piece.id = tag.id;
+        piece.born = tag.born_low | (uint64_t)tag.born_high << 32;
     } else {
         w->holes.bytes += info->size;
         w->holes.count++;

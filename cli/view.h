@@ -2,10 +2,10 @@
 /*
  * A heap on which a trace is replayed and which can be looked into after any operation.
  *
- * The payloads are the view's: each begins with its block's ID, which a resize moves with the rest,
- * so that a walk over the heap tells whose block it meets. Addresses are distances from the
- * region's first byte. The region is of just the right size, so that the break is the one that
- * `hmm replay` reports.
+ * The payloads are the view's: each begins with a tag that tells whose block it is, which a resize
+ * moves with the rest, so that a walk over the heap need look nowhere else. Addresses are distances
+ * from the region's first byte. The region is of just the right size, so that the break is the one
+ * that `hmm replay` reports.
  */
 #ifndef HMM_VIEW_H
 #define HMM_VIEW_H
@@ -40,8 +40,9 @@ enum view_kind { VIEW_USED, VIEW_HOLE };
 
 struct view_piece {
     enum view_kind kind;
-    uint64_t address, size;         /* the whole block's, header and all */
-    const struct view_block *block; /* of a hole NULL */
+    uint64_t address, size; /* the whole block's, header and all */
+    uint32_t id;            /* of a block in use */
+    uint64_t born;          /* the operation that allocated it */
 };
 
 /* What a walk counts. */

@@ -10,7 +10,7 @@
 #define TICK 65536u
 
 /* Walks are kept to about so many blocks, all columns of a strategy together. */
-#define WALKED_MOST UINT64_C(200000000)
+#define WALKED_MOST UINT64_C(120000000)
 #define COLUMNS_LEAST 256u
 
 /* What a column adds up before it is written down. */
@@ -19,6 +19,8 @@ struct rows {
     double *born;   /* bytes by the operation that allocated them, by row */
     uint64_t row_bytes;
     size_t count;
+    size_t row; /* where the walk is, and where that row ends */
+    uint64_t row_end;
     struct report_sample *sample;
 };
 
@@ -78,12 +80,15 @@ static void add_piece(void *arg, const struct view_piece *p)
     }
     const uint64_t end = p->address + p->size;
     for (uint64_t from = p->address; from < end;) {
-        const uint64_t row = from / r->row_bytes, next = (row + 1) * r->row_bytes;
-        const uint64_t until = end < next ? end : next;
-        if (row >= r->count)
+        while (from >= r->row_end) {
+            r->row++;
+            r->row_end += r->row_bytes;
+        }
+        if (r->row >= r->count)
             return;
-        r->used[row] += until - from;
-        r->born[row] += (double)(until - from) * (double)p->block->born;
+        const uint64_t until = end < r->row_end ? end : r->row_end;
+        r->used[r->row] += until - from;
+        r->born[r->row] += (double)(until - from) * (double)p->born;
         from = until;
     }
 }
@@ -114,6 +119,8 @@ static void sample(struct reducer *d, size_t strategy, size_t column)
     const struct view *view = &d->views->view[strategy];
     struct rows *r = &d->rows;
     r->sample = &s->samples[column];
+    r->row = 0;
+    r->row_end = r->row_bytes;
     memset(r->used, 0, r->count * sizeof *r->used);
     memset(r->born, 0, r->count * sizeof *r->born);
     const struct view_holes holes = view_walk(view, add_piece, r);
