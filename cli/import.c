@@ -180,21 +180,21 @@ static bool take_lines(struct import *m, struct lines *l, const struct import_fo
     return !m->failed && ((*format)->end == NULL || (*format)->end(m));
 }
 
-static void say_left_out(uint64_t number, const char *what)
+static void say_number(const char *did, uint64_t number, const char *noun, const char *which)
 {
     if (number != 0)
-        printf("left out: %s %s\n", cli_count(number).chars, what);
+        printf("%s: %s %s%s %s\n", did, cli_count(number).chars, noun, number == 1 ? "" : "s",
+               which);
 }
 
 static void summarize(const struct import *m, const struct request *q)
 {
     printf("%s: %s operation%s, of %s\n", q->output, cli_count(m->ops).chars,
            m->ops == 1 ? "" : "s", q->format->of);
-    say_left_out(m->left_out.unknown, "frees of blocks that are older than the log");
-    say_left_out(m->left_out.nulls, "frees of no block");
-    say_left_out(m->left_out.failed, "requests that had failed");
-    if (m->unseen != 0)
-        printf("added: %s frees that the log had missed\n", cli_count(m->unseen).chars);
+    say_number("left out", m->left_out.unknown, "free", "of a block that is older than the log");
+    say_number("left out", m->left_out.nulls, "free", "of no block");
+    say_number("left out", m->left_out.failed, "request", "that had failed");
+    say_number("added", m->unseen, "free", "that the log had missed");
 }
 
 /* Ends the trace; one that is not whole is removed. */

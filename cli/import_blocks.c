@@ -16,7 +16,7 @@ bool import_fail(struct import *m, const char *format, ...)
     va_list args;
     va_start(args, format);
     cli_progress_hide();
-    fprintf(stderr, "%s:%llu: ", m->path, (unsigned long long)m->line);
+    fprintf(stderr, m->line != 0 ? "%s:%llu: " : "%s: ", m->path, (unsigned long long)m->line);
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
