@@ -104,6 +104,7 @@ function listen() {
     addEventListener("beforeprint", () => {
         before = document.documentElement.dataset.theme;
         document.documentElement.dataset.theme = "light";
+        layout++;
         buildLines();
         paintMaps();
         drawMoment();

@@ -21,6 +21,8 @@ function change(kind) {
     if (changed.size === 0)
         requestAnimationFrame(() => {
             const told = new Set();
+            if (["trace", "shown", "size", "theme"].some(k => changed.has(k)))
+                layout++;
             for (const k of changed)
                 for (const tell of listeners[k] || [])
                     told.add(tell);

@@ -96,9 +96,17 @@ function indexAt(ends, x) {
     return Math.max(low, 0);
 }
 
+/* Sizes are asked for once in a layout: asking makes the browser lay the page out. */
+let layout = 0;
+const sizes = new WeakMap();
+
 /* A canvas as sharp as the screen; returns its context, in CSS pixels, and its size. */
 function fit(canvas) {
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = window.devicePixelRatio || 1, known = sizes.get(canvas);
+    if (known && known.layout === layout && known.ratio === ratio) {
+        known.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+        return known;
+    }
     const width = canvas.clientWidth, height = canvas.clientHeight;
     const w = Math.round(width * ratio), hh = Math.round(height * ratio);
     if (canvas.width !== w || canvas.height !== hh) {
@@ -107,7 +115,9 @@ function fit(canvas) {
     }
     const context = canvas.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    return {context, width, height, ratio};
+    const made = {context, width, height, ratio, layout};
+    sizes.set(canvas, made);
+    return made;
 }
 
 /* table(["a", "b"], [[1, 2], ...]): the first cell of a row is its heading. */
