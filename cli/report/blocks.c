@@ -34,7 +34,24 @@ static void sift_up(struct report_block *heap, size_t at)
     heap[at] = moved;
 }
 
-void report_keep_block(struct report_strategy *s, const struct report_block *block)
+/* Of time and addresses. */
+static size_t tile_of(const struct report_trace *t, const struct report_block *b)
+{
+    const double time = ((double)b->since + (double)b->until) / 2 / ((double)t->ops + 1);
+    const double place = (double)b->address / ((double)t->row_bytes * (double)t->rows + 1);
+    return (size_t)(time * REPORT_TILES) * REPORT_TILES + (size_t)(place * REPORT_TILES);
+}
+
+static void keep_example(const struct report_trace *t, struct report_strategy *s,
+                         const struct report_block *block)
+{
+    struct report_block *example = &s->examples[tile_of(t, block)];
+    if (example->until == 0 || area(block) > area(example))
+        *example = *block;
+}
+
+void report_keep_block(const struct report_trace *t, struct report_strategy *s,
+                       const struct report_block *block)
 {
     if (s->block_count < REPORT_BLOCKS) {
         s->blocks[s->block_count] = *block;
@@ -42,8 +59,11 @@ void report_keep_block(struct report_strategy *s, const struct report_block *blo
         return;
     }
     s->all_blocks = false;
-    if (area(block) <= area(&s->blocks[0]))
+    if (area(block) <= area(&s->blocks[0])) {
+        keep_example(t, s, block);
         return;
+    }
+    keep_example(t, s, &s->blocks[0]);
     s->blocks[0] = *block;
     sift_down(s->blocks, s->block_count, 0);
 }
@@ -64,6 +84,9 @@ static int by_area(const void *a, const void *b)
 
 void report_sort_blocks(struct report_strategy *s)
 {
+    for (size_t i = 0; i < REPORT_TILES * REPORT_TILES; i++)
+        if (s->examples[i].until != 0)
+            s->blocks[s->block_count++] = s->examples[i];
     qsort(s->blocks, s->block_count, sizeof *s->blocks, by_start);
 }
 

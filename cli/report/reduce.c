@@ -140,13 +140,13 @@ static void end_column(struct reducer *d, size_t column)
 
 /* ---- An operation ---- */
 
-static void end_block(struct report_strategy *s, const struct view *view, uint32_t id,
-                      enum report_end end)
+static void end_block(const struct report_trace *t, struct report_strategy *s,
+                      const struct view *view, uint32_t id, enum report_end end)
 {
     const struct view_block *known = &view->known[id];
     const struct report_block block = {view_address(view, id), known->size, known->born,
                                        known->since,           view->op,    end};
-    report_keep_block(s, &block);
+    report_keep_block(t, s, &block);
 }
 
 /* The block that the operation ends, as it was before it; false iff it ends none. */
@@ -167,13 +167,13 @@ static bool ends_block(const struct view *view, const struct hmm_trace_op *op,
     return true;
 }
 
-static void step(struct report_strategy *s, struct view *view, const struct hmm_trace_op *op,
-                 struct report_sample *into)
+static void step(const struct report_trace *t, struct report_strategy *s, struct view *view,
+                 const struct hmm_trace_op *op, struct report_sample *into)
 {
     struct report_block was;
     const bool ends = ends_block(view, op, &was);
     if (view_step(view, op) && ends)
-        report_keep_block(s, &was);
+        report_keep_block(t, s, &was);
     const uint64_t brk = view_break(view);
     if (brk > into->brk_most)
         into->brk_most = brk;
@@ -229,7 +229,7 @@ static void observe(struct reducer *d)
         count_life(t, &views[0], op);
         ask(&asked, op);
         for (size_t i = 0; i < t->strategy_count; i++)
-            step(&t->strategies[i], &views[i], op, &t->strategies[i].samples[column]);
+            step(t, &t->strategies[i], &views[i], op, &t->strategies[i].samples[column]);
         if (n == report_column_end(t->ops, t->columns, column)) {
             note_asked(t, &asked, column);
             end_column(d, column++);
@@ -251,7 +251,7 @@ static void conclude(struct reducer *d)
         s->failed = view->failed;
         for (uint32_t id = 0; id < ids; id++)
             if (view->known[id].born != 0)
-                end_block(s, view, id, REPORT_LASTS);
+                end_block(t, s, view, id, REPORT_LASTS);
         for (size_t c = 0; c < t->columns; c++)
             if (s->samples[c].brk_most > s->brk_peak)
                 s->brk_peak = s->samples[c].brk_most;
@@ -299,7 +299,8 @@ static void make_room(struct reducer *d)
         s->samples = cli_alloc(t->columns, sizeof *s->samples);
         s->fill = cli_alloc(t->columns * t->rows, 1);
         s->born = cli_alloc(t->columns * t->rows, 1);
-        s->blocks = cli_alloc(REPORT_BLOCKS, sizeof *s->blocks);
+        s->blocks = cli_alloc(REPORT_BLOCKS + REPORT_TILES * REPORT_TILES, sizeof *s->blocks);
+        s->examples = cli_alloc(REPORT_TILES * REPORT_TILES, sizeof *s->examples);
         s->all_blocks = true;
     }
     d->rows = (struct rows){.row_bytes = t->row_bytes, .count = t->rows};
@@ -314,6 +315,7 @@ static void drop(struct report_trace *t)
         free(t->strategies[i].fill);
         free(t->strategies[i].born);
         free(t->strategies[i].blocks);
+        free(t->strategies[i].examples);
     }
     free(t->strategies);
     free(t->live);

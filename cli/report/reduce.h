@@ -9,7 +9,8 @@
  * of each column, and there is no other.
  *
  * Of single blocks those are kept whose rectangle, bytes by operations, is largest: those that can
- * be seen.
+ * be seen. Of the others, examples: time by addresses is cut into tiles, and of each that one is
+ * kept which is the largest of those with their middle in it.
  */
 #ifndef HMM_REPORT_REDUCE_H
 #define HMM_REPORT_REDUCE_H
@@ -18,7 +19,8 @@
 
 #define REPORT_COLUMNS 1024u
 #define REPORT_ROWS 512u
-#define REPORT_BLOCKS 8192u
+#define REPORT_BLOCKS 6144u
+#define REPORT_TILES 64u         /* in each direction: as many times as many examples */
 #define REPORT_HOLE_CLASSES 37u  /* by the power of two that is not above their size */
 #define REPORT_SIZE_CLASSES 160u /* four a doubling */
 #define REPORT_LIFE_CLASSES 64u  /* by the power of two that is not above it */
@@ -49,7 +51,8 @@ struct report_strategy {
     uint8_t *fill, *born;
     struct report_block *blocks; /* a heap by area, the smallest first, until they are sorted */
     size_t block_count;
-    bool all_blocks; /* whether none was left out */
+    struct report_block *examples; /* by tile, as long as the trace is carried out */
+    bool all_blocks;               /* whether none was left out */
 };
 
 struct report_trace {
@@ -77,8 +80,10 @@ uint64_t report_column_end(uint64_t ops, size_t columns, size_t column);
 /* The lowest size of a class. */
 uint64_t report_size_class_start(unsigned size_class);
 
-/* blocks.c: keeps a block iff it is among the largest; then sorts them by when they begin. */
-void report_keep_block(struct report_strategy *strategy, const struct report_block *block);
+/* blocks.c: keeps a block iff it is among the largest, or as an example. Then puts both together,
+ * sorted by when they begin. */
+void report_keep_block(const struct report_trace *trace, struct report_strategy *strategy,
+                       const struct report_block *block);
 void report_sort_blocks(struct report_strategy *strategy);
 
 /* Of the blocks the `count` largest, sorted by when they begin. */

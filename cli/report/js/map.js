@@ -202,10 +202,26 @@ function explain(s, op, address) {
     const cell = "a cell of the map: " + bytes(t.rowBytes);
     if (fill === 0)
         return {title: "Free", lines: [where, "Nothing is in use in " + cell + "."]};
-    const age = Math.max(op - born / 255 * t.ops, 0);
-    return {title: percent(fill / 255) + " in use", lines: [where,
+    const age = Math.max(op - born / 255 * t.ops, 0), near = blockNear(s, op, address);
+    return {title: percent(fill / 255) + " in use", block: near, lines: [where,
         "in " + cell + "; on the average allocated " + count(age) + " operations ago.",
-        "Blocks here are too small for this page to know each."]};
+        ...near ? ["For example, a block of " + plural(near.size, "byte") + ":", ...blockLines(near)]
+            : ["Blocks here are too small for this page to know each."]]};
+}
+
+/* Of the blocks that the page has and that live then, the one next to an address, not too far off. */
+function blockNear(s, op, address) {
+    let best = null, least = state.trace.rowBytes * 8;
+    for (const b of s.blockList) {
+        if (b.since > op)
+            break;
+        const off = Math.abs(b.address + b.size / 2 - address);
+        if ((op < b.until || b.end === "lasts") && off < least) {
+            best = b;
+            least = off;
+        }
+    }
+    return best;
 }
 
 function blockLines(b) {
@@ -289,8 +305,8 @@ function buildMaps() {
         bytes(t.rowBytes) + " high and " + (every > 1 ? "shows the heap after every " +
         count(every) + " operations" : "one operation wide") + ". " +
         (t.strategies.every(s => s.allBlocks) ? "The page knows every block."
-            : "Of single blocks the page knows the " + count(t.strategies[0].blockCount) +
-            " of each strategy that take most of the picture.");
+            : "Of single blocks the page knows " + count(t.strategies[0].blockCount) +
+            " of each strategy: those that take most of the picture, and examples from all over it.");
     paintMaps();
 }
 
