@@ -249,7 +249,7 @@ static int import_file(struct request *q)
 
 static int run(int argc, char **argv)
 {
-    struct request q = {NULL};
+    struct request q = {.path = NULL};
     switch (parse(&q, argc, argv)) {
     case CLI_ARG_END:
         return import_file(&q);

@@ -265,7 +265,7 @@ static int map_trace(const struct request *q)
 
 static int run(int argc, char **argv)
 {
-    struct request q = {NULL};
+    struct request q = {.path = NULL};
     int code = CLI_USAGE;
     switch (parse(&q, argc, argv)) {
     case CLI_ARG_END:

@@ -63,7 +63,8 @@ static void print_shade(const struct map *map, const struct map_heap *h, enum ma
                 break;
         if (here != shade)
             continue;
-        fprintf(to, any ? "" : "<path class=\"%s\" d=\"", classes[shade]);
+        if (!any)
+            fprintf(to, "<path class=\"%s\" d=\"", classes[shade]);
         fprintf(to, "M%zu %zuh%zuv%uh-%zuz", MARGIN + i % WIDTH, top + i / WIDTH * ROW, end - i,
                 ROW_INK, end - i);
         any = true;

@@ -99,7 +99,7 @@ static int report(const struct request *q)
 
 static int run(int argc, char **argv)
 {
-    struct request q = {NULL};
+    struct request q = {.output = NULL};
     int code = CLI_USAGE;
     switch (parse(&q, argc, argv)) {
     case CLI_ARG_END:
