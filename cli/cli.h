@@ -29,8 +29,8 @@ struct cli_command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-extern const struct cli_command cli_import, cli_map, cli_record, cli_replay, cli_report, cli_run,
-    cli_strategies;
+extern const struct cli_command cli_convert, cli_cut, cli_import, cli_map, cli_record, cli_replay,
+    cli_report, cli_run, cli_stats, cli_strategies;
 
 void cli_command_help(const struct cli_command *command);
 
@@ -89,6 +89,9 @@ const struct hmm_strategy *cli_find_strategy(const char *command, const char *na
  * what a heap can use. */
 bool cli_parse_size(const char *command, const char *option, const char *text, size_t *size);
 
+/* The number of an operation, from 1. False, said on stderr, iff it is none. */
+bool cli_parse_op(const char *command, const char *option, const char *text, uint64_t *op);
+
 /* "table" or "json". False, said on stderr, iff neither. */
 bool cli_parse_format(const char *command, const char *text, bool *json);
 
@@ -120,7 +123,8 @@ void cli_table_print(struct cli_table *table, FILE *to);
 /* ---- progress.c: a bar on stderr, if that is a terminal and it takes long. ---- */
 
 void cli_progress_start(const char *what);
-void cli_progress(double done); /* 0 to 1 */
-void cli_progress_hide(void);   /* before anything else is printed; a later cli_progress shows it */
+void cli_progress(double done);                   /* 0 to 1 */
+void cli_progress_ops(double done, uint64_t ops); /* also how many operations that were */
+void cli_progress_hide(void); /* before anything else is printed; a later cli_progress shows it */
 
 #endif

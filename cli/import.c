@@ -180,21 +180,30 @@ static bool take_lines(struct import *m, struct lines *l, const struct import_fo
     return !m->failed && ((*format)->end == NULL || (*format)->end(m));
 }
 
-static void say_number(const char *did, uint64_t number, const char *noun, const char *which)
+static void say_number(FILE *to, const char *did, uint64_t number, const char *noun,
+                       const char *which)
 {
     if (number != 0)
-        printf("%s: %s %s%s %s\n", did, cli_count(number).chars, noun, number == 1 ? "" : "s",
-               which);
+        fprintf(to, "%s: %s %s%s %s\n", did, cli_count(number).chars, noun, number == 1 ? "" : "s",
+                which);
+}
+
+static bool is_standard_output(const struct request *q)
+{
+    return strcmp(q->output, "-") == 0;
 }
 
 static void summarize(const struct import *m, const struct request *q)
 {
-    printf("%s: %s operation%s, of %s\n", q->output, cli_count(m->ops).chars,
-           m->ops == 1 ? "" : "s", q->format->of);
-    say_number("left out", m->left_out.unknown, "free", "of a block that is older than the log");
-    say_number("left out", m->left_out.nulls, "free", "of no block");
-    say_number("left out", m->left_out.failed, "request", "that had failed");
-    say_number("added", m->unseen, "free", "that the log had missed");
+    /* Not into the trace. */
+    FILE *to = is_standard_output(q) ? stderr : stdout;
+    fprintf(to, "%s: %s operation%s, of %s\n", q->output, cli_count(m->ops).chars,
+            m->ops == 1 ? "" : "s", q->format->of);
+    say_number(to, "left out", m->left_out.unknown, "free",
+               "of a block that is older than the log");
+    say_number(to, "left out", m->left_out.nulls, "free", "of no block");
+    say_number(to, "left out", m->left_out.failed, "request", "that had failed");
+    say_number(to, "added", m->unseen, "free", "that the log had missed");
 }
 
 /* Ends the trace; one that is not whole is removed. */
@@ -207,7 +216,7 @@ static int conclude(struct import *m, const struct request *q, bool good)
             cli_complain("import", "%s: %s", q->output, error.reason);
         code = code == CLI_OK ? CLI_FAILED : code;
     }
-    if (code != CLI_OK)
+    if (code != CLI_OK && !is_standard_output(q))
         unlink(q->output);
     return code;
 }

@@ -139,13 +139,18 @@ static bool check(struct measurement *m)
     return true;
 }
 
+unsigned replay_passes(const struct replay_options *options)
+{
+    return 1 + options->runs + options->check + (options->smallest ? 10 : 0);
+}
+
 bool replay_measure(const struct replay *replay, const struct hmm_strategy *strategy,
                     const struct replay_options *options, double harness,
                     const struct replay_tick *tell, struct replay_result *result)
 {
     const struct hmm_trace_summary *t = replay->sum;
     struct measurement m = {replay, strategy, options, tell, result, 0, 0, 0};
-    m.expected = 1 + options->runs + options->check + (options->smallest ? 10 : 0);
+    m.expected = replay_passes(options);
     result->strategy = hmm_strategy_name(strategy);
     result->ops = t->op_count;
     result->allocations = t->counts[HMM_TRACE_ALLOC] + t->counts[HMM_TRACE_ALIGNED];

@@ -59,7 +59,7 @@ struct hmm_heap *replay_heap(const struct replay *replay, const struct replay_re
 
 void replay_open(struct replay *replay, struct hmm_trace_tape *tape, bool cache)
 {
-    replay->tape = tape;
+    *replay = (struct replay){.tape = tape};
     replay->sum = hmm_trace_tape_summary(tape);
     replay->cache = cache;
     replay->blocks = cli_alloc(replay->sum->peak_blocks, sizeof *replay->blocks);
@@ -70,6 +70,17 @@ void replay_close(struct replay *replay)
 {
     free(replay->blocks);
     free(replay->sizes);
+}
+
+/* The next stretch of a pass; *done: operations before it, 0 at first. */
+static size_t next_stretch(const struct replay *replay, const struct hmm_trace_op **ops,
+                           uint64_t *done)
+{
+    if (replay->tell != NULL && *done != 0)
+        replay->tell(replay->tell_arg, *done);
+    const size_t count = hmm_trace_tape_next(replay->tape, ops);
+    *done += count;
+    return count;
 }
 
 /* What remains to be said where not even a heap could be made. */
@@ -135,9 +146,9 @@ static void observe(const struct replay *replay, struct hmm_heap *heap,
 {
     struct observer o = {0};
     const struct hmm_trace_op *ops;
-    uint64_t index = 0;
+    uint64_t done = 0, index = 0;
     hmm_trace_tape_rewind(replay->tape);
-    for (size_t count; (count = hmm_trace_tape_next(replay->tape, &ops)) != 0;)
+    for (size_t count; (count = next_stretch(replay, &ops, &done)) != 0;)
         for (size_t i = 0; i < count; i++)
             observe_op(&o, replay, heap, &ops[i], index++, figures);
     figures->live_peak = o.live_peak;
@@ -205,10 +216,11 @@ static __attribute__((noinline)) uint64_t run(const struct hmm_trace_op *op, siz
 static double time_run(const struct replay *replay, struct hmm_heap *heap, uint64_t *failed)
 {
     const struct hmm_trace_op *ops;
+    uint64_t done = 0;
     double nanoseconds = 0;
     *failed = 0;
     hmm_trace_tape_rewind(replay->tape);
-    for (size_t count; (count = hmm_trace_tape_next(replay->tape, &ops)) != 0;) {
+    for (size_t count; (count = next_stretch(replay, &ops, &done)) != 0;) {
         double start = thread_nanoseconds();
         *failed += run(ops, count, heap, replay->blocks);
         nanoseconds += thread_nanoseconds() - start;
@@ -280,9 +292,10 @@ static __attribute__((noinline)) uint64_t run_nowhere(const struct hmm_trace_op 
 double replay_time_harness(const struct replay *replay)
 {
     const struct hmm_trace_op *ops;
+    uint64_t done = 0;
     double nanoseconds = 0;
     hmm_trace_tape_rewind(replay->tape);
-    for (size_t count; (count = hmm_trace_tape_next(replay->tape, &ops)) != 0;) {
+    for (size_t count; (count = next_stretch(replay, &ops, &done)) != 0;) {
         double start = thread_nanoseconds();
         stand_in(replay->blocks, (size_t)run_nowhere(ops, count, replay->blocks));
         nanoseconds += thread_nanoseconds() - start;
@@ -295,8 +308,9 @@ double replay_time_harness(const struct replay *replay)
 static bool completes_on(const struct replay *replay, struct hmm_heap *heap)
 {
     const struct hmm_trace_op *ops;
+    uint64_t done = 0;
     hmm_trace_tape_rewind(replay->tape);
-    for (size_t count; (count = hmm_trace_tape_next(replay->tape, &ops)) != 0;)
+    for (size_t count; (count = next_stretch(replay, &ops, &done)) != 0;)
         for (size_t i = 0; i < count; i++)
             if (!replay_step(heap, &ops[i], replay->blocks))
                 return false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One bar, on stderr, and only where a person can see it and has to wait.
+ * One bar, on stderr, and only where a person can see it and has to wait: how much is done, how
+ * fast it goes, and how long it will take.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -18,6 +19,7 @@
 static struct {
     const char *what;
     double started, drawn; /* drawn: when; 0: it does not show */
+    uint64_t ops;          /* done so far; 0: they are not counted */
 } bar;
 
 static double now(void)
@@ -32,6 +34,19 @@ void cli_progress_start(const char *what)
     cli_progress_hide();
     bar.what = isatty(STDERR_FILENO) ? what : NULL;
     bar.started = now();
+    bar.ops = 0;
+}
+
+/* "  12.3 M/s  1:05 left", as far as it is known. */
+static void draw_pace(double done, double seconds)
+{
+    if (bar.ops != 0)
+        fprintf(stderr, "  %.1f M operations/s", (double)bar.ops / seconds * 1e-6);
+    if (done <= 0 || done >= 1)
+        return;
+    const double left = seconds / done - seconds;
+    if (left < 360000)
+        fprintf(stderr, "  %d:%02d left", (int)left / 60, (int)left % 60);
 }
 
 void cli_progress(double done)
@@ -44,8 +59,16 @@ void cli_progress(double done)
     for (int i = 0; i < BAR_WIDTH; i++)
         fputc(i < filled ? '#' : '.', stderr);
     fprintf(stderr, "] %3.0f %%", done * 100);
+    draw_pace(done, time - bar.started);
+    fputs("\033[K", stderr);
     fflush(stderr);
     bar.drawn = time;
+}
+
+void cli_progress_ops(double done, uint64_t ops)
+{
+    bar.ops = ops;
+    cli_progress(done);
 }
 
 void cli_progress_hide(void)

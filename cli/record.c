@@ -15,7 +15,7 @@ enum { OPT_OUTPUT, OPT_NO_FOLLOW };
 static int run(int argc, char **argv);
 
 static const struct cli_option options[] = {
-    [OPT_OUTPUT] = {"output", "FILE", "the trace; zstd if the name ends in .zst"},
+    [OPT_OUTPUT] = {"output", "FILE", "the trace: format 2 (.ht2), zstd (.zst), else text"},
     [OPT_NO_FOLLOW] = {"no-follow", NULL, "leave out the processes that the command starts"},
     {NULL, NULL, NULL}};
 

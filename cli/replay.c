@@ -32,7 +32,7 @@ const struct cli_command cli_replay = {
     .usage = "[OPTION]... TRACE...",
     .summary = "replay recorded traces on the placement strategies",
     .description =
-        "For each trace (plain, or compressed with zstd) and strategy: nanoseconds per operation,\n"
+        "For each trace (text, zstd or format 2) and strategy: nanoseconds per operation,\n"
         "net of the replay loop; the most bytes that were live and the highest break, in bytes;\n"
         "footprint, the second over the first; the largest number of free blocks; and how many\n"
         "requests could not be served; the first is named on stderr with its line.\n"
@@ -190,18 +190,37 @@ static bool load_all(const struct request *q, struct hmm_trace_tape **tapes)
 
 /* ---- Replaying ---- */
 
-static void tell_replayed(void *arg, double done)
+/* What the bar shows while a strategy is measured: `passes` passes of a share each. */
+struct work {
+    struct share share;
+    double done; /* of the share, in whole passes */
+    unsigned passes;
+    uint64_t ops_a_pass;
+    uint64_t ops; /* in all passes before this one, of all strategies and traces */
+};
+
+static void tell_pass(void *arg, double done)
 {
-    const struct share *s = arg;
-    cli_progress(s->begin + s->length * done);
+    struct work *w = arg;
+    w->done = done;
+    w->ops += w->ops_a_pass;
+    cli_progress_ops(w->share.begin + w->share.length * done, w->ops);
 }
 
-static double time_harness(const struct replay *replay, unsigned runs)
+static void tell_stretch(void *arg, uint64_t done)
 {
-    double best = replay_time_harness(replay);
-    for (unsigned i = 0; i < runs; i++) {
+    const struct work *w = arg;
+    const double pass = (double)done / (double)w->ops_a_pass / w->passes;
+    cli_progress_ops(w->share.begin + w->share.length * (w->done + pass), w->ops + done);
+}
+
+static double time_harness(const struct replay *replay, unsigned runs, struct work *w)
+{
+    double best = 0;
+    for (unsigned i = 0; i <= runs; i++) {
         double ns = replay_time_harness(replay);
-        best = ns < best ? ns : best;
+        best = i == 0 || ns < best ? ns : best;
+        tell_pass(w, (double)(i + 1) / (runs + 1));
     }
     return best;
 }
@@ -257,27 +276,48 @@ static bool was_read(const struct hmm_trace_tape *tape, const char *path)
     return error == NULL;
 }
 
+/* The index-th trace's step-th measurement, of which the loop's is the first. */
+static void begin_work(struct work *w, const struct request *q, size_t index, size_t step)
+{
+    const size_t steps = q->choice.count + 1;
+    const double all = (double)(q->path_count * steps);
+    w->share = (struct share){(double)(index * steps + step) / all, 1 / all};
+    w->done = 0;
+    w->passes = step == 0 ? q->options.runs + 1 : replay_passes(&q->options);
+}
+
+/* Prints the result. False iff there is none. */
+static bool tell_result(const struct request *q, size_t i, struct hmm_trace_tape *tape,
+                        const struct replay_result *result)
+{
+    cli_progress_hide();
+    if (!was_read(tape, result->trace))
+        return false;
+    if (q->options.json)
+        replay_print_json(result, &q->options);
+    tell_failure(tape, q->choice.strategies[i], result);
+    return true;
+}
+
 /* One trace on all strategies: results[0 .. strategy_count). False iff it could not be done. */
 static bool replay_trace(const struct request *q, size_t index, struct hmm_trace_tape *tape,
-                         struct replay_result *results)
+                         struct replay_result *results, struct work *work)
 {
     struct replay replay;
-    const double all = (double)(q->path_count * q->choice.count);
+    const struct replay_tick tick = {tell_pass, work};
     bool good = true;
     replay_open(&replay, tape, q->options.cache);
-    const double harness = time_harness(&replay, q->options.runs);
+    replay.tell = tell_stretch;
+    replay.tell_arg = work;
+    work->ops_a_pass = replay.sum->op_count;
+    begin_work(work, q, index, 0);
+    const double harness = time_harness(&replay, q->options.runs, work);
     for (size_t i = 0; good && i < q->choice.count; i++) {
-        struct share share = {(double)(index * q->choice.count + i) / all, 1 / all};
-        struct replay_tick tick = {tell_replayed, &share};
+        begin_work(work, q, index, i + 1);
         results[i].trace = q->paths[index];
         good = replay_measure(&replay, q->choice.strategies[i], &q->options, harness, &tick,
-                              &results[i]);
-        cli_progress_hide();
-        good = was_read(tape, q->paths[index]) && good;
-        if (good && q->options.json)
-            replay_print_json(&results[i], &q->options);
-        if (good)
-            tell_failure(tape, q->choice.strategies[i], &results[i]);
+                              &results[i]) &&
+               tell_result(q, i, tape, &results[i]);
     }
     if (good && !q->options.json)
         replay_print_table(results, q->choice.count, replay.sum, &q->options);
@@ -297,10 +337,11 @@ static int replay_all(const struct request *q, struct hmm_trace_tape **tapes)
 {
     const size_t count = q->path_count * q->choice.count;
     struct replay_result *results = cli_alloc(count, sizeof *results);
+    struct work work = {.ops = 0};
     bool good = true;
     cli_progress_start("replaying");
     for (size_t i = 0; good && i < q->path_count; i++) {
-        good = replay_trace(q, i, tapes[i], results + i * q->choice.count);
+        good = replay_trace(q, i, tapes[i], results + i * q->choice.count, &work);
         if (q->path_count > 1)
             hmm_trace_tape_rest(tapes[i]);
     }

@@ -36,6 +36,10 @@ struct replay {
     void **blocks;                       /* by ID; NULL: dead */
     uint64_t *sizes;                     /* by ID: bytes requested */
     bool cache;                          /* before the heaps */
+
+    /* Told after every stretch of a pass how many operations of it are done; or NULL. */
+    void (*tell)(void *arg, uint64_t done);
+    void *tell_arg;
 };
 
 /* What one pass has found. */
@@ -145,6 +149,9 @@ struct replay_tick {
     void (*tell)(void *arg, double done);
     void *arg;
 };
+
+/* About how many passes that is. */
+unsigned replay_passes(const struct replay_options *options);
 
 /* Measures one strategy. harness: of replay_time_harness. False, said on stderr, iff there is no
  * address space. */

@@ -4,6 +4,8 @@
  */
 #include "cli.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A heap uses no more (hmm.h). */
@@ -55,6 +57,20 @@ bool cli_parse_size(const char *command, const char *option, const char *text, s
         return false;
     }
     *size = (size_t)bytes;
+    return true;
+}
+
+bool cli_parse_op(const char *command, const char *option, const char *text, uint64_t *op)
+{
+    char *end;
+    errno = 0;
+    const unsigned long long value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value == 0) {
+        cli_complain(command, "--%s: '%s' is not an operation: they are counted from 1", option,
+                     text);
+        return false;
+    }
+    *op = value;
     return true;
 }
 

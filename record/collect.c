@@ -159,12 +159,12 @@ void recorder_close(struct recorder *r)
 
 /* ---- Names of traces ---- */
 
-/* Where the process's number goes: before ".trace", ".zst" or both. */
+/* Where the process's number goes: before ".ht2", ".trace", ".zst" or the last two. */
 static size_t stem_length(const char *file)
 {
-    static const char *const endings[] = {".zst", ".trace"};
+    static const char *const endings[] = {".ht2", ".zst", ".trace"};
     size_t length = strlen(file);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         size_t n = strlen(endings[i]);
         if (length > n && memcmp(file + length - n, endings[i], n) == 0 &&
             file[length - n - 1] != '/')

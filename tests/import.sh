@@ -211,6 +211,14 @@ refuses "$dir/bad.csv:2: 4 columns, where the heading has 6" -o "$dir/o.trace" "
 
 # ---- All of them ----
 
+file want '# hmm-trace 1' 'a 0 1024' 'f 0'
+import -o - "$dir/other.csv" --from rmm
+[ "$code" -eq 0 ] && cmp -s "$dir/want" "$dir/out" && grep -q '^-: 2 operations' "$dir/err"
+report $? '-o - is standard output, with nothing but the trace'
+"$HMM" import --from rmm -o - - <"$dir/other.csv" >"$dir/out" 2>"$dir/err"
+cmp -s "$dir/want" "$dir/out"
+report $? 'a file named - is standard input'
+
 # Long enough that every buffer is refilled, with addresses that come again.
 awk 'BEGIN {
     print "= Start"

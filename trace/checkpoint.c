@@ -88,7 +88,7 @@ bool hmm_packed_live_agrees(const struct hmm_trace_summary *sum, const unsigned 
                             size_t size)
 {
     struct hmm_trace_summary said;
-    if (size < ENTRIES_AT || !hmm_packed_get_summary(payload, &said))
+    if (size < HMM_PACKED_SUMMARY || !hmm_packed_get_summary(payload, &said))
         return false;
     for (int i = 0; i < HMM_TRACE_KINDS; i++)
         if (said.counts[i] != sum->counts[i])

@@ -150,7 +150,7 @@ bool hmm_packed_get_live(struct hmm_trace_live *live, const struct hmm_packed_he
                          const unsigned char *payload, bool *complete,
                          struct hmm_trace_error *error);
 
-/* Whether the block's figures are those of sum. */
+/* Whether the summary that the payload begins with is sum. */
 bool hmm_packed_live_agrees(const struct hmm_trace_summary *sum, const unsigned char *payload,
                             size_t size);
 

@@ -7,11 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Progress is told so often. */
+#define SEEN_OPS 65536u
+
 struct hmm_trace_reader {
     struct hmm_trace_input input;
     struct hmm_unpacker *unpacker; /* NULL: it is text */
     struct hmm_trace_live live;
     struct hmm_trace_comments comments;
+    struct hmm_trace_progress progress;
     struct hmm_trace_error error;
     uint64_t line;
     bool dense, failed;
@@ -135,14 +139,22 @@ static bool go_near(struct hmm_trace_reader *r, uint64_t op)
     return hmm_trace_input_seek(&r->input, 0, &r->error);
 }
 
+static void tell(const struct hmm_trace_reader *r)
+{
+    uint64_t done, total;
+    hmm_trace_reader_progress(r, &done, &total);
+    r->progress.tell(r->progress.arg, done, total);
+}
+
 bool hmm_trace_seek(struct hmm_trace_reader *r, uint64_t op, struct hmm_trace_error *error)
 {
     struct hmm_trace_op passed;
     const struct hmm_trace_comments comments = r->comments;
     r->comments.take = NULL;
     r->failed = !go_near(r, op);
-    while (r->live.sum.op_count < op && step(r, &passed) > 0)
-        ;
+    for (uint64_t i = 1; r->live.sum.op_count < op && step(r, &passed) > 0; i++)
+        if (i % SEEN_OPS == 0 && r->progress.tell != NULL)
+            tell(r);
     r->comments = comments;
     if (!r->failed)
         return true;
@@ -176,6 +188,11 @@ bool hmm_trace_reader_unended(const struct hmm_trace_reader *r)
 void hmm_trace_reader_progress(const struct hmm_trace_reader *r, uint64_t *done, uint64_t *total)
 {
     hmm_trace_source_tell(r->input.source, done, total);
+}
+
+void hmm_trace_reader_watch(struct hmm_trace_reader *r, const struct hmm_trace_progress *progress)
+{
+    r->progress = *progress;
 }
 
 void hmm_trace_reader_comments(struct hmm_trace_reader *r,

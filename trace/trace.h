@@ -149,6 +149,10 @@ bool hmm_trace_reader_unended(const struct hmm_trace_reader *reader);
 void hmm_trace_reader_progress(const struct hmm_trace_reader *reader, uint64_t *done,
                                uint64_t *total);
 
+/* Told now and then while hmm_trace_seek reads through. */
+void hmm_trace_reader_watch(struct hmm_trace_reader *reader,
+                            const struct hmm_trace_progress *progress);
+
 /* Comments are given to take as they are passed: the whole line, and how many operations are above
  * it. */
 void hmm_trace_reader_comments(struct hmm_trace_reader *reader,
@@ -237,6 +241,10 @@ struct hmm_trace_writer;
  * iff it cannot be written, this build has no zstd for it, or there is no memory.
  */
 struct hmm_trace_writer *hmm_trace_writer_open(const char *path, struct hmm_trace_error *error);
+
+/* Whether there is nothing at path that would be a loss: no file, an empty one, or a trace; or what
+ * is no regular file. False and a reason iff not. */
+bool hmm_trace_may_replace(const char *path, struct hmm_trace_error *error);
 
 /* Whether hmm_trace_writer_open would succeed. Leaves a file that is there as it is, and an empty
  * one where there was none. False and a reason iff not, or iff it is no regular file. */

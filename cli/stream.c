@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A window of a trace, stretch by stretch: see stream.h.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "stream.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define STRETCH 65536u
+
+/* ---- Ctrl-C ---- */
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* The first is heeded at the end of a stretch; the second ends the process. */
+static void heed_interrupts(void)
+{
+    struct sigaction now, action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
+    if (sigaction(SIGINT, NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+        sigaction(SIGINT, &action, NULL);
+}
+
+/* ---- Reading ---- */
+
+static void complain(struct cli_stream *s, const struct hmm_trace_error *error)
+{
+    cli_progress_hide();
+    hmm_trace_print_error(stderr, s->path, error);
+    s->failed = true;
+}
+
+static void tell(void *arg, uint64_t done, uint64_t total)
+{
+    (void)arg;
+    if (interrupted) { /* nothing is known yet */
+        cli_progress_hide();
+        signal(SIGINT, SIG_DFL);
+        raise(SIGINT);
+    }
+    if (total != 0)
+        cli_progress((double)done / (double)total);
+}
+
+static bool go_to_window(struct cli_stream *s)
+{
+    struct hmm_trace_error error;
+    const struct hmm_trace_progress progress = {tell, s};
+    hmm_trace_reader_watch(s->reader, &progress);
+    if (s->from != 0 && !hmm_trace_seek(s->reader, s->from, &error)) {
+        complain(s, &error);
+        return false;
+    }
+    const uint64_t there = hmm_trace_reader_summary(s->reader)->op_count;
+    if (there == s->from)
+        return true;
+    cli_complain(s->command, "%s: has %llu operations: none is number %llu", s->path,
+                 (unsigned long long)there, (unsigned long long)s->from + 1);
+    return false;
+}
+
+bool cli_stream_open(struct cli_stream *s, const char *command, const char *path, unsigned flags,
+                     uint64_t from, uint64_t to)
+{
+    struct hmm_trace_error error;
+    *s = (struct cli_stream){.command = command, .path = path, .from = from - 1, .to = to};
+    s->ops = cli_alloc(STRETCH, sizeof *s->ops);
+    s->reader = hmm_trace_reader_open(path, flags, &error);
+    heed_interrupts();
+    cli_progress_start("reading");
+    if (s->reader == NULL)
+        complain(s, &error);
+    else if (go_to_window(s))
+        return true;
+    cli_progress_hide();
+    cli_stream_close(s);
+    return false;
+}
+
+/* Of a window, how much of the operations; else, how much of the file. */
+static void show(const struct cli_stream *s)
+{
+    uint64_t done, total;
+    const uint64_t seen = s->first + s->count - s->from;
+    hmm_trace_reader_progress(s->reader, &done, &total);
+    if (s->to != UINT64_MAX || s->from != 0)
+        cli_progress_ops((double)seen / (double)(s->to - s->from), seen);
+    else
+        cli_progress_ops(total != 0 ? (double)done / (double)total : 0, seen);
+}
+
+bool cli_stream_next(struct cli_stream *s)
+{
+    struct hmm_trace_error error;
+    s->first = hmm_trace_reader_summary(s->reader)->op_count;
+    const uint64_t left = s->to > s->first ? s->to - s->first : 0;
+    s->count = 0;
+    s->interrupted = interrupted;
+    if (s->failed || s->interrupted || left == 0)
+        return false;
+    const ptrdiff_t got =
+        hmm_trace_read(s->reader, s->ops, left < STRETCH ? (size_t)left : STRETCH, &error);
+    if (got < 0)
+        complain(s, &error);
+    s->count = got > 0 ? (size_t)got : 0;
+    if (got > 0)
+        show(s);
+    else
+        cli_progress_hide();
+    if (got == 0 && hmm_trace_reader_unended(s->reader))
+        cli_warn_unended(s->command, s->path, s->first);
+    return got > 0;
+}
+
+void cli_stream_close(struct cli_stream *s)
+{
+    cli_progress_hide();
+    hmm_trace_reader_close(s->reader);
+    free(s->ops);
+    s->reader = NULL;
+    s->ops = NULL;
+}
+
+int cli_stream_status(const struct cli_stream *s)
+{
+    if (s->interrupted) {
+        fflush(NULL);
+        signal(SIGINT, SIG_DFL);
+        raise(SIGINT);
+    }
+    return s->failed ? CLI_USAGE : CLI_OK;
+}
+
+/* ---- Writing ---- */
+
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+struct hmm_trace_writer *cli_stream_output(const struct cli_stream *from, const char *path)
+{
+    struct hmm_trace_error error;
+    struct hmm_trace_writer *writer = NULL;
+    if (is_same_file(from->path, path))
+        cli_complain(from->command, "--output: %s is the trace that is read", path);
+    else if (!hmm_trace_may_replace(path, &error) ||
+             (writer = hmm_trace_writer_open(path, &error)) == NULL)
+        hmm_trace_print_error(stderr, path, &error);
+    return writer;
+}
+
+bool cli_stream_written(const struct cli_stream *from, struct hmm_trace_writer *writer,
+                        const char *path)
+{
+    struct hmm_trace_error error;
+    if (!hmm_trace_writer_close(writer, &error)) {
+        hmm_trace_print_error(stderr, path, &error);
+        return false;
+    }
+    if (from->failed || from->interrupted)
+        cli_complain(from->command, "%s: has the first %llu operations, which are whole", path,
+                     (unsigned long long)error.held);
+    return true;
+}
