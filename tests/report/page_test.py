@@ -9,12 +9,13 @@ import time
 from browser import Browser
 
 folder = sys.argv[1]
+part_name = "page"
 ARROW_LEFT, ARROW_RIGHT, HOME, END, SHIFT = "\ue012", "\ue014", "\ue011", "\ue010", "\ue008"
 
 
 def check(name, have, want=True):
     good = want(have) if callable(want) else have == want
-    print(("ok " if good else "not ok ") + name)
+    print(("ok " if good else "not ok ") + f"{part_name}: {name}")
     if not good:
         print(f"#   have: {have!r}"[:600])
         if not callable(want):
@@ -170,6 +171,21 @@ def block(b):
         "return explain(state.trace.strategies[0], 9, state.trace.strategies[0].blockList"
         ".find(b => b.size === 20).address).lines.join()"),
         lambda text: "of this size since operation 7" in text and "never freed" in text)
+    filled = """
+        const t = state.trace; state.op = arguments[0];
+        return t.strategies.map(s => {
+            let used = 0;
+            for (let row = 0; row < t.rows; row++)
+                used += s.fillMap[mapColumn() * t.rows + row] / 255 * t.rowBytes;
+            return Math.round(used / 1000); });"""
+    n = b.run("return state.trace.strategies.length")
+    check("what the map has in use is what lives: before", b.run(filled, 4), lambda k: all(abs(u - 500) <= 3 for u in k))
+    check("and after a block was freed", b.run(filled, 5), lambda k: all(abs(u - 300) <= 3 for u in k))
+    check("and at the end", b.run(filled, 9), lambda k: len(k) == n and all(abs(u - 100) <= 3 for u in k))
+    check("where it is in use it was allocated when it was", b.run("""
+        const t = state.trace, s = t.strategies[0], last = s.blockList.find(b => b.born === 4);
+        const row = Math.floor((last.address + 50000) / t.rowBytes);
+        return Math.round(s.bornMap[(t.mapColumns - 1) * t.rows + row] / 255 * t.ops);"""), 4)
     check("every block is known", b.run("return state.trace.strategies.every(s => s.allBlocks)"))
     check("what is freed is a hole", b.run(
         "state.op = 5; const s = state.trace.strategies[0], block = s.blockList.find(b => b.size === 200000);"
@@ -242,16 +258,22 @@ def narrow(b):
     check("it is dark where the reader likes it so", b.run("return document.documentElement.dataset.theme"), "dark")
 
 
+def run(part, browser):
+    global part_name
+    part_name = part.__name__
+    part(browser)
+
+
 def main():
     browser = Browser()
     try:
         for part in (figures, cursor, strategies, keyboard, block, tables, several, frames):
-            part(browser)
+            run(part, browser)
     finally:
         browser.close()
     browser = Browser(500, 900, dark=True)
     try:
-        narrow(browser)
+        run(narrow, browser)
     finally:
         browser.close()
 

@@ -15,7 +15,7 @@ function makePalette() {
     const free = rgb(cssColour("--free")), used = rgb(cssColour("--used"));
     palette = {
         above: rgb(cssColour("--above")), control: rgb(cssColour("--control")),
-        panel: cssColour("--panel"), free,
+        panel: cssColour("--panel"), free, plain: rgb(cssColour("--plain")),
         use: Array.from({length: 256}, (_, i) => i === 0 ? free : mix(free, used, 0.25 + 0.75 * i / 255)),
         age: rampOf(["#fde725", "#7ad151", "#22a884", "#2a788e", "#414487", "#440154"]),
     };
@@ -25,16 +25,16 @@ function useColours(s) {
     return i => palette.use[s.fillMap[i]];
 }
 
-/* The young are bright. What is free keeps the colour it has. */
+/* The young are bright; what is free is grey. */
 function ageColours(s, trace) {
     const rows = trace.rows;
     return i => {
         const fill = s.fillMap[i];
         if (fill === 0)
-            return palette.free;
+            return palette.plain;
         const now = trace.mapEnds[Math.floor(i / rows)] / trace.ops * 255;
         const age = Math.min(Math.max(Math.round(now - s.bornMap[i]), 0), 255);
-        return fill === 255 ? palette.age[age] : mix(palette.free, palette.age[age], 0.25 + 0.75 * fill / 255);
+        return fill === 255 ? palette.age[age] : mix(palette.plain, palette.age[age], 0.25 + 0.75 * fill / 255);
     };
 }
 
@@ -332,7 +332,8 @@ function drawRamp() {
     const stops = Array.from({length: 9}, (_, i) => css(ramp[Math.min(i * 32, 255)])).join(",");
     const scale = h("i", {class: "scale", background: "linear-gradient(90deg," + stops + ")"});
     const ends = state.mode === "use" ? ["partly in use", "all in use"] : ["new", "old"];
-    $("ramp").replaceChildren(swatch(css(palette.free), "free"),
+    $("ramp").replaceChildren(
+        swatch(css(state.mode === "use" ? palette.free : palette.plain), "free"),
         h("span", null, ends[0], scale, ends[1]),
         swatch("var(--control)", "control structures"), swatch(css(palette.above), "above the break"));
     $("modes").replaceChildren(...Object.entries(mapModes).map(([key, mode]) =>

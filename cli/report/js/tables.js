@@ -16,7 +16,9 @@ function verdict(t) {
     const best = sorted[0], worst = sorted[sorted.length - 1];
     let text = `${best.name} needs least: a break of ${bytes(best.peakBreak)} for ` +
         `${bytes(t.peakLive)} that are live at most (${times(footprint(best))}).`;
-    if (best !== worst)
+    if (best !== worst && worst.peakBreak <= best.peakBreak * 1.01)
+        text += ` All the others need at most ${percent(worst.peakBreak / best.peakBreak - 1)} more.`;
+    else if (best !== worst)
         text += ` ${worst.name} needs most: ${bytes(worst.peakBreak)} (${times(footprint(worst))}), ` +
             `${percent(worst.peakBreak / best.peakBreak - 1)} more.`;
     const failing = t.strategies.filter(s => s.failed);
