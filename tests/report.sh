@@ -71,12 +71,13 @@ f 0
 f 2
 END
 
-# churn NAME OPERATIONS SEED: blocks of all sizes come and go.
+# churn NAME OPERATIONS SEED: blocks of all sizes come and go; a huge one for one operation only.
 churn() {
     awk -v ops="$2" -v seed="$3" 'BEGIN {
         srand(seed)
         print "# hmm-trace 1"
-        for (i = 0; i < ops; i++) {
+        for (i = 0; i < ops - 2; i++) {
+            if (i == int(ops / 2) + 10) print "a 999 5000000\nf 999"
             id = int(rand() * 700)
             size = int(exp(rand() * 9))
             if (!(id in live)) { print "a", id, size; live[id] = 1 }
