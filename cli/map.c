@@ -210,7 +210,7 @@ static bool draw(const struct request *q, struct map *map)
 static void replay_to(struct views *views, uint64_t op)
 {
     const struct hmm_trace_op *next;
-    for (uint64_t i = 0; i < op && (next = feed_next(views->feed)) != NULL; i++)
+    for (uint64_t i = 0; i < op && (next = playback_next(views->playback)) != NULL; i++)
         for (size_t h = 0; h < views->count; h++)
             view_step(&views->view[h], next);
 }
@@ -225,7 +225,7 @@ static bool prepare(struct views *views, uint64_t at)
         if (!views_open(views))
             return false;
         replay_to(views, at);
-        if (!feed_was_read(views->feed))
+        if (!playback_was_read(views->playback))
             return false;
     } while (views_outgrown(views));
     return true;
@@ -233,7 +233,7 @@ static bool prepare(struct views *views, uint64_t at)
 
 static int map_views(const struct request *q, struct views *views, uint64_t at)
 {
-    struct map map = {.feed = views->feed, .op = at, .count = views->count};
+    struct map map = {.playback = views->playback, .op = at, .count = views->count};
     map.heaps = cli_alloc(map.count, sizeof *map.heaps);
     for (size_t i = 0; i < map.count; i++)
         map.heaps[i].view = &views->view[i];
@@ -246,20 +246,20 @@ static int map_views(const struct request *q, struct views *views, uint64_t at)
 
 static int map_trace(const struct request *q)
 {
-    struct feed feed;
+    struct playback playback;
     struct views views;
     int code;
-    if (!feed_open(&feed, "map", q->path, &code))
+    if (!playback_open(&playback, "map", q->path, &code))
         return code;
-    if (q->at > feed.ops) {
-        cli_complain("map", "--at: the trace has %s operations", cli_count(feed.ops).chars);
-        feed_close(&feed);
+    if (q->at > playback.ops) {
+        cli_complain("map", "--at: the trace has %s operations", cli_count(playback.ops).chars);
+        playback_close(&playback);
         return CLI_USAGE;
     }
-    views_choose(&views, &feed, q->choice.strategies, q->choice.count);
-    code = map_views(q, &views, q->at != 0 ? q->at : feed.peak_op);
+    views_choose(&views, &playback, q->choice.strategies, q->choice.count);
+    code = map_views(q, &views, q->at != 0 ? q->at : playback.peak_op);
     views_free(&views);
-    feed_close(&feed);
+    playback_close(&playback);
     return code;
 }
 

@@ -30,7 +30,7 @@ struct map_heap {
 };
 
 struct map {
-    const struct feed *feed;
+    const struct playback *playback;
     uint64_t op; /* the heaps are as after this operation */
     struct map_heap *heaps;
     size_t count;

@@ -112,14 +112,14 @@ static void print_title(const struct map *map, FILE *to)
 {
     const struct view *any = map->heaps[0].view;
     fprintf(to, "<text class=\"title\" x=\"%u\" y=\"28\">", MARGIN);
-    print_escaped(to, map->feed->path);
+    print_escaped(to, map->playback->path);
     fprintf(to,
             "</text>\n<text class=\"dim\" x=\"%u\" y=\"48\">after operation %s of %s%s: %s live in "
             "%s blocks; a pixel is %s bytes, a row %s</text>\n",
-            MARGIN, cli_count(map->op).chars, cli_count(map->feed->ops).chars,
-            map->op == map->feed->peak_op ? ", when most is live" : "", cli_bytes(any->live).chars,
-            cli_count(any->live_blocks).chars, cli_count(map->cell_bytes).chars,
-            cli_bytes(map->cell_bytes * WIDTH).chars);
+            MARGIN, cli_count(map->op).chars, cli_count(map->playback->ops).chars,
+            map->op == map->playback->peak_op ? ", when most is live" : "",
+            cli_bytes(any->live).chars, cli_count(any->live_blocks).chars,
+            cli_count(map->cell_bytes).chars, cli_bytes(map->cell_bytes * WIDTH).chars);
 }
 
 void map_print_svg(struct map *map, FILE *to)
@@ -132,7 +132,7 @@ void map_print_svg(struct map *map, FILE *to)
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" "
             "viewBox=\"0 0 %u %u\" role=\"img\">\n<title>The heap of ",
             WIDTH + 2 * MARGIN, height, WIDTH + 2 * MARGIN, height);
-    print_escaped(to, map->feed->path);
+    print_escaped(to, map->playback->path);
     fprintf(to, " after operation %llu</title>\n%s", (unsigned long long)map->op, style);
     print_title(map, to);
     for (size_t i = 0; i < map->count; i++)

@@ -149,9 +149,10 @@ void map_print_text(struct map *map, FILE *to)
     const struct view *any = map->heaps[0].view;
     map_cut(map, (size_t)style.width * style.lines);
     fprintf(to, "%s after operation %s of %s%s: %s live in %s blocks; a letter is %s bytes\n",
-            map->feed->path, cli_count(map->op).chars, cli_count(map->feed->ops).chars,
-            map->op == map->feed->peak_op ? ", when most is live" : "", cli_bytes(any->live).chars,
-            cli_count(any->live_blocks).chars, cli_count(map->cell_bytes).chars);
+            map->playback->path, cli_count(map->op).chars, cli_count(map->playback->ops).chars,
+            map->op == map->playback->peak_op ? ", when most is live" : "",
+            cli_bytes(any->live).chars, cli_count(any->live_blocks).chars,
+            cli_count(map->cell_bytes).chars);
     for (size_t i = 0; i < map->count; i++)
         print_heap(map, &map->heaps[i], &style, to);
     print_legend(&style, to);

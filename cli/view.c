@@ -17,19 +17,19 @@ static uint64_t at_most(uint64_t size, uint64_t most)
 }
 
 /* A guess that is nearly always enough. */
-static uint64_t generous_size(const struct feed *f)
+static uint64_t generous_size(const struct playback *f)
 {
     uint64_t size = at_most(f->peak_bytes, LARGEST_REGION) * 2 + f->peak_blocks * 128;
     return at_most(size + 256 * PAGE, LARGEST_REGION);
 }
 
-void views_choose(struct views *v, struct feed *feed, const struct hmm_strategy *const *strategies,
-                  size_t count)
+void views_choose(struct views *v, struct playback *playback,
+                  const struct hmm_strategy *const *strategies, size_t count)
 {
-    *v = (struct views){feed, cli_alloc(count, sizeof *v->view), count};
+    *v = (struct views){playback, cli_alloc(count, sizeof *v->view), count};
     for (size_t i = 0; i < count; i++) {
         v->view[i].strategy = strategies[i];
-        v->view[i].capacity = (size_t)generous_size(feed);
+        v->view[i].capacity = (size_t)generous_size(playback);
     }
 }
 
@@ -55,17 +55,17 @@ void views_free(struct views *v)
     free(v->view);
 }
 
-static bool open_view(struct view *v, const struct feed *feed)
+static bool open_view(struct view *v, const struct playback *playback)
 {
     if (!replay_reserve(&v->region, v->capacity)) {
         v->region.mapping = NULL;
-        cli_complain(feed->command, "cannot reserve %s of address space for %s",
+        cli_complain(playback->command, "cannot reserve %s of address space for %s",
                      cli_bytes(v->capacity).chars, hmm_strategy_name(v->strategy));
         return false;
     }
     v->heap = hmm_heap_create(v->region.memory, v->region.size, v->strategy);
-    v->blocks = cli_alloc(feed->ids, sizeof *v->blocks);
-    v->known = cli_alloc(feed->ids, sizeof *v->known);
+    v->blocks = cli_alloc(playback->ids, sizeof *v->blocks);
+    v->known = cli_alloc(playback->ids, sizeof *v->known);
     if (v->heap != NULL) {
         struct hmm_stats stats;
         hmm_heap_stats(v->heap, &stats);
@@ -77,9 +77,9 @@ static bool open_view(struct view *v, const struct feed *feed)
 bool views_open(struct views *v)
 {
     for (size_t i = 0; i < v->count; i++)
-        if (!open_view(&v->view[i], v->feed))
+        if (!open_view(&v->view[i], v->playback))
             return false;
-    return feed_rewind(v->feed);
+    return playback_rewind(v->playback);
 }
 
 /* ---- Carrying out ---- */
@@ -181,7 +181,7 @@ struct view_holes view_walk(const struct view *v,
 static void run(struct views *v, uint64_t ops)
 {
     const struct hmm_trace_op *op;
-    for (uint64_t n = 0; n < ops && (op = feed_next(v->feed)) != NULL; n++) {
+    for (uint64_t n = 0; n < ops && (op = playback_next(v->playback)) != NULL; n++) {
         for (size_t i = 0; i < v->count; i++)
             view_step(&v->view[i], op);
         if (n % TICK == 0)
@@ -215,7 +215,7 @@ bool views_fit(struct views *v, uint64_t ops)
             return false;
         run(v, ops);
         cli_progress_hide();
-        if (!feed_was_read(v->feed))
+        if (!playback_was_read(v->playback))
             return false;
         fits = true;
         for (size_t i = 0; i < v->count; i++)

@@ -10,7 +10,7 @@
 #ifndef HMM_VIEW_H
 #define HMM_VIEW_H
 
-#include "feed.h"
+#include "playback.h"
 #include "replay.h"
 
 /* What is known of a block, by ID. The first operation of a trace is operation 1. */
@@ -55,12 +55,12 @@ struct view_holes {
  * heap. False, said on stderr, iff there is no address space or the trace can no longer be read.
  */
 struct views {
-    struct feed *feed;
+    struct playback *playback;
     struct view *view;
     size_t count;
 };
 
-void views_choose(struct views *views, struct feed *feed,
+void views_choose(struct views *views, struct playback *playback,
                   const struct hmm_strategy *const *strategies, size_t count);
 bool views_fit(struct views *views, uint64_t ops); /* for the first so many operations */
 bool views_open(struct views *views);

@@ -220,11 +220,11 @@ static void observe(struct reducer *d)
 {
     struct report_trace *t = d->trace;
     struct view *views = d->views->view;
-    struct asked asked = {.sizes = cli_alloc(d->views->feed->ids, sizeof *asked.sizes)};
+    struct asked asked = {.sizes = cli_alloc(d->views->playback->ids, sizeof *asked.sizes)};
     const struct hmm_trace_op *op;
     size_t column = 0;
     cli_progress_start("replaying");
-    for (uint64_t n = 1; (op = feed_next(d->views->feed)) != NULL; n++) {
+    for (uint64_t n = 1; (op = playback_next(d->views->playback)) != NULL; n++) {
         count_request(t, op);
         count_life(t, &views[0], op);
         ask(&asked, op);
@@ -243,7 +243,7 @@ static void observe(struct reducer *d)
 static void conclude(struct reducer *d)
 {
     struct report_trace *t = d->trace;
-    const uint32_t ids = d->views->feed->ids;
+    const uint32_t ids = d->views->playback->ids;
     for (size_t i = 0; i < t->strategy_count; i++) {
         struct report_strategy *s = &t->strategies[i];
         const struct view *view = &d->views->view[i];
@@ -264,7 +264,7 @@ static void conclude(struct reducer *d)
 
 /* ---- Room ---- */
 
-static size_t columns_for(const struct feed *f)
+static size_t columns_for(const struct playback *f)
 {
     const uint64_t affordable = WALKED_MOST / (f->peak_blocks + 1);
     const uint64_t columns = affordable > REPORT_COLUMNS  ? REPORT_COLUMNS
@@ -331,7 +331,7 @@ void report_trace_free(struct report_trace *t)
 
 /* ---- All of it ---- */
 
-static struct report_trace of_feed(const struct feed *f)
+static struct report_trace of_playback(const struct playback *f)
 {
     return (struct report_trace){.path = f->path,
                                  .ops = f->ops,
@@ -345,15 +345,16 @@ static bool reduce_views(struct report_trace *t, struct views *views)
 {
     struct reducer d = {.trace = t, .views = views};
     bool good, again = true;
-    for (good = views_fit(views, views->feed->ops); good && again; again = views_outgrown(views)) {
+    for (good = views_fit(views, views->playback->ops); good && again;
+         again = views_outgrown(views)) {
         views_close(views);
         report_trace_free(t);
-        *t = of_feed(views->feed);
+        *t = of_playback(views->playback);
         make_room(&d);
         good = views_open(views);
         if (good)
             observe(&d);
-        good = good && feed_was_read(views->feed);
+        good = good && playback_was_read(views->playback);
         if (good)
             conclude(&d);
         free(d.rows.used);
@@ -365,15 +366,15 @@ static bool reduce_views(struct report_trace *t, struct views *views)
 bool report_reduce(struct report_trace *t, const char *path,
                    const struct hmm_strategy *const *strategies, size_t count, int *code)
 {
-    struct feed feed;
+    struct playback playback;
     struct views views;
     *t = (struct report_trace){.path = path};
-    if (!feed_open(&feed, "report", path, code))
+    if (!playback_open(&playback, "report", path, code))
         return false;
-    views_choose(&views, &feed, strategies, count);
+    views_choose(&views, &playback, strategies, count);
     const bool good = reduce_views(t, &views);
     views_free(&views);
-    feed_close(&feed);
+    playback_close(&playback);
     *code = good ? CLI_OK : CLI_FAILED;
     return good;
 }

@@ -2,7 +2,7 @@
 /*
  * Reading traces for what goes through them more than once.
  */
-#include "feed.h"
+#include "playback.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,11 +14,11 @@ static void tell(void *arg, uint64_t done, uint64_t total)
 }
 
 /* Which operation brings live bytes to their most. */
-static void find_peak(struct feed *f)
+static void find_peak(struct playback *f)
 {
     uint64_t *sizes = cli_alloc(f->ids, sizeof *sizes), live = 0, peak = 0;
     const struct hmm_trace_op *op;
-    for (uint64_t i = 1; (op = feed_next(f)) != NULL; i++) {
+    for (uint64_t i = 1; (op = playback_next(f)) != NULL; i++) {
         if (op->kind == HMM_TRACE_RESIZE || op->kind == HMM_TRACE_FREE)
             live -= sizes[op->id];
         live += sizes[op->id] = op->size;
@@ -30,11 +30,11 @@ static void find_peak(struct feed *f)
     free(sizes);
 }
 
-bool feed_open(struct feed *f, const char *command, const char *path, int *code)
+bool playback_open(struct playback *f, const char *command, const char *path, int *code)
 {
     struct hmm_trace_error error;
     const struct hmm_trace_progress progress = {tell, NULL};
-    *f = (struct feed){.command = command, .path = path};
+    *f = (struct playback){.command = command, .path = path};
     *code = CLI_USAGE;
     cli_progress_start("reading");
     f->tape = hmm_trace_tape_open(path, &progress, &error);
@@ -50,32 +50,32 @@ bool feed_open(struct feed *f, const char *command, const char *path, int *code)
     f->peak_bytes = sum->peak_bytes;
     if (hmm_trace_tape_unended(f->tape))
         cli_warn_unended(command, path, f->ops);
-    if (!feed_rewind(f))
+    if (!playback_rewind(f))
         return false;
     find_peak(f);
-    return feed_was_read(f);
+    return playback_was_read(f);
 }
 
-void feed_close(struct feed *f)
+void playback_close(struct playback *f)
 {
     if (f->tape != NULL)
         hmm_trace_tape_close(f->tape);
 }
 
-bool feed_rewind(struct feed *f)
+bool playback_rewind(struct playback *f)
 {
     f->next = f->end = NULL;
-    return hmm_trace_tape_rewind(f->tape) || feed_was_read(f);
+    return hmm_trace_tape_rewind(f->tape) || playback_was_read(f);
 }
 
-bool feed_refill(struct feed *f)
+bool playback_refill(struct playback *f)
 {
     const size_t count = hmm_trace_tape_next(f->tape, &f->next);
     f->end = f->next + count;
     return count != 0;
 }
 
-bool feed_was_read(const struct feed *f)
+bool playback_was_read(const struct playback *f)
 {
     const struct hmm_trace_error *error = hmm_trace_tape_error(f->tape);
     if (error != NULL)

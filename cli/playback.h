@@ -2,13 +2,13 @@
 /*
  * A trace as a sequence that can be gone through as often as need be.
  */
-#ifndef HMM_FEED_H
-#define HMM_FEED_H
+#ifndef HMM_PLAYBACK_H
+#define HMM_PLAYBACK_H
 
 #include "cli.h"
 #include "trace.h"
 
-struct feed {
+struct playback {
     const char *command, *path;
     struct hmm_trace_tape *tape;
     const struct hmm_trace_op *next, *end; /* what the tape gave last, as far as not handed out */
@@ -20,23 +20,23 @@ struct feed {
 };
 
 /* False, said on stderr, iff the trace cannot be read; *code is then the exit code. To be given to
- * feed_close in any case. */
-bool feed_open(struct feed *feed, const char *command, const char *path, int *code);
-void feed_close(struct feed *feed);
+ * playback_close in any case. */
+bool playback_open(struct playback *playback, const char *command, const char *path, int *code);
+void playback_close(struct playback *playback);
 
 /* To the first operation again. False, said on stderr, iff the trace cannot be read any more. */
-bool feed_rewind(struct feed *feed);
+bool playback_rewind(struct playback *playback);
 
 /* What the tape has next; false: nothing. */
-bool feed_refill(struct feed *feed);
+bool playback_refill(struct playback *playback);
 
 /* The next operation; NULL: there is none left. Valid until the next call. */
-static inline const struct hmm_trace_op *feed_next(struct feed *feed)
+static inline const struct hmm_trace_op *playback_next(struct playback *playback)
 {
-    return feed->next < feed->end || feed_refill(feed) ? feed->next++ : NULL;
+    return playback->next < playback->end || playback_refill(playback) ? playback->next++ : NULL;
 }
 
 /* Whether all could be read since it was opened. False: said on stderr. */
-bool feed_was_read(const struct feed *feed);
+bool playback_was_read(const struct playback *playback);
 
 #endif
