@@ -193,6 +193,11 @@ bool hmm_trace_source_seek(struct hmm_trace_source *s, uint64_t offset,
     return true;
 }
 
+bool hmm_trace_source_seekable(const struct hmm_trace_source *s)
+{
+    return s->seekable;
+}
+
 uint64_t hmm_trace_source_length(const struct hmm_trace_source *s)
 {
     return s->seekable && !s->compressed ? s->total : 0;

@@ -33,12 +33,18 @@ static bool grow(struct hmm_trace_tape *t, struct hmm_trace_error *error)
 }
 
 /* The trace is too long to be kept: from now on there is a stretch of it at a time. */
-static void stop_keeping(struct hmm_trace_tape *t)
+static bool stop_keeping(struct hmm_trace_tape *t, struct hmm_trace_error *error)
 {
+    if (!hmm_trace_reader_seekable(t->reader))
+        return hmm_trace_fail(error,
+                              "is no file, and has more operations than can be kept (%zu): write "
+                              "it into one",
+                              HMM_TRACE_KEPT);
     t->kept = false;
     t->room = HMM_TRACE_STRETCH;
     struct hmm_trace_op *ops = realloc(t->ops, t->room * sizeof *ops);
     t->ops = ops != NULL ? ops : t->ops;
+    return true;
 }
 
 /* How many operations of the trace are in ops. */
@@ -54,8 +60,8 @@ static bool read_through(struct hmm_trace_tape *t, const struct hmm_trace_progre
     t->kept = true;
     while (got > 0) {
         uint64_t done, total;
-        if (t->kept && held(t) == HMM_TRACE_KEPT)
-            stop_keeping(t);
+        if (t->kept && held(t) == HMM_TRACE_KEPT && !stop_keeping(t, error))
+            return false;
         if (t->kept && held(t) == t->room && !grow(t, error))
             return false;
         got = hmm_trace_read(t->reader, t->ops + held(t), t->room - held(t), error);

@@ -324,6 +324,8 @@ bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error)
     *error = (struct hmm_trace_error){0};
     if (!can_compress(path, error))
         return false;
+    if (strcmp(path, "-") == 0)
+        return hmm_trace_fail(error, "cannot write: standard output is the command's own");
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return hmm_trace_fail(error, "cannot write: it is there and is not a regular file");
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
