@@ -191,7 +191,7 @@ static __attribute__((noinline)) void *first_malloc_large(struct hmm_heap *h, si
 {
     const struct address_index *x = h->state;
     if (size > HMM_MAX_REQUEST)
-        return hmm__fail(h);
+        return hmm__fail(h, size);
     uint32_t n = hmm__granules_for(size);
     return address_serve_up(h, address_hint(x, n) >> ADDRESS_FAN_LOG, n,
                             (struct address_way){.hand = first_hand,

@@ -325,7 +325,7 @@ static __attribute__((noinline)) void *next_malloc_large(struct hmm_heap *h, siz
 {
     const struct address_index *x = h->state;
     if (size > HMM_MAX_REQUEST)
-        return hmm__fail(h);
+        return hmm__fail(h, size);
     uint32_t n = hmm__granules_for(size);
     if (address_covers(x, next_own(x)->cursor) &&
         address_bounds(x)[address_unit(next_own(x)->cursor)] >= address_byte(n))

@@ -179,7 +179,7 @@ void hmm_trace_reader_comments(struct hmm_trace_reader *reader,
  * A tape may be used on both sides of a fork at the same time.
  */
 
-#define HMM_TRACE_STRETCH ((size_t)1 << 21) /* operations at a time, of one that is not kept */
+#define HMM_TRACE_STRETCH ((size_t)1 << 20) /* operations at a time, of one that is not kept */
 #define HMM_TRACE_KEPT ((size_t)1 << 22)    /* the longest that is kept */
 
 struct hmm_trace_tape;

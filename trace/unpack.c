@@ -333,12 +333,13 @@ static bool start(struct hmm_unpacker *u, struct hmm_trace_error *error)
     if (!hmm_packed_check_file_header((const unsigned char *)in->buffer + in->at, error))
         return false;
     in->at += HMM_PACKED_FILE_HEADER;
+    u->decoder.ids.freed = malloc(HMM_PACKED_MOST_OPS * sizeof *u->decoder.ids.freed);
+    bool good = u->decoder.ids.freed != NULL;
 #ifdef HAVE_ZSTD
     u->zstd = ZSTD_createDCtx();
-    if (u->zstd == NULL)
-        return hmm_trace_fail(error, "out of memory");
+    good = good && u->zstd != NULL;
 #endif
-    return true;
+    return good || hmm_trace_fail(error, "out of memory");
 }
 
 struct hmm_unpacker *hmm_unpacker_open(struct hmm_trace_input *input, struct hmm_trace_error *error)

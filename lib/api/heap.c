@@ -206,7 +206,7 @@ void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
 void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
 {
     if (size != 0 && count > (size_t)PTRDIFF_MAX / size)
-        return hmm__fail(heap);
+        return hmm__fail(heap, SIZE_MAX);
     if (hmm__unlikely(heap->check_flags))
         return hmm__checked_calloc(heap, count, size);
     void *p = heap->malloc_entry(heap, count * size);

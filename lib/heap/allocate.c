@@ -6,9 +6,11 @@
  */
 #include "heap/place.h"
 
-void *hmm__fail(struct hmm_heap *h)
+void *hmm__fail(struct hmm_heap *h, size_t size)
 {
     h->failed++;
+    if (h->refused)
+        h->refused(h, size);
     hmm__set_errno(ENOMEM);
     return NULL;
 }
@@ -80,7 +82,7 @@ static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
         if (p == NULL)
             p = search_last(h, n);
     }
-    return p ? p : hmm__fail(h);
+    return p ? p : hmm__fail(h, block_usable(n));
 }
 
 /* The top below the break is too small: the cache returns what is idle, else the break rises. */
@@ -247,7 +249,7 @@ void hmm__slow_release(struct hmm_heap *h, char *p, hmm_ref r)
 void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size)
 {
     if (hmm__unlikely(size > HMM_MAX_REQUEST))
-        return hmm__fail(h);
+        return hmm__fail(h, size);
     uint32_t n = hmm__granules_for(size);
     hmm_ref r = h->take(h, h->state, n);
     return r ? finish_allocation(h, r, n, block_size(h, r)) : hmm__malloc_else(h, n);

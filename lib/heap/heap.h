@@ -129,6 +129,8 @@ struct hmm_heap {
     /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
      * pointers are misuse. */
     bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
+    /* Told of a request of `size` bytes that is not served. NULL: nobody. */
+    void (*refused)(const struct hmm_heap *h, size_t size);
     hmm_ref brk_peak;
     hmm_ref committed_end; /* pages below it are committed */
     uint32_t skew;         /* bytes of the caller's region below the base */
@@ -262,7 +264,7 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 }
 
 /* allocate.c */
-HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h);
+HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h, size_t size);
 
 /* One attempt: from a free block, else from the top below the break. NULL, which is not counted as
  * a failure: neither is large enough. */

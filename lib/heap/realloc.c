@@ -249,7 +249,7 @@ static void *realloc_aligned(struct hmm_heap *h, void *payload, size_t size)
     uint32_t align = hmm__alignment_of(h, r, "realloc");
     size_t align_bytes = (size_t)align * HMM_GRANULE;
     if (!hmm__aligned_can_be(align_bytes, size))
-        return hmm__fail(h);
+        return hmm__fail(h, size);
     uint32_t n = hmm__granules_for(size + HMM__RECORD_BYTES);
     hmm_ref now = resize_aligned(h, r, n, align_bytes);
     if (now == 0) {
@@ -278,7 +278,8 @@ static __attribute__((noinline)) void *realloc_else(struct hmm_heap *h, void *pa
         hmm__free(h, payload);
         return NULL;
     }
-    return word_load(payload) & HMM__ALIGNED ? realloc_aligned(h, payload, size) : hmm__fail(h);
+    return word_load(payload) & HMM__ALIGNED ? realloc_aligned(h, payload, size)
+                                             : hmm__fail(h, size);
 }
 
 void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)

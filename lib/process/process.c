@@ -10,6 +10,7 @@
 #include "process/emergency.h"
 #include "process/env.h"
 #include "process/process_cache.h"
+#include "process/refusal.h"
 #include "process/region.h"
 #include "process/report.h"
 
@@ -148,6 +149,7 @@ int hmm__process_finish(void)
 #if HMM_HOSTED
     if (o->stats) {
         hmm__report_place(o->stats);
+        hmm__process.heap->refused = hmm__refusal_note;
         atexit(report_at_exit);
     }
 #endif
