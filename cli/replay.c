@@ -39,7 +39,7 @@ const struct cli_command cli_replay = {
         "Every block is placed by the strategy; with --cache runs of small blocks are.\n\n"
         "Exit status: 0 if all requests were served; 1 if one was not, on any strategy, if "
         "--check\n"
-        "finds a fault, a zstd file is cut short, or memory runs out; 2 if an argument or a trace\n"
+        "finds a fault, a file is cut short, or memory runs out; 2 if an argument or a trace\n"
         "is bad, and then nothing has been replayed.\n",
     .options = options,
     .run = run,
@@ -159,7 +159,7 @@ static void tell_loaded(void *arg, uint64_t done, uint64_t total)
     cli_progress(s->begin + (total != 0 ? s->length * (double)done / (double)total : 0));
 }
 
-static void warn_cut(const char *path, const struct hmm_trace_tape *tape)
+static void tell_cut(const struct hmm_trace_tape *tape, const char *path)
 {
     hmm_trace_print_error(stderr, path, hmm_trace_tape_cut(tape));
     cli_complain("replay", "%s: of this trace only the first %s operations are replayed", path,
@@ -175,7 +175,7 @@ static struct hmm_trace_tape *load(const char *path, struct share *share)
     if (tape == NULL)
         hmm_trace_print_error(stderr, path, &error);
     else if (hmm_trace_tape_cut(tape) != NULL)
-        warn_cut(path, tape);
+        tell_cut(tape, path);
     else if (hmm_trace_tape_unended(tape))
         cli_warn_unended("replay", path, hmm_trace_tape_summary(tape)->op_count);
     return tape;

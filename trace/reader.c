@@ -19,7 +19,6 @@ struct hmm_trace_reader {
     struct hmm_trace_error error;
     uint64_t line;
     bool dense, failed;
-    bool cut; /* error says where */
 };
 
 /* ---- Opening ---- */
@@ -96,9 +95,8 @@ static int step(struct hmm_trace_reader *r, struct hmm_trace_op *op)
 {
     uint32_t number = 0;
     r->comments.op = r->live.sum.op_count;
-    const int code = r->cut ? 0 : r->failed ? -1 : next(r, op);
-    r->cut = r->cut || (code < 0 && r->error.is_cut && r->error.line > 1);
-    if (code == 0 || r->cut)
+    const int code = r->failed ? -1 : next(r, op);
+    if (code == 0)
         return 0;
     if (code > 0 && hmm_trace_live_apply(&r->live, op, &number, &r->error)) {
         if (r->dense)
@@ -153,7 +151,6 @@ bool hmm_trace_seek(struct hmm_trace_reader *r, uint64_t op, struct hmm_trace_er
     struct hmm_trace_op passed;
     const struct hmm_trace_comments comments = r->comments;
     r->comments.take = NULL;
-    r->cut = false;
     r->failed = !go_near(r, op);
     for (uint64_t i = 1; r->live.sum.op_count < op && step(r, &passed) > 0; i++)
         if (i % SEEN_OPS == 0 && r->progress.tell != NULL)
@@ -190,12 +187,7 @@ bool hmm_trace_reader_seekable(const struct hmm_trace_reader *r)
 
 bool hmm_trace_reader_unended(const struct hmm_trace_reader *r)
 {
-    return r->cut || (r->unpacker != NULL && hmm_unpacker_unended(r->unpacker));
-}
-
-const struct hmm_trace_error *hmm_trace_reader_cut(const struct hmm_trace_reader *r)
-{
-    return r->cut ? &r->error : NULL;
+    return r->unpacker != NULL && hmm_unpacker_unended(r->unpacker);
 }
 
 void hmm_trace_reader_progress(const struct hmm_trace_reader *r, uint64_t *done, uint64_t *total)

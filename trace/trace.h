@@ -83,7 +83,7 @@ struct hmm_trace {
 struct hmm_trace_error {
     uint64_t line; /* 0: not about a line */
     char reason[200];
-    bool is_cut;   /* the file ends in the middle of a zstd frame */
+    bool is_cut;   /* the file ends in the middle of a zstd frame, or of a block of format 2 */
     uint64_t held; /* of a writer that was closed: operations that the file has */
 };
 
@@ -147,10 +147,6 @@ uint64_t hmm_trace_reader_line(const struct hmm_trace_reader *reader);
  * was interrupted, or it was cut. Known once hmm_trace_read has answered 0. */
 bool hmm_trace_reader_unended(const struct hmm_trace_reader *reader);
 
-/* Where a zstd file ends in the middle of a frame, as a kill or a full disk leaves it: all whole
- * lines have been read. NULL: it does not, or there is not one operation. Known at the same time. */
-const struct hmm_trace_error *hmm_trace_reader_cut(const struct hmm_trace_reader *reader);
-
 /* How much of the file has been read; of 0 where that is not known. */
 void hmm_trace_reader_progress(const struct hmm_trace_reader *reader, uint64_t *done,
                                uint64_t *total);
@@ -179,7 +175,7 @@ void hmm_trace_reader_comments(struct hmm_trace_reader *reader,
  * A tape may be used on both sides of a fork at the same time.
  */
 
-#define HMM_TRACE_STRETCH ((size_t)1 << 20) /* operations at a time, of one that is not kept */
+#define HMM_TRACE_STRETCH ((size_t)1 << 21) /* operations at a time, of one that is not kept */
 #define HMM_TRACE_KEPT ((size_t)1 << 22)    /* the longest that is kept */
 
 struct hmm_trace_tape;
@@ -210,7 +206,7 @@ bool hmm_trace_tape_find(struct hmm_trace_tape *tape, uint64_t index, struct hmm
 
 bool hmm_trace_tape_unended(const struct hmm_trace_tape *tape);
 
-/* As hmm_trace_reader_cut. */
+/* Where the file ends too early (is_cut), if what it holds is the tape; else NULL. */
 const struct hmm_trace_error *hmm_trace_tape_cut(const struct hmm_trace_tape *tape);
 
 /* Frees what is kept of a file; the next pass reads it anew. */
@@ -225,8 +221,9 @@ void hmm_trace_tape_rest(struct hmm_trace_tape *tape);
  * operation, or an operation that the ones before it forbid (allocating an ID that is live,
  * resizing or freeing one that is not).
  *
- * Of a zstd file that ends in the middle of a frame, as a kill or a lost disk leaves it, all whole
- * lines are the trace: true, with is_cut set, and *error says where it ends. There must be one.
+ * Of a file that ends in the middle of a zstd frame or of a block, as a kill or a lost disk leaves
+ * it, all whole operations are the trace: true, with is_cut set, and *error says where it ends.
+ * There must be one line.
  */
 bool hmm_trace_load(struct hmm_trace *trace, const char *path,
                     const struct hmm_trace_progress *progress, struct hmm_trace_error *error);
@@ -268,14 +265,14 @@ bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error);
 bool hmm_trace_write(struct hmm_trace_writer *writer, const struct hmm_trace_op *op);
 bool hmm_trace_write_comment(struct hmm_trace_writer *writer, const char *text);
 
-/* How many operations the file surely holds now. */
-uint64_t hmm_trace_writer_held(const struct hmm_trace_writer *writer);
-
 /* A comment as hmm_trace_reader_comments gives it: begins with "#" and holds no newline. */
 bool hmm_trace_write_line(struct hmm_trace_writer *writer, const char *line, size_t length);
 
 /* Format 2 without zstd from here on, for readers that have none. */
 void hmm_trace_writer_plain(struct hmm_trace_writer *writer);
+
+/* How many operations the file surely holds now. */
+uint64_t hmm_trace_writer_held(const struct hmm_trace_writer *writer);
 
 /* Whether time matters more than the size of the file. */
 void hmm_trace_writer_hurry(struct hmm_trace_writer *writer, bool hurry);
