@@ -189,8 +189,9 @@ head -n 131073 two.trace >want
     grep -qx 'hmm convert: got.trace: has the first 131072 operations, which are whole' err
 report $? 'a cut file: what is whole is kept'
 hmm replay cut.ht2
-[ "$code" -eq 2 ] && [ ! -s out ] && [ "$(wc -l <err)" -eq 1 ]
-report $? 'a cut file is not replayed'
+[ "$code" -eq 1 ] && grep -q '^cut.ht2: 131,072 operations, ' out &&
+    grep -qx 'hmm replay: cut.ht2: of this trace only the first 131,072 operations are replayed' err
+report $? 'a cut file: what is whole is replayed, and exit status 1'
 hmm stats --format json cut.ht2
 [ "$code" -eq 2 ] && grep -q '"ops":131072,' out &&
     grep -qx 'hmm stats: cut.ht2: what follows is of the first 131072 operations' err
@@ -200,6 +201,9 @@ hmm convert -o got.ht2 damaged.ht2
 [ "$code" -eq 2 ] && [ ! -e got.ht2 ] && grep -qx \
     'damaged.ht2: damaged at byte 16: the checksum of the block is not right; the first 0 operations are whole' err
 report $? 'a damaged file: said where'
+hmm replay damaged.ht2
+[ "$code" -eq 2 ] && [ ! -s out ] && [ "$(wc -l <err)" -eq 1 ]
+report $? 'a damaged file is not replayed'
 # The index begins where the trailer says; up to there all is whole.
 index=$(tail -c 16 two.ht2 | od -An -tu4 -N4 | tr -d ' ')
 head -c "$index" two.ht2 >unended.ht2

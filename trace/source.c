@@ -91,6 +91,7 @@ static ptrdiff_t read_zstd(struct hmm_trace_source *s, char *to, size_t room,
         s->next = in.pos;
         s->inside_frame = hint != 0;
         if (starved && s->inside_frame && out.pos == 0) {
+            error->is_cut = true;
             hmm_trace_fail(error, "truncated: the zstd data ends in the middle of a frame");
             return -1;
         }

@@ -45,6 +45,7 @@ static bool damaged(const struct hmm_unpacker *u, uint64_t whole, const char *wh
 
 static bool truncated(const struct hmm_unpacker *u, uint64_t whole, struct hmm_trace_error *error)
 {
+    error->is_cut = true;
     return hmm_trace_fail(
         error, "truncated in the block at byte %llu; the first %llu operations are whole",
         (unsigned long long)u->offset, (unsigned long long)whole);

@@ -244,6 +244,11 @@ bool hmm_trace_write(struct hmm_trace_writer *w, const struct hmm_trace_op *op)
     return w->code == 0;
 }
 
+uint64_t hmm_trace_writer_held(const struct hmm_trace_writer *w)
+{
+    return w->good_ops;
+}
+
 void hmm_trace_writer_hurry(struct hmm_trace_writer *w, bool hurry)
 {
     if (w->packer != NULL)
@@ -382,6 +387,10 @@ struct hmm_trace_writer *hmm_trace_writer_open(const char *path, struct hmm_trac
     }
     if (start(w, path, error))
         return w;
+    /* A file that has not even a header is no trace. */
+    struct stat status;
+    if (w->fd >= 0 && fstat(w->fd, &status) == 0 && S_ISREG(status.st_mode))
+        unlink(path);
     release(w);
     return NULL;
 }
