@@ -23,7 +23,8 @@ static const struct cli_command help = {.name = "help",
                                         .run = run_help};
 
 static const struct cli_command *const commands[] = {
-    &cli_convert, &cli_cut, &cli_record, &cli_replay, &cli_run, &cli_stats, &cli_strategies, &help};
+    &cli_check,  &cli_compare, &cli_convert, &cli_cut,        &cli_diff, &cli_record,
+    &cli_replay, &cli_run,     &cli_stats,   &cli_strategies, &help};
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

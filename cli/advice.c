@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which strategy to take under a goal, with the reason in figures and the line that applies it.
+ */
+#include "compare.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+const char *const advice_goals[] = {"memory", "speed", "bounded", "balanced", NULL};
+
+/* Under "balanced" a heap that is larger by so many percent than the smallest still counts as as
+ * small. */
+#define AS_SMALL 5
+
+/* Below it, regions have no cache (hmm_heap_set_cache). */
+#define CACHE_LEAST (128 * 1024)
+
+static bool is_candidate(const struct row *r)
+{
+    return (strcmp(r->kind, "strategy") == 0 || strcmp(r->kind, "plugin") == 0) &&
+           r->smallest_heap > 0 && !(r->cache && r->smallest_heap < CACHE_LEAST);
+}
+
+/* Less is better; negative: not known. */
+static double memory_of(const struct row *r)
+{
+    return (double)r->smallest_heap;
+}
+
+static double time_of(const struct row *r)
+{
+    return r->ns_per_op;
+}
+
+static double instructions_of(const struct row *r)
+{
+    return (double)r->instructions;
+}
+
+static double worst_of(const struct row *r)
+{
+    return (double)r->worst_ns;
+}
+
+typedef double figure_of(const struct row *);
+
+/* Of candidates whose heap is at most `limit`, 0 for any; of equals the one with the smaller heap.
+ */
+static const struct row *least(const struct verdict *v, figure_of *figure, double limit)
+{
+    const struct row *best = NULL;
+    for (size_t i = 0; i < v->count; i++) {
+        const struct row *r = &v->rows[i];
+        if (!is_candidate(r) || figure(r) < 0 || (limit > 0 && memory_of(r) > limit))
+            continue;
+        if (best == NULL || figure(r) < figure(best) ||
+            (!(figure(r) > figure(best)) && memory_of(r) < memory_of(best)))
+            best = r;
+    }
+    return best;
+}
+
+/* Instructions do not vary from run to run; where they were counted they decide. */
+static figure_of *speed_of(const struct verdict *v)
+{
+    for (size_t i = 0; i < v->count; i++)
+        if (is_candidate(&v->rows[i]) && v->rows[i].instructions >= 0)
+            return instructions_of;
+    return time_of;
+}
+
+static const struct row *choose(const struct verdict *v, const char *goal)
+{
+    const struct row *small = least(v, memory_of, 0), *chosen = NULL;
+    if (small == NULL)
+        return NULL;
+    if (strcmp(goal, "speed") == 0)
+        chosen = least(v, speed_of(v), 0);
+    else if (strcmp(goal, "bounded") == 0)
+        chosen = least(v, worst_of, 0);
+    else if (strcmp(goal, "balanced") == 0)
+        chosen = least(v, speed_of(v), memory_of(small) * (100 + AS_SMALL) / 100);
+    return chosen != NULL ? chosen : small;
+}
+
+/* ---- Words ---- */
+
+static double percent_above(double value, double base)
+{
+    return base > 0 ? (value / base - 1) * 100 : 0;
+}
+
+static const char *with_cache(const struct row *r)
+{
+    return r->cache ? " with the cache" : "";
+}
+
+static void __attribute__((format(printf, 3, 4)))
+add(char *to, size_t room, const char *format, ...)
+{
+    va_list args;
+    const size_t used = strlen(to);
+    va_start(args, format);
+    vsnprintf(to + used, room - used, format, args);
+    va_end(args);
+}
+
+/* The second best, by the figure that decided. */
+static const struct row *next_best(const struct verdict *v, const struct row *chosen,
+                                   figure_of *figure)
+{
+    const struct row *best = NULL;
+    for (size_t i = 0; i < v->count; i++) {
+        const struct row *r = &v->rows[i];
+        if (r != chosen && is_candidate(r) && figure(r) >= 0 &&
+            (best == NULL || figure(r) < figure(best)))
+            best = r;
+    }
+    return best;
+}
+
+static void tell_next(const struct verdict *v, const struct advice *a, figure_of *figure, char *to,
+                      size_t room)
+{
+    const struct row *next = next_best(v, a->row, figure);
+    if (next != NULL && figure(a->row) > 0)
+        add(to, room, "; next is %s%s, %+.1f %%", next->allocator, with_cache(next),
+            percent_above(figure(next), figure(a->row)));
+}
+
+static void tell_speed(const struct verdict *v, const struct advice *a, char *to, size_t room)
+{
+    if (a->row->instructions >= 0 && speed_of(v) == instructions_of)
+        add(to, room, "%.1f instructions an operation",
+            (double)a->row->instructions / (double)(a->row->ops > 0 ? a->row->ops : 1));
+    else
+        add(to, room, "%.1f ns an operation", a->row->ns_per_op);
+}
+
+/* How far the strategies are from the least that any allocator could need. */
+static void tell_distance(const struct verdict *v, const struct advice *a, char *to, size_t room)
+{
+    double nearest = -1, farthest = -1;
+    if (v->optimum == NULL || v->optimum->lower <= 0)
+        return;
+    const double base = (double)v->optimum->lower;
+    for (size_t i = 0; i < v->count; i++) {
+        if (!is_candidate(&v->rows[i]))
+            continue;
+        const double above = percent_above(memory_of(&v->rows[i]), base);
+        nearest = nearest < 0 || above < nearest ? above : nearest;
+        farthest = above > farthest ? above : farthest;
+    }
+    add(to, room, "; that is %.1f %% above the least that any allocator could need",
+        percent_above(memory_of(a->row), base));
+    add(to, room, ", and the strategies stand %.1f to %.1f %% above it", nearest, farthest);
+}
+
+/* The best malloc library, where one was measured and does better by time. */
+static void tell_others(const struct verdict *v, const struct advice *a, char *to, size_t room)
+{
+    const struct row *best = NULL;
+    for (size_t i = 0; i < v->count; i++) {
+        const struct row *r = &v->rows[i];
+        if (!is_candidate(r) && r->ns_per_op >= 0 && r->ns_per_op < a->row->ns_per_op &&
+            (best == NULL || r->ns_per_op < best->ns_per_op))
+            best = r;
+    }
+    if (best != NULL)
+        add(to, room, "; %s is faster, %.1f ns an operation against %.1f", best->allocator,
+            best->ns_per_op, a->row->ns_per_op);
+}
+
+static void give_reason(const struct verdict *v, const char *goal, struct advice *a)
+{
+    const struct row *r = a->row;
+    char *to = a->reason;
+    const size_t room = sizeof a->reason;
+    to[0] = '\0';
+    if (strcmp(goal, "speed") == 0) {
+        add(to, room, "fewest at ");
+        tell_speed(v, a, to, room);
+        tell_next(v, a, speed_of(v), to, room);
+    } else if (strcmp(goal, "bounded") == 0) {
+        add(to, room, "least worst operation, %" PRId64 " ns", r->worst_ns);
+        tell_next(v, a, worst_of, to, room);
+    } else if (strcmp(goal, "balanced") == 0) {
+        const struct row *small = least(v, memory_of, 0);
+        add(to, room, "fastest, at ");
+        tell_speed(v, a, to, room);
+        add(to, room, ", of those whose heap is within %d %% of the smallest: %" PRId64
+                      " bytes, %+.1f %%",
+            AS_SMALL, r->smallest_heap, percent_above(memory_of(r), memory_of(small)));
+    } else {
+        add(to, room, "smallest heap, %" PRId64 " bytes", r->smallest_heap);
+        tell_next(v, a, memory_of, to, room);
+    }
+    tell_distance(v, a, to, room);
+    tell_others(v, a, to, room);
+}
+
+/* ---- What applies it ---- */
+
+/*
+ * For `hmm run`: its program has threads, an environment and addresses that the trace does not have.
+ * Rounded up to a page, and at least the least that there is.
+ */
+uint64_t advice_run_heap(uint64_t smallest)
+{
+    const uint64_t most = smallest + smallest / 100 * ADVICE_HEADROOM;
+    return most < 4096 ? 4096 : (most + 4095) / 4096 * 4096;
+}
+
+static void give_command(struct advice *a)
+{
+    const struct row *r = a->row;
+    const uint64_t heap = advice_run_heap((uint64_t)r->smallest_heap);
+    const bool cache_is_off = !r->cache && heap >= CACHE_LEAST;
+    snprintf(a->command, sizeof a->command, "%shmm run --strategy %s --heap %" PRIu64 "K -- COMMAND",
+             cache_is_off ? "HMM_CACHE=0 " : "", r->allocator, heap / 1024);
+}
+
+/* "best-fit": HMM_BEST_FIT. A plug-in is found by its path. */
+static void give_c(struct advice *a)
+{
+    const struct row *r = a->row;
+    char name[96];
+    if (strcmp(r->kind, "plugin") == 0) {
+        snprintf(name, sizeof name, "hmm_strategy_find(\"%.60s\")", r->allocator);
+    } else {
+        size_t n = (size_t)snprintf(name, sizeof name, "HMM_%.60s", r->allocator);
+        for (size_t i = 4; i < n; i++)
+            name[i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
+    }
+    snprintf(a->c, sizeof a->c, "%shmm_heap_create(arena, %" PRId64 ", %s)%s",
+             r->cache ? "heap = " : "", r->smallest_heap, name,
+             r->cache ? "; hmm_heap_set_cache(heap, 1)" : "");
+}
+
+void advice_find(const struct verdict *v, const char *goal, struct advice *a)
+{
+    *a = (struct advice){.row = choose(v, goal)};
+    if (a->row == NULL)
+        return;
+    give_reason(v, goal, a);
+    give_command(a);
+    give_c(a);
+}
+
+void advice_print_json(FILE *to, const struct verdict *v, const char *goal, const struct advice *a)
+{
+    if (a->row == NULL)
+        return;
+    fputs("{\"trace\":", to);
+    cli_print_json_string(to, v->trace);
+    fprintf(to, ",\"advice\":{\"for\":\"%s\",\"allocator\":", goal);
+    cli_print_json_string(to, a->row->allocator);
+    fprintf(to, ",\"cache\":%s,\"heap\":%" PRId64 ",\"reason\":", a->row->cache ? "true" : "false",
+            a->row->smallest_heap);
+    cli_print_json_string(to, a->reason);
+    fputs(",\"command\":", to);
+    cli_print_json_string(to, a->command);
+    fputs(",\"c\":", to);
+    cli_print_json_string(to, a->c);
+    fputs("}}\n", to);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between the files of `hmm compare`, `hmm check` and `hmm diff`.
+ *
+ * A cell is one allocator on one trace. What is found about it is a row, which is printed as one
+ * line of JSON and can be read back. The files stand in layers; each calls only those above it:
+ *
+ *     probe.c          figures of one strategy: its smallest heap, its waste, its worst operation
+ *     postmortem.c     the first operation that a heap cannot serve, and what would have helped
+ *     optimum.c        bounds on the least heap that any allocator could need
+ *     other.c          figures of malloc libraries and adapters
+ *     row.c            a row as JSON, and back
+ *     cells.c          cells in processes of their own
+ *     advice.c         which row to take, and why
+ *     verdict_print.c  rows, bounds and advice as table, CSV and Markdown
+ *     compare.c check.c diff.c    the commands
+ */
+#ifndef HMM_COMPARE_H
+#define HMM_COMPARE_H
+
+#include "replay.h"
+
+/* ---- row.c ---- */
+
+#define ROW_UNKNOWN INT64_C(-1) /* of a figure: null */
+
+/* A figure that a kind of allocator does not have is left out of its row. */
+struct row {
+    char *trace, *allocator; /* to be given to free */
+    char kind[12];           /* "strategy", "plugin", "malloc" or "adapter" */
+    bool cache;
+    double ns_per_op; /* negative: not known */
+    int64_t ops, peak_live, peak_break, peak_resident, smallest_heap, worst_ns, holes, largest_hole;
+    int64_t headers, rounding, fragmentation, control;
+    int64_t failed, instructions; /* a negative number of instructions is not printed at all */
+};
+
+struct optimum {
+    char *trace;
+    int64_t lower, upper; /* bytes; upper negative: not known */
+};
+
+void row_init(struct row *row, const char *trace, const char *allocator, const char *kind,
+              bool cache);
+void row_free(struct row *row);
+void row_print(FILE *to, const struct row *row);
+void optimum_print(FILE *to, const struct optimum *optimum);
+
+/* What a line is: 'r', a row; 'o', an optimum; 0: neither. */
+int row_parse(const char *line, struct row *row, struct optimum *optimum);
+
+/* ---- probe.c: no figure here is a time of the machine beside it, but those of probe_times ---- */
+
+struct probe {
+    const struct replay *replay;
+    const struct hmm_strategy *strategy;
+    size_t heap; /* the size that was asked about; 0: as large as it need be */
+};
+
+/* Whether the trace completes in a heap of this size. False iff there is no address space. */
+bool probe_completes(const struct probe *probe, uint64_t size, bool *completes);
+
+/*
+ * The least multiple of PROBE_STEP that a search by halves finds: the trace completes in it, and
+ * does not in PROBE_STEP bytes less. Both have been tried. 0 iff no heap completes it. Whether
+ * some size further below completes is not claimed: completion need not be monotone, since a resize
+ * that finds the end of the region near takes another way. `hint`: about where it is, or 0.
+ */
+#define PROBE_STEP 16u
+bool probe_smallest(const struct probe *probe, uint64_t hint, uint64_t *smallest);
+
+/* Break, waste, holes and failures, in a region of the right size or of probe->heap; and the
+ * smallest heap. */
+bool probe_figures(const struct probe *probe, struct row *row);
+
+/* A timed pass, net of the loop, to row->ns_per_op if less than what is there; with `worst` the
+ * longest single operation as well. row must have its figures. */
+bool probe_times(const struct probe *probe, double harness, bool worst, struct row *row);
+
+/* ---- worst.c: the longest single operation ---- */
+
+/* The operations that took longest in a first pass are timed again in others; of each the shortest
+ * time counts, so that an interrupt does not, and of these the longest. */
+#define WORST_CANDIDATES 4096
+#define WORST_PASSES 4
+
+struct worst {
+    struct worst_op {
+        uint64_t index;
+        uint64_t ns;
+    } *ops; /* a heap, the shortest on top, in the first pass; then by index */
+    size_t count;
+    size_t next; /* in a later pass: the candidate that comes next */
+    unsigned pass;
+    uint64_t index; /* of the operation that comes next */
+};
+
+void worst_open(struct worst *worst);
+void worst_begin_pass(struct worst *worst);
+bool worst_wants(const struct worst *worst);     /* is the next operation to be timed? */
+void worst_take(struct worst *worst, uint64_t ns); /* the next operation, timed */
+static inline void worst_skip(struct worst *worst)
+{
+    worst->index++;
+}
+uint64_t worst_close(struct worst *worst); /* nanoseconds, the clock's own taken off */
+uint64_t worst_now(void);
+
+/* ---- postmortem.c ---- */
+
+struct postmortem {
+    bool has_heap, failed;
+    uint64_t index, line; /* of the operation, from 0; 0: no line */
+    struct hmm_trace_op op;
+    uint64_t free_bytes, largest_hole, holes;
+    struct postmortem_end {
+        bool is_block; /* false: the heap's own end */
+        uint64_t id, size, born;
+    } below, above; /* of the largest hole */
+};
+
+/* What the first operation was that a heap of this size cannot serve, and how the heap lay then. */
+bool postmortem_find(const struct probe *probe, const char *path, uint64_t size,
+                     struct postmortem *found);
+
+/* Says it on `to`, in lines that begin with `prefix`; and what would have helped. */
+void postmortem_print(FILE *to, const char *prefix, const struct probe *probe, const char *path,
+                      uint64_t size, const struct postmortem *found);
+
+/* ---- optimum.c ---- */
+
+/*
+ * lower: the most bytes of payload that live at once, each request rounded up to the granule, and
+ * to at least one. upper: the size of a layout that was made knowing all lifetimes, and verified:
+ * no two blocks that live at the same time overlap. A block that is resized to another number of
+ * granules is freed and placed anew at that operation; its two places may overlap, since what is in
+ * it is moved. False iff the trace cannot be read.
+ */
+bool optimum_find(struct hmm_trace_tape *tape, struct optimum *optimum);
+
+/* ---- other.c ---- */
+
+/* Of malloc, as this process has it. */
+bool other_malloc(const struct replay *replay, unsigned runs, struct row *row);
+
+/* Whether a shared object is an adapter (bench/adapter.h). */
+bool other_is_adapter(const char *path);
+bool other_adapter(const struct replay *replay, const char *path, unsigned runs, struct row *row);
+
+/* The path of a malloc library, by the names that it may have; "" iff there is none. */
+void other_library(const char *const *sonames, char *path, size_t room);
+bool other_malloc_is(const char *path); /* whether this process has its malloc from there */
+
+/* ---- cells.c ---- */
+
+struct cell {
+    char *trace, *name; /* name: as --allocators and --cell have it, without "+cache" */
+    const char *kind;   /* as in rows; "optimum" for the bounds */
+    const char *label;  /* as rows name it */
+    char *library;      /* of a malloc: its path; "" is the C library's */
+    const struct hmm_strategy *strategy;
+    bool cache;
+};
+
+struct cell_options {
+    size_t heap;
+    unsigned runs, jobs;
+    unsigned limit; /* seconds of processor time for a cell; 0: as the trace's length says */
+    bool instructions;
+};
+
+/* "NAME", "NAME+cache" or "optimum" on a trace. False, said on stderr, iff there is no such. */
+bool cell_make(struct cell *cell, const char *trace, const char *name);
+void cell_free(struct cell *cell);
+
+/* Whether there is a malloc library of this name. */
+bool cell_is_installed(const char *name);
+
+/* The command that prints the cell's row. */
+void cell_print_command(FILE *to, const struct cell *cell, const struct cell_options *options);
+
+/* Measures one cell here and prints its row. Returns an exit code. */
+int cell_here(const struct cell *cell, const struct cell_options *options);
+
+/* Measures all cells of one trace, each in a process of its own, times alone; gives each line to
+ * `take`. Returns how many could not be measured, which has been said. */
+struct cells_sink {
+    void (*take)(void *arg, const char *line);
+    void *arg;
+};
+size_t cells_run(const struct cell *cells, size_t count, struct hmm_trace_tape *tape,
+                 const struct cell_options *options, const struct cells_sink *sink);
+
+/* ---- advice.c ---- */
+
+struct verdict {
+    const char *trace;
+    struct row *rows;
+    size_t count;
+    const struct optimum *optimum; /* NULL: not known */
+};
+
+struct advice {
+    const struct row *row; /* NULL: there is none */
+    char reason[640], command[320], c[240];
+};
+
+extern const char *const advice_goals[]; /* ends with NULL */
+
+/* heap: what was asked about, or 0. */
+void advice_find(const struct verdict *verdict, const char *goal, struct advice *advice);
+void advice_print_json(FILE *to, const struct verdict *verdict, const char *goal,
+                       const struct advice *advice);
+
+/* Head-room for `hmm run --heap`, in percent of the smallest heap. */
+#define ADVICE_HEADROOM 8
+
+uint64_t advice_run_heap(uint64_t smallest);
+
+/* ---- verdict_print.c ---- */
+
+enum verdict_format { VERDICT_TABLE, VERDICT_JSON, VERDICT_CSV, VERDICT_MARKDOWN };
+
+/* All but JSON. first: of all traces. */
+void verdict_print(enum verdict_format format, const struct verdict *verdict, const char *goal,
+                   const struct advice *advice, bool first);
+
+#endif

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How small a heap could be at all.
+ *
+ * Placing blocks of known lifetimes in the least room is dynamic storage allocation (Garey and
+ * Johnson, problem SR2), which is NP-hard; Buchsbaum, Karloff, Kenyon, Reingold and Thorup, "OPT
+ * versus LOAD in dynamic storage allocation" (2003), show that the least room comes near to the
+ * load, the most that lives at once, when blocks are small beside it. That is so in most programs,
+ * and a simple layout then does:
+ *
+ *   - All blocks that live at a moment of the highest load are stacked without a gap.
+ *   - All others live before that moment or after it. Those after it are placed going forward in
+ *     time, each when it is born, in the smallest hole; those before it going backward in time, each
+ *     when it dies, so that to the layout it is the same thing. A block's end that is still to come
+ *     is known; of the two ends of a hole it takes the one whose neighbour ends nearest to it
+ *     (Robson's and others' observation that what dies together should lie together; compilers for
+ *     tensors place by lifetime in the same way).
+ *   - How the stack is ordered decides how holes join. Several orders are tried, and the smallest
+ *     layout counts.
+ *
+ * A layout is verified, bit by bit, before it counts.
+ */
+#include "compare.h"
+#include "layout.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NEVER UINT32_MAX
+#define GRANULE 16u
+
+/* A block between two resizes that move it. */
+struct span {
+    uint32_t born, dies; /* operations: lives after the one and until the other; NEVER */
+    uint32_t size, align; /* granules */
+    uint32_t at;
+};
+
+struct lifetimes {
+    struct span *spans;
+    uint32_t count, room;
+    uint32_t *born_at, *dies_at; /* by operation: a span, or LAYOUT_NOBODY */
+    uint32_t *until, *since;     /* by span: dies, and reversed, born */
+    uint32_t op_count;
+    uint64_t load;    /* the most granules that live at once */
+    uint32_t busiest; /* the operation after which they do first */
+};
+
+static uint32_t granules_of(uint64_t size)
+{
+    return size != 0 ? (uint32_t)((size + GRANULE - 1) / GRANULE) : 1;
+}
+
+static uint32_t align_of(const struct hmm_trace_op *op)
+{
+    const unsigned log2 = op->kind == HMM_TRACE_ALIGNED && op->align_log2 > 4 ? op->align_log2 : 4;
+    return UINT32_C(1) << (log2 - 4 < 20 ? log2 - 4 : 20);
+}
+
+/* ---- Lifetimes ---- */
+
+static uint32_t add_span(struct lifetimes *t, struct span span)
+{
+    if (t->count == t->room) {
+        t->room = t->room == 0 ? 4096 : t->room * 2;
+        struct span *grown = cli_alloc(t->room, sizeof *grown);
+        if (t->count != 0)
+            memcpy(grown, t->spans, t->count * sizeof *grown);
+        free(t->spans);
+        t->spans = grown;
+    }
+    t->spans[t->count] = span;
+    return t->count++;
+}
+
+static void begin_span(struct lifetimes *t, uint32_t *current, uint32_t op, uint32_t size,
+                       uint32_t align)
+{
+    *current = add_span(t, (struct span){op, NEVER, size, align, 0});
+    t->born_at[op] = *current;
+}
+
+static void end_span(struct lifetimes *t, uint32_t span, uint32_t op)
+{
+    t->spans[span].dies = op;
+    t->dies_at[op] = span;
+}
+
+static void note_op(struct lifetimes *t, uint32_t *current, uint32_t index,
+                    const struct hmm_trace_op *op, uint64_t *live)
+{
+    const uint32_t size = granules_of(op->size), was = current[op->id];
+    if (op->kind == HMM_TRACE_FREE) {
+        *live -= t->spans[was].size;
+        end_span(t, was, index);
+        return;
+    }
+    if (op->kind == HMM_TRACE_RESIZE) {
+        if (t->spans[was].size == size)
+            return;
+        *live -= t->spans[was].size;
+        end_span(t, was, index);
+    }
+    begin_span(t, &current[op->id], index, size, align_of(op));
+    *live += size;
+    if (*live > t->load) {
+        t->load = *live;
+        t->busiest = index;
+    }
+}
+
+static uint32_t *filled(size_t count)
+{
+    uint32_t *array = cli_alloc(count, sizeof *array);
+    memset(array, 0xff, count * sizeof *array);
+    return array;
+}
+
+static void lifetimes_close(struct lifetimes *t)
+{
+    free(t->spans);
+    free(t->born_at);
+    free(t->dies_at);
+    free(t->until);
+    free(t->since);
+}
+
+static bool lifetimes_open(struct lifetimes *t, struct hmm_trace_tape *tape)
+{
+    const struct hmm_trace_summary *sum = hmm_trace_tape_summary(tape);
+    const struct hmm_trace_op *ops;
+    uint64_t live = 0;
+    uint32_t index = 0, *current = cli_alloc(sum->peak_blocks, sizeof *current);
+    *t = (struct lifetimes){.op_count = (uint32_t)sum->op_count};
+    t->born_at = filled(t->op_count);
+    t->dies_at = filled(t->op_count);
+    hmm_trace_tape_rewind(tape);
+    for (size_t count; (count = hmm_trace_tape_next(tape, &ops)) != 0;)
+        for (size_t i = 0; i < count; i++)
+            note_op(t, current, index++, &ops[i], &live);
+    free(current);
+    t->until = cli_alloc(t->count, sizeof *t->until);
+    t->since = cli_alloc(t->count, sizeof *t->since);
+    for (uint32_t i = 0; i < t->count; i++) {
+        t->until[i] = t->spans[i].dies;
+        t->since[i] = t->spans[i].born;
+    }
+    return hmm_trace_tape_error(tape) == NULL;
+}
+
+/* ---- The stack ---- */
+
+enum order { BY_BIRTH, BY_DEATH, BY_DEATH_THEN_BIRTH, BY_BIRTH_THEN_DEATH, ORDERS };
+
+struct stacked {
+    uint64_t key, second;
+    uint32_t span;
+};
+
+static int compare_stacked(const void *a, const void *b)
+{
+    const struct stacked *x = a, *y = b;
+    if (x->key != y->key)
+        return x->key < y->key ? -1 : 1;
+    return x->second != y->second ? (x->second < y->second ? -1 : 1) : 0;
+}
+
+/* Those that were there first, or stay longest, lie lowest. The coarse orders form groups of those
+ * that live to about the same time, and order within them the other way. */
+static struct stacked keys_of(const struct lifetimes *t, uint32_t i, enum order order)
+{
+    const struct span *s = &t->spans[i];
+    const uint64_t groups = 64, left = s->dies == NEVER ? 0 : (uint64_t)t->op_count - s->dies + 1;
+    const uint64_t group = (uint64_t)t->op_count / groups + 1;
+    switch (order) {
+    case BY_BIRTH:
+        return (struct stacked){s->born, left, i};
+    case BY_DEATH:
+        return (struct stacked){left, s->born, i};
+    case BY_DEATH_THEN_BIRTH:
+        return (struct stacked){(left + group - 1) / group, s->born, i};
+    default:
+        return (struct stacked){s->born / group, left, i};
+    }
+}
+
+static bool lives_at(const struct span *s, uint32_t op)
+{
+    return s->born <= op && s->dies > op;
+}
+
+/* An aligned block goes where it may; the gap before it is a hole. */
+static void stack_up(struct lifetimes *t, struct layout *l, const struct stacked *stack,
+                     uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct span *s = &t->spans[stack[i].span];
+        s->at = s->align == 1 ? layout_append(l, stack[i].span, s->size)
+                              : layout_place(l, stack[i].span, s->size, s->align, NULL);
+    }
+}
+
+static uint32_t find_stack(const struct lifetimes *t, enum order order, struct stacked *stack)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < t->count; i++)
+        if (lives_at(&t->spans[i], t->busiest))
+            stack[count++] = keys_of(t, i, order);
+    qsort(stack, count, sizeof *stack, compare_stacked);
+    return count;
+}
+
+/* ---- The sweeps ---- */
+
+static void remove_span(struct lifetimes *t, struct layout *l, uint32_t i)
+{
+    if (i != LAYOUT_NOBODY)
+        layout_remove(l, t->spans[i].at, t->spans[i].size);
+}
+
+static void place_span(struct lifetimes *t, struct layout *l, uint32_t i, const uint32_t *until)
+{
+    if (i != LAYOUT_NOBODY)
+        t->spans[i].at = layout_place(l, i, t->spans[i].size, t->spans[i].align, until);
+}
+
+static void sweep_forward(struct lifetimes *t, struct layout *l, uint32_t from, bool by_until)
+{
+    for (uint32_t op = from; op < t->op_count; op++) {
+        remove_span(t, l, t->dies_at[op]);
+        place_span(t, l, t->born_at[op], by_until ? t->until : NULL);
+    }
+}
+
+static void sweep_backward(struct lifetimes *t, struct layout *l, bool by_until)
+{
+    for (uint32_t op = t->busiest + 1; op-- > 0;) {
+        remove_span(t, l, t->born_at[op]);
+        place_span(t, l, t->dies_at[op], by_until ? t->since : NULL);
+    }
+}
+
+/* Granules of the layout. */
+static uint64_t lay_out(struct lifetimes *t, struct layout *l, struct stacked *stack,
+                        enum order order, bool by_until)
+{
+    const uint32_t count = find_stack(t, order, stack);
+    layout_clear(l);
+    stack_up(t, l, stack, count);
+    sweep_forward(t, l, t->busiest + 1, by_until);
+    const uint32_t forward = l->most;
+    layout_clear(l);
+    stack_up(t, l, stack, count);
+    sweep_backward(t, l, by_until);
+    return forward > l->most ? forward : l->most;
+}
+
+/* ---- Verification ---- */
+
+/* Sets or clears bits [at .. at + size). False iff one was as it is to be already. */
+static bool flip(uint64_t *bits, uint64_t at, uint64_t size, bool on)
+{
+    while (size != 0) {
+        const unsigned shift = at % 64;
+        const uint64_t count = size < 64 - shift ? size : 64 - shift;
+        const uint64_t mask = (count == 64 ? ~UINT64_C(0) : (UINT64_C(1) << count) - 1) << shift;
+        if ((bits[at / 64] & mask) != (on ? 0 : mask))
+            return false;
+        bits[at / 64] ^= mask;
+        at += count;
+        size -= count;
+    }
+    return true;
+}
+
+/* No two that live at the same time overlap, and none ends beyond `size`. */
+static bool is_valid(const struct lifetimes *t, uint64_t size)
+{
+    uint64_t *bits = cli_alloc((size_t)(size / 64 + 1), sizeof *bits);
+    bool good = true;
+    for (uint32_t op = 0; good && op < t->op_count; op++) {
+        const uint32_t dies = t->dies_at[op], born = t->born_at[op];
+        if (dies != LAYOUT_NOBODY)
+            good = flip(bits, t->spans[dies].at, t->spans[dies].size, false);
+        if (good && born != LAYOUT_NOBODY) {
+            const struct span *s = &t->spans[born];
+            good = (uint64_t)s->at + s->size <= size && s->at % s->align == 0 &&
+                   flip(bits, s->at, s->size, true);
+        }
+    }
+    free(bits);
+    return good;
+}
+
+static uint64_t best_layout(struct lifetimes *t)
+{
+    struct layout l;
+    struct stacked *stack = cli_alloc(t->count, sizeof *stack);
+    uint64_t best = UINT64_MAX;
+    layout_open(&l);
+    for (int order = 0; order < ORDERS && best > t->load; order++)
+        for (int by_until = 1; by_until >= 0 && best > t->load; by_until--) {
+            const uint64_t size = lay_out(t, &l, stack, (enum order)order, by_until != 0);
+            if (size < best && is_valid(t, size))
+                best = size;
+        }
+    layout_close(&l);
+    free(stack);
+    return best;
+}
+
+/* ---- A trace that is too long to be known as a whole ---- */
+
+/* What lives is placed as it comes, in the smallest hole, without headers: an upper bound too. */
+static bool place_as_it_comes(struct hmm_trace_tape *tape, uint64_t *load, uint64_t *size)
+{
+    const struct hmm_trace_summary *sum = hmm_trace_tape_summary(tape);
+    struct span *spans = cli_alloc(sum->peak_blocks, sizeof *spans);
+    const struct hmm_trace_op *ops;
+    struct layout l;
+    uint64_t live = 0;
+    layout_open(&l);
+    *load = 0;
+    hmm_trace_tape_rewind(tape);
+    for (size_t count; (count = hmm_trace_tape_next(tape, &ops)) != 0;)
+        for (size_t i = 0; i < count; i++) {
+            struct span *s = &spans[ops[i].id];
+            if (ops[i].kind == HMM_TRACE_FREE || ops[i].kind == HMM_TRACE_RESIZE) {
+                live -= s->size;
+                layout_remove(&l, s->at, s->size);
+            }
+            if (ops[i].kind != HMM_TRACE_FREE) {
+                s->size = granules_of(ops[i].size);
+                s->at = layout_place(&l, ops[i].id, s->size, align_of(&ops[i]), NULL);
+                live += s->size;
+                *load = live > *load ? live : *load;
+            }
+        }
+    *size = l.most;
+    layout_close(&l);
+    free(spans);
+    return hmm_trace_tape_error(tape) == NULL;
+}
+
+bool optimum_find(struct hmm_trace_tape *tape, struct optimum *o)
+{
+    struct lifetimes t;
+    uint64_t load = 0, size = 0;
+    bool good;
+    if (hmm_trace_tape_summary(tape)->op_count > HMM_TRACE_KEPT) {
+        good = place_as_it_comes(tape, &load, &size);
+    } else {
+        good = lifetimes_open(&t, tape);
+        load = t.load;
+        size = good ? best_layout(&t) : 0;
+        lifetimes_close(&t);
+    }
+    o->lower = (int64_t)(load * GRANULE);
+    o->upper = size != UINT64_MAX ? (int64_t)(size * GRANULE) : -1;
+    return good;
+}

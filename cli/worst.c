@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The longest single operation of a trace.
+ */
+#include "compare.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+uint64_t worst_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* What it takes to read the clock twice. */
+static uint64_t clock_cost(void)
+{
+    uint64_t best = UINT64_MAX;
+    for (int i = 0; i < 1000; i++) {
+        const uint64_t start = worst_now(), took = worst_now() - start;
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
+void worst_open(struct worst *w)
+{
+    *w = (struct worst){.ops = cli_alloc(WORST_CANDIDATES, sizeof *w->ops)};
+}
+
+static int by_index(const void *a, const void *b)
+{
+    const uint64_t i = ((const struct worst_op *)a)->index, j = ((const struct worst_op *)b)->index;
+    return (i > j) - (i < j);
+}
+
+void worst_begin_pass(struct worst *w)
+{
+    if (w->pass++ == 1)
+        qsort(w->ops, w->count, sizeof *w->ops, by_index);
+    w->next = 0;
+    w->index = 0;
+}
+
+bool worst_wants(const struct worst *w)
+{
+    return w->pass == 1 || (w->next < w->count && w->ops[w->next].index == w->index);
+}
+
+/* The place of ops[at] in the heap, downwards. */
+static void sift(struct worst *w, size_t at)
+{
+    for (;;) {
+        size_t least = at;
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2; child++)
+            if (child < w->count && w->ops[child].ns < w->ops[least].ns)
+                least = child;
+        if (least == at)
+            return;
+        const struct worst_op swapped = w->ops[at];
+        w->ops[at] = w->ops[least];
+        w->ops[least] = swapped;
+        at = least;
+    }
+}
+
+static void add(struct worst *w, struct worst_op op)
+{
+    if (w->count < WORST_CANDIDATES) {
+        w->ops[w->count++] = op;
+        if (w->count == WORST_CANDIDATES)
+            for (size_t i = WORST_CANDIDATES / 2; i-- > 0;)
+                sift(w, i);
+    } else if (op.ns > w->ops[0].ns) {
+        w->ops[0] = op;
+        sift(w, 0);
+    }
+}
+
+void worst_take(struct worst *w, uint64_t ns)
+{
+    const uint64_t index = w->index++;
+    if (w->pass == 1)
+        add(w, (struct worst_op){index, ns});
+    else if (ns < w->ops[w->next++].ns)
+        w->ops[w->next - 1].ns = ns;
+}
+
+uint64_t worst_close(struct worst *w)
+{
+    const uint64_t clock = clock_cost();
+    uint64_t most = 0;
+    for (size_t i = 0; i < w->count; i++)
+        most = w->ops[i].ns > most ? w->ops[i].ns : most;
+    free(w->ops);
+    return most > clock ? most - clock : 0;
+}
