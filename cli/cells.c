@@ -181,13 +181,12 @@ static bool measure_strategy(const struct cell *c, const struct cell_options *o,
     return good && hmm_trace_tape_error(tape) == NULL;
 }
 
-static bool measure_other(const struct cell *c, const struct cell_options *o,
-                          struct hmm_trace_tape *tape, struct row *row)
+static bool measure_adapter(const struct cell *c, const struct cell_options *o,
+                            struct hmm_trace_tape *tape, struct row *row)
 {
     struct replay replay;
     replay_open(&replay, tape, false);
-    const bool good = c->library != NULL ? other_malloc(&replay, o->runs, row)
-                                         : other_adapter(&replay, c->name, o->runs, row);
+    const bool good = other_adapter(&replay, c->name, o->runs, row);
     replay_close(&replay);
     return good;
 }
@@ -208,50 +207,71 @@ static bool measure(FILE *to, const struct cell *c, const struct cell_options *o
     if (strcmp(c->kind, "optimum") == 0)
         return print_optimum(to, c, tape);
     const bool good = c->strategy != NULL ? measure_strategy(c, o, tape, what, row)
-                                          : measure_other(c, o, tape, row);
+                                          : measure_adapter(c, o, tape, row);
     if (good)
         row_print(to, row);
     return good;
 }
 
-/* ---- --cell ---- */
+/* ---- Malloc libraries: a process that has the library before it ---- */
 
-/* Becomes this command with the library before it. Comes back only if that cannot be. */
-static void become_preloaded(const struct cell *c, const struct cell_options *o)
+/* Becomes one, with the operations as a file. Comes back only if that cannot be. */
+static void become_preloaded(const struct cell *c, const struct cell_options *o, int operations)
 {
-    char runs[16];
+    char runs[16], number[16];
     char *argv[] = {"hmm", "compare", "--cell", c->name, "--runs", runs, "--", c->trace, NULL};
     snprintf(runs, sizeof runs, "%u", o->runs);
+    snprintf(number, sizeof number, "%d", operations);
     if (c->library[0] != '\0')
         setenv("LD_PRELOAD", c->library, 1);
     else
         unsetenv("LD_PRELOAD");
-    setenv("HMM_COMPARE_PRELOADED", c->library, 1);
+    setenv(OTHER_VARIABLE, number, 1);
     execv("/proc/self/exe", argv);
 }
 
-/* False, said on stderr, iff malloc is not the one that is to be measured. */
-static bool has_its_malloc(const struct cell *c, const struct cell_options *o)
+/* What such a process does. Returns an exit code. */
+static int measure_malloc(const struct cell *c, const struct cell_options *o, const char *what)
 {
-    if (c->library == NULL || c->library[0] == '\0' || other_malloc_is(c->library))
-        return true;
-    const char *tried = getenv("HMM_COMPARE_PRELOADED");
-    if (tried == NULL || strcmp(tried, c->library) != 0)
-        become_preloaded(c, o);
-    cli_complain("compare", "%s cannot be preloaded: %s", c->label, c->library);
-    return false;
+    char path[4096];
+    struct row row;
+    if (strcmp(what, OTHER_PROBE) == 0) {
+        if (other_malloc_path(path, sizeof path))
+            fputs(path, stdout);
+        return CLI_OK;
+    }
+    if (c->library[0] != '\0' && !other_malloc_is(c->library)) {
+        cli_complain("compare", "%s cannot be preloaded: %s", c->label, c->library);
+        return CLI_FAILED;
+    }
+    row_init(&row, c->trace, c->label, c->kind, false);
+    const bool good = other_malloc(atoi(what), o->runs, &row);
+    if (good)
+        row_print(stdout, &row);
+    row_free(&row);
+    return good ? CLI_OK : CLI_FAILED;
 }
+
+/* ---- --cell ---- */
 
 int cell_here(const struct cell *c, const struct cell_options *o)
 {
     struct hmm_trace_error error;
     struct row row;
-    if (!has_its_malloc(c, o))
-        return CLI_FAILED;
+    const char *what = c->library != NULL ? getenv(OTHER_VARIABLE) : NULL;
+    if (what != NULL)
+        return measure_malloc(c, o, what);
     struct hmm_trace_tape *tape = hmm_trace_tape_open(c->trace, NULL, &error);
     if (tape == NULL) {
         hmm_trace_print_error(stderr, c->trace, &error);
         return CLI_USAGE;
+    }
+    if (c->library != NULL) {
+        const int operations = other_save(tape);
+        if (operations >= 0)
+            become_preloaded(c, o, operations);
+        hmm_trace_tape_close(tape);
+        return CLI_FAILED;
     }
     row_init(&row, c->trace, c->label, c->kind, c->cache);
     const bool good = measure(stdout, c, o, tape, ALL_OF_IT, &row);
@@ -279,6 +299,7 @@ struct crew {
     char **lines;       /* by cell; NULL: none yet, or none at all */
     bool *bad;          /* by cell: could not be measured, which has been said */
     unsigned seconds;
+    int operations;     /* the file for those that measure malloc; -1: none is needed */
 };
 
 /* A strategy's child goes on with the trace that has been read; a malloc's begins anew. */
@@ -293,7 +314,7 @@ static void be_child(const struct crew *crew, size_t i, int what, int to)
     alarm(crew->seconds * 20);
     if (c->library != NULL) {
         dup2(to, STDOUT_FILENO);
-        become_preloaded(c, crew->options);
+        become_preloaded(c, crew->options, crew->operations);
         _exit(CLI_FAILED);
     }
     FILE *pipe_end = fdopen(to, "w");
@@ -424,7 +445,7 @@ size_t cells_run(const struct cell *cells, size_t count, struct hmm_trace_tape *
                  const struct cell_options *options, const struct cells_sink *sink)
 {
     const uint64_t ops = hmm_trace_tape_summary(tape)->op_count;
-    struct crew crew = {.cells = cells, .tape = tape, .options = options};
+    struct crew crew = {.cells = cells, .tape = tape, .options = options, .operations = -1};
     size_t bad = 0;
     crew.rows = cli_alloc(count, sizeof *crew.rows);
     crew.lines = cli_alloc(count, sizeof *crew.lines);
@@ -432,6 +453,9 @@ size_t cells_run(const struct cell *cells, size_t count, struct hmm_trace_tape *
     crew.seconds = options->limit != 0 ? options->limit : 30 + (unsigned)(ops / 20000);
     for (size_t i = 0; i < count; i++)
         row_init(&crew.rows[i], cells[i].trace, cells[i].label, cells[i].kind, cells[i].cache);
+    for (size_t i = 0; i < count && crew.operations < 0; i++)
+        if (cells[i].library != NULL)
+            crew.operations = other_save(tape);
     find_figures(&crew, count);
     find_times(&crew, count);
     cli_progress_hide();
@@ -442,6 +466,8 @@ size_t cells_run(const struct cell *cells, size_t count, struct hmm_trace_tape *
         free(crew.lines[i]);
         row_free(&crew.rows[i]);
     }
+    if (crew.operations >= 0)
+        close(crew.operations);
     free(crew.rows);
     free(crew.lines);
     free(crew.bad);

@@ -140,8 +140,17 @@ bool optimum_find(struct hmm_trace_tape *tape, struct optimum *optimum);
 
 /* ---- other.c ---- */
 
-/* Of malloc, as this process has it. */
-bool other_malloc(const struct replay *replay, unsigned runs, struct row *row);
+/* A file, already without a name, that holds the summary and the operations; -1, said on stderr,
+ * iff it cannot be written. */
+int other_save(struct hmm_trace_tape *tape);
+
+/* Of malloc, as this process has it, on the operations of such a file. */
+bool other_malloc(int fd, unsigned runs, struct row *row);
+
+/* In the environment of a process that is to measure its malloc: the file's number; or that it is
+ * only to say where its malloc is from. */
+#define OTHER_VARIABLE "hmm_compare_operations"
+#define OTHER_PROBE "where"
 
 /* Whether a shared object is an adapter (bench/adapter.h). */
 bool other_is_adapter(const char *path);
@@ -150,6 +159,7 @@ bool other_adapter(const struct replay *replay, const char *path, unsigned runs,
 /* The path of a malloc library, by the names that it may have; "" iff there is none. */
 void other_library(const char *const *sonames, char *path, size_t room);
 bool other_malloc_is(const char *path); /* whether this process has its malloc from there */
+bool other_malloc_path(char *path, size_t room);
 
 /* ---- cells.c ---- */
 

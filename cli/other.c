@@ -18,14 +18,138 @@
 #include "../bench/adapter.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096u
+
+/* ---- Operations, from a tape or from a file that holds them as they are ----
+ *
+ * Who measures a malloc library must not have read a trace with it: what the reader allocated and
+ * freed would stay with the library, and serve the trace's blocks.
+ */
+
+struct feed {
+    struct hmm_trace_tape *tape; /* NULL: the file */
+    int fd;
+    struct hmm_trace_op *ops; /* a stretch of the file's */
+    struct hmm_trace_summary sum;
+    void **blocks;
+    uint64_t *sizes;
+};
+
+static bool write_all(int fd, const void *from, size_t size)
+{
+    const char *at = from;
+    while (size != 0) {
+        const ssize_t wrote = write(fd, at, size);
+        if (wrote < 0 && errno != EINTR)
+            return false;
+        at += wrote > 0 ? wrote : 0;
+        size -= wrote > 0 ? (size_t)wrote : 0;
+    }
+    return true;
+}
+
+int other_save(struct hmm_trace_tape *tape)
+{
+    const char *folder = getenv("TMPDIR");
+    const struct hmm_trace_op *ops;
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/hmm-compare-XXXXXX", folder != NULL ? folder : "/tmp");
+    const int fd = mkstemp(path);
+    if (fd < 0) {
+        cli_complain("compare", "cannot create %s: %s", path, strerror(errno));
+        return -1;
+    }
+    unlink(path);
+    bool good = write_all(fd, hmm_trace_tape_summary(tape), sizeof(struct hmm_trace_summary));
+    hmm_trace_tape_rewind(tape);
+    for (size_t count; good && (count = hmm_trace_tape_next(tape, &ops)) != 0;)
+        good = write_all(fd, ops, count * sizeof *ops);
+    if (good && hmm_trace_tape_error(tape) == NULL)
+        return fd;
+    cli_complain("compare", "cannot write %s: %s", path, strerror(errno));
+    close(fd);
+    return -1;
+}
+
+/* Zeroed, and resident from now on; not from malloc. */
+static void *table(size_t count, size_t size)
+{
+    const size_t bytes = count * size + 1;
+    void *memory =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        cli_complain("compare", "out of memory");
+        exit(CLI_FAILED);
+    }
+    return memset(memory, 0, bytes);
+}
+
+static void feed_rewind(const struct feed *f)
+{
+    if (f->tape != NULL)
+        hmm_trace_tape_rewind(f->tape);
+    else
+        lseek(f->fd, sizeof f->sum, SEEK_SET);
+}
+
+/* A whole number of operations. */
+static size_t read_stretch(const struct feed *f)
+{
+    size_t bytes = 0;
+    const size_t room = HMM_TRACE_STRETCH * sizeof *f->ops;
+    while (bytes < room) {
+        const ssize_t got = read(f->fd, (char *)f->ops + bytes, room - bytes);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        bytes += (size_t)got;
+    }
+    return bytes / sizeof *f->ops;
+}
+
+static size_t feed_next(const struct feed *f, const struct hmm_trace_op **ops)
+{
+    if (f->tape != NULL)
+        return hmm_trace_tape_next(f->tape, ops);
+    *ops = f->ops;
+    return read_stretch(f);
+}
+
+static void clear_blocks(const struct feed *f)
+{
+    memset(f->blocks, 0, f->sum.peak_blocks * sizeof *f->blocks);
+}
+
+static bool feed_open_file(struct feed *f, int fd)
+{
+    *f = (struct feed){.fd = fd};
+    if (lseek(fd, 0, SEEK_SET) != 0 || read(fd, &f->sum, sizeof f->sum) != sizeof f->sum)
+        return false;
+    f->ops = table(HMM_TRACE_STRETCH, sizeof *f->ops);
+    f->blocks = table(f->sum.peak_blocks, sizeof *f->blocks);
+    f->sizes = table(f->sum.peak_blocks, sizeof *f->sizes);
+    return true;
+}
+
+static struct feed feed_of(const struct replay *r)
+{
+    return (struct feed){.tape = r->tape,
+                         .fd = -1,
+                         .sum = *r->sum,
+                         .blocks = r->blocks,
+                         .sizes = r->sizes};
+}
 
 /* ---- One way to call them all ---- */
 
@@ -86,9 +210,9 @@ static inline bool step(const struct target *t, const struct hmm_trace_op *op, v
 }
 
 /* Frees what a pass has left. */
-static void clean_up(const struct replay *r, const struct target *t)
+static void clean_up(const struct feed *r, const struct target *t)
 {
-    for (size_t i = 0; i < r->sum->peak_blocks; i++) {
+    for (size_t i = 0; i < r->sum.peak_blocks; i++) {
         if (r->blocks[i] != NULL)
             release(t, r->blocks[i]);
         r->blocks[i] = NULL;
@@ -104,13 +228,39 @@ static double thread_nanoseconds(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-static double time_pass(const struct replay *r, const struct target *t, uint64_t *failed)
+/* As step, with no call in it; the compiler must believe that something is done. */
+static inline void step_nowhere(const struct hmm_trace_op *op, void **blocks)
+{
+    void **block = &blocks[op->id];
+    size_t size = (size_t)op->size + op->align_log2;
+    __asm__ volatile("" : "+r"(size) : : "memory");
+    if (op->kind == HMM_TRACE_ALLOC || op->kind == HMM_TRACE_ALIGNED)
+        *block = blocks;
+    else if (*block != NULL)
+        *block = op->kind == HMM_TRACE_RESIZE ? (void *)block : NULL;
+}
+
+static double time_loop(const struct feed *r)
+{
+    const struct hmm_trace_op *ops;
+    double ns = 0;
+    feed_rewind(r);
+    for (size_t count; (count = feed_next(r, &ops)) != 0;) {
+        const double start = thread_nanoseconds();
+        for (size_t i = 0; i < count; i++)
+            step_nowhere(&ops[i], r->blocks);
+        ns += thread_nanoseconds() - start;
+    }
+    return ns;
+}
+
+static double time_pass(const struct feed *r, const struct target *t, uint64_t *failed)
 {
     const struct hmm_trace_op *ops;
     double ns = 0;
     *failed = 0;
-    hmm_trace_tape_rewind(r->tape);
-    for (size_t count; (count = hmm_trace_tape_next(r->tape, &ops)) != 0;) {
+    feed_rewind(r);
+    for (size_t count; (count = feed_next(r, &ops)) != 0;) {
         const double start = thread_nanoseconds();
         for (size_t i = 0; i < count; i++)
             *failed += !step(t, &ops[i], r->blocks);
@@ -119,12 +269,12 @@ static double time_pass(const struct replay *r, const struct target *t, uint64_t
     return ns;
 }
 
-static void worst_pass(const struct replay *r, const struct target *t, struct worst *w)
+static void worst_pass(const struct feed *r, const struct target *t, struct worst *w)
 {
     const struct hmm_trace_op *ops;
     worst_begin_pass(w);
-    hmm_trace_tape_rewind(r->tape);
-    for (size_t count; (count = hmm_trace_tape_next(r->tape, &ops)) != 0;)
+    feed_rewind(r);
+    for (size_t count; (count = feed_next(r, &ops)) != 0;)
         for (size_t i = 0; i < count; i++) {
             if (!worst_wants(w)) {
                 step(t, &ops[i], r->blocks);
@@ -146,25 +296,25 @@ static bool begin(struct target *t, const struct replay_region *region)
     return t->heap != NULL;
 }
 
-static void end(const struct replay *r, struct target *t)
+static void end(const struct feed *r, struct target *t)
 {
     if (t->adapter == NULL)
         clean_up(r, t);
     else
         t->adapter->destroy(t->heap);
-    memset(r->blocks, 0, r->sum->peak_blocks * sizeof *r->blocks);
+    clear_blocks(r);
 }
 
-static void measure_times(const struct replay *r, struct target *t,
+static void measure_times(const struct feed *r, struct target *t,
                           const struct replay_region *region, unsigned runs, struct row *row)
 {
     const double ops = (double)(row->ops != 0 ? row->ops : 1);
     double best = -1, harness = -1;
     uint64_t failed = 0;
     for (unsigned i = 0; i < runs; i++) {
-        const double loop = replay_time_harness(r);
+        const double loop = time_loop(r);
         harness = harness < 0 || loop < harness ? loop : harness;
-        memset(r->blocks, 0, r->sum->peak_blocks * sizeof *r->blocks);
+        clear_blocks(r);
         if (!begin(t, region))
             return;
         const double ns = time_pass(r, t, &failed);
@@ -228,11 +378,11 @@ static void look(struct looks *l, uint64_t peak_bytes)
     l->since = 0;
 }
 
-static void use(const struct replay *r, const struct target *t, struct looks *l)
+static void use(const struct feed *r, const struct target *t, struct looks *l)
 {
     const struct hmm_trace_op *ops;
-    hmm_trace_tape_rewind(r->tape);
-    for (size_t count; (count = hmm_trace_tape_next(r->tape, &ops)) != 0;)
+    feed_rewind(r);
+    for (size_t count; (count = feed_next(r, &ops)) != 0;)
         for (size_t i = 0; i < count; i++) {
             const struct hmm_trace_op *op = &ops[i];
             const bool done = step(t, op, r->blocks);
@@ -244,25 +394,24 @@ static void use(const struct replay *r, const struct target *t, struct looks *l)
                 l->live += r->sizes[op->id] = op->size;
                 write_to(r->blocks[op->id], (size_t)op->size);
             }
-            look(l, r->sum->peak_bytes);
+            look(l, r->sum.peak_bytes);
         }
 }
 
-bool other_malloc(const struct replay *r, unsigned runs, struct row *row)
+bool other_malloc(int fd, unsigned runs, struct row *row)
 {
     struct target t = {NULL, NULL};
-    struct looks l = {.often = r->sum->op_count / 200 + 1};
-    row->ops = (int64_t)r->sum->op_count;
-    memset(r->blocks, 0, r->sum->peak_blocks * sizeof *r->blocks);
-    memset(r->sizes, 0, r->sum->peak_blocks * sizeof *r->sizes);
-    replay_time_harness(r); /* the operations become resident */
-    memset(r->blocks, 0, r->sum->peak_blocks * sizeof *r->blocks);
+    struct feed f;
+    if (!feed_open_file(&f, fd))
+        return false;
+    struct looks l = {.often = f.sum.op_count / 200 + 1};
+    row->ops = (int64_t)f.sum.op_count;
     const uint64_t before = resident();
-    use(r, &t, &l);
+    use(&f, &t, &l);
     row->peak_live = (int64_t)l.most_live;
     row->peak_resident = before != 0 && l.peak > before ? (int64_t)(l.peak - before) : ROW_UNKNOWN;
-    clean_up(r, &t);
-    measure_times(r, &t, NULL, runs, row);
+    clean_up(&f, &t);
+    measure_times(&f, &t, NULL, runs, row);
     return true;
 }
 
@@ -285,18 +434,18 @@ bool other_is_adapter(const char *path)
 }
 
 /* Whether the trace completes in the region, and how high its blocks reach. */
-static bool completes(const struct replay *r, struct target *t, struct replay_region *region,
+static bool completes(const struct feed *r, struct target *t, struct replay_region *region,
                       size_t size, uint64_t *reached)
 {
     const struct hmm_trace_op *ops;
     bool good = true;
     region->size = size;
-    memset(r->blocks, 0, r->sum->peak_blocks * sizeof *r->blocks);
+    clear_blocks(r);
     if (!begin(t, region))
         return false;
     *reached = 0;
-    hmm_trace_tape_rewind(r->tape);
-    for (size_t count; good && (count = hmm_trace_tape_next(r->tape, &ops)) != 0;)
+    feed_rewind(r);
+    for (size_t count; good && (count = feed_next(r, &ops)) != 0;)
         for (size_t i = 0; good && i < count; i++) {
             good = step(t, &ops[i], r->blocks);
             if (!good || ops[i].kind == HMM_TRACE_FREE)
@@ -310,11 +459,11 @@ static bool completes(const struct replay *r, struct target *t, struct replay_re
 }
 
 /* As probe_smallest: both ends are tried. `most` is reserved. */
-static uint64_t smallest_region(const struct replay *r, struct target *t,
+static uint64_t smallest_region(const struct feed *r, struct target *t,
                                 struct replay_region *region, uint64_t most, uint64_t *reached)
 {
     uint64_t high = 0, low = 0, seen = 0;
-    for (uint64_t size = (r->sum->peak_bytes + PAGE) / 16 * 16; size <= most; size *= 2)
+    for (uint64_t size = (r->sum.peak_bytes + PAGE) / 16 * 16; size <= most; size *= 2)
         if (completes(r, t, region, (size_t)size, reached)) {
             high = size;
             break;
@@ -330,16 +479,17 @@ static uint64_t smallest_region(const struct replay *r, struct target *t,
     return high;
 }
 
-bool other_adapter(const struct replay *r, const char *path, unsigned runs, struct row *row)
+bool other_adapter(const struct replay *replay, const char *path, unsigned runs, struct row *row)
 {
     struct target t = {load(path), NULL};
+    const struct feed f = feed_of(replay), *r = &f;
     struct replay_region region;
     uint64_t reached = 0;
-    const uint64_t most = r->sum->peak_bytes * 16 + ((uint64_t)16 << 20);
+    const uint64_t most = r->sum.peak_bytes * 16 + ((uint64_t)16 << 20);
     if (t.adapter == NULL || !replay_reserve(&region, (size_t)most))
         return false;
-    row->ops = (int64_t)r->sum->op_count;
-    row->peak_live = (int64_t)r->sum->peak_bytes;
+    row->ops = (int64_t)r->sum.op_count;
+    row->peak_live = (int64_t)r->sum.peak_bytes;
     const uint64_t smallest = smallest_region(r, &t, &region, most, &reached);
     if (smallest != 0) {
         row->smallest_heap = (int64_t)smallest;
@@ -355,24 +505,34 @@ bool other_adapter(const struct replay *r, const char *path, unsigned runs, stru
 
 /* ---- Finding malloc libraries ---- */
 
-bool other_malloc_is(const char *path)
+bool other_malloc_path(char *path, size_t room)
 {
     Dl_info info;
-    char real[PATH_MAX], wanted[PATH_MAX];
-    return dladdr(dlsym(RTLD_DEFAULT, "malloc"), &info) != 0 && realpath(path, wanted) != NULL &&
-           realpath(info.dli_fname, real) != NULL && strcmp(real, wanted) == 0;
+    void *found = dlsym(RTLD_DEFAULT, "malloc");
+    if (found == NULL || dladdr(found, &info) == 0)
+        return false;
+    snprintf(path, room, "%s", info.dli_fname);
+    return true;
 }
 
-/* In a process that ends, since such a library may not like to be loaded late. */
-static void tell_path(const char *soname, int to)
+bool other_malloc_is(const char *path)
 {
-    Dl_info info;
-    void *library = dlopen(soname, RTLD_LAZY | RTLD_LOCAL);
-    void *found = library != NULL ? dlsym(library, "malloc") : NULL;
-    if (found != NULL && dladdr(found, &info) != 0 && strstr(info.dli_fname, soname) != NULL &&
-        write(to, info.dli_fname, strlen(info.dli_fname)) < 0)
-        _exit(1);
-    _exit(0);
+    char found[PATH_MAX], real[PATH_MAX], wanted[PATH_MAX];
+    return other_malloc_path(found, sizeof found) && realpath(path, wanted) != NULL &&
+           realpath(found, real) != NULL && strcmp(real, wanted) == 0;
+}
+
+/* A program that has the library before it says where its malloc is from. The dynamic linker only
+ * complains, and goes on, where it cannot load one. */
+static void ask(const char *soname, int to)
+{
+    const int nowhere = open("/dev/null", O_WRONLY);
+    dup2(to, STDOUT_FILENO);
+    dup2(nowhere, STDERR_FILENO);
+    setenv("LD_PRELOAD", soname, 1);
+    setenv(OTHER_VARIABLE, OTHER_PROBE, 1);
+    execl("/proc/self/exe", "hmm", "compare", "--cell", "libc", "-", (char *)NULL);
+    _exit(1);
 }
 
 static bool find_one(const char *soname, char *path, size_t room)
@@ -383,14 +543,16 @@ static bool find_one(const char *soname, char *path, size_t room)
     fflush(NULL);
     const pid_t child = fork();
     if (child == 0)
-        tell_path(soname, ends[1]);
+        ask(soname, ends[1]);
     close(ends[1]);
     const ssize_t got = child > 0 ? read(ends[0], path, room - 1) : 0;
     path[got > 0 ? got : 0] = '\0';
     close(ends[0]);
     if (child > 0)
         waitpid(child, NULL, 0);
-    return got > 0;
+    if (strstr(path, soname) == NULL)
+        path[0] = '\0';
+    return path[0] != '\0';
 }
 
 void other_library(const char *const *sonames, char *path, size_t room)
