@@ -37,7 +37,7 @@ static double time_of(const struct row *r)
 
 static double instructions_of(const struct row *r)
 {
-    return (double)r->instructions;
+    return r->instructions_per_op;
 }
 
 static double worst_of(const struct row *r)
@@ -67,7 +67,7 @@ static const struct row *least(const struct verdict *v, figure_of *figure, doubl
 static figure_of *speed_of(const struct verdict *v)
 {
     for (size_t i = 0; i < v->count; i++)
-        if (is_candidate(&v->rows[i]) && v->rows[i].instructions >= 0)
+        if (is_candidate(&v->rows[i]) && v->rows[i].instructions_per_op >= 0)
             return instructions_of;
     return time_of;
 }
@@ -133,9 +133,8 @@ static void tell_next(const struct verdict *v, const struct advice *a, figure_of
 
 static void tell_speed(const struct verdict *v, const struct advice *a, char *to, size_t room)
 {
-    if (a->row->instructions >= 0 && speed_of(v) == instructions_of)
-        add(to, room, "%.1f instructions an operation",
-            (double)a->row->instructions / (double)(a->row->ops > 0 ? a->row->ops : 1));
+    if (a->row->instructions_per_op >= 0 && speed_of(v) == instructions_of)
+        add(to, room, "%.1f instructions an operation", a->row->instructions_per_op);
     else
         add(to, room, "%.1f ns an operation", a->row->ns_per_op);
 }

@@ -94,7 +94,7 @@ bool cell_make(struct cell *c, const char *trace, const char *name)
         c->cache = true;
         c->name[length - end] = '\0';
     }
-    if (strcmp(c->name, "optimum") == 0) {
+    if (strcmp(c->name, "optimum") == 0 || strcmp(c->name, "nothing") == 0) {
         c->kind = c->label = "optimum";
         return true;
     }
@@ -163,6 +163,32 @@ static double least_harness(const struct replay *r, unsigned runs)
     return best;
 }
 
+/* Of the loop alone; negative: cannot be counted. */
+static double loop_instructions(int operations)
+{
+    return count_instructions("nothing", operations, 4096);
+}
+
+static void count_in(const struct cell *c, int operations, double loop, struct row *row)
+{
+    char name[4200];
+    if (row->peak_break < 0 || loop < 0)
+        return;
+    const size_t capacity = (size_t)(row->peak_break + row->peak_break / 8) + 65536;
+    snprintf(name, sizeof name, "%s%s", c->name, c->cache ? "+cache" : "");
+    const double gross = count_instructions(name, operations, capacity);
+    row->instructions_per_op = gross < 0 ? -1 : gross > loop ? gross - loop : 0;
+}
+
+static void count_one(const struct cell *c, struct hmm_trace_tape *tape, struct row *row)
+{
+    const int operations = feed_save(tape);
+    if (operations < 0)
+        return;
+    count_in(c, operations, loop_instructions(operations), row);
+    close(operations);
+}
+
 static bool measure_strategy(const struct cell *c, const struct cell_options *o,
                              struct hmm_trace_tape *tape, int what, struct row *row)
 {
@@ -178,6 +204,8 @@ static bool measure_strategy(const struct cell *c, const struct cell_options *o,
         good = probe_times(&probe, harness,
                            what == TIMES_AND_WORST || (what == ALL_OF_IT && i == 0), row);
     replay_close(&replay);
+    if (good && what == ALL_OF_IT && o->instructions)
+        count_one(c, tape, row);
     return good && hmm_trace_tape_error(tape) == NULL;
 }
 
@@ -258,7 +286,9 @@ int cell_here(const struct cell *c, const struct cell_options *o)
 {
     struct hmm_trace_error error;
     struct row row;
-    const char *what = c->library != NULL ? getenv(OTHER_VARIABLE) : NULL;
+    const char *what = getenv(OTHER_VARIABLE);
+    if (what != NULL && c->library == NULL)
+        return count_here(c->strategy, c->cache, o->heap, atoi(what));
     if (what != NULL)
         return measure_malloc(c, o, what);
     struct hmm_trace_tape *tape = hmm_trace_tape_open(c->trace, NULL, &error);
@@ -267,7 +297,7 @@ int cell_here(const struct cell *c, const struct cell_options *o)
         return CLI_USAGE;
     }
     if (c->library != NULL) {
-        const int operations = other_save(tape);
+        const int operations = feed_save(tape);
         if (operations >= 0)
             become_preloaded(c, o, operations);
         hmm_trace_tape_close(tape);
@@ -441,6 +471,53 @@ static void find_times(struct crew *crew, size_t count)
         }
 }
 
+/* A strategy that takes so many times as long as the fastest is no contender. */
+#define CONTENDS 1.5
+
+static bool contends(const struct crew *crew, size_t count, size_t i)
+{
+    const double ns = crew->rows[i].ns_per_op;
+    if (crew->options->instructions)
+        return true;
+    for (size_t k = 0; k < count; k++)
+        if (crew->cells[k].strategy != NULL && crew->rows[k].ns_per_op >= 0 &&
+            crew->rows[k].ns_per_op * CONTENDS < ns)
+            return false;
+    return true;
+}
+
+/* Prints a row anew. */
+static void renew_line(struct crew *crew, size_t i)
+{
+    char *line = NULL;
+    size_t length = 0;
+    FILE *to = open_memstream(&line, &length);
+    if (to == NULL)
+        return;
+    row_print(to, &crew->rows[i]);
+    fclose(to);
+    free(crew->lines[i]);
+    crew->lines[i] = line;
+}
+
+static void find_instructions(struct crew *crew, size_t count)
+{
+    const double loop = loop_instructions(crew->operations);
+    for (size_t i = 0; i < count; i++) {
+        if (crew->bad[i] || crew->cells[i].strategy == NULL || !contends(crew, count, i))
+            continue;
+        count_in(&crew->cells[i], crew->operations, loop, &crew->rows[i]);
+        renew_line(crew, i);
+        cli_progress((double)(i + 1) / (double)count);
+    }
+}
+
+/* Whether what is counted and measured needs the operations as a file. */
+static bool wants_operations(const struct cell *c, const struct cell_options *o)
+{
+    return c->library != NULL || (c->strategy != NULL && (o->instructions || o->contenders));
+}
+
 size_t cells_run(const struct cell *cells, size_t count, struct hmm_trace_tape *tape,
                  const struct cell_options *options, const struct cells_sink *sink)
 {
@@ -454,10 +531,12 @@ size_t cells_run(const struct cell *cells, size_t count, struct hmm_trace_tape *
     for (size_t i = 0; i < count; i++)
         row_init(&crew.rows[i], cells[i].trace, cells[i].label, cells[i].kind, cells[i].cache);
     for (size_t i = 0; i < count && crew.operations < 0; i++)
-        if (cells[i].library != NULL)
-            crew.operations = other_save(tape);
+        if (wants_operations(&cells[i], options))
+            crew.operations = feed_save(tape);
     find_figures(&crew, count);
     find_times(&crew, count);
+    if ((options->instructions || options->contenders) && crew.operations >= 0)
+        find_instructions(&crew, count);
     cli_progress_hide();
     for (size_t i = 0; i < count; i++) {
         if (!crew.bad[i] && crew.lines[i] != NULL)

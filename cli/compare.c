@@ -17,6 +17,7 @@ enum {
     OPT_JOBS,
     OPT_RUNS,
     OPT_LIMIT,
+    OPT_INSTRUCTIONS,
     OPT_LIST,
     OPT_COLLECT,
     OPT_CELL
@@ -33,6 +34,7 @@ static const struct cli_option options[] = {
     [OPT_JOBS] = {"jobs", "N", "find N figures at once; times are always alone (default 1)"},
     [OPT_RUNS] = {"runs", "N", "time N passes and take the fastest (default 3)"},
     [OPT_LIMIT] = {"limit", "SECONDS", "of processor time for a cell"},
+    [OPT_INSTRUCTIONS] = {"instructions", NULL, "count the strategies' instructions, by valgrind"},
     [OPT_LIST] = {"list", NULL, "print the cells' commands, and run none"},
     [OPT_COLLECT] = {"collect", NULL, "TRACEs are files of cells' lines: judge what they say"},
     [OPT_CELL] = {"cell", "NAME", "measure one allocator on one trace, and print its line"},
@@ -141,6 +143,11 @@ static bool take_option(struct request *q, int option, const char *value)
         return parse_number("runs", value, 1000, &q->cells.runs);
     case OPT_LIMIT:
         return parse_number("limit", value, 1000000, &q->cells.limit);
+    case OPT_INSTRUCTIONS:
+        q->cells.instructions = count_is_possible();
+        if (!q->cells.instructions)
+            cli_complain("compare", "--instructions: valgrind is not installed");
+        return q->cells.instructions;
     case OPT_LIST:
         return q->list = true;
     case OPT_COLLECT:
@@ -164,6 +171,7 @@ static int parse(struct request *q, int argc, char **argv)
         else if (!take_option(q, arg, args.value))
             return CLI_ARG_BAD;
     }
+    q->cells.contenders = strcmp(q->goal, "speed") == 0 && count_is_possible();
     if (q->collect && q->path_count == 0)
         q->paths[q->path_count++] = "-";
     if (q->path_count != 0 && (q->cell == NULL || q->path_count == 1))

@@ -5,10 +5,13 @@
  * A cell is one allocator on one trace. What is found about it is a row, which is printed as one
  * line of JSON and can be read back. The files stand in layers; each calls only those above it:
  *
+ *     worst.c          the longest single operation
  *     probe.c          figures of one strategy: its smallest heap, its waste, its worst operation
  *     postmortem.c     the first operation that a heap cannot serve, and what would have helped
  *     optimum.c        bounds on the least heap that any allocator could need
  *     other.c          figures of malloc libraries and adapters
+ *     feed.c           operations from a file, for processes that must not read a trace
+ *     count.c          instructions
  *     row.c            a row as JSON, and back
  *     cells.c          cells in processes of their own
  *     advice.c         which row to take, and why
@@ -32,7 +35,8 @@ struct row {
     double ns_per_op; /* negative: not known */
     int64_t ops, peak_live, peak_break, peak_resident, smallest_heap, worst_ns, holes, largest_hole;
     int64_t headers, rounding, fragmentation, control;
-    int64_t failed, instructions; /* a negative number of instructions is not printed at all */
+    int64_t failed;
+    double instructions_per_op; /* negative: not counted, and not printed */
 };
 
 struct optimum {
@@ -138,17 +142,57 @@ void postmortem_print(FILE *to, const char *prefix, const struct probe *probe, c
  */
 bool optimum_find(struct hmm_trace_tape *tape, struct optimum *optimum);
 
-/* ---- other.c ---- */
+/* ---- feed.c ----
+ *
+ * Who measures a malloc library must not have read a trace with it: what the reader allocated and
+ * freed would stay with the library, and serve the trace's blocks.
+ */
+
+struct feed {
+    struct hmm_trace_tape *tape; /* NULL: the file */
+    int fd;
+    struct hmm_trace_op *ops; /* a stretch of the file's */
+    struct hmm_trace_summary sum;
+    void **blocks;   /* by ID; NULL: dead */
+    uint64_t *sizes; /* by ID */
+};
 
 /* A file, already without a name, that holds the summary and the operations; -1, said on stderr,
  * iff it cannot be written. */
-int other_save(struct hmm_trace_tape *tape);
+int feed_save(struct hmm_trace_tape *tape);
+
+/* False iff it is not such a file. Nothing of it comes from malloc. */
+bool feed_open_file(struct feed *feed, int fd);
+struct feed feed_of(const struct replay *replay);
+
+/* As those of a tape. */
+void feed_rewind(const struct feed *feed);
+size_t feed_next(const struct feed *feed, const struct hmm_trace_op **ops);
+
+void feed_clear(const struct feed *feed); /* its blocks */
+
+/* ---- count.c: instructions, by callgrind ---- */
+
+/* So many operations of a trace are counted at most. */
+#define COUNT_MOST (UINT64_C(1) << 22)
+
+bool count_is_possible(void);
+
+/* Instructions per operation, without those of the loop, of the strategy that --cell calls `name`,
+ * in a region of `capacity` bytes, on the operations of a file; the loop's own iff name is
+ * "nothing". Negative iff they cannot be counted. */
+double count_instructions(const char *name, int operations, size_t capacity);
+
+/* What the counted process does. strategy NULL: nothing. */
+int count_here(const struct hmm_strategy *strategy, bool cache, size_t capacity, int operations);
+
+/* ---- other.c ---- */
 
 /* Of malloc, as this process has it, on the operations of such a file. */
 bool other_malloc(int fd, unsigned runs, struct row *row);
 
-/* In the environment of a process that is to measure its malloc: the file's number; or that it is
- * only to say where its malloc is from. */
+/* In the environment of a process that is to measure its malloc, or be counted: the file's number;
+ * or that it is only to say where its malloc is from. */
 #define OTHER_VARIABLE "hmm_compare_operations"
 #define OTHER_PROBE "where"
 
@@ -176,7 +220,7 @@ struct cell_options {
     size_t heap;
     unsigned runs, jobs;
     unsigned limit; /* seconds of processor time for a cell; 0: as the trace's length says */
-    bool instructions;
+    bool instructions, contenders; /* counted of all strategies; of the fastest, if possible */
 };
 
 /* "NAME", "NAME+cache" or "optimum" on a trace. False, said on stderr, iff there is no such. */

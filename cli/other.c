@@ -23,133 +23,11 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096u
-
-/* ---- Operations, from a tape or from a file that holds them as they are ----
- *
- * Who measures a malloc library must not have read a trace with it: what the reader allocated and
- * freed would stay with the library, and serve the trace's blocks.
- */
-
-struct feed {
-    struct hmm_trace_tape *tape; /* NULL: the file */
-    int fd;
-    struct hmm_trace_op *ops; /* a stretch of the file's */
-    struct hmm_trace_summary sum;
-    void **blocks;
-    uint64_t *sizes;
-};
-
-static bool write_all(int fd, const void *from, size_t size)
-{
-    const char *at = from;
-    while (size != 0) {
-        const ssize_t wrote = write(fd, at, size);
-        if (wrote < 0 && errno != EINTR)
-            return false;
-        at += wrote > 0 ? wrote : 0;
-        size -= wrote > 0 ? (size_t)wrote : 0;
-    }
-    return true;
-}
-
-int other_save(struct hmm_trace_tape *tape)
-{
-    const char *folder = getenv("TMPDIR");
-    const struct hmm_trace_op *ops;
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/hmm-compare-XXXXXX", folder != NULL ? folder : "/tmp");
-    const int fd = mkstemp(path);
-    if (fd < 0) {
-        cli_complain("compare", "cannot create %s: %s", path, strerror(errno));
-        return -1;
-    }
-    unlink(path);
-    bool good = write_all(fd, hmm_trace_tape_summary(tape), sizeof(struct hmm_trace_summary));
-    hmm_trace_tape_rewind(tape);
-    for (size_t count; good && (count = hmm_trace_tape_next(tape, &ops)) != 0;)
-        good = write_all(fd, ops, count * sizeof *ops);
-    if (good && hmm_trace_tape_error(tape) == NULL)
-        return fd;
-    cli_complain("compare", "cannot write %s: %s", path, strerror(errno));
-    close(fd);
-    return -1;
-}
-
-/* Zeroed, and resident from now on; not from malloc. */
-static void *table(size_t count, size_t size)
-{
-    const size_t bytes = count * size + 1;
-    void *memory =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        cli_complain("compare", "out of memory");
-        exit(CLI_FAILED);
-    }
-    return memset(memory, 0, bytes);
-}
-
-static void feed_rewind(const struct feed *f)
-{
-    if (f->tape != NULL)
-        hmm_trace_tape_rewind(f->tape);
-    else
-        lseek(f->fd, sizeof f->sum, SEEK_SET);
-}
-
-/* A whole number of operations. */
-static size_t read_stretch(const struct feed *f)
-{
-    size_t bytes = 0;
-    const size_t room = HMM_TRACE_STRETCH * sizeof *f->ops;
-    while (bytes < room) {
-        const ssize_t got = read(f->fd, (char *)f->ops + bytes, room - bytes);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            break;
-        bytes += (size_t)got;
-    }
-    return bytes / sizeof *f->ops;
-}
-
-static size_t feed_next(const struct feed *f, const struct hmm_trace_op **ops)
-{
-    if (f->tape != NULL)
-        return hmm_trace_tape_next(f->tape, ops);
-    *ops = f->ops;
-    return read_stretch(f);
-}
-
-static void clear_blocks(const struct feed *f)
-{
-    memset(f->blocks, 0, f->sum.peak_blocks * sizeof *f->blocks);
-}
-
-static bool feed_open_file(struct feed *f, int fd)
-{
-    *f = (struct feed){.fd = fd};
-    if (lseek(fd, 0, SEEK_SET) != 0 || read(fd, &f->sum, sizeof f->sum) != sizeof f->sum)
-        return false;
-    f->ops = table(HMM_TRACE_STRETCH, sizeof *f->ops);
-    f->blocks = table(f->sum.peak_blocks, sizeof *f->blocks);
-    f->sizes = table(f->sum.peak_blocks, sizeof *f->sizes);
-    return true;
-}
-
-static struct feed feed_of(const struct replay *r)
-{
-    return (struct feed){.tape = r->tape,
-                         .fd = -1,
-                         .sum = *r->sum,
-                         .blocks = r->blocks,
-                         .sizes = r->sizes};
-}
 
 /* ---- One way to call them all ---- */
 
@@ -302,7 +180,7 @@ static void end(const struct feed *r, struct target *t)
         clean_up(r, t);
     else
         t->adapter->destroy(t->heap);
-    clear_blocks(r);
+    feed_clear(r);
 }
 
 static void measure_times(const struct feed *r, struct target *t,
@@ -314,7 +192,7 @@ static void measure_times(const struct feed *r, struct target *t,
     for (unsigned i = 0; i < runs; i++) {
         const double loop = time_loop(r);
         harness = harness < 0 || loop < harness ? loop : harness;
-        clear_blocks(r);
+        feed_clear(r);
         if (!begin(t, region))
             return;
         const double ns = time_pass(r, t, &failed);
@@ -440,7 +318,7 @@ static bool completes(const struct feed *r, struct target *t, struct replay_regi
     const struct hmm_trace_op *ops;
     bool good = true;
     region->size = size;
-    clear_blocks(r);
+    feed_clear(r);
     if (!begin(t, region))
         return false;
     *reached = 0;

@@ -33,7 +33,7 @@ void row_init(struct row *r, const char *trace, const char *allocator, const cha
                       .fragmentation = ROW_UNKNOWN,
                       .control = ROW_UNKNOWN,
                       .failed = ROW_UNKNOWN,
-                      .instructions = ROW_UNKNOWN};
+                      .instructions_per_op = -1};
     snprintf(r->kind, sizeof r->kind, "%s", kind);
 }
 
@@ -82,8 +82,8 @@ void row_print(FILE *to, const struct row *r)
     print_count(to, ",", "fragmentation", r->fragmentation);
     print_count(to, ",", "control", r->control);
     print_count(to, "},", "failed", r->failed);
-    if (r->instructions >= 0)
-        print_count(to, ",", "instructions", r->instructions);
+    if (r->instructions_per_op >= 0)
+        fprintf(to, ",\"instructions_per_op\":%.2f", r->instructions_per_op);
     fputs("}\n", to);
 }
 
@@ -114,6 +114,12 @@ static int64_t count_of(const char *line, const char *key)
     if (value == NULL || *value < '0' || *value > '9')
         return ROW_UNKNOWN;
     return (int64_t)strtoll(value, NULL, 10);
+}
+
+static double number_of(const char *line, const char *key)
+{
+    const char *value = value_of(line, key);
+    return value != NULL && *value >= '0' && *value <= '9' ? strtod(value, NULL) : -1;
 }
 
 /* A byte of a string, and the one behind it. */
@@ -156,8 +162,8 @@ static int parse_optimum(const char *line, struct optimum *o)
 
 static void parse_figures(const char *line, struct row *r)
 {
-    const char *ns = value_of(line, "ns_per_op");
-    r->ns_per_op = ns != NULL && *ns >= '0' && *ns <= '9' ? strtod(ns, NULL) : -1;
+    r->ns_per_op = number_of(line, "ns_per_op");
+    r->instructions_per_op = number_of(line, "instructions_per_op");
     r->ops = count_of(line, "ops");
     r->peak_live = count_of(line, "peak_live");
     r->peak_break = count_of(line, "peak_break");
@@ -171,7 +177,6 @@ static void parse_figures(const char *line, struct row *r)
     r->fragmentation = count_of(line, "fragmentation");
     r->control = count_of(line, "control");
     r->failed = count_of(line, "failed");
-    r->instructions = count_of(line, "instructions");
 }
 
 int row_parse(const char *line, struct row *r, struct optimum *o)
