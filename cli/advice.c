@@ -205,12 +205,12 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
 
 /*
  * For `hmm run`: its program has threads, an environment and addresses that the trace does not have.
- * Rounded up to a page, and at least the least that there is.
+ * Rounded up to a KiB, and at least the least that there is.
  */
 uint64_t advice_run_heap(uint64_t smallest)
 {
     const uint64_t most = smallest + smallest / 100 * ADVICE_HEADROOM;
-    return most < 4096 ? 4096 : (most + 4095) / 4096 * 4096;
+    return most < 4096 ? 4096 : (most + 1023) / 1024 * 1024;
 }
 
 static void give_command(struct advice *a)

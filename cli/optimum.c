@@ -17,6 +17,8 @@
  *     tensors place by lifetime in the same way).
  *   - How the stack is ordered decides how holes join. Several orders are tried, and the smallest
  *     layout counts.
+ *   - Where there are few blocks, each is also put at the lowest place that is free for as long as
+ *     it lives, the largest first, or the longest-lived, or the largest by their product.
  *
  * A layout is verified, bit by bit, before it counts.
  */
@@ -255,6 +257,64 @@ static uint64_t lay_out(struct lifetimes *t, struct layout *l, struct stacked *s
     return forward > l->most ? forward : l->most;
 }
 
+/* ---- Few blocks: each at the lowest place, in an order of all ---- */
+
+/* That many are compared with each other. */
+#define FEW 6000
+
+enum greed { BY_SIZE, BY_AREA, BY_SPAN, GREEDS };
+
+static struct stacked greed_of(const struct lifetimes *t, uint32_t i, enum greed greed)
+{
+    const struct span *s = &t->spans[i];
+    const uint64_t lasts = (s->dies == NEVER ? t->op_count : s->dies) - s->born;
+    const uint64_t key = greed == BY_SIZE ? s->size : greed == BY_AREA ? s->size * lasts : lasts;
+    return (struct stacked){UINT64_MAX - key, UINT64_MAX - (greed == BY_SIZE ? lasts : s->size), i};
+}
+
+struct taken {
+    uint32_t at, end;
+};
+
+static int compare_taken(const void *a, const void *b)
+{
+    const uint32_t x = ((const struct taken *)a)->at, y = ((const struct taken *)b)->at;
+    return (x > y) - (x < y);
+}
+
+/* The lowest place that none of those overlaps that live at the same time. */
+static uint32_t lowest(const struct lifetimes *t, const struct span *s, const struct stacked *order,
+                       uint32_t placed, struct taken *taken)
+{
+    uint32_t count = 0, at = 0;
+    for (uint32_t k = 0; k < placed; k++) {
+        const struct span *o = &t->spans[order[k].span];
+        if (o->born < s->dies && s->born < o->dies)
+            taken[count++] = (struct taken){o->at, o->at + o->size};
+    }
+    qsort(taken, count, sizeof *taken, compare_taken);
+    for (uint32_t k = 0; k < count && taken[k].at < at + s->size; k++)
+        if (taken[k].end > at)
+            at = (taken[k].end + s->align - 1) & ~(s->align - 1);
+    return at;
+}
+
+static uint64_t lay_out_greedily(struct lifetimes *t, struct stacked *order, enum greed greed)
+{
+    struct taken *taken = cli_alloc(t->count, sizeof *taken);
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < t->count; i++)
+        order[i] = greed_of(t, i, greed);
+    qsort(order, t->count, sizeof *order, compare_stacked);
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct span *s = &t->spans[order[i].span];
+        s->at = lowest(t, s, order, i, taken);
+        most = s->at + (uint64_t)s->size > most ? s->at + (uint64_t)s->size : most;
+    }
+    free(taken);
+    return most;
+}
+
 /* ---- Verification ---- */
 
 /* Sets or clears bits [at .. at + size). False iff one was as it is to be already. */
@@ -304,6 +364,11 @@ static uint64_t best_layout(struct lifetimes *t)
             if (size < best && is_valid(t, size))
                 best = size;
         }
+    for (int greed = 0; t->count <= FEW && greed < GREEDS && best > t->load; greed++) {
+        const uint64_t size = lay_out_greedily(t, stack, (enum greed)greed);
+        if (size < best && is_valid(t, size))
+            best = size;
+    }
     layout_close(&l);
     free(stack);
     return best;

@@ -165,7 +165,8 @@ static void print_end(FILE *to, const char *prefix, const char *where,
                       const struct postmortem_end *e)
 {
     if (!e->is_block)
-        fprintf(to, "%s  %s it: no block, the end of the heap\n", prefix, where);
+        fprintf(to, "%s  %s it: no block, the heap %s there\n", prefix, where,
+                strcmp(where, "below") == 0 ? "begins" : "ends");
     else
         fprintf(to, "%s  %s it: block %" PRIu64 " of %" PRIu64 " bytes, born at operation %" PRIu64
                     "\n",
@@ -181,8 +182,8 @@ static void print_failure(FILE *to, const char *prefix, const char *path, uint64
         fprintf(to, " (%s:%" PRIu64 ")", path, f->line);
     fprintf(to, ": '%s %" PRIu32 "' of %" PRIu64 " bytes is not served in %" PRIu64 " bytes\n",
             verbs[f->op.kind < 4 ? f->op.kind : 0], f->op.id, f->op.size, size);
-    fprintf(to, "%s  free then: %" PRIu64 " bytes in %" PRIu64 " holes, the largest %" PRIu64 "\n",
-            prefix, f->free_bytes, f->holes, f->largest_hole);
+    fprintf(to, "%s  free then: %" PRIu64 " bytes in %" PRIu64 " hole%s, the largest %" PRIu64 "\n",
+            prefix, f->free_bytes, f->holes, f->holes == 1 ? "" : "s", f->largest_hole);
     if (f->largest_hole != 0) {
         print_end(to, prefix, "below", &f->below);
         print_end(to, prefix, "above", &f->above);

@@ -1,0 +1,402 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# hmm compare, check and diff: are their figures true, and do they answer as they say? Speaks TAP.
+# HMM: the command (default: hmm in the build folder).
+
+HMM=${HMM:-${top_builddir:-.}/hmm}
+top=${top_srcdir:-${srcdir:-.}}
+build=${top_builddir:-.}
+case $HMM in /*) ;; *) HMM=$(pwd)/$HMM ;; esac
+case $top in /*) ;; *) top=$(pwd)/$top ;; esac
+case $build in /*) ;; *) build=$(pwd)/$build ;; esac
+dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-compare-XXXXXX") || exit 99
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' INT TERM
+cd "$dir" || exit 99
+# Where the sanitizers are in: they must not pass for one of our exit codes.
+ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=97 UBSAN_OPTIONS=exitcode=97
+export ASAN_OPTIONS UBSAN_OPTIONS
+LC_ALL=C
+export LC_ALL
+
+count=0
+failures=0
+
+# report STATUS NAME: one test's line, and what the command said if it failed.
+report() {
+    count=$((count + 1))
+    if [ "$1" -eq 0 ]; then
+        echo "ok $count - $2"
+        return
+    fi
+    failures=$((failures + 1))
+    echo "not ok $count - $2"
+    echo "# exit code $code"
+    head -n 30 out err why 2>/dev/null | cut -c 1-400 | sed 's/^/# /'
+}
+
+skip() {
+    count=$((count + 1))
+    echo "ok $count - $1 # SKIP $2"
+}
+
+hmm() {
+    "$HMM" "$@" >out 2>err
+    code=$?
+}
+
+# refuses LINE ARGUMENT...: exit code 2, nothing on stdout, a first line like this on stderr.
+refuses() {
+    line=$1
+    shift
+    hmm "$@"
+    [ "$code" -eq 2 ] && [ ! -s out ] && [ "$(head -n 1 err)" = "$line" ]
+    report $? "refused: $line"
+}
+
+# field KEY LINE: the number behind it.
+field() {
+    printf '%s\n' "$2" | sed -n "s/.*\"$1\":\([0-9.][0-9.]*\).*/\1/p"
+}
+
+# ---- Traces ----
+
+cat >small.trace <<'END'
+# hmm-trace 1
+a 0 1000
+a 1 20
+a 2 300
+f 0
+a 3 2000
+r 1 40
+END
+
+# Three phases whose blocks are of three sizes, so that holes remain; with resizes and alignments.
+awk 'BEGIN {
+    print "# hmm-trace 1"
+    for (i = 0; i < 400; i++) print "a", i, 24 + i % 7 * 40
+    for (i = 0; i < 400; i += 2) print "f", i
+    for (i = 0; i < 400; i += 4) print "a", i, 200 + i % 11 * 16
+    for (i = 1; i < 400; i += 6) print "r", i, 500 + i
+    for (i = 2; i < 400; i += 8) print "m", i, 64, 100 + i
+    for (i = 1; i < 400; i += 2) print "f", i
+    for (i = 1; i < 400; i += 2) print "a", i, 90 + i % 5 * 100
+    for (i = 0; i < 400; i += 4) print "f", i
+}' >made.trace
+cp "$top"/examples/traces/sqlite3-shell.trace.zst real.zst 2>/dev/null
+if "$HMM" stats real.zst >/dev/null 2>&1; then real=real.zst; else real=made.trace; fi
+
+# ---- JSON, as it is promised ----
+
+hmm compare --format json --runs 1 --for memory $real
+cp out rows
+if command -v python3 >/dev/null 2>&1; then
+    python3 - rows >why 2>&1 <<'END'
+import json, sys
+strategy = ("trace allocator kind cache ops ns_per_op peak_live peak_break smallest_heap worst_ns "
+            "holes largest_hole waste failed").split()
+malloc = [k.replace("break", "resident") for k in strategy if k != "smallest_heap"]
+rows = [json.loads(l) for l in open(sys.argv[1])]
+kinds = set()
+for r in rows[:-2]:
+    assert list(r) == (malloc if r["kind"] == "malloc" else strategy), list(r)
+    assert list(r["waste"]) == ["headers", "rounding", "fragmentation", "control"]
+    kinds.add(r["kind"])
+assert "strategy" in kinds and "malloc" in kinds, kinds
+optimum, advice = rows[-2], rows[-1]
+assert list(optimum) == ["trace", "optimum"] and list(optimum["optimum"]) == ["lower", "upper"]
+assert list(advice) == ["trace", "advice"]
+a = advice["advice"]
+assert list(a) == "for allocator cache heap reason command c".split(), list(a)
+ours = [r for r in rows[:-2] if r["kind"] == "strategy"]
+assert len(ours) == 8, len(ours)
+least = min(r["smallest_heap"] for r in ours)
+assert a["for"] == "memory" and a["heap"] == least
+assert [r for r in ours if r["smallest_heap"] == least and r["allocator"] == a["allocator"]
+        and r["cache"] == a["cache"]]
+assert "hmm run --strategy %s --heap " % a["allocator"] in a["command"]
+assert ("HMM_CACHE=0" in a["command"]) == (not a["cache"])
+assert "hmm_heap_create(arena, %d, HMM_" % least in a["c"]
+run = int(a["command"].split("--heap ")[1].split("K")[0]) * 1024
+assert least < run <= least * 1.1 + 1024, (least, run)
+END
+    report $? 'JSON has the fields that are promised, and the advice for memory is the smallest'
+else
+    skip 'JSON has the fields that are promised' 'there is no python3'
+fi
+
+# ---- Figures ----
+
+"$HMM" compare --format json --runs 1 --allocators first-fit,next-fit,best-fit,segregated \
+    made.trace >made-rows 2>err
+cat rows made-rows | grep '"kind":"strategy"' >ours
+: >why
+while read -r row; do
+    waste=$(($(field headers "$row") + $(field rounding "$row") + $(field fragmentation "$row") + \
+        $(field control "$row")))
+    [ "$waste" -eq $(($(field peak_break "$row") - $(field peak_live "$row"))) ] ||
+        echo "$waste: $row" >>why
+done <ours
+[ -s ours ] && [ ! -s why ]
+report $? 'the waste sums up to the peak break less the peak live bytes'
+
+# The same by another way: hmm replay in a heap of that size, and of 16 bytes less.
+: >why
+while read -r row; do
+    trace=$(printf '%s\n' "$row" | sed 's/.*"trace":"\([^"]*\)".*/\1/')
+    name=$(printf '%s\n' "$row" | sed 's/.*"allocator":"\([^"]*\)".*/\1/')
+    smallest=$(field smallest_heap "$row")
+    cache=
+    case $row in *'"cache":true'*) cache=--cache ;; esac
+    # A heap too small for a cache has none, and replay says so.
+    [ "$smallest" -gt 131072 ] || cache=
+    "$HMM" replay --runs 1 --strategy "$name" $cache --heap "$smallest" "$trace" >/dev/null 2>&1 ||
+        echo "fails at $smallest: $row" >>why
+    ! "$HMM" replay --runs 1 --strategy "$name" $cache --heap $((smallest - 16)) "$trace" \
+        >/dev/null 2>&1 || echo "completes at $smallest - 16: $row" >>why
+done <ours
+[ "$(wc -l <ours)" -eq 16 ] && [ ! -s why ]
+report $? 'a trace completes in the smallest heap, and not in 16 bytes less'
+
+# The lower bound, counted again from the text.
+lower=$(awk '
+    function rounded(n) { return n == 0 ? 16 : int((n + 15) / 16) * 16 }
+    $1 == "a" { live += size[$2] = rounded($3) }
+    $1 == "m" { live += size[$2] = rounded($4) }
+    $1 == "r" { live -= size[$2]; live += size[$2] = rounded($3) }
+    $1 == "f" { live -= size[$2] }
+    live > most { most = live }
+    END { print most }' made.trace)
+hmm compare --cell optimum made.trace
+[ "$(field lower "$(cat out)")" -eq "$lower" ]
+report $? 'the lower bound is the most that lives, each request rounded up'
+
+: >why
+for trace in made.trace $real; do
+    hmm compare --cell optimum $trace
+    low=$(field lower "$(cat out)") high=$(field upper "$(cat out)")
+    [ "$low" -le "$high" ] && [ $((high * 100)) -le $((low * 101)) ] ||
+        echo "$trace: $low to $high" >>why
+    grep "\"trace\":\"$trace\"" ours | while read -r row; do
+        [ "$(field smallest_heap "$row")" -gt "$low" ] || echo "below $low: $row" >>why
+    done
+done
+[ ! -s why ]
+report $? 'the upper bound is within 1 % of the lower, and no heap is below that'
+
+# 16 bytes that live at the first peak, and block 2 of 48 after it: the rest of 32 is split by the
+# 16 in the middle in any layout in which 1 lies between 0 and 2; a layout that knows puts it aside.
+cat >aside.trace <<'END'
+# hmm-trace 1
+a 0 32
+a 1 16
+a 2 32
+f 0
+f 2
+a 3 64
+END
+hmm compare --cell optimum aside.trace
+grep -q '"optimum":{"lower":80,"upper":80}' out
+report $? 'the layout knows what is to come'
+
+# ---- Formats ----
+
+hmm compare --format csv --runs 1 --allocators best-fit made.trace
+[ "$code" -eq 0 ] && [ "$(wc -l <out)" -eq 2 ] || [ "$(wc -l <out)" -eq 3 ] &&
+    awk -F, 'NR == 1 { n = NF } NF != n { bad = 1 } END { exit bad }' out
+report $? 'CSV has a heading, and as many fields in every line'
+hmm compare --format markdown --runs 1 --allocators best-fit,libc made.trace
+[ "$code" -eq 0 ] && grep -q '^| best-fit | no | ' out && grep -q '^| --- ' out
+report $? 'Markdown has a table'
+hmm compare --runs 1 --allocators best-fit made.trace
+[ "$code" -eq 0 ] && grep -q '^advice for balanced: best-fit' out && grep -q '^optimum: ' out &&
+    grep -q 'to confirm: *hmm run --stats' out
+report $? 'the table ends with bounds, advice, and how to confirm it'
+
+# ---- Does it fit? ----
+
+smallest=$(field smallest_heap "$(grep best-fit made-rows | grep '"cache":false')")
+hmm compare --runs 1 --allocators best-fit --heap "$smallest" made.trace
+[ "$code" -eq 0 ] && [ ! -s err ]
+report $? 'compare --heap: fits'
+hmm compare --runs 1 --allocators best-fit --heap $((smallest - 16)) made.trace
+[ "$code" -eq 1 ] && grep -q 'hmm compare: best-fit: operation .* is not served in' err &&
+    grep -q 'would help: 16 bytes more' err
+report $? 'compare --heap: does not fit, and 16 bytes more would help'
+
+hmm check --max-heap "$smallest" made.trace
+[ "$code" -eq 0 ] && [ ! -s err ] && grep -q 'fits into' out
+report $? 'check: fits'
+hmm check --max-heap $((smallest - 16)) made.trace
+[ "$code" -eq 1 ] && grep -q 'does not fit into' out
+report $? 'check: does not fit'
+hmm check --max-heap $((smallest - 16)) --format json made.trace
+[ "$code" -eq 1 ] && grep -q "\"fits\":false,\"smallest_heap\":$smallest}" out
+report $? 'check: JSON'
+hmm check --max-heap 1M --cache made.trace
+[ "$code" -eq 0 ] && grep -q 'with best-fit with a cache' out
+report $? 'check: with the cache'
+
+# Which is which depends on how large the control structures are; who is beside what does not.
+hmm check --max-heap 3000 small.trace
+cat >want <<'END'
+hmm check: operation 5 (small.trace:6): 'a 3' of 2000 bytes is not served in 3000 bytes
+END
+head -n 1 err | cmp -s - want && grep -q 'free then: [0-9]* bytes in 2 holes, the largest 1' err &&
+    grep -Eq 'below it: (no block, the heap begins there|block 2 of 300 bytes, born at operation 3)' err &&
+    grep -Eq 'above it: (no block, the heap ends there|block 1 of 20 bytes, born at operation 2)' err &&
+    grep -q 'would help: [0-9]* bytes more: best-fit completes in' err
+report $? 'the post-mortem names the operation, its line, the hole and who is beside it'
+more=$(sed -n 's/.*would help: \([0-9]*\) bytes more.*/\1/p' err)
+hmm check --max-heap $((3000 + more)) small.trace
+[ "$code" -eq 0 ]
+report $? 'so many bytes more do help'
+
+# Block 7 of the file is another's number in the reader: what is printed is the file's.
+cat >ids.trace <<'END'
+# hmm-trace 1
+a 7 600
+a 900 40
+a 12 600
+a 901 40
+f 7
+f 12
+a 44 5000
+END
+hmm check --max-heap 2400 ids.trace
+grep -Eq 'it: block (900 of 40 bytes, born at operation 2|901 of 40 bytes, born at operation 4)' err &&
+    grep -q "'a 44' of 5000 bytes" err
+report $? 'blocks have the numbers of the file'
+
+# ---- diff ----
+
+printf '# hmm-trace 1\na 0 100\na 1 20\na 2 33\nf 1\n' >old.trace
+printf '# hmm-trace 1\na 0 100\na 1 20\na 2 3300\na 4 4000\nf 1\nf 2\n' >new.trace
+hmm diff --format json old.trace new.trace
+[ "$code" -eq 0 ] && grep -qx '{"what":"peak_live","old":153,"new":7420,"change":7267}' out &&
+    grep -qx '{"what":"operations","old":4,"new":6,"change":2}' out &&
+    grep -q '"what":"smallest_heap"' out &&
+    grep -qx '{"what":"blocks of 33 to 64","old":1,"new":0,"change":-1}' out &&
+    grep -qx '{"what":"blocks of 2049 to 4096","old":0,"new":2,"change":2}' out &&
+    [ "$(wc -l <out)" -eq 7 ]
+report $? 'diff: JSON'
+hmm diff old.trace new.trace
+[ "$code" -eq 0 ] && grep -Eq '^peak_live +153 +7,420 +\+7,267 +\+4749.7 %$' out &&
+    grep -Eq '^blocks of 2049 to 4096 +0 +2 +\+2 +new$' out
+report $? 'diff: a table'
+hmm diff made.trace made.trace
+[ "$code" -eq 0 ] && ! grep -q '[+-][1-9]' out
+report $? 'diff: nothing has changed'
+
+# ---- Sweeps ----
+
+PATH=$(dirname "$HMM"):$PATH
+export PATH
+hmm compare --list --runs 1 --allocators best-fit,segregated,libc made.trace small.trace
+cp out commands
+[ "$code" -eq 0 ] && [ "$(wc -l <commands)" -eq 12 ]
+report $? 'compare --list: a command for each cell'
+sh commands >swept 2>err
+hmm compare --collect --format json --for memory swept
+[ "$code" -eq 0 ] && [ "$(grep -c '"kind"' out)" -eq 10 ] && [ "$(grep -c '"advice"' out)" -eq 2 ] &&
+    [ "$(grep -c '"optimum"' out)" -eq 2 ]
+report $? 'compare --collect: a verdict for each trace on what they printed'
+sed 's/"ns_per_op":[0-9.]*//; s/"worst_ns":[0-9]*//' made-rows | grep -e best-fit -e segregated |
+    grep '"kind"' | sort >want
+grep made.trace out | sed 's/"ns_per_op":[0-9.]*//; s/"worst_ns":[0-9]*//' |
+    grep '"kind":"strategy"' | sort | cmp -s - want
+report $? 'cells by themselves find what compare finds'
+hmm compare --collect <swept
+[ "$code" -eq 0 ] && grep -q '^advice for balanced: ' out
+report $? 'compare --collect: from standard input'
+if command -v parallel >/dev/null 2>&1; then
+    parallel -j 2 <commands >swept2 2>err
+    [ "$(sed 's/"ns_per_op":[0-9.]*//; s/"worst_ns":[0-9]*//; s/"peak_resident":[0-9]*//' swept | sort)" = \
+        "$(sed 's/"ns_per_op":[0-9.]*//; s/"worst_ns":[0-9]*//; s/"peak_resident":[0-9]*//' swept2 | sort)" ]
+    report $? 'GNU parallel runs a sweep'
+else
+    skip 'GNU parallel runs a sweep' 'it is not installed'
+fi
+hmm compare --jobs 3 --runs 1 --format json --allocators best-fit,segregated made.trace
+grep '"kind"' out | sed 's/"ns_per_op":[0-9.]*//; s/"worst_ns":[0-9]*//' | sort | cmp -s - want
+report $? 'compare --jobs finds the same'
+# With its name as a shell must have it.
+cp small.trace "it's one.trace"
+hmm compare --list --allocators best-fit "it's one.trace"
+sed -n 1p out | sh >one 2>err
+grep -q "\"trace\":\"it's one.trace\"" one
+report $? 'a name with a quote in it'
+
+# ---- Others' allocators ----
+
+plugin() {
+    # shellcheck disable=SC2086
+    ${CC:-cc} ${TEST_CFLAGS:-} -shared -fPIC -I"$top/lib" -o "$1.so" "$1.c" 2>err
+}
+sed 's/^    for (hmm_ref r/    if (granules > 30) CRASH\n&/' "$top/tests/plugin_worst_fit.c" >worst.c
+sed 's/if (granules > 30) CRASH/if (granules > 30) *(volatile int *)0 = 1;/' worst.c >crash.c
+sed 's/if (granules > 30) CRASH/while (granules > 30) hmm_visited(heap, 1);/' worst.c >loop.c
+cp "$top/tests/plugin_worst_fit.c" worst.c
+if plugin worst && "$HMM" replay --strategy ./worst.so small.trace >/dev/null 2>&1; then
+    hmm compare --runs 1 --format json --allocators best-fit --strategy ./worst.so made.trace
+    [ "$code" -eq 0 ] && grep -q '"allocator":"worst-fit","kind":"plugin","cache":false' out &&
+        grep -q '"allocator":"best-fit"' out
+    report $? 'a plug-in beside a built-in'
+    plugin crash
+    hmm compare --runs 1 --format json --allocators best-fit,./crash.so made.trace
+    [ "$code" -eq 1 ] && grep -q 'made.trace: ./crash.so: crashes: ' err &&
+        grep -q '"allocator":"best-fit"' out && grep -q '"advice"' out
+    report $? 'a plug-in that crashes is a line, and the others are judged'
+    plugin loop
+    hmm compare --runs 1 --limit 1 --format json --allocators best-fit,./loop.so small.trace
+    [ "$code" -eq 1 ] && grep -q 'small.trace: ./loop.so: does not return within 1 second' err &&
+        grep -q '"allocator":"best-fit"' out
+    report $? 'a plug-in that does not return is a line'
+else
+    skip 'plug-ins' 'this build has none'
+fi
+adapter=$build/bench/.libs/adapter_hmm.so
+if [ -e "$adapter" ]; then
+    hmm compare --runs 1 --format json --allocators "best-fit,$adapter" made.trace
+    bare=$(field smallest_heap "$(grep '"kind":"strategy"' out | grep '"cache":false')")
+    [ "$code" -eq 0 ] && [ "$(field smallest_heap "$(grep '"kind":"adapter"' out)")" = "$bare" ]
+    report $? 'an adapter of best-fit needs what best-fit needs'
+else
+    skip 'an adapter' 'the benchmark is not built'
+fi
+
+# ---- The advice holds for a program ----
+
+if command -v perl >/dev/null 2>&1 && "$HMM" run -- true >/dev/null 2>&1 &&
+    "$HMM" record -o p.trace -- perl -e 1 >/dev/null 2>&1 && [ "${HMM_TESTS:-all}" != essential ]; then
+    # shellcheck disable=SC2016
+    script='my %h; for my $i (1..20000) { $h{"key$i"} = "value $i" x 3 } print scalar(keys %h), "\n"'
+    "$HMM" record -o p.trace -- perl -e "$script" >/dev/null 2>&1
+    hmm compare --runs 1 --format json --for memory --allocators best-fit+cache,segregated+cache p.trace
+    heap=$(sed -n 's/.*"command":"hmm run --strategy [a-z-]* --heap \([0-9]*K\).*/\1/p' out)
+    strategy=$(sed -n 's/.*"command":"hmm run --strategy \([a-z-]*\) .*/\1/p' out)
+    hmm run --strategy "$strategy" --heap "$heap" -- perl -e "$script"
+    [ "$code" -eq 0 ] && [ "$(cat out)" = 20000 ]
+    report $? "perl runs in the heap that is advised, $heap"
+else
+    skip 'perl runs in the heap that is advised' 'it cannot be recorded and run here'
+fi
+
+# ---- What is refused ----
+
+usage='[OPTION]... TRACE...'
+refuses "hmm compare: no trace given: hmm compare $usage" compare
+refuses "hmm compare: unknown goal 'sped'; did you mean 'speed'? Allowed: memory, speed, bounded, balanced" \
+    compare --for sped made.trace
+refuses "hmm compare: --jobs: '0' is not a number from 1 to 1024" compare --jobs 0 made.trace
+refuses 'none.trace: cannot open: No such file or directory' compare --allocators best-fit none.trace
+refuses 'hmm compare: --cell: one trace at a time' compare --cell best-fit made.trace small.trace
+refuses 'hmm compare: made.trace has no line of a cell' compare --collect made.trace
+refuses 'none.trace: cannot open: No such file or directory' check --max-heap 1M none.trace
+refuses 'hmm check: no --max-heap given: hmm check --max-heap SIZE [OPTION]... TRACE' check made.trace
+refuses 'none.trace: cannot open: No such file or directory' diff made.trace none.trace
+refuses 'hmm diff: two traces are needed: hmm diff [--format table|json] OLD NEW' diff made.trace
+
+echo "1..$count"
+[ "$failures" -eq 0 ]
