@@ -16,7 +16,7 @@
  *     cells.c          cells in processes of their own
  *     advice.c         which row to take, and why
  *     verdict_print.c  rows, bounds and advice as table, CSV and Markdown
- *     compare.c check.c diff.c    the commands
+ *     compare.c check.c diff.c    the commands; and replay.c, which explains why a heap fails
  */
 #ifndef HMM_COMPARE_H
 #define HMM_COMPARE_H
@@ -130,6 +130,10 @@ bool postmortem_find(const struct probe *probe, const char *path, uint64_t size,
 /* Says it on `to`, in lines that begin with `prefix`; and what would have helped. */
 void postmortem_print(FILE *to, const char *prefix, const struct probe *probe, const char *path,
                       uint64_t size, const struct postmortem *found);
+
+/* Without the operation itself, where that has been said. */
+void postmortem_print_rest(FILE *to, const char *prefix, const struct probe *probe, uint64_t size,
+                           const struct postmortem *found);
 
 /* ---- optimum.c ---- */
 

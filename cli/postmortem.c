@@ -173,6 +173,16 @@ static void print_end(FILE *to, const char *prefix, const char *where,
                 prefix, where, e->id, e->size, e->born + 1);
 }
 
+static void print_around(FILE *to, const char *prefix, const struct postmortem *f)
+{
+    fprintf(to, "%s  free then: %" PRIu64 " bytes in %" PRIu64 " hole%s, the largest %" PRIu64 "\n",
+            prefix, f->free_bytes, f->holes, f->holes == 1 ? "" : "s", f->largest_hole);
+    if (f->largest_hole != 0) {
+        print_end(to, prefix, "below", &f->below);
+        print_end(to, prefix, "above", &f->above);
+    }
+}
+
 static void print_failure(FILE *to, const char *prefix, const char *path, uint64_t size,
                           const struct postmortem *f)
 {
@@ -182,12 +192,7 @@ static void print_failure(FILE *to, const char *prefix, const char *path, uint64
         fprintf(to, " (%s:%" PRIu64 ")", path, f->line);
     fprintf(to, ": '%s %" PRIu32 "' of %" PRIu64 " bytes is not served in %" PRIu64 " bytes\n",
             verbs[f->op.kind < 4 ? f->op.kind : 0], f->op.id, f->op.size, size);
-    fprintf(to, "%s  free then: %" PRIu64 " bytes in %" PRIu64 " hole%s, the largest %" PRIu64 "\n",
-            prefix, f->free_bytes, f->holes, f->holes == 1 ? "" : "s", f->largest_hole);
-    if (f->largest_hole != 0) {
-        print_end(to, prefix, "below", &f->below);
-        print_end(to, prefix, "above", &f->above);
-    }
+    print_around(to, prefix, f);
 }
 
 static void print_help(FILE *to, const char *prefix, const struct probe *p, uint64_t size)
@@ -215,5 +220,13 @@ void postmortem_print(FILE *to, const char *prefix, const struct probe *p, const
         print_failure(to, prefix, path, size, f);
     else
         return;
+    print_help(to, prefix, p, size);
+}
+
+void postmortem_print_rest(FILE *to, const char *prefix, const struct probe *p, uint64_t size,
+                           const struct postmortem *f)
+{
+    if (f->failed)
+        print_around(to, prefix, f);
     print_help(to, prefix, p, size);
 }

@@ -2,8 +2,8 @@
 /*
  * hmm replay: what each strategy makes of a recorded program.
  */
+#include "compare.h"
 #include "heap.h"
-#include "replay.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -333,16 +333,31 @@ static void begin_work(struct work *w, const struct request *q, size_t index, si
     w->passes = step == 0 ? q->options.runs + 1 : replay_passes(&q->options);
 }
 
+/* How the heap lay when the first request failed, in the heap that was given. */
+static void explain(const struct replay *replay, const struct request *q, size_t i,
+                    const struct replay_result *r)
+{
+    const struct probe probe = {replay, q->strategies[i], q->options.heap};
+    struct postmortem found;
+    char prefix[80];
+    snprintf(prefix, sizeof prefix, "hmm replay: %.50s: ", r->strategy);
+    if (q->options.heap != 0 && r->figures.has_heap && r->figures.failed != 0 && !r->faulty &&
+        postmortem_find(&probe, r->trace, q->options.heap, &found))
+        postmortem_print_rest(stderr, prefix, &probe, q->options.heap, &found);
+}
+
 /* Prints the result. False iff there is none. */
-static bool tell_result(const struct request *q, size_t i, struct hmm_trace_tape *tape,
+static bool tell_result(const struct replay *replay, const struct request *q, size_t i,
                         const struct replay_result *result)
 {
+    struct hmm_trace_tape *tape = replay->tape;
     cli_progress_hide();
     if (!was_read(tape, result->trace))
         return false;
     if (q->options.json)
         replay_print_json(result, &q->options);
     tell_failure(tape, q->strategies[i], result);
+    explain(replay, q, i, result);
     return true;
 }
 
@@ -364,7 +379,7 @@ static bool replay_trace(const struct request *q, size_t index, struct hmm_trace
         results[i].trace = q->paths[index];
         good =
             replay_measure(&replay, q->strategies[i], &q->options, harness, &tick, &results[i]) &&
-            tell_result(q, i, tape, &results[i]);
+            tell_result(&replay, q, i, &results[i]);
     }
     if (good && !q->options.json)
         replay_print_table(results, q->strategy_count, replay.sum, &q->options);

@@ -119,7 +119,7 @@ report $? 'no command: the usage on stderr, exit code 2'
 
 # ---- Typing errors ----
 
-commands='Allowed: convert, cut, record, replay, run, stats, strategies, help, --help, --version'
+commands='Allowed: check, compare, convert, cut, diff, record, replay, run, stats, strategies, help, --help, --version'
 refuses "hmm: unknown command 'repaly'; did you mean 'replay'? $commands" repaly "$good"
 refuses "hmm: unknown command 'strat'; did you mean 'strategies'? $commands" strat
 refuses "hmm: unknown command 'xyzzy'; a${commands#A}" xyzzy
@@ -351,8 +351,10 @@ fails '--heap: failures are counted' '"peak_live":1000,.*"failed":2,' "$unserved
     replay --heap 64K --format json "$dir/large.trace"
 ! grep -v '"failed":2,' "$dir/out" >/dev/null
 report $? '--heap: on every strategy'
-is_json replay && [ "$(wc -l <"$dir/err")" -eq "$strategies" ]
+is_json replay && [ "$(grep -c ': no room for' "$dir/err")" -eq "$strategies" ]
 report $? '--heap: a line on stderr for each strategy'
+[ "$(grep -c ':   would help: [0-9]* bytes more: ' "$dir/err")" -eq "$strategies" ]
+report $? '--heap: and what would have helped'
 fails '--heap: several traces, of which one fails' 'Geometric means over 2' "$unserved" \
     replay --heap 64K "$dir/large.trace" "$good"
 fails '--heap: table' ', heap limited to 64.00 KiB$' "$unserved" \
