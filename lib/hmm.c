@@ -7,6 +7,7 @@
 #include "heap_memory_manager.h"
 #include "lock.h"
 #include "process.h"
+#include "refusal.h"
 #include "region.h"
 #include "report.h"
 #include "side.h"
@@ -417,9 +418,20 @@ static HMM__COLD void *realloc_stray(struct hmm_heap *h, void *block, size_t siz
 
 /* ---- By way of the heap itself: with the lock ---- */
 
+/* The request is not served. Who asked for statistics is told how the heap lay at the first. */
+static HMM__COLD void *refused(const struct hmm_heap *h, size_t size)
+{
+    if (process_options.stats != NULL)
+        hmm__refusal_note(h, size);
+    return NULL;
+}
+
 static HMM__COLD void *malloc_again(struct hmm_heap *h, size_t size)
 {
-    return size <= HMM_MAX_REQUEST && front_try_again() ? hmm_heap_malloc(h, size) : NULL;
+    void *p = NULL;
+    if (size <= HMM_MAX_REQUEST && front_try_again())
+        p = hmm_heap_malloc(h, size);
+    return p != NULL ? p : refused(h, size);
 }
 
 HMM__ALWAYS_INLINE void *malloc_held(struct hmm_heap *h, size_t size)
@@ -455,6 +467,8 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
     p = p ? memset(p, 0, hmm_heap_usable_size(h, p)) : hmm_heap_calloc(h, count, size);
     if (hmm__unlikely(p == NULL) && size == 1 && count <= HMM_MAX_REQUEST && front_try_again())
         p = hmm_heap_calloc(h, count, size);
+    if (hmm__unlikely(p == NULL))
+        refused(h, size == 1 ? count : SIZE_MAX);
     lock_give(&process_lock, hold);
     return p;
 }
@@ -467,6 +481,8 @@ static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
     void *p = hmm_heap_realloc(h, block, size);
     if (hmm__unlikely(p == NULL) && size - 1 < HMM_MAX_REQUEST && front_try_again())
         p = hmm_heap_realloc(h, block, size);
+    if (hmm__unlikely(p == NULL) && size != 0)
+        refused(h, size);
     lock_give(&process_lock, hold);
     return p;
 }
@@ -479,6 +495,8 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     void *p = hmm_heap_aligned_alloc(h, align, size);
     if (hmm__unlikely(p == NULL) && hmm__aligned_can_be(align, size) && front_try_again())
         p = hmm_heap_aligned_alloc(h, align, size);
+    if (hmm__unlikely(p == NULL) && hmm__aligned_can_be(align, size))
+        refused(h, size);
     lock_give(&process_lock, hold);
     return p;
 }

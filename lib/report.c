@@ -4,6 +4,7 @@
  * run inside a program's malloc and after its exit handlers.
  */
 #include "report.h"
+#include "refusal.h"
 #include "text.h"
 
 #if HMM__POSIX
@@ -64,7 +65,22 @@ static void fields_of(const struct hmm_stats *s, struct field *f)
     memcpy(f, all, sizeof all);
 }
 
-static void as_json(struct text *t, const char *strategy, const struct field *f)
+/* Of the first request that was not served; none iff all were. */
+#define REFUSAL_FIELDS 6
+
+static unsigned fields_of_refusal(struct field *f)
+{
+    const struct hmm__refusal *r = hmm__refusal();
+    const struct field all[REFUSAL_FIELDS] = {
+        {"refused_size", r->size},          {"refused_free", r->free_bytes},
+        {"refused_holes", r->holes},        {"refused_hole", r->largest_hole},
+        {"refused_below", r->below},        {"refused_above", r->above},
+    };
+    memcpy(f, all, sizeof all);
+    return r->noted ? REFUSAL_FIELDS : 0;
+}
+
+static void as_json(struct text *t, const char *strategy, const struct field *f, unsigned count)
 {
     hmm__text_add(t, "{\"strategy\":\"");
     for (const char *c = strategy; *c != '\0'; c++) { /* a plug-in may be called anything */
@@ -73,7 +89,7 @@ static void as_json(struct text *t, const char *strategy, const struct field *f)
         hmm__text_add(t, (unsigned char)*c < ' ' ? "?" : one);
     }
     hmm__text_add(t, "\"");
-    for (unsigned i = 0; i < FIELDS; i++) {
+    for (unsigned i = 0; i < count; i++) {
         hmm__text_add(t, ",\"");
         hmm__text_add(t, f[i].name);
         hmm__text_add(t, "\":");
@@ -82,11 +98,11 @@ static void as_json(struct text *t, const char *strategy, const struct field *f)
     hmm__text_add(t, "}");
 }
 
-static void as_text(struct text *t, const char *strategy, const struct field *f)
+static void as_text(struct text *t, const char *strategy, const struct field *f, unsigned count)
 {
     hmm__text_add(t, "hmm: statistics, strategy ");
     hmm__text_add(t, strategy);
-    for (unsigned i = 0; i < FIELDS; i++) {
+    for (unsigned i = 0; i < count; i++) {
         hmm__text_add(t, "\n  ");
         hmm__text_add(t, f[i].name);
         for (size_t n = hmm__text_length(f[i].name); n < 14; n++)
@@ -255,13 +271,14 @@ void hmm__report_stats(const struct hmm_heap *h)
 {
     struct text t = {0};
     struct hmm_stats s;
-    struct field f[FIELDS];
+    struct field f[FIELDS + REFUSAL_FIELDS];
     hmm_heap_stats(h, &s);
     fields_of(&s, f);
+    const unsigned count = FIELDS + fields_of_refusal(f + FIELDS);
     const char *strategy = hmm_strategy_name(hmm_heap_strategy(h));
     if (wants_json())
-        as_json(&t, strategy, f);
+        as_json(&t, strategy, f, count);
     else
-        as_text(&t, strategy, f);
+        as_text(&t, strategy, f, count);
     put(&t);
 }

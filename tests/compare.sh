@@ -383,6 +383,38 @@ else
     skip 'perl runs in the heap that is advised' 'it cannot be recorded and run here'
 fi
 
+# ---- A program that does not fit ----
+
+cat >full.c <<'END'
+#include <stdio.h>
+#include <stdlib.h>
+int main(void)
+{
+    char *last = NULL, *p;
+    while ((p = malloc(20000)) != NULL)
+        last = p;
+    free(malloc(100000));
+    printf("%d\n", last != NULL);
+    return 0;
+}
+END
+# shellcheck disable=SC2086
+if "$HMM" run -- true >/dev/null 2>&1 && ${CC:-cc} -fno-builtin -o full full.c 2>err &&
+    HMM_STATS=stats.json "$HMM" run --heap 1M -- ./full >out 2>err && [ -s stats.json ]; then
+    code=0
+    stats=$(cat stats.json)
+    [ "$(field failed "$stats")" -eq 2 ] && [ "$(field refused_size "$stats")" -eq 20000 ] &&
+        [ "$(field refused_hole "$stats")" -lt 20000 ] &&
+        [ "$(field refused_free "$stats")" -ge "$(field refused_hole "$stats")" ] &&
+        [ "$(field refused_below "$stats")" -gt 0 ]
+    report $? 'statistics have the first request that a program was refused, and what was free'
+    HMM_STATS=stats.json "$HMM" run --heap 64M -- true >out 2>err
+    ! grep -q refused stats.json
+    report $? 'and nothing of it where all were served'
+else
+    skip 'statistics have the first request that was refused' 'no program can be run on hmm here'
+fi
+
 # ---- What is refused ----
 
 usage='[OPTION]... TRACE...'
