@@ -219,7 +219,8 @@ static void give_command(struct advice *a)
     const uint64_t heap = advice_run_heap((uint64_t)r->smallest_heap);
     const bool cache_is_off = !r->cache && heap >= CACHE_LEAST;
     snprintf(a->command, sizeof a->command, "%shmm run --strategy %s --heap %" PRIu64 "K -- COMMAND",
-             cache_is_off ? "HMM_CACHE=0 " : "", r->allocator, heap / 1024);
+             cache_is_off ? "HMM_CACHE=0 " : "", r->path != NULL ? r->path : r->allocator,
+             heap / 1024);
 }
 
 /* "best-fit": HMM_BEST_FIT. A plug-in is found by its path. */
@@ -228,7 +229,8 @@ static void give_c(struct advice *a)
     const struct row *r = a->row;
     char name[96];
     if (strcmp(r->kind, "plugin") == 0) {
-        snprintf(name, sizeof name, "hmm_strategy_find(\"%.60s\")", r->allocator);
+        snprintf(name, sizeof name, "hmm_strategy_find(\"%.60s\")",
+                 r->path != NULL ? r->path : r->allocator);
     } else {
         size_t n = (size_t)snprintf(name, sizeof name, "HMM_%.60s", r->allocator);
         for (size_t i = 4; i < n; i++)

@@ -153,6 +153,14 @@ void cell_print_command(FILE *to, const struct cell *c, const struct cell_option
 
 /* ---- One cell, in this process ---- */
 
+/* An empty row of the cell's. */
+static void begin_row(const struct cell *c, struct row *row)
+{
+    row_init(row, c->trace, c->label, c->kind, c->cache);
+    if (strchr(c->name, '/') != NULL)
+        row->path = copy_of(c->name);
+}
+
 static double least_harness(const struct replay *r, unsigned runs)
 {
     double best = -1;
@@ -303,7 +311,7 @@ int cell_here(const struct cell *c, const struct cell_options *o)
         hmm_trace_tape_close(tape);
         return CLI_FAILED;
     }
-    row_init(&row, c->trace, c->label, c->kind, c->cache);
+    begin_row(c, &row);
     const bool good = measure(stdout, c, o, tape, ALL_OF_IT, &row);
     if (!good)
         cli_complain("compare", "%s: %s cannot be measured", c->trace, c->label);
@@ -529,7 +537,7 @@ size_t cells_run(const struct cell *cells, size_t count, struct hmm_trace_tape *
     crew.bad = cli_alloc(count, sizeof *crew.bad);
     crew.seconds = options->limit != 0 ? options->limit : 30 + (unsigned)(ops / 20000);
     for (size_t i = 0; i < count; i++)
-        row_init(&crew.rows[i], cells[i].trace, cells[i].label, cells[i].kind, cells[i].cache);
+        begin_row(&cells[i], &crew.rows[i]);
     for (size_t i = 0; i < count && crew.operations < 0; i++)
         if (wants_operations(&cells[i], options))
             crew.operations = feed_save(tape);

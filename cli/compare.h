@@ -30,6 +30,7 @@
 /* A figure that a kind of allocator does not have is left out of its row. */
 struct row {
     char *trace, *allocator; /* to be given to free */
+    char *path;              /* of a plug-in or an adapter; likewise, or NULL */
     char kind[12];           /* "strategy", "plugin", "malloc" or "adapter" */
     bool cache;
     double ns_per_op; /* negative: not known */
@@ -86,7 +87,7 @@ bool probe_times(const struct probe *probe, double harness, bool worst, struct r
 /* The operations that took longest in a first pass are timed again in others; of each the shortest
  * time counts, so that an interrupt does not, and of these the longest. */
 #define WORST_CANDIDATES 4096
-#define WORST_PASSES 4
+#define WORST_PASSES 10
 
 struct worst {
     struct worst_op {

@@ -41,7 +41,8 @@ void row_free(struct row *r)
 {
     free(r->trace);
     free(r->allocator);
-    r->trace = r->allocator = NULL;
+    free(r->path);
+    r->trace = r->allocator = r->path = NULL;
 }
 
 /* ---- Out ---- */
@@ -84,6 +85,10 @@ void row_print(FILE *to, const struct row *r)
     print_count(to, "},", "failed", r->failed);
     if (r->instructions_per_op >= 0)
         fprintf(to, ",\"instructions_per_op\":%.2f", r->instructions_per_op);
+    if (r->path != NULL) {
+        fputs(",\"path\":", to);
+        cli_print_json_string(to, r->path);
+    }
     fputs("}\n", to);
 }
 
@@ -177,6 +182,7 @@ static void parse_figures(const char *line, struct row *r)
     r->fragmentation = count_of(line, "fragmentation");
     r->control = count_of(line, "control");
     r->failed = count_of(line, "failed");
+    r->path = string_of(line, "path");
 }
 
 int row_parse(const char *line, struct row *r, struct optimum *o)

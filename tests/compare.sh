@@ -343,6 +343,10 @@ if plugin worst && "$HMM" replay --strategy ./worst.so small.trace >/dev/null 2>
     [ "$code" -eq 0 ] && grep -q '"allocator":"worst-fit","kind":"plugin","cache":false' out &&
         grep -q '"allocator":"best-fit"' out
     report $? 'a plug-in beside a built-in'
+    hmm compare --runs 1 --format json --allocators ./worst.so made.trace
+    grep -q '"command":"HMM_CACHE=0 hmm run --strategy ./worst.so --heap' out ||
+        grep -q '"command":"hmm run --strategy ./worst.so --heap' out
+    report $? 'the advice names a plug-in by its path'
     plugin crash
     hmm compare --runs 1 --format json --allocators best-fit,./crash.so made.trace
     [ "$code" -eq 1 ] && grep -q 'made.trace: ./crash.so: crashes: ' err &&
