@@ -405,6 +405,9 @@ static void tell_end(const struct crew *crew, const struct cell *c, int status)
     else if (number != 0)
         cli_complain("compare", "%s: %s%s: crashes: %s", c->trace, c->name, with,
                      strsignal(number));
+    else if (WIFEXITED(status) && WEXITSTATUS(status) > CLI_USAGE)
+        cli_complain("compare", "%s: %s%s: ends its process with status %d", c->trace, c->name,
+                     with, WEXITSTATUS(status));
     else
         cli_complain("compare", "%s: %s%s: cannot be measured", c->trace, c->name, with);
 }
