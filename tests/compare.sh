@@ -253,19 +253,18 @@ hmm check --max-heap $((3000 + more)) small.trace
 [ "$code" -eq 0 ]
 report $? 'so many bytes more do help'
 
-# Block 7 of the file is another's number in the reader: what is printed is the file's.
+# The reader has numbers of its own: what is printed are the file's.
 cat >ids.trace <<'END'
 # hmm-trace 1
-a 7 600
-a 900 40
-a 12 600
-a 901 40
-f 7
-f 12
+a 7 40
+a 900 1500
+a 12 60
+f 900
 a 44 5000
 END
-hmm check --max-heap 2400 ids.trace
-grep -Eq 'it: block (900 of 40 bytes, born at operation 2|901 of 40 bytes, born at operation 4)' err &&
+hmm check --max-heap 2600 ids.trace
+grep -q 'below it: block 7 of 40 bytes, born at operation 1$' err &&
+    grep -q 'above it: block 12 of 60 bytes, born at operation 3$' err &&
     grep -q "'a 44' of 5000 bytes" err
 report $? 'blocks have the numbers of the file'
 
