@@ -190,8 +190,8 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
         const struct row *small = least(v, memory_of, 0);
         add(to, room, "fastest, at ");
         tell_speed(v, a, to, room);
-        add(to, room, ", of those whose heap is within %d %% of the smallest: %" PRId64
-                      " bytes, %+.1f %%",
+        add(to, room,
+            ", of those whose heap is within %d %% of the smallest: %" PRId64 " bytes, %+.1f %%",
             AS_SMALL, r->smallest_heap, percent_above(memory_of(r), memory_of(small)));
     } else {
         add(to, room, "smallest heap, %" PRId64 " bytes", r->smallest_heap);
@@ -204,8 +204,8 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
 /* ---- What applies it ---- */
 
 /*
- * For `hmm run`: its program has threads, an environment and addresses that the trace does not have.
- * Rounded up to a KiB, and at least the least that there is.
+ * For `hmm run`: its program has threads, an environment and addresses that the trace does not
+ * have. Rounded up to a KiB, and at least the least that there is.
  */
 uint64_t advice_run_heap(uint64_t smallest)
 {
@@ -218,9 +218,9 @@ static void give_command(struct advice *a)
     const struct row *r = a->row;
     const uint64_t heap = advice_run_heap((uint64_t)r->smallest_heap);
     const bool cache_is_off = !r->cache && heap >= CACHE_LEAST;
-    snprintf(a->command, sizeof a->command, "%shmm run --strategy %s --heap %" PRIu64 "K -- COMMAND",
-             cache_is_off ? "HMM_CACHE=0 " : "", r->path != NULL ? r->path : r->allocator,
-             heap / 1024);
+    snprintf(
+        a->command, sizeof a->command, "%shmm run --strategy %s --heap %" PRIu64 "K -- COMMAND",
+        cache_is_off ? "HMM_CACHE=0 " : "", r->path != NULL ? r->path : r->allocator, heap / 1024);
 }
 
 /* "best-fit": HMM_BEST_FIT. A plug-in is found by its path. */

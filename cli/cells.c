@@ -333,11 +333,11 @@ struct crew {
     const struct cell *cells;
     struct hmm_trace_tape *tape;
     const struct cell_options *options;
-    struct row *rows;   /* by cell */
-    char **lines;       /* by cell; NULL: none yet, or none at all */
-    bool *bad;          /* by cell: could not be measured, which has been said */
+    struct row *rows; /* by cell */
+    char **lines;     /* by cell; NULL: none yet, or none at all */
+    bool *bad;        /* by cell: could not be measured, which has been said */
     unsigned seconds;
-    int operations;     /* the file for those that measure malloc; -1: none is needed */
+    int operations; /* the file for those that measure malloc; -1: none is needed */
 };
 
 /* A strategy's child goes on with the trace that has been read; a malloc's begins anew. */
@@ -422,8 +422,8 @@ static void finish(struct crew *crew, const struct child *child)
     int status = 0;
     while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
         continue;
-    const int kind = WIFEXITED(status) && WEXITSTATUS(status) == 0 ? row_parse(line, &row, &optimum)
-                                                                   : 0;
+    const int kind =
+        WIFEXITED(status) && WEXITSTATUS(status) == 0 ? row_parse(line, &row, &optimum) : 0;
     free(optimum.trace);
     if (kind == 0) {
         tell_end(crew, &crew->cells[i], status);
@@ -477,8 +477,8 @@ static void find_times(struct crew *crew, size_t count)
                 continue;
             if (start(crew, i, round == 0 ? TIMES_AND_WORST : TIMES, &child))
                 finish(crew, &child);
-            cli_progress(0.5 + 0.5 * (double)(round * count + i) /
-                                   (double)(crew->options->runs * count));
+            cli_progress(0.5 +
+                         0.5 * (double)(round * count + i) / (double)(crew->options->runs * count));
         }
 }
 

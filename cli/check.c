@@ -23,9 +23,11 @@ const struct cli_command cli_check = {
     .usage = "--max-heap SIZE [OPTION]... TRACE",
     .summary = "does a trace fit into a heap of a size?",
     .description =
-        "Prints a line that says whether the trace completes in a heap of SIZE bytes, and how much\n"
+        "Prints a line that says whether the trace completes in a heap of SIZE bytes, and how "
+        "much\n"
         "the smallest heap leaves or lacks. Where it does not, stderr has why: the operation that\n"
-        "is not served, what was free, who sits beside the largest hole, what would have helped.\n\n"
+        "is not served, what was free, who sits beside the largest hole, what would have "
+        "helped.\n\n"
         "Exit status: 0 if it fits; 1 if not; 2 if an argument is bad or TRACE cannot be read.\n",
     .options = options,
     .run = run,

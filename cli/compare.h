@@ -93,7 +93,7 @@ struct worst {
     struct worst_op {
         uint64_t index;
         uint64_t ns;
-    } *ops; /* a heap, the shortest on top, in the first pass; then by index */
+    } * ops; /* a heap, the shortest on top, in the first pass; then by index */
     size_t count;
     size_t next; /* in a later pass: the candidate that comes next */
     unsigned pass;
@@ -102,7 +102,7 @@ struct worst {
 
 void worst_open(struct worst *worst);
 void worst_begin_pass(struct worst *worst);
-bool worst_wants(const struct worst *worst);     /* is the next operation to be timed? */
+bool worst_wants(const struct worst *worst);       /* is the next operation to be timed? */
 void worst_take(struct worst *worst, uint64_t ns); /* the next operation, timed */
 static inline void worst_skip(struct worst *worst)
 {

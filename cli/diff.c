@@ -22,9 +22,10 @@ const struct cli_command cli_diff = {
     .name = "diff",
     .usage = "[--format table|json] OLD NEW",
     .summary = "what grew from one trace to another",
-    .description = "Peak live bytes, operations, the smallest heap by best-fit, and for each\n"
-                   "doubling of sizes the blocks that live at the peak; in both, with the change.\n\n"
-                   "Exit status: 0; 2 if an argument is bad or a trace cannot be read.\n",
+    .description =
+        "Peak live bytes, operations, the smallest heap by best-fit, and for each\n"
+        "doubling of sizes the blocks that live at the peak; in both, with the change.\n\n"
+        "Exit status: 0; 2 if an argument is bad or a trace cannot be read.\n",
     .options = options,
     .run = run,
 };
@@ -137,7 +138,10 @@ static void add_line(struct cli_table *table, const struct line *l)
         return;
     }
     const int64_t change = l->is - l->was;
-    cli_table_add(table, "%s%s", change < 0 ? "-" : change > 0 ? "+" : "",
+    cli_table_add(table, "%s%s",
+                  change < 0   ? "-"
+                  : change > 0 ? "+"
+                               : "",
                   cli_count((uint64_t)(change < 0 ? -change : change)).chars);
     if (l->was != 0)
         cli_table_add(table, "%+.1f %%", (double)change / (double)l->was * 100);
@@ -151,8 +155,8 @@ static void name_doubling(char *to, size_t room, unsigned d)
     if (d == 0)
         snprintf(to, room, "blocks of 0 to 1");
     else
-        snprintf(to, room, "blocks of %" PRIu64 " to %" PRIu64,
-                 (UINT64_C(1) << (d - 1)) + 1, UINT64_C(1) << d);
+        snprintf(to, room, "blocks of %" PRIu64 " to %" PRIu64, (UINT64_C(1) << (d - 1)) + 1,
+                 UINT64_C(1) << d);
 }
 
 static size_t make_lines(const struct side *was, const struct side *is, struct line *lines)

@@ -11,7 +11,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-
 static bool write_all(int fd, const void *from, size_t size)
 {
     const char *at = from;
@@ -52,8 +51,7 @@ int feed_save(struct hmm_trace_tape *tape)
 static void *table(size_t count, size_t size)
 {
     const size_t bytes = count * size + 1;
-    void *memory =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         cli_complain("compare", "out of memory");
         exit(CLI_FAILED);
@@ -111,9 +109,6 @@ bool feed_open_file(struct feed *f, int fd)
 
 struct feed feed_of(const struct replay *r)
 {
-    return (struct feed){.tape = r->tape,
-                         .fd = -1,
-                         .sum = *r->sum,
-                         .blocks = r->blocks,
-                         .sizes = r->sizes};
+    return (struct feed){
+        .tape = r->tape, .fd = -1, .sum = *r->sum, .blocks = r->blocks, .sizes = r->sizes};
 }

@@ -81,7 +81,8 @@ static void add_hole(struct layout *l, uint32_t at, uint32_t size)
 
 static void drop_hole(struct layout *l, uint32_t at)
 {
-    const uint32_t size = l->hole_at[at], bin = bin_of(size), next = l->next[at], prev = l->prev[at];
+    const uint32_t size = l->hole_at[at], bin = bin_of(size), next = l->next[at],
+                   prev = l->prev[at];
     l->hole_at[at] = l->hole_end[at + size] = 0;
     if (next != 0)
         l->prev[next - 1] = prev;

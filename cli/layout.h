@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAYOUT_BINS 4096u /* holes of 1 to LAYOUT_BINS - 2 granules by exact size; the last: larger */
+#define LAYOUT_BINS                                                                                \
+    4096u /* holes of 1 to LAYOUT_BINS - 2 granules by exact size; the last: larger */
 #define LAYOUT_NOBODY UINT32_MAX
 
 struct layout {

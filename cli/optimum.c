@@ -10,9 +10,9 @@
  *
  *   - All blocks that live at a moment of the highest load are stacked without a gap.
  *   - All others live before that moment or after it. Those after it are placed going forward in
- *     time, each when it is born, in the smallest hole; those before it going backward in time, each
- *     when it dies, so that to the layout it is the same thing. A block's end that is still to come
- *     is known; of the two ends of a hole it takes the one whose neighbour ends nearest to it
+ *     time, each when it is born, in the smallest hole; those before it going backward in time,
+ * each when it dies, so that to the layout it is the same thing. A block's end that is still to
+ * come is known; of the two ends of a hole it takes the one whose neighbour ends nearest to it
  *     (Robson's and others' observation that what dies together should lie together; compilers for
  *     tensors place by lifetime in the same way).
  *   - How the stack is ordered decides how holes join. Several orders are tried, and the smallest
@@ -33,7 +33,7 @@
 
 /* A block between two resizes that move it. */
 struct span {
-    uint32_t born, dies; /* operations: lives after the one and until the other; NEVER */
+    uint32_t born, dies;  /* operations: lives after the one and until the other; NEVER */
     uint32_t size, align; /* granules */
     uint32_t at;
 };

@@ -168,8 +168,9 @@ static void print_end(FILE *to, const char *prefix, const char *where,
         fprintf(to, "%s  %s it: no block, the heap %s there\n", prefix, where,
                 strcmp(where, "below") == 0 ? "begins" : "ends");
     else
-        fprintf(to, "%s  %s it: block %" PRIu64 " of %" PRIu64 " bytes, born at operation %" PRIu64
-                    "\n",
+        fprintf(to,
+                "%s  %s it: block %" PRIu64 " of %" PRIu64 " bytes, born at operation %" PRIu64
+                "\n",
                 prefix, where, e->id, e->size, e->born + 1);
 }
 

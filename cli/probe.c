@@ -173,8 +173,8 @@ static bool look(const struct probe *p, uint64_t capacity, uint64_t peak, struct
         s->cache_bytes = s->stats.control - control;
         hmm_heap_destroy(heap);
     } else {
-        s->peak.failed = p->replay->sum->counts[HMM_TRACE_ALLOC] +
-                         p->replay->sum->counts[HMM_TRACE_ALIGNED];
+        s->peak.failed =
+            p->replay->sum->counts[HMM_TRACE_ALLOC] + p->replay->sum->counts[HMM_TRACE_ALIGNED];
     }
     replay_release(&region);
     return true;

@@ -11,8 +11,8 @@
 #define COLUMNS 14
 
 static const char *const heading[COLUMNS] = {
-    "allocator", "cache",         "ns/op",   "worst ns", "peak",          "smallest heap", "of live",
-    "holes",     "largest hole",  "headers", "rounding", "fragmentation", "control",       "failed"};
+    "allocator", "cache",        "ns/op",   "worst ns", "peak",          "smallest heap", "of live",
+    "holes",     "largest hole", "headers", "rounding", "fragmentation", "control",       "failed"};
 
 /* ---- The cells of a row, as text ---- */
 
@@ -101,12 +101,18 @@ static void print_csv(const struct verdict *v, bool first)
              "upper");
     for (size_t i = 0; i < v->count; i++) {
         const struct row *r = &v->rows[i];
-        const int64_t figures[] = {r->worst_ns,      r->peak_live,
-                                   r->peak_break,    r->peak_resident,
-                                   r->smallest_heap, r->holes,
-                                   r->largest_hole,  r->headers,
-                                   r->rounding,      r->fragmentation,
-                                   r->control,       r->failed,
+        const int64_t figures[] = {r->worst_ns,
+                                   r->peak_live,
+                                   r->peak_break,
+                                   r->peak_resident,
+                                   r->smallest_heap,
+                                   r->holes,
+                                   r->largest_hole,
+                                   r->headers,
+                                   r->rounding,
+                                   r->fragmentation,
+                                   r->control,
+                                   r->failed,
                                    v->optimum != NULL ? v->optimum->lower : -1,
                                    v->optimum != NULL ? v->optimum->upper : -1};
         print_csv_text(r->trace);
@@ -165,12 +171,15 @@ static void print_rows_table(const struct verdict *v)
     print_columns(v, wasted, sizeof wasted);
 }
 
-static void print_optimum_line(const struct optimum *o)
+/* Of a trace that is too long the lifetimes are not known (optimum.c). */
+static void print_optimum_line(const struct optimum *o, int64_t ops)
 {
+    const char *layout = ops > (int64_t)HMM_TRACE_KEPT
+                             ? "placed as they come, without headers, its blocks take"
+                             : "a layout that knows all lifetimes takes";
     printf("optimum: no allocator needs less than %s bytes", cli_count((uint64_t)o->lower).chars);
     if (o->upper >= 0)
-        printf("; a layout that knows all lifetimes takes %s (+%.2f %%)",
-               cli_count((uint64_t)o->upper).chars,
+        printf("; %s %s (+%.2f %%)", layout, cli_count((uint64_t)o->upper).chars,
                o->lower > 0 ? ((double)o->upper / (double)o->lower - 1) * 100 : 0);
     putchar('\n');
 }
@@ -212,7 +221,7 @@ void verdict_print(enum verdict_format format, const struct verdict *v, const ch
         print_rows_table(v);
     putchar('\n');
     if (v->optimum != NULL)
-        print_optimum_line(v->optimum);
+        print_optimum_line(v->optimum, ops);
     if (markdown)
         putchar('\n');
     print_advice(goal, advice);

@@ -202,7 +202,8 @@ END_TEST
 
 /* ---- The longest operation ---- */
 
-/* 10,000 operations of 1 to 5 microseconds and one of 900, each interrupted in one of the passes. */
+/* 10,000 operations of 1 to 5 microseconds and one of 900, each interrupted in one of the passes.
+ */
 START_TEST(an_interrupt_is_not_the_longest)
 {
     struct worst w;
