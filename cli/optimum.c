@@ -23,13 +23,14 @@
  * A layout is verified, bit by bit, before it counts.
  */
 #include "compare.h"
+#include "hmm-strategy.h"
 #include "layout.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define NEVER UINT32_MAX
-#define GRANULE 16u
+#define GRANULE HMM_GRANULE
 
 /* A block between two resizes that move it. */
 struct span {
@@ -55,8 +56,9 @@ static uint32_t granules_of(uint64_t size)
 
 static uint32_t align_of(const struct hmm_trace_op *op)
 {
-    const unsigned log2 = op->kind == HMM_TRACE_ALIGNED && op->align_log2 > 4 ? op->align_log2 : 4;
-    return UINT32_C(1) << (log2 - 4 < 20 ? log2 - 4 : 20);
+    const unsigned log2 = op->align_log2 < 30 ? op->align_log2 : 30;
+    const uint32_t align = UINT32_C(1) << log2;
+    return op->kind == HMM_TRACE_ALIGNED && align > GRANULE ? align / GRANULE : 1;
 }
 
 /* ---- Lifetimes ---- */
