@@ -43,9 +43,10 @@ int main(int argc, char **argv)
         return 2;
     }
     struct hmm_trace_tape *tape = hmm_trace_tape_open(argv[1], NULL, &error);
-    if (tape == NULL) {
+    const struct hmm_trace_error *bad = tape != NULL ? hmm_trace_tape_cut(tape) : &error;
+    if (bad != NULL) {
         fputs("bench: ", stderr);
-        hmm_trace_print_error(stderr, argv[1], &error);
+        hmm_trace_print_error(stderr, argv[1], bad);
         return 2;
     }
     if (!write_packed(tape, argv[2])) {

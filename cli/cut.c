@@ -103,7 +103,8 @@ static void write_place(const struct cli_stream *s, struct hmm_trace_writer *w)
     char to[32] = "the last", text[160];
     if (s->to != UINT64_MAX)
         snprintf(to, sizeof to, "%llu", (unsigned long long)s->to);
-    snprintf(text, sizeof text, "operations %llu to %s of another trace, below %lu that lived",
+    snprintf(text, sizeof text,
+             "operations %llu to %s of another trace, after %lu blocks that lived before",
              (unsigned long long)s->from + 1, to,
              (unsigned long)hmm_trace_reader_summary(s->reader)->live_blocks);
     hmm_trace_write_comment(w, text);

@@ -325,13 +325,14 @@ static bool print_losses(void)
 /* False iff something is missing that should be there. */
 static bool print_summary(void)
 {
-    uint64_t ops = 0, peak = 0, unknown = 0;
+    uint64_t ops = 0, peak = 0, unknown = 0, lost = 0;
     size_t files = 0;
     bool good = true;
     for (size_t i = 0; i < recorder.life_count; i++) {
         const struct record_life *l = &recorder.lives[i];
         ops += l->ops;
         unknown += l->unknown;
+        lost += l->lost;
         peak = l->peak_bytes > peak ? l->peak_bytes : peak;
         files += l->has_file;
         good = good && !l->failed;
@@ -342,6 +343,9 @@ static bool print_summary(void)
                  files == 1 ? "" : "s");
     if (files != 0)
         print_files(files);
+    if (lost != 0)
+        cli_complain("record", "not in any file: %s operations and their peak",
+                     cli_count(lost).chars);
     if (unknown != 0)
         cli_complain("record",
                      "left out: %s free or realloc of blocks that were allocated before "

@@ -38,8 +38,8 @@ const struct cli_command cli_replay = {
         "Every block is placed by the strategy; with --cache runs of small blocks are.\n\n"
         "Exit status: 0 if all requests were served; 1 if one was not, on any strategy, if "
         "--check\n"
-        "finds a fault, or memory runs out; 2 if an argument or a trace is bad, and then nothing\n"
-        "has been replayed.\n",
+        "finds a fault, a file is cut short, or memory runs out; 2 if an argument or a trace\n"
+        "is bad, and then nothing has been replayed.\n",
     .options = options,
     .run = run,
 };
@@ -206,6 +206,13 @@ static void tell_loaded(void *arg, uint64_t done, uint64_t total)
     cli_progress(s->begin + (total != 0 ? s->length * (double)done / (double)total : 0));
 }
 
+static void tell_cut(const struct hmm_trace_tape *tape, const char *path)
+{
+    hmm_trace_print_error(stderr, path, hmm_trace_tape_cut(tape));
+    cli_complain("replay", "%s: of this trace only the first %s operations are replayed", path,
+                 cli_count(hmm_trace_tape_summary(tape)->op_count).chars);
+}
+
 static struct hmm_trace_tape *load(const char *path, struct share *share)
 {
     struct hmm_trace_error error;
@@ -214,6 +221,8 @@ static struct hmm_trace_tape *load(const char *path, struct share *share)
     cli_progress_hide();
     if (tape == NULL)
         hmm_trace_print_error(stderr, path, &error);
+    else if (hmm_trace_tape_cut(tape) != NULL)
+        tell_cut(tape, path);
     else if (hmm_trace_tape_unended(tape))
         cli_warn_unended("replay", path, hmm_trace_tape_summary(tape)->op_count);
     return tape;
@@ -418,8 +427,11 @@ static int load_and_replay(const struct request *q)
 {
     struct hmm_trace_tape **tapes = cli_alloc(q->path_count, sizeof *tapes);
     int code = load_all(q, tapes) ? replay_all(q, tapes) : CLI_USAGE;
-    for (size_t i = 0; i < q->path_count; i++)
+    for (size_t i = 0; i < q->path_count; i++) {
+        if (code == CLI_OK && hmm_trace_tape_cut(tapes[i]) != NULL)
+            code = CLI_FAILED;
         hmm_trace_tape_close(tapes[i]);
+    }
     free(tapes);
     return code;
 }

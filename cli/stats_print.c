@@ -64,7 +64,7 @@ static void print_overview(const struct stats *s, const char *path)
 {
     printf("%s: %s operations", path, cli_count(s->ops).chars);
     if (s->from != 1)
-        printf(" from the %sth on", cli_count(s->from).chars);
+        printf(", from number %s on", cli_count(s->from).chars);
     printf("\n%s allocations of %s in all, %s aligned\n%s resizes, %s frees\n",
            cli_count(allocations(s)).chars, cli_bytes(s->requested.bytes).chars,
            cli_count(s->counts[HMM_TRACE_ALIGNED]).chars,

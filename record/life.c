@@ -44,6 +44,21 @@ static void open_trace(struct record_life *l)
     hmm_trace_write_comment(l->writer, comment);
 }
 
+/* What the file does not hold is not counted. */
+static void close_trace(struct record_life *l)
+{
+    struct hmm_trace_error error;
+    const uint64_t ops = l->ops;
+    if (hmm_trace_writer_close(l->writer, &error)) {
+        l->peak_bytes = l->peak_before;
+    } else {
+        l->ops = error.held;
+        l->lost += ops - error.held;
+        fail(l, &error);
+    }
+    l->writer = NULL;
+}
+
 static void emit(struct record_life *l, enum hmm_trace_kind kind, uint32_t id, uint64_t size,
                  unsigned align_log2)
 {
@@ -51,16 +66,19 @@ static void emit(struct record_life *l, enum hmm_trace_kind kind, uint32_t id, u
         .size = size, .id = id, .kind = (uint8_t)kind, .align_log2 = (uint8_t)align_log2};
     if (l->writer == NULL && !l->failed)
         open_trace(l);
-    if (l->failed)
+    if (l->failed) {
+        l->lost++;
         return;
-    l->ops++;
-    if (!hmm_trace_write(l->writer, &op)) {
-        struct hmm_trace_error error;
-        hmm_trace_writer_close(l->writer, &error);
-        l->writer = NULL;
-        l->ops = error.held;
-        fail(l, &error);
     }
+    l->ops++;
+    bool good = hmm_trace_write(l->writer, &op);
+    if (hmm_trace_writer_held(l->writer) != l->held) { /* all operations but this one */
+        l->held = hmm_trace_writer_held(l->writer);
+        l->peak_bytes = l->peak_before;
+    }
+    l->peak_before = l->blocks.peak_bytes;
+    if (!good)
+        close_trace(l);
 }
 
 static void drop(struct record_life *l, uint32_t id)
@@ -208,6 +226,14 @@ static void apply(struct record_life *l, uint64_t place, uint64_t what, uint64_t
     }
 }
 
+/* Each operation has one such event. */
+static bool is_operation(uint64_t what)
+{
+    enum record_kind kind = (enum record_kind)(what & RECORD_KIND_MASK);
+    return kind == RECORD_ALLOC || kind == RECORD_ALIGNED || kind == RECORD_FREE ||
+           kind == RECORD_TO;
+}
+
 /* Up to this place, or to a hole that may not be left out. */
 static void read_places(struct record_life *l, struct record_event *events, uint64_t until,
                         enum record_reading how)
@@ -223,6 +249,8 @@ static void read_places(struct record_life *l, struct record_event *events, uint
         l->retired = l->retired || (what == 0 && how == RECORD_READ_STUCK);
         if (what != 0 && !l->failed)
             apply(l, l->head, what, e->size);
+        else if (what != 0)
+            l->lost += is_operation(what);
         atomic_store_explicit(&e->what, 0, memory_order_relaxed);
     }
 }
@@ -279,13 +307,8 @@ bool record_life_read(struct record_life *l, struct record_pool *pool, enum reco
 
 void record_life_end(struct record_life *l)
 {
-    struct hmm_trace_error error;
-    if (l->writer != NULL && !hmm_trace_writer_close(l->writer, &error)) {
-        l->ops = error.held;
-        fail(l, &error);
-    }
-    l->writer = NULL;
-    l->peak_bytes = l->blocks.peak_bytes;
+    if (l->writer != NULL)
+        close_trace(l);
     record_blocks_end(&l->blocks);
     free(l->resizes);
     l->resizes = NULL;

@@ -28,13 +28,15 @@ struct record_life {
     bool has_file;
     bool failed;           /* said; the rest is left out */
     uint64_t ops, unknown; /* unknown: of blocks that were not got while recording */
-    uint64_t peak_bytes;
+    uint64_t peak_bytes;   /* of what the file holds */
+    uint64_t lost;         /* operations that came after the file had failed */
 
     struct hmm_trace_writer *writer;
     struct record_blocks blocks;
-    uint64_t head; /* the place to be read next */
-    bool retired;  /* the segment at head must not be used again */
-    double stuck;  /* since when a hole has held up the process; 0: none does */
+    uint64_t held, peak_before; /* as the writer has it; the peak before the last operation */
+    uint64_t head;              /* the place to be read next */
+    bool retired;               /* the segment at head must not be used again */
+    double stuck;               /* since when a hole has held up the process; 0: none does */
     struct record_resize *resizes;
     size_t resize_count, resize_room;
     uint64_t resized_place, resized_from, resized_size; /* the last RECORD_RESIZED */

@@ -249,10 +249,13 @@ else
     zstd=yes
     head -c 100000 "$example" >"$dir/cut.zst"
     hmm replay "$dir/cut.zst"
-    [ "$code" -eq 2 ] && [ ! -s "$dir/out" ] && [ "$(wc -l <"$dir/err")" -eq 1 ] &&
+    [ "$code" -eq 1 ] && [ "$(wc -l <"$dir/err")" -eq 2 ] && grep -q 'best-fit' "$dir/out" &&
         grep -Eq "^$dir/cut.zst:[0-9]+: truncated: the zstd data ends in the middle of a frame\$" \
-            "$dir/err"
-    report $? 'refused: truncated zstd'
+            "$dir/err" && grep -Eq ': of this trace only the first [0-9,]+ operations are replayed$' "$dir/err"
+    report $? 'truncated zstd: what is whole is replayed, the cut is named, exit status 1'
+    head -c 20 "$example" >"$dir/cut.zst"
+    refuses "$dir/cut.zst:1: truncated: the zstd data ends in the middle of a frame" \
+        replay "$dir/cut.zst"
 fi
 
 hmm replay "$good" "$dir/missing" "$dir/bad.trace"

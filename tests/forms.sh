@@ -189,8 +189,9 @@ head -n 131073 two.trace >want
     grep -qx 'hmm convert: got.trace: has the first 131072 operations, which are whole' err
 report $? 'a cut file: what is whole is kept'
 hmm replay cut.ht2
-[ "$code" -eq 2 ] && [ ! -s out ] && [ "$(wc -l <err)" -eq 1 ]
-report $? 'a cut file is not replayed'
+[ "$code" -eq 1 ] && grep -q '^cut.ht2: 131,072 operations, ' out &&
+    grep -qx 'hmm replay: cut.ht2: of this trace only the first 131,072 operations are replayed' err
+report $? 'a cut file: what is whole is replayed, and exit status 1'
 hmm stats --format json cut.ht2
 [ "$code" -eq 2 ] && grep -q '"ops":131072,' out &&
     grep -qx 'hmm stats: cut.ht2: what follows is of the first 131072 operations' err
@@ -200,6 +201,9 @@ hmm convert -o got.ht2 damaged.ht2
 [ "$code" -eq 2 ] && [ ! -e got.ht2 ] && grep -qx \
     'damaged.ht2: damaged at byte 16: the checksum of the block is not right; the first 0 operations are whole' err
 report $? 'a damaged file: said where'
+hmm replay damaged.ht2
+[ "$code" -eq 2 ] && [ ! -s out ] && [ "$(wc -l <err)" -eq 1 ]
+report $? 'a damaged file is not replayed'
 # The index begins where the trailer says; up to there all is whole.
 index=$(tail -c 16 two.ht2 | od -An -tu4 -N4 | tr -d ' ')
 head -c "$index" two.ht2 >unended.ht2
@@ -237,6 +241,15 @@ same want got 'replay: so does a pipe'
 hmm replay --strategy best-fit --heap 64K --runs 1 two.ht2 t.ht2
 [ "$code" -eq 1 ] && grep -Eq '^hmm replay: two.ht2: operation [0-9]+: best-fit: no room for' err
 report $? 'replay: what is not served is named by its number'
+
+# A program that never ends.
+endless() {
+    awk 'BEGIN { print "# hmm-trace 1"; for (i = 0; ; i++) { print "a", i, 40; print "f", i } }'
+}
+endless 2>/dev/null | "$HMM" replay --runs 1 - >out 2>err
+code=$?
+[ "$code" -eq 2 ] && grep -qxe '-: is no file, and has more operations than can be kept (4194304): write it into one' err
+report $? 'replay: a pipe that is too long is said to be'
 
 # ---- stats ----
 
@@ -303,24 +316,59 @@ refuses "hmm stats: --from: '0' is not an operation: they are counted from 1" st
 refuses "hmm stats: --to 3 lies before --from 4" stats --from 4 --to 3 s.trace
 refuses "hmm stats: s.trace: has 12 operations: none is number 14" stats --from 14 s.trace
 
-# A pipe that is open and has no more to give: Ctrl-C is heeded once what is there was read.
-mkfifo pipe
-(
-    exec 3>pipe
-    cat t.trace t.trace >&3 2>/dev/null
-) &
-"$HMM" stats pipe >out 2>err
-code=$?
-wait
-[ "$code" -eq 2 ] && grep -q '^pipe: ' out
+hmm convert -o - t.trace
+cat out s.trace >twice.trace
+hmm stats twice.trace
+[ "$code" -eq 2 ] && grep -qx 'twice.trace: 66,970 operations' out &&
+    grep -qx 'twice.trace:66981: ID 0 is allocated while it is live' err
 report $? 'stats: what is known before a fault is printed'
+
+mkfifo pipe
+if env --default-signal=INT true 2>/dev/null; then
+    endless >pipe 2>/dev/null &
+    env --default-signal=INT "$HMM" stats pipe >out 2>err &
+    sleep 1
+    kill -INT $!
+    wait $!
+    code=$?
+    [ "$code" -eq 130 ] && grep -Eqx 'hmm stats: pipe: what follows is of the first [1-9][0-9]* operations' err &&
+        grep -Eq '^ *32 +[1-9][0-9,]* +100.0 %' out
+    report $? 'stats: Ctrl-C prints what is known'
+    endless >pipe 2>/dev/null &
+    env --default-signal=INT "$HMM" convert -o ended.ht2 pipe >out 2>err &
+    sleep 1
+    kill -INT $!
+    wait $!
+    code=$?
+    held=$(sed -n 's/^hmm convert: ended.ht2: has the first \([0-9]*\) operations.*/\1/p' err)
+    hmm stats --format json ended.ht2
+    [ "$code" -eq 0 ] && [ ! -s err ] && [ -n "$held" ] && grep -q "\"ops\":$held," out
+    report $? 'convert: Ctrl-C leaves a whole trace'
+else
+    skip 'stats: Ctrl-C prints what is known' 'env does not know --default-signal'
+fi
+
+# ---- record ----
+
+if "$HMM" record -o r.ht2 -- sh -c 'true; /bin/true; ls >ls; exit' >out 2>err; then
+    code=0
+    "$HMM" convert -o r.trace r.ht2 2>>err
+    sed -n 2p r.trace | grep -q '^# program ' && [ "$(wc -l <r.trace)" -gt 10 ]
+    report $? 'record: format 2'
+    hmm record -o - -- true
+    [ "$code" -eq 2 ] && [ ! -e - ] &&
+        grep -qx -e "-: cannot write: standard output is the command's own" err
+    report $? 'record: not to standard output'
+    set -- r.*.ht2
+    works 'record: the processes too' stats "$@"
+fi
 
 # ---- cut ----
 
 works 'cut' cut --from 5 --to 11 -o c.trace s.trace
 cat >want <<'END'
 # hmm-trace 1
-# operations 5 to 11 of another trace, below 3 that lived
+# operations 5 to 11 of another trace, after 3 blocks that lived before
 a 0 20
 a 1 100
 m 2 64 30

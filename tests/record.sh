@@ -271,6 +271,24 @@ while ! [ -e "done" ] && [ $((i += 1)) -lt 300 ]; do sleep 0.1; done
 [ -e "done" ]
 report $? 'the program goes on if the recorder is killed'
 
+if "$HMM" record -o t.zst -- "$PROGRAM" get 1 >out 2>err; then
+    rm -f t* begun
+    "$HMM" record -o t.trace.zst -- sh -c "echo >begun; exec '$PROGRAM' threads 3000000" >out 2>err &
+    recorder=$!
+    i=0
+    until [ "$(wc -c 2>/dev/null <t.trace.zst || echo 0)" -gt 300000 ] || [ $((i += 1)) -gt 200 ]; do
+        sleep 0.05
+    done
+    kill -KILL "$recorder"
+    wait "$recorder" 2>>err
+    "$HMM" replay --runs 1 --strategy best-fit t.trace.zst >replayed 2>>err
+    code=$?
+    [ "$code" -le 1 ] && grep -q best-fit replayed
+    report $? 'the recorder is killed: of a zstd trace all that was written can be replayed'
+else
+    skip 'the recorder is killed: zstd' 'this build has no zstd'
+fi
+
 # ---- What cannot be ----
 
 record -o t.trace -- ./nothing-here
@@ -338,7 +356,7 @@ fi
 
 cat >churn.c <<'END'
 #include <stdlib.h>
-int main(void)
+int main(int argc, char **argv)
 {
     unsigned seed = 1;
     for (int i = 0; i < 400000; i++) {
@@ -346,6 +364,7 @@ int main(void)
         char *volatile p = malloc(seed >> 12);
         free(p);
     }
+    free(argc > 1 ? malloc((size_t)atol(argv[1])) : NULL);
     return 0;
 }
 END
@@ -375,9 +394,28 @@ elif $CC -fno-builtin -o churn churn.c >err 2>&1; then
             [ "$counted" = "$held" ] && "$HMM" replay --runs 1 "$name" >out 2>>err
         report $? "a full disk: $name is whole, and what is counted is in it"
     done
+    # A large block after the disk is full: it is not in the file, nor in what is said of it.
+    rm -f small/t*
+    code=0
+    "$HMM" record -o small/t.trace -- ./churn 200000000 >out 2>err || code=$?
+    [ "$code" -eq 1 ] && grep -Eq '^hmm record: 1 process, [0-9,]+ operations, peak live [0-9.]+ KiB, 1 file$' err && ! grep -q MiB err &&
+        grep -Eq '^hmm record: not in any file: [0-9,]+ operations and their peak$' err
+    report $? 'a full disk: the peak is that of what the file holds, the rest is counted'
+    cat /dev/zero >small/filler 2>>err
+    rm -f small/t*
+    cat /dev/zero >>small/filler 2>>err
+    code=0
+    "$HMM" record -o small/t.trace -- ./churn >out 2>err || code=$?
+    [ "$code" -eq 1 ] && [ ! -e small/t.trace ] &&
+        grep -q '^hmm record: small/t.trace: cannot write: No space left on device$' err &&
+        grep -q '^hmm record: 1 process, 0 operations, peak live 0 B, 0 files$' err
+    report $? 'a disk that is full already: said, no empty file, exit status 1'
     umount small
     trap 'rm -rf "$dir"' EXIT
 fi
+record -o /dev/full -- touch ran
+[ "$code" -eq 2 ] && [ ! -e ran ] && grep -q '^/dev/full: cannot write: ' err
+report $? '/dev/full: said, nothing is run'
 
 # ---- An allocator that the program brings; how a program ended ----
 

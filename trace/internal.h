@@ -23,6 +23,9 @@ ptrdiff_t hmm_trace_source_read(struct hmm_trace_source *source, char *to, size_
 bool hmm_trace_source_seek(struct hmm_trace_source *source, uint64_t offset,
                            struct hmm_trace_error *error);
 
+/* Whether it can be read again from its beginning. */
+bool hmm_trace_source_seekable(const struct hmm_trace_source *source);
+
 /* The bytes of a file in which any place can be gone to; 0 iff it is none. */
 uint64_t hmm_trace_source_length(const struct hmm_trace_source *source);
 void hmm_trace_source_tell(const struct hmm_trace_source *source, uint64_t *done, uint64_t *total);
@@ -64,6 +67,9 @@ static inline uint64_t hmm_trace_input_offset(const struct hmm_trace_input *inpu
 bool hmm_trace_parse(const char *line, const char *end, struct hmm_trace_op *op,
                      struct hmm_trace_error *error);
 bool hmm_trace_parse_header(const char *line, const char *end, struct hmm_trace_error *error);
+
+/* reader.c: whether hmm_trace_seek can go back. */
+bool hmm_trace_reader_seekable(const struct hmm_trace_reader *reader);
 
 /* text.c: the next line that is an operation: 1 and *op; 0 at the end; -1 and *error. error->line
  * is left at the line. *line counts them, from 0 before the first. */

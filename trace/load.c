@@ -83,7 +83,9 @@ bool hmm_trace_load(struct hmm_trace *trace, const char *path,
     if (r == NULL)
         return false;
     hmm_trace_reader_comments(r, add_comment, &l);
-    const bool good = load_stretches(&l, r, progress, error);
+    bool good = load_stretches(&l, r, progress, error);
+    l.trace.is_cut = !good && error->is_cut && error->line != 1;
+    good = good || l.trace.is_cut;
     if (good) {
         conclude(&l.trace, r);
         *trace = l.trace;

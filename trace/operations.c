@@ -23,6 +23,19 @@ static void start_ids(struct hmm_packed_ids *ids)
     ids->freed_count = 0;
 }
 
+/* Room for a block of so many operations. */
+static bool make_room(struct hmm_packed_ids *ids, uint32_t ops)
+{
+    if (ops <= ids->room)
+        return true;
+    uint32_t *freed = realloc(ids->freed, ops * sizeof *freed);
+    if (freed == NULL)
+        return false;
+    ids->freed = freed;
+    ids->room = ops;
+    return true;
+}
+
 static bool allocates(uint8_t kind)
 {
     return kind == HMM_TRACE_ALLOC || kind == HMM_TRACE_ALIGNED;
@@ -52,9 +65,8 @@ static void follow_ids(struct hmm_packed_ids *ids, const struct hmm_trace_op *op
 bool hmm_packed_encoder_open(struct hmm_packed_encoder *e)
 {
     *e = (struct hmm_packed_encoder){0};
-    e->ids.freed = malloc(HMM_PACKED_MOST_OPS * sizeof *e->ids.freed);
     start_ids(&e->ids);
-    return e->ids.freed != NULL;
+    return make_room(&e->ids, HMM_PACKED_OPS);
 }
 
 void hmm_packed_encoder_close(struct hmm_packed_encoder *e)
@@ -161,7 +173,7 @@ bool hmm_packed_decoder_start(struct hmm_packed_decoder *d, const unsigned char 
     d->done = 0;
     start_ids(&d->ids);
     return left == 0 && d->end[HMM_COLUMN_KINDS] - d->at[HMM_COLUMN_KINDS] == (ptrdiff_t)ops &&
-           read_gap(d);
+           make_room(&d->ids, ops) && read_gap(d);
 }
 
 static bool given_id(struct hmm_packed_decoder *d, uint64_t *id)

@@ -99,7 +99,8 @@ struct hmm_packed_ids {
     uint32_t previous;  /* of the operation before */
     uint32_t allocated; /* the last that was */
     uint32_t freed_count;
-    uint32_t *freed; /* that were freed and not given again by being freed: HMM_PACKED_MOST_OPS */
+    uint32_t *freed; /* that were freed and not given again by being freed */
+    uint32_t room;   /* of freed: operations in a block */
 };
 
 struct hmm_packed_encoder {

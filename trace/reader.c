@@ -36,9 +36,9 @@ static bool start(struct hmm_trace_reader *r, const char *path, struct hmm_trace
     error->line = 1; /* until it is seen to be no text */
     if (!hmm_trace_input_need(&r->input, HMM_PACKED_FILE_HEADER, error))
         return false;
+    error->line = 0;
     if (!is_packed(&r->input))
         return true;
-    error->line = 0;
     r->unpacker = hmm_unpacker_open(&r->input, error);
     return r->unpacker != NULL;
 }
@@ -180,6 +180,11 @@ uint64_t hmm_trace_reader_line(const struct hmm_trace_reader *r)
     return r->line;
 }
 
+bool hmm_trace_reader_seekable(const struct hmm_trace_reader *r)
+{
+    return hmm_trace_source_seekable(r->input.source);
+}
+
 bool hmm_trace_reader_unended(const struct hmm_trace_reader *r)
 {
     return r->unpacker != NULL && hmm_unpacker_unended(r->unpacker);
@@ -206,8 +211,6 @@ void hmm_trace_reader_comments(struct hmm_trace_reader *r,
 
 void hmm_trace_print_error(FILE *to, const char *path, const struct hmm_trace_error *error)
 {
-    if (strcmp(path, "-") == 0)
-        path = "standard input";
     if (error->line == 0)
         fprintf(to, "%s: %s\n", path, error->reason);
     else

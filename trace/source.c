@@ -91,6 +91,7 @@ static ptrdiff_t read_zstd(struct hmm_trace_source *s, char *to, size_t room,
         s->next = in.pos;
         s->inside_frame = hint != 0;
         if (starved && s->inside_frame && out.pos == 0) {
+            error->is_cut = true;
             hmm_trace_fail(error, "truncated: the zstd data ends in the middle of a frame");
             return -1;
         }
@@ -191,6 +192,11 @@ bool hmm_trace_source_seek(struct hmm_trace_source *s, uint64_t offset,
     if (s->compressed)
         restart_zstd(s);
     return true;
+}
+
+bool hmm_trace_source_seekable(const struct hmm_trace_source *s)
+{
+    return s->seekable;
 }
 
 uint64_t hmm_trace_source_length(const struct hmm_trace_source *s)

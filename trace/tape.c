@@ -12,7 +12,7 @@
 struct hmm_trace_tape {
     struct hmm_trace_reader *reader;
     struct hmm_trace_summary sum;
-    struct hmm_trace_error error;
+    struct hmm_trace_error error, cut;
     struct hmm_trace_op *ops; /* all of them iff kept, else a stretch */
     size_t room;
     uint64_t given; /* in this pass */
@@ -33,12 +33,29 @@ static bool grow(struct hmm_trace_tape *t, struct hmm_trace_error *error)
 }
 
 /* The trace is too long to be kept: from now on there is a stretch of it at a time. */
-static void stop_keeping(struct hmm_trace_tape *t)
+static bool stop_keeping(struct hmm_trace_tape *t, struct hmm_trace_error *error)
 {
+    if (!hmm_trace_reader_seekable(t->reader))
+        return hmm_trace_fail(error,
+                              "is no file, and has more operations than can be kept (%zu): write "
+                              "it into one",
+                              HMM_TRACE_KEPT);
     t->kept = false;
     t->room = HMM_TRACE_STRETCH;
     struct hmm_trace_op *ops = realloc(t->ops, t->room * sizeof *ops);
     t->ops = ops != NULL ? ops : t->ops;
+    return true;
+}
+
+/* As hmm_trace_read; where the file is cut, the trace ends. */
+static ptrdiff_t read_on(struct hmm_trace_tape *t, struct hmm_trace_op *ops, size_t room,
+                         struct hmm_trace_error *error)
+{
+    const ptrdiff_t got = hmm_trace_read(t->reader, ops, room, error);
+    if (got >= 0 || !error->is_cut || error->line == 1)
+        return got;
+    t->cut = *error;
+    return 0;
 }
 
 /* How many operations of the trace are in ops. */
@@ -54,11 +71,11 @@ static bool read_through(struct hmm_trace_tape *t, const struct hmm_trace_progre
     t->kept = true;
     while (got > 0) {
         uint64_t done, total;
-        if (t->kept && held(t) == HMM_TRACE_KEPT)
-            stop_keeping(t);
+        if (t->kept && held(t) == HMM_TRACE_KEPT && !stop_keeping(t, error))
+            return false;
         if (t->kept && held(t) == t->room && !grow(t, error))
             return false;
-        got = hmm_trace_read(t->reader, t->ops + held(t), t->room - held(t), error);
+        got = read_on(t, t->ops + held(t), t->room - held(t), error);
         hmm_trace_reader_progress(t->reader, &done, &total);
         if (progress != NULL)
             progress->tell(progress->arg, done, total);
@@ -106,6 +123,11 @@ const struct hmm_trace_error *hmm_trace_tape_error(const struct hmm_trace_tape *
     return t->failed ? &t->error : NULL;
 }
 
+const struct hmm_trace_error *hmm_trace_tape_cut(const struct hmm_trace_tape *t)
+{
+    return t->cut.is_cut ? &t->cut : NULL;
+}
+
 bool hmm_trace_tape_unended(const struct hmm_trace_tape *t)
 {
     return t->unended;
@@ -137,8 +159,7 @@ static bool wake(struct hmm_trace_tape *t)
     if (t->ops == NULL)
         return hmm_trace_fail(&t->error, "out of memory");
     t->room = room;
-    if (!hmm_trace_seek(t->reader, 0, &t->error) ||
-        hmm_trace_read(t->reader, t->ops, room, &t->error) < 0)
+    if (!hmm_trace_seek(t->reader, 0, &t->error) || read_on(t, t->ops, room, &t->error) < 0)
         return false;
     return is_the_same(t, 0) || hmm_trace_fail(&t->error, CHANGED);
 }
@@ -162,7 +183,7 @@ size_t hmm_trace_tape_next(struct hmm_trace_tape *t, const struct hmm_trace_op *
         t->given = t->sum.op_count;
         return count;
     }
-    const ptrdiff_t got = hmm_trace_read(t->reader, t->ops, t->room, &t->error);
+    const ptrdiff_t got = read_on(t, t->ops, t->room, &t->error);
     t->failed = got < 0;
     if (!t->failed && !is_the_same(t, (size_t)got)) {
         hmm_trace_fail(&t->error, CHANGED);

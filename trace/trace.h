@@ -76,12 +76,14 @@ struct hmm_trace {
     size_t *comments;     /* of each comment, how many operations are above it */
     size_t comment_count;
     bool has_lines; /* it is text */
+    bool is_cut;    /* the file ends too early, and this is what it holds */
 };
 
 /* Why a trace cannot be loaded. */
 struct hmm_trace_error {
     uint64_t line; /* 0: not about a line */
     char reason[200];
+    bool is_cut;   /* the file ends in the middle of a zstd frame, or of a block of format 2 */
     uint64_t held; /* of a writer that was closed: operations that the file has */
 };
 
@@ -173,7 +175,7 @@ void hmm_trace_reader_comments(struct hmm_trace_reader *reader,
  * A tape may be used on both sides of a fork at the same time.
  */
 
-#define HMM_TRACE_STRETCH ((size_t)1 << 20) /* operations at a time, of one that is not kept */
+#define HMM_TRACE_STRETCH ((size_t)1 << 21) /* operations at a time, of one that is not kept */
 #define HMM_TRACE_KEPT ((size_t)1 << 22)    /* the longest that is kept */
 
 struct hmm_trace_tape;
@@ -204,6 +206,9 @@ bool hmm_trace_tape_find(struct hmm_trace_tape *tape, uint64_t index, struct hmm
 
 bool hmm_trace_tape_unended(const struct hmm_trace_tape *tape);
 
+/* Where the file ends too early (is_cut), if what it holds is the tape; else NULL. */
+const struct hmm_trace_error *hmm_trace_tape_cut(const struct hmm_trace_tape *tape);
+
 /* Frees what is kept of a file; the next pass reads it anew. */
 void hmm_trace_tape_rest(struct hmm_trace_tape *tape);
 
@@ -215,6 +220,10 @@ void hmm_trace_tape_rest(struct hmm_trace_tape *tape);
  * cannot be read, is not a trace, is cut short or damaged, has a line that is no
  * operation, or an operation that the ones before it forbid (allocating an ID that is live,
  * resizing or freeing one that is not).
+ *
+ * Of a file that ends in the middle of a zstd frame or of a block, as a kill or a lost disk leaves
+ * it, all whole operations are the trace: true, with is_cut set, and *error says where it ends.
+ * There must be one line.
  */
 bool hmm_trace_load(struct hmm_trace *trace, const char *path,
                     const struct hmm_trace_progress *progress, struct hmm_trace_error *error);
@@ -261,6 +270,9 @@ bool hmm_trace_write_line(struct hmm_trace_writer *writer, const char *line, siz
 
 /* Format 2 without zstd from here on, for readers that have none. */
 void hmm_trace_writer_plain(struct hmm_trace_writer *writer);
+
+/* How many operations the file surely holds now. */
+uint64_t hmm_trace_writer_held(const struct hmm_trace_writer *writer);
 
 /* Whether time matters more than the size of the file. */
 void hmm_trace_writer_hurry(struct hmm_trace_writer *writer, bool hurry);

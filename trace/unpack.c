@@ -45,6 +45,7 @@ static bool damaged(const struct hmm_unpacker *u, uint64_t whole, const char *wh
 
 static bool truncated(const struct hmm_unpacker *u, uint64_t whole, struct hmm_trace_error *error)
 {
+    error->is_cut = true;
     return hmm_trace_fail(
         error, "truncated in the block at byte %llu; the first %llu operations are whole",
         (unsigned long long)u->offset, (unsigned long long)whole);
@@ -333,13 +334,12 @@ static bool start(struct hmm_unpacker *u, struct hmm_trace_error *error)
     if (!hmm_packed_check_file_header((const unsigned char *)in->buffer + in->at, error))
         return false;
     in->at += HMM_PACKED_FILE_HEADER;
-    u->decoder.ids.freed = malloc(HMM_PACKED_MOST_OPS * sizeof *u->decoder.ids.freed);
-    bool good = u->decoder.ids.freed != NULL;
 #ifdef HAVE_ZSTD
     u->zstd = ZSTD_createDCtx();
-    good = good && u->zstd != NULL;
+    if (u->zstd == NULL)
+        return hmm_trace_fail(error, "out of memory");
 #endif
-    return good || hmm_trace_fail(error, "out of memory");
+    return true;
 }
 
 struct hmm_unpacker *hmm_unpacker_open(struct hmm_trace_input *input, struct hmm_trace_error *error)

@@ -244,6 +244,11 @@ bool hmm_trace_write(struct hmm_trace_writer *w, const struct hmm_trace_op *op)
     return w->code == 0;
 }
 
+uint64_t hmm_trace_writer_held(const struct hmm_trace_writer *w)
+{
+    return w->good_ops;
+}
+
 void hmm_trace_writer_hurry(struct hmm_trace_writer *w, bool hurry)
 {
     if (w->packer != NULL)
@@ -324,6 +329,8 @@ bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error)
     *error = (struct hmm_trace_error){0};
     if (!can_compress(path, error))
         return false;
+    if (strcmp(path, "-") == 0)
+        return hmm_trace_fail(error, "cannot write: standard output is the command's own");
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return hmm_trace_fail(error, "cannot write: it is there and is not a regular file");
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
@@ -380,6 +387,10 @@ struct hmm_trace_writer *hmm_trace_writer_open(const char *path, struct hmm_trac
     }
     if (start(w, path, error))
         return w;
+    /* A file that has not even a header is no trace. */
+    struct stat status;
+    if (w->fd >= 0 && fstat(w->fd, &status) == 0 && S_ISREG(status.st_mode))
+        unlink(path);
     release(w);
     return NULL;
 }
