@@ -292,18 +292,15 @@ static int measure_malloc(const struct cell *c, const struct cell_options *o, co
 
 int cell_here(const struct cell *c, const struct cell_options *o)
 {
-    struct hmm_trace_error error;
     struct row row;
     const char *what = getenv(OTHER_VARIABLE);
     if (what != NULL && c->library == NULL)
         return count_here(c->strategy, c->cache, o->heap, atoi(what));
     if (what != NULL)
         return measure_malloc(c, o, what);
-    struct hmm_trace_tape *tape = hmm_trace_tape_open(c->trace, NULL, &error);
-    if (tape == NULL) {
-        hmm_trace_print_error(stderr, c->trace, &error);
+    struct hmm_trace_tape *tape = feed_tape("compare", c->trace);
+    if (tape == NULL)
         return CLI_USAGE;
-    }
     if (c->library != NULL) {
         const int operations = feed_save(tape);
         if (operations >= 0)

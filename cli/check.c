@@ -119,14 +119,9 @@ static bool take(struct request *q, int arg, const char *value)
 
 static int load_and_check(const struct request *q)
 {
-    struct hmm_trace_error error;
-    struct hmm_trace_tape *tape = hmm_trace_tape_open(q->trace, NULL, &error);
-    if (tape == NULL) {
-        hmm_trace_print_error(stderr, q->trace, &error);
+    struct hmm_trace_tape *tape = feed_tape("check", q->trace);
+    if (tape == NULL)
         return CLI_USAGE;
-    }
-    if (hmm_trace_tape_unended(tape))
-        cli_warn_unended("check", q->trace, hmm_trace_tape_summary(tape)->op_count);
     const int code = check(q, tape);
     hmm_trace_tape_close(tape);
     return code;

@@ -395,21 +395,17 @@ static void explain(const struct request *q, const struct cells *c, struct hmm_t
 /* Returns an exit code. */
 static int compare_trace(const struct request *q, const char *path, bool first)
 {
-    struct hmm_trace_error error;
     struct cells cells;
     struct found *found = NULL;
     if (!make_cells(q, path, &cells)) {
         free_cells(&cells);
         return CLI_USAGE;
     }
-    struct hmm_trace_tape *tape = hmm_trace_tape_open(path, NULL, &error);
+    struct hmm_trace_tape *tape = feed_tape("compare", path);
     if (tape == NULL) {
-        hmm_trace_print_error(stderr, path, &error);
         free_cells(&cells);
         return CLI_USAGE;
     }
-    if (hmm_trace_tape_unended(tape))
-        cli_warn_unended("compare", path, hmm_trace_tape_summary(tape)->op_count);
     const struct cells_sink sink = {take_measured, &found};
     const size_t bad = cells_run(cells.list, cells.count, tape, &q->cells, &sink);
     int code = bad == 0 ? CLI_OK : CLI_FAILED;

@@ -162,6 +162,9 @@ struct feed {
     uint64_t *sizes; /* by ID */
 };
 
+/* A trace. NULL, said on stderr, iff it cannot be read to its end: of a part there is no verdict. */
+struct hmm_trace_tape *feed_tape(const char *command, const char *path);
+
 /* A file, already without a name, that holds the summary and the operations; -1, said on stderr,
  * iff it cannot be written. */
 int feed_save(struct hmm_trace_tape *tape);

@@ -70,15 +70,12 @@ static void count_at_peak(struct hmm_trace_tape *tape, struct side *side)
 
 static bool measure(const char *path, struct side *side)
 {
-    struct hmm_trace_error error;
     struct replay replay;
     uint64_t smallest = 0;
     *side = (struct side){.path = path};
-    struct hmm_trace_tape *tape = hmm_trace_tape_open(path, NULL, &error);
-    if (tape == NULL) {
-        hmm_trace_print_error(stderr, path, &error);
+    struct hmm_trace_tape *tape = feed_tape("diff", path);
+    if (tape == NULL)
         return false;
-    }
     const struct hmm_trace_summary *sum = hmm_trace_tape_summary(tape);
     side->peak_live = (int64_t)sum->peak_bytes;
     side->operations = (int64_t)sum->op_count;

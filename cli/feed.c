@@ -11,6 +11,21 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+struct hmm_trace_tape *feed_tape(const char *command, const char *path)
+{
+    struct hmm_trace_error error;
+    struct hmm_trace_tape *tape = hmm_trace_tape_open(path, NULL, &error);
+    const struct hmm_trace_error *cut = tape != NULL ? hmm_trace_tape_cut(tape) : &error;
+    if (cut != NULL) {
+        hmm_trace_print_error(stderr, path, cut);
+        hmm_trace_tape_close(tape);
+        return NULL;
+    }
+    if (hmm_trace_tape_unended(tape))
+        cli_warn_unended(command, path, hmm_trace_tape_summary(tape)->op_count);
+    return tape;
+}
+
 static bool write_all(int fd, const void *from, size_t size)
 {
     const char *at = from;

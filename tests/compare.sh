@@ -273,6 +273,17 @@ grep -q 'below it: block 7 of 40 bytes, born at operation 1$' err &&
     grep -q "'a 44' of 5000 bytes" err
 report $? 'blocks have the numbers of the file'
 
+# Of a part of a trace there is no verdict.
+if "$HMM" convert -o whole.ht2 made.trace 2>err; then
+    head -c $(($(wc -c <whole.ht2) / 2)) whole.ht2 >cut.ht2
+    hmm check --max-heap 1G cut.ht2
+    [ "$code" -eq 2 ] && [ ! -s out ] && [ -s err ]
+    report $? 'check: a trace that is cut is not one that fits'
+    hmm compare --allocators best-fit cut.ht2
+    [ "$code" -eq 2 ] && [ ! -s out ] && [ -s err ]
+    report $? 'compare: nor is there a verdict on it'
+fi
+
 # ---- diff ----
 
 printf '# hmm-trace 1\na 0 100\na 1 20\na 2 33\nf 1\n' >old.trace
