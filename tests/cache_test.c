@@ -536,12 +536,43 @@ START_TEST(memory_that_had_a_heap_before_has_one_again)
 }
 END_TEST
 
+static int refusals;
+
+static void count_refusal(const struct hmm_heap *heap, size_t size, bool served)
+{
+    (void)heap, (void)size;
+    refusals += served ? -1 : 1;
+}
+
+/* The move fails; of what the cache gives back then the block can grow where it is. */
+START_TEST(a_realloc_that_is_served_at_last_is_no_refusal)
+{
+    struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    char *a = must_malloc(h, 500000), *medium = must_malloc(h, 7000);
+    struct hmm_stats s;
+    hmm_heap_stats(h, &s);
+    must_malloc(h, s.largest_free);
+    hmm_heap_free(h, medium);
+    h->refused = count_refusal;
+    ck_assert_ptr_eq(hmm_heap_realloc(h, a, 504000), a);
+    ck_assert_int_eq(refusals, 0);
+    ck_assert_ptr_null(hmm_heap_malloc(h, 100000));
+    ck_assert_int_eq(refusals, 1);
+    hmm_heap_stats(h, &s);
+    ck_assert_uint_eq(s.failed, 1);
+    assert_sound(h);
+    heap_end(h);
+}
+END_TEST
+
 static void add_full(Suite *s)
 {
     struct cases c = add_cases(s, "a full heap's cache");
     on_each_strategy(c, what_fitted_at_first_fits_again, ORDERS);
     on_each_strategy(c, what_no_heap_can_serve_empties_no_cache, 1);
     on_each_strategy(c, lives_on_when_full, 1);
+    on_each_strategy(c, a_realloc_that_is_served_at_last_is_no_refusal, 1);
 }
 
 static void add_region(Suite *s)

@@ -234,8 +234,8 @@ bool hmm__cache_trim(struct thread_cache *tc)
     HMM_ASSERT(cache_is_locked(tc->cache));
     bool any = hmm__medium_empty(tc->cache);
     hmm__flush_remote(tc, true);
+    hmm__collect_remote_frees(tc, true); /* may make a FULL run the active one */
     return_free_lists(tc);
-    hmm__collect_remote_frees(tc, true);
     for (struct size_class *s = tc->classes; s < tc->classes + CACHE_CLASSES; s++)
         any |= trim_queue(tc, s);
     return any;
