@@ -209,7 +209,8 @@ int hmm_heap_walk(const struct hmm_heap *heap,
  * to the process heap may be refused (NULL, ENOMEM, and a line on stderr once), but it does not
  * hang, and what is freed there may stay. A misuse within the handler ends the program, and no
  * handler is called for it. Another signal's handler that allocates, as none may by any standard,
- * is refused likewise where it interrupted a request.
+ * is refused likewise where it interrupted a request, in a program with threads: with a single
+ * thread no lock tells that there was one, and the heap is damaged.
  */
 void hmm_on_panic(void (*handler)(const char *line));
 

@@ -435,6 +435,13 @@ else
     skip 'statistics have the first request that was refused' 'no program can be run on hmm here'
 fi
 
+# ---- A trace of nothing ----
+
+printf '# hmm-trace 1\n' >none.trace
+hmm compare --runs 1 --allocators best-fit,segregated --format json none.trace
+[ "$code" -eq 0 ] && [ ! -s err ] && grep -q '"optimum":{"lower":0,"upper":0}' out
+report $? 'a trace without operations has a verdict'
+
 # ---- What is refused ----
 
 usage='[OPTION]... TRACE...'

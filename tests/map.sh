@@ -113,6 +113,14 @@ map "$dir/empty.trace"
 [ "$code" -eq 0 ] && grep -q 'after operation 0 of 0' "$dir/out"
 report $? 'a trace without operations has a map'
 
+head -c 20000 "$top/examples/traces/jq-json.trace.zst" >"$dir/cut.trace.zst"
+map "$dir/cut.trace.zst"
+if [ "$code" -eq 2 ] && grep -q 'without zstd' "$dir/err"; then
+    skip 'a trace that is cut' 'this build reads no zstd'
+else
+    grep -q ': truncated: the zstd data ends in the middle of a frame$' "$dir/err"
+    report $? 'a trace that is cut is said to be, and drawn to the cut'
+fi
 for trace in "$top"/examples/traces/*.zst; do
     map "$trace"
     [ "$code" -eq 0 ] || { [ "$code" -eq 2 ] && grep -q 'zstd' "$dir/err"; }
