@@ -437,8 +437,8 @@ fi
 
 # ---- A trace of nothing ----
 
-printf '# hmm-trace 1\n' >none.trace
-hmm compare --runs 1 --allocators best-fit,segregated --format json none.trace
+printf '# hmm-trace 1\n' >nothing.trace
+hmm compare --runs 1 --allocators best-fit,segregated --format json nothing.trace
 [ "$code" -eq 0 ] && [ ! -s err ] && grep -q '"optimum":{"lower":0,"upper":0}' out
 report $? 'a trace without operations has a verdict'
 
