@@ -105,7 +105,9 @@ HMM__ALWAYS_INLINE void *allocate_from_top(struct hmm_heap *h, uint32_t n)
  * Only the top's header has size 0: elsewhere a program has written it. */
 HMM__ALWAYS_INLINE bool next_agrees(const char *end, size_t next_size, size_t remaining)
 {
-    return next_size < remaining && next_size >= header_make(HMM_MIN_GRANULES, 0) &&
+    bool is_size =
+        HMM_MIN_GRANULES == 1 ? next_size != 0 : next_size >= header_make(HMM_MIN_GRANULES, 0);
+    return is_size && next_size < remaining &&
            footer_load(end + scaled_bytes(next_size)) == next_size;
 }
 
