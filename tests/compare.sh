@@ -381,9 +381,13 @@ if [ -e "$adapter" ]; then
     ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_odr_violation=0
     export ASAN_OPTIONS
     hmm compare --runs 1 --format json --allocators "best-fit,$adapter" made.trace
-    bare=$(field smallest_heap "$(grep '"kind":"strategy"' out | grep '"cache":false')")
-    [ "$code" -eq 0 ] && [ "$(field smallest_heap "$(grep '"kind":"adapter"' out)")" = "$bare" ]
-    report $? 'an adapter of best-fit needs what best-fit needs'
+    if grep -q 'initial-exec TLS' err; then
+        skip 'an adapter of best-fit' 'this C library loads no library with such thread-local storage late'
+    else
+        bare=$(field smallest_heap "$(grep '"kind":"strategy"' out | grep '"cache":false')")
+        [ "$code" -eq 0 ] && [ "$(field smallest_heap "$(grep '"kind":"adapter"' out)")" = "$bare" ]
+        report $? 'an adapter of best-fit needs what best-fit needs'
+    fi
 else
     skip 'an adapter' 'the benchmark is not built'
 fi
