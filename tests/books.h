@@ -58,10 +58,10 @@ void books_close(struct books *b, enum order order);
 /* Nothing is kept back by the cache: it is emptied, off and on again. */
 void assert_nothing_left(struct hmm_heap *heap);
 
-/* How many runs there are; 0 where the front is left out. */
+/* How many runs there are; 0 where the cache is left out. */
 size_t runs_of(const struct hmm_heap *heap);
 
-/* Says in TAP that there is nothing to test: the front is left out of the build. main's result. */
+/* Says in TAP that there is nothing to test: the cache is left out of the build. main's result. */
 int skip_without_front(void);
 
 #endif

@@ -4,42 +4,20 @@
 # hmm compare, check and diff: are their figures true, and do they answer as they say? Speaks TAP.
 # HMM: the command (default: hmm in the build folder).
 
+. "$(dirname "$0")/tap.sh"
+
 HMM=${HMM:-${top_builddir:-.}/hmm}
 top=${top_srcdir:-${srcdir:-.}}
 build=${top_builddir:-.}
 case $HMM in /*) ;; *) HMM=$(pwd)/$HMM ;; esac
 case $top in /*) ;; *) top=$(pwd)/$top ;; esac
 case $build in /*) ;; *) build=$(pwd)/$build ;; esac
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-compare-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
 cd "$dir" || exit 99
 # Where the sanitizers are in: they must not pass for one of our exit codes.
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=97 UBSAN_OPTIONS=exitcode=97
 export ASAN_OPTIONS UBSAN_OPTIONS
 LC_ALL=C
 export LC_ALL
-
-count=0
-failures=0
-
-# report STATUS NAME: one test's line, and what the command said if it failed.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-        return
-    fi
-    failures=$((failures + 1))
-    echo "not ok $count - $2"
-    echo "# exit code $code"
-    head -n 30 out err why 2>/dev/null | cut -c 1-400 | sed 's/^/# /'
-}
-
-skip() {
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
 
 hmm() {
     "$HMM" "$@" >out 2>err
@@ -467,5 +445,4 @@ refuses 'hmm check: no --max-heap given: hmm check --max-heap SIZE [OPTION]... T
 refuses 'none.trace: cannot open: No such file or directory' diff made.trace none.trace
 refuses 'hmm diff: two traces are needed: hmm diff [--format table|json] OLD NEW' diff made.trace
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

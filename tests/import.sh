@@ -5,32 +5,12 @@
 # heaptrack are made here, by what writes them. Speaks TAP.
 # HMM: the command (default: hmm in the build folder).
 
+. "$(dirname "$0")/tap.sh"
+
 HMM=${HMM:-${top_builddir:-.}/hmm}
 top=${top_srcdir:-${srcdir:-.}}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-import-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=97 UBSAN_OPTIONS=exitcode=97
 export ASAN_OPTIONS UBSAN_OPTIONS
-count=0
-failures=0
-
-# report STATUS NAME: one test's line, and what the command said if it failed.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-        return
-    fi
-    failures=$((failures + 1))
-    echo "not ok $count - $2"
-    sed 's/^/#   /' "$dir/out" "$dir/err" | head -n 40
-}
-
-skip() {
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
 
 import() {
     "$HMM" import "$@" >"$dir/out" 2>"$dir/err"
@@ -256,5 +236,4 @@ import -o "$dir/no/such" "$dir/log"
 [ "$code" -eq 1 ] && grep -q '^hmm import: .*/no/such: ' "$dir/err"
 report $? 'a trace that cannot be written: exit code 1'
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish
