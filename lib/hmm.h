@@ -92,7 +92,8 @@ struct hmm_heap *hmm_process_heap(void);
 
 /*
  * Makes a heap in memory[0 .. size). The region may be odd and misaligned; its control structures
- * go to its low end. At most 64 GiB of it are used. Bytes above the break are never touched.
+ * go to its low end. At most 64 GiB of it are used. Bytes above the break are not touched, but for
+ * the high end by hmm_heap_set_cache and hmm_heap_set_strategy.
  * Returns NULL iff memory is NULL, or the region too small for the control structures and one
  * block, or said to end beyond the last address (errno ENOMEM), or the strategy NULL or malformed
  * (EINVAL).
