@@ -29,7 +29,7 @@ struct cli_command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-extern const struct cli_command cli_record, cli_replay, cli_run, cli_strategies;
+extern const struct cli_command cli_check_strategy, cli_record, cli_replay, cli_run, cli_strategies;
 
 void cli_command_help(const struct cli_command *command);
 

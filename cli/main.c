@@ -22,7 +22,7 @@ static const struct cli_command help = {.name = "help",
                                         .options = no_options,
                                         .run = run_help};
 
-static const struct cli_command *const commands[] = {&cli_record, &cli_replay, &cli_run,
+static const struct cli_command *const commands[] = {&cli_check_strategy, &cli_record, &cli_replay, &cli_run,
                                                      &cli_strategies, &help};
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
@@ -52,7 +52,7 @@ static void overview(FILE *to)
           "The heap memory manager: one heap, any placement strategy.\n\nCommands:\n",
           to);
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(to, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(to, "  %-14s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\nOptions:\n"
           "  --help       show this; `hmm COMMAND --help` shows a command's options\n"
           "  --version    show the version\n",

@@ -88,7 +88,7 @@ report $? 'no command: the usage on stderr, exit code 2'
 
 # ---- Typing errors ----
 
-commands='Allowed: record, replay, run, strategies, help, --help, --version'
+commands='Allowed: check-strategy, record, replay, run, strategies, help, --help, --version'
 refuses "hmm: unknown command 'repaly'; did you mean 'replay'? $commands" repaly "$good"
 refuses "hmm: unknown command 'strat'; did you mean 'strategies'? $commands" strat
 refuses "hmm: unknown command 'xyzzy'; a${commands#A}" xyzzy

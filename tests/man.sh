@@ -73,7 +73,7 @@ hooks_in() {
 
 variables_in_sources() {
     for folder in lib strategies trace cli preload record; do
-        [ ! -d "$top_srcdir/$folder" ] || cat "$top_srcdir/$folder"/*.[ch]
+        [ ! -d "$top_srcdir/$folder" ] || find "$top_srcdir/$folder" -name '*.[ch]' -exec cat {} +
     done | grep -o '"HMM_[A-Z_]*"' | tr -d '"'
 }
 
@@ -83,7 +83,7 @@ variables_in_sources() {
 options_in_help "$dir/help" >"$dir/there"
 options_of "$pages/hmm.1" | grep -x -e --help -e --version >"$dir/named"
 compare 'hmm.1 describes the options that come without a command' "$dir/named" "$dir/there"
-sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$dir/help" >"$dir/commands"
+sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p' "$dir/help" >"$dir/commands"
 [ -s "$dir/commands" ] || echo "hmm --help lists none" >"$dir/why-none"
 empty 'hmm --help lists commands' "$dir/why-none"
 
