@@ -54,8 +54,8 @@ static void overview(FILE *to)
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(to, "  %-14s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\nOptions:\n"
-          "  --help       show this; `hmm COMMAND --help` shows a command's options\n"
-          "  --version    show the version\n",
+          "  -h, --help       show this; `hmm COMMAND --help` shows a command's options\n"
+          "  -V, --version    show the version\n",
           to);
 }
 
@@ -87,7 +87,7 @@ static int dispatch(int argc, char **argv)
         overview(stdout);
         return CLI_OK;
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         puts("hmm " HMM_VERSION);
         return CLI_OK;
     }

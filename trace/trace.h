@@ -112,6 +112,9 @@ struct hmm_trace_writer *hmm_trace_writer_open(const char *path, struct hmm_trac
  * one where there was none. False and a reason iff not, or iff it is no regular file. */
 bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error);
 
+/* False iff the path is a regular file that is neither empty nor a trace, of any form. */
+bool hmm_trace_may_replace(const char *path);
+
 /* Add an operation, or a comment of one line. That the operation is one that the trace allows is
  * the caller's duty. False iff an error has come up, now or earlier: nothing is written any more.
  */

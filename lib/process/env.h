@@ -37,6 +37,9 @@ HMM__HIDDEN int hmm__options_read(struct options *o, const struct hmm_strategy *
  * Returns the number of values that cannot be used, which is said. */
 HMM__HIDDEN int hmm__options_plugin(struct options *o, size_t capacity);
 
+/* Each variable that begins with HMM_ and is none of hmm's, in a line on stderr. */
+HMM__HIDDEN void hmm__options_unknown(void);
+
 /* "4096", "64K", "1M", "2G": bytes; 0 iff it is none of these, or 0. */
 HMM__HIDDEN size_t hmm__parse_size(const char *s);
 
