@@ -88,6 +88,32 @@ hmm
 [ "$code" -eq 2 ] && [ ! -s "$dir/out" ] && grep -q '^Usage: hmm COMMAND' "$dir/err"
 report $? 'no command: the usage on stderr, exit code 2'
 
+# ---- Completion ----
+
+# completes LINE WANT...: what bash offers for the last word.
+completes() {
+    line=$1
+    shift
+    bash -c '. "$1"; shift; line=$1; hmm=$2; COMP_WORDS=($line); COMP_WORDS[0]=$hmm
+        case $line in *" ") COMP_WORDS+=("") ;; esac
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _hmm "$hmm"; printf "%s\n" "${COMPREPLY[@]}"' \
+        bash "$top/scripts/completion/bash/hmm" "$line" "$HMM" >"$dir/out" 2>"$dir/err"
+    printf '%s\n' "$@" >"$dir/want"
+    cmp -s "$dir/want" "$dir/out" && [ ! -s "$dir/err" ]
+    report $? "bash completes '$line'"
+}
+
+if command -v bash >/dev/null 2>&1; then
+    completes 'hmm rep' replay
+    completes 'hmm help strat' strategies
+    completes 'hmm replay --sm' --smallest
+    completes 'hmm replay --strategy b' best-fit
+    completes 'hmm strategies --format ' table json
+    completes 'hmm record -' -o --output --no-follow --help
+else
+    skip 'bash completes' 'there is no bash'
+fi
+
 # ---- Typing errors ----
 
 commands='Allowed: check-strategy, record, replay, run, strategies, help, --help, --version'
