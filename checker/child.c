@@ -118,7 +118,7 @@ static char *reserve(size_t room)
 static _Noreturn void end_as(enum checker_outcome outcome, const char *text)
 {
     snprintf(here->text, sizeof here->text, "%s", text);
-    here->outcome = outcome;
+    here->outcome = (int)outcome;
     _exit(outcome != CHECKER_SOUND);
 }
 
@@ -161,7 +161,7 @@ static uint64_t now_ms(void)
 
 static void set(struct checker_verdict *v, enum checker_outcome outcome, const char *rule)
 {
-    v->outcome = outcome;
+    v->outcome = (int)outcome;
     snprintf(v->rule, sizeof v->rule, "%s", rule);
 }
 
