@@ -4,7 +4,9 @@
  * which a later version's new option would make ambiguous.
  */
 #include "cli.h"
+#include "hmm.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* More than any command's options. */
@@ -43,6 +45,13 @@ static int take_value(struct cli_args *a, int index, const char *equals)
     return index;
 }
 
+/* Everywhere the same: there is nothing else to do. */
+static void print_version(void)
+{
+    puts("hmm " HMM_VERSION);
+    exit(fflush(stdout) == 0 ? CLI_OK : CLI_FAILED);
+}
+
 static int option(struct cli_args *a, const char *word)
 {
     char name[64];
@@ -51,6 +60,8 @@ static int option(struct cli_args *a, const char *word)
     snprintf(name, sizeof name, "%.*s", length < sizeof name ? (int)length : 63, word);
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0)
         return CLI_ARG_HELP;
+    if (strcmp(name, "-V") == 0 || strcmp(name, "--version") == 0)
+        print_version();
     for (int i = 0; a->command->options[i].name != NULL; i++)
         if (strncmp(name, "--", 2) == 0 && strcmp(name + 2, a->command->options[i].name) == 0)
             return take_value(a, i, equals);

@@ -29,8 +29,9 @@ struct cli_command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-extern const struct cli_command cli_check, cli_compare, cli_convert, cli_cut, cli_diff, cli_import,
-    cli_map, cli_record, cli_replay, cli_report, cli_run, cli_stats, cli_strategies;
+extern const struct cli_command cli_check, cli_check_strategy, cli_compare, cli_convert, cli_cut,
+    cli_diff, cli_import, cli_map, cli_record, cli_replay, cli_report, cli_run, cli_stats,
+    cli_strategies;
 
 void cli_command_help(const struct cli_command *command);
 

@@ -23,8 +23,10 @@ static const struct cli_command help = {.name = "help",
                                         .run = run_help};
 
 static const struct cli_command *const commands[] = {
-    &cli_check,  &cli_compare, &cli_convert, &cli_cut, &cli_diff,  &cli_import,     &cli_map,
-    &cli_record, &cli_replay,  &cli_report,  &cli_run, &cli_stats, &cli_strategies, &help};
+    &cli_check,  &cli_check_strategy, &cli_compare, &cli_convert,
+    &cli_cut,    &cli_diff,           &cli_import,  &cli_map,
+    &cli_record, &cli_replay,         &cli_report,  &cli_run,
+    &cli_stats,  &cli_strategies,     &help};
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -53,10 +55,10 @@ static void overview(FILE *to)
           "The heap memory manager: one heap, any placement strategy.\n\nCommands:\n",
           to);
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(to, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(to, "  %-14s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\nOptions:\n"
-          "  --help       show this; `hmm COMMAND --help` shows a command's options\n"
-          "  --version    show the version\n",
+          "  -h, --help       show this; `hmm COMMAND --help` shows a command's options\n"
+          "  -V, --version    show the version\n",
           to);
 }
 
@@ -88,7 +90,7 @@ static int dispatch(int argc, char **argv)
         overview(stdout);
         return CLI_OK;
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         puts("hmm " HMM_VERSION);
         return CLI_OK;
     }

@@ -34,7 +34,7 @@ const struct cli_command cli_record = {
         "trace of the command's own process; without -o it is COMMAND" DEFAULT_ENDING
         " in the current\n"
         "folder. "
-        "A file that is there is replaced.\n\n"
+        "A trace that is there is replaced, and an empty file.\n\n"
         "Each process that the command starts gets a trace of its own, with its number in the\n"
         "name: for t.trace.zst that is t.PID.trace.zst. Where a process became another program by\n"
         "exec, the name is for the last one, and what it was before is in t.PID-1.trace.zst, and\n"
@@ -436,7 +436,9 @@ static int prepare_and_record(const struct request *q)
     bool is_new = access(q->file, F_OK) != 0;
     make_room();
     int status = CLI_USAGE;
-    if (!hmm_trace_writer_check(q->file, &error)) {
+    if (!hmm_trace_may_replace(q->file, &error)) {
+        cli_complain("record", "'%s' is not overwritten: it is neither empty nor a trace", q->file);
+    } else if (!hmm_trace_writer_check(q->file, &error)) {
         hmm_trace_print_error(stderr, q->file, &error);
     } else if (!recorder_open(&recorder, q->file, q->follow)) {
         cli_complain("record", "cannot get shared memory: %s", strerror(errno));

@@ -3,6 +3,7 @@
  * Numbers and names, in and out.
  */
 #include "cli.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,42 +12,11 @@
 /* A heap uses no more (hmm.h). */
 #define LARGEST_HEAP (UINT64_C(64) << 30)
 
-static unsigned unit_shift(char letter)
-{
-    switch (letter) {
-    case 'K':
-    case 'k':
-        return 10;
-    case 'M':
-    case 'm':
-        return 20;
-    case 'G':
-    case 'g':
-        return 30;
-    default:
-        return 0;
-    }
-}
-
-/* Saturates above LARGEST_HEAP. False iff the text is not a size. */
-static bool scan_size(const char *text, uint64_t *size)
-{
-    const char *p = text;
-    for (*size = 0; *p >= '0' && *p <= '9'; p++)
-        if (*size <= LARGEST_HEAP)
-            *size = *size * 10 + (uint64_t)(*p - '0');
-    if (p == text)
-        return false;
-    unsigned shift = unit_shift(*p);
-    *size = *size <= LARGEST_HEAP ? *size << shift : UINT64_MAX;
-    return p[shift != 0] == '\0';
-}
-
 bool cli_parse_size(const char *command, const char *option, const char *text, size_t *size)
 {
     uint64_t bytes;
     const char *wrong = NULL;
-    if (!scan_size(text, &bytes))
+    if (!hmm__text_parse_size(text, &bytes))
         wrong = "is not a size: a whole number of bytes, or with K, M or G (64K, 8M)";
     else if (bytes == 0)
         wrong = "is too small: at least 1";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The interface of strategies: all that a plug-in needs. hmm-strategy(7) and the README have a
- * complete one.
+ * What a strategy is: all that a plug-in needs. The distribution's examples/strategies/ has whole
+ * ones to copy, hmm-strategy(7) one more, and hmm-check-strategy(1) says whether one is right.
  *
  * The core calls the strategy. The core manages the blocks (headers, splitting, merging, the
  * break). The strategy manages an index of the free blocks, in memory that the core gives it (its
@@ -186,6 +186,20 @@ struct hmm_strategy {
     void *(*malloc_whole)(struct hmm_heap *heap, size_t size);
     void (*free_whole)(struct hmm_heap *heap, void *block);
 };
+
+/* ---- What a plug-in may export besides its strategy, for hmm check-strategy only ---- */
+
+/* What a plain scan may know that headers do not tell. */
+struct hmm_scan {
+    uint32_t granules; /* of the request */
+    hmm_ref last_end;  /* one past where the last request was placed; 0: none has been */
+    /* A number that is higher for a block that became free later, or last changed its size. */
+    uint64_t (*freed_at)(const struct hmm_scan *scan, hmm_ref block);
+};
+
+/* The strategy's rule, by a look at every block and without an index: the block that find must
+ * choose, 0 for none. */
+hmm_ref hmm_plugin_scan(struct hmm_heap *heap, const struct hmm_scan *scan);
 
 /* ---- What the core tells a strategy about blocks ---- */
 

@@ -74,6 +74,8 @@ plain_options='--strategy, --format, --heap, --runs, --smallest, --cache, --chec
 # ---- Help and version ----
 
 prints '--version' '^hmm [0-9]+\.[0-9]+\.[0-9]+$' --version
+prints '-V too' '^hmm [0-9]+\.[0-9]+\.[0-9]+$' -V
+prints 'COMMAND -V too' '^hmm [0-9]+\.[0-9]+\.[0-9]+$' replay -V
 prints '--help lists the commands' '^  replay  ' --help
 prints '-h too' '^  strategies  ' -h
 prints 'help does' '^  replay  ' help
@@ -86,9 +88,35 @@ hmm
 [ "$code" -eq 2 ] && [ ! -s "$dir/out" ] && grep -q '^Usage: hmm COMMAND' "$dir/err"
 report $? 'no command: the usage on stderr, exit code 2'
 
+# ---- Completion ----
+
+# completes LINE WANT...: what bash offers for the last word.
+completes() {
+    line=$1
+    shift
+    bash -c '. "$1"; shift; line=$1; hmm=$2; COMP_WORDS=($line); COMP_WORDS[0]=$hmm
+        case $line in *" ") COMP_WORDS+=("") ;; esac
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _hmm "$hmm"; printf "%s\n" "${COMPREPLY[@]}"' \
+        bash "$top/scripts/completion/bash/hmm" "$line" "$HMM" >"$dir/out" 2>"$dir/err"
+    printf '%s\n' "$@" >"$dir/want"
+    cmp -s "$dir/want" "$dir/out" && [ ! -s "$dir/err" ]
+    report $? "bash completes '$line'"
+}
+
+if command -v bash >/dev/null 2>&1; then
+    completes 'hmm rep' replay report
+    completes 'hmm help strat' strategies
+    completes 'hmm replay --sm' --smallest
+    completes 'hmm replay --strategy b' best-fit
+    completes 'hmm strategies --format ' table json
+    completes 'hmm record -' -o --output --no-follow --help
+else
+    skip 'bash completes' 'there is no bash'
+fi
+
 # ---- Typing errors ----
 
-commands="Allowed: $("$HMM" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1,/p' |
+commands="Allowed: $("$HMM" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1,/p' |
     tr '\n' ' ')--help, --version"
 refuses "hmm: unknown command 'repaly'; did you mean 'replay'? $commands" repaly "$good"
 refuses "hmm: unknown command 'strat'; did you mean 'strategies'? $commands" strat
@@ -164,8 +192,14 @@ refuses "hmm replay: unknown format 'jsno'; did you mean 'json'? Allowed: table,
     replay --format jsno "$good"
 refuses "hmm strategies: unknown format 'xml'; allowed: table, json" strategies --format xml
 size="is not a size: a whole number of bytes, or with K, M or G (64K, 8M)"
-for bad in '' K 12X 1.5M -1 64KB 0x10 ' 1'; do
+for bad in '' K 12X 1.M .5M 1.5 1.5X -1 64KB 64iB 64Ki 64KiBs 0x10 ' 1'; do
     refuses "hmm replay: --heap: '$bad' $size" replay --heap "$bad" "$good"
+done
+for size in 1572864 1536K 1.5M 1.5MiB 1536KiB; do
+    hmm replay --heap "$size" --runs 1 --strategy best-fit --format json "$good"
+    sed 's/"ns_per_op":[^,]*,//' "$dir/out" >"$dir/as-$size"
+    [ "$code" -eq 0 ] && cmp -s "$dir/as-$size" "$dir/as-1572864"
+    report $? "--heap $size"
 done
 refuses "hmm replay: --heap: '0' is too small: at least 1" replay --heap 0 "$good"
 hmm replay --heap 65G "$good"

@@ -215,21 +215,6 @@ void freed_by_another(void *block)
 }
 #endif
 
-uint64_t rng_next(uint64_t *state)
-{
-    uint64_t x = *state;
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    *state = x;
-    return x * 0x2545f4914f6cdd1du >> 16;
-}
-
-size_t rng_below(uint64_t *state, size_t limit)
-{
-    return (size_t)(rng_next(state) % limit);
-}
-
 TCase *add_case(Suite *suite, const char *name)
 {
     TCase *c = tcase_create(name);

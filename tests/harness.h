@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "heap/block.h"
+#include "mix.h"
 
 #include <check.h>
 
@@ -86,10 +87,6 @@ bool holds(const void *block, size_t size, uint64_t seed);
 
 /* hmm_free by a thread that then ends. Ends the process with 3 where there can be none. */
 void freed_by_another(void *block);
-
-/* The next of a sequence of numbers that look random; one below a limit. */
-uint64_t rng_next(uint64_t *state);
-size_t rng_below(uint64_t *state, size_t limit);
 
 /* A new test case of the suite's, with time enough for Valgrind on a busy machine. */
 TCase *add_case(Suite *suite, const char *name);

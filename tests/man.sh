@@ -52,7 +52,7 @@ arguments_of() {
 # ---- What there is ----
 
 options_in_help() {
-    sed '1,/^Options:/d' "$1" | grep -oE '^  (-[a-z], )?--[a-z-]+' | tr -d ' ' | tr ',' '\n'
+    sed '1,/^Options:/d' "$1" | grep -oE '^  (-[a-zA-Z], )?--[a-z-]+' | tr -d ' ' | tr ',' '\n'
 }
 
 # Declarations begin in the first column.
@@ -81,9 +81,9 @@ variables_in_sources() {
 
 "$HMM" --help >"$dir/help"
 options_in_help "$dir/help" >"$dir/there"
-options_of "$pages/hmm.1" | grep -x -e --help -e --version >"$dir/named"
+options_of "$pages/hmm.1" | grep -x -e -h -e -V -e --help -e --version >"$dir/named"
 compare 'hmm.1 describes the options that come without a command' "$dir/named" "$dir/there"
-sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$dir/help" >"$dir/commands"
+sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p' "$dir/help" >"$dir/commands"
 [ -s "$dir/commands" ] || echo "hmm --help lists none" >"$dir/why-none"
 empty 'hmm --help lists commands' "$dir/why-none"
 
@@ -151,6 +151,10 @@ for folder in preload record; do
     grep -Fx -f "$dir/there" "$dir/named" >"$dir/all-named"
 done
 compare 'the pages have the environment variables' "$dir/all-named" "$dir/there"
+
+sed -n '/^static const char \*const variables/,/};/p' "$lib/process/env.c" |
+    grep -o '"HMM_[A-Z_]*"' | tr -d '"' >"$dir/known"
+compare 'the library knows the variables of all parts' "$dir/known" "$dir/there"
 
 # ---- The pages themselves ----
 

@@ -158,7 +158,7 @@ START_TEST(pieces)
     unsigned long found = 0;
     struct workload *w =
         watched_workload(strategy_of(_i / mix_count()), _i % mix_count(), (uint64_t)_i + 200);
-    for (unsigned long n = 1; n <= steps; n++) {
+    for (unsigned long n = 1; n <= steps || (found == 0 && n <= STEPS_PER_MIX); n++) {
         workload_step(w);
         found += take_any_piece(w);
         if (n % CHECK_EVERY == 0)

@@ -341,6 +341,13 @@ runs() {
     code=$?
 }
 
+HMM_STRATGY=first-fit runs true
+[ "$code" -eq 0 ] && [ "$(grep -c '^hmm: HMM_STRATGY is no variable of hmm' "$dir/err")" -eq 1 ]
+report $? "hmm run: a misspelt variable is named"
+(HMM_STRATGY=first-fit HMM_VERBOSE=1 runs "$dir/libc" nothing
+    [ "$(grep -c '^hmm: HMM_STRATGY is no variable of hmm' "$dir/err")" -eq 1 ])
+report $? "HMM_VERBOSE: a misspelt variable is named once"
+
 for s in $strategies; do
     export HMM_VERBOSE=1 # no env before the command, which may have another word size
     runs --strategy "$s" "$dir/libc" nothing

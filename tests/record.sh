@@ -212,6 +212,15 @@ report $? 'not a program: exit status 126, no file'
 record -o "$dir/none/t.trace" -- true
 [ "$code" -eq 2 ] && grep -qx "$dir/none/t.trace: cannot write: No such file or directory" err
 report $? 'a trace that cannot be written: nothing is run'
+printf 'print(1)\n' >app.py
+record -o app.py -- touch ran
+[ "$code" -eq 2 ] && [ ! -e ran ] && [ "$(cat app.py)" = 'print(1)' ] &&
+    grep -qx "hmm record: 'app.py' is not overwritten: it is neither empty nor a trace" err
+report $? 'a file that is no trace is not overwritten, and nothing is run'
+: >app.py
+record -o app.py -- "$PROGRAM" get 1
+[ "$code" -eq 0 ] && record -o app.py -- "$PROGRAM" get 2 && [ "$code" -eq 0 ]
+report $? 'an empty file and a trace are'
 record -o "$dir" -- touch ran
 [ "$code" -eq 2 ] && [ ! -e ran ]
 report $? 'a folder for a trace: nothing is run'

@@ -26,17 +26,6 @@ struct slot {
     uint64_t seed;
 };
 
-struct mix {
-    const char *name;
-    size_t (*size)(uint64_t *rng);
-    size_t region;
-    unsigned live;             /* slots in use, of WORKLOAD_SLOTS; the rest of the time fewer */
-    unsigned realloc, aligned; /* percent of the operations that do not free */
-};
-
-extern const struct mix mixes[];
-int mix_count(void);
-
 struct workload {
     struct hmm_heap *heap;
     const struct mix *mix;

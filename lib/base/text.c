@@ -90,6 +90,61 @@ void hmm__text_size(struct text *t, uint64_t bytes)
     hmm__text_add(t, units[unit]);
 }
 
+static unsigned unit_shift(char letter)
+{
+    switch (letter) {
+    case 'K':
+    case 'k':
+        return 10;
+    case 'M':
+    case 'm':
+        return 20;
+    case 'G':
+    case 'g':
+        return 30;
+    default:
+        return 0;
+    }
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Whole numbers up to here keep their unit within 64 bits. */
+#define LARGEST_WHOLE (UINT64_MAX >> 31)
+
+bool hmm__text_parse_size(const char *s, uint64_t *bytes)
+{
+    uint64_t whole = 0, part = 0, scale = 1;
+    bool too_large = false, has_part = false;
+    if (!is_digit(*s))
+        return false;
+    for (; is_digit(*s); s++) {
+        whole = whole * 10 + (uint64_t)(*s - '0');
+        too_large = too_large || whole > UINT64_MAX / 10 - 1;
+    }
+    if (*s == '.')
+        for (s++; is_digit(*s); s++, has_part = true)
+            if (scale < 1000000000) {
+                part = part * 10 + (uint64_t)(*s - '0');
+                scale *= 10;
+            }
+    if (s[-1] == '.')
+        return false;
+    unsigned shift = unit_shift(*s);
+    if (shift == 0 && (has_part || *s != '\0'))
+        return false;
+    if (shift != 0 && s[1] == 'i' && s[2] == 'B')
+        s += 2;
+    if (shift != 0 && s[1] != '\0')
+        return false;
+    too_large = too_large || (shift != 0 && whole > LARGEST_WHOLE);
+    *bytes = too_large ? UINT64_MAX : (whole << shift) + (part << shift) / scale;
+    return true;
+}
+
 const char *hmm__text_line(struct text *t)
 {
     t->chars[t->length] = '\0';

@@ -24,6 +24,10 @@ HMM__HIDDEN bool hmm__text_same(const char *a, const char *b);
 /* A size, in K, M or G where it is a whole number of them. */
 HMM__HIDDEN void hmm__text_size(struct text *t, uint64_t bytes);
 
+/* "4096", "64K", "8MiB", "1.5M", "2g": bytes, rounded down; UINT64_MAX: more than that. False iff
+ * it is none of these. A fraction needs a unit. */
+HMM__HIDDEN bool hmm__text_parse_size(const char *s, uint64_t *bytes);
+
 /* The text as a string. */
 HMM__HIDDEN const char *hmm__text_line(struct text *t);
 

@@ -58,25 +58,64 @@ static int refuse_value(const char *name, const char *value, const char *allowed
 
 size_t hmm__parse_size(const char *s)
 {
-    size_t value = 0;
-    unsigned shift = 0;
-    if (*s < '0' || *s > '9')
-        return 0;
-    for (; *s >= '0' && *s <= '9'; s++) {
-        if (value > (SIZE_MAX - 9) / 10)
-            return 0;
-        value = value * 10 + (size_t)(*s - '0');
-    }
-    if (*s == 'K' || *s == 'k')
-        shift = 10;
-    else if (*s == 'M' || *s == 'm')
-        shift = 20;
-    else if (*s == 'G' || *s == 'g')
-        shift = 30;
-    if (shift != 0)
-        s++;
-    return *s == '\0' && value <= SIZE_MAX >> shift ? value << shift : 0;
+    uint64_t bytes;
+    return hmm__text_parse_size(s, &bytes) && bytes <= SIZE_MAX ? (size_t)bytes : 0;
 }
+
+/* ---- Names that are none ---- */
+
+/* HMM_RECORD is the recorder's. */
+static const char *const variables[] = {"HMM_STRATEGY", "HMM_HEAP_SIZE", "HMM_CACHE",
+                                        "HMM_CHECK",    "HMM_FOREIGN",   "HMM_STATS",
+                                        "HMM_VERBOSE",  "HMM_RECORD"};
+
+#define VARIABLES (sizeof variables / sizeof variables[0])
+
+/* Whether the environment's NAME=VALUE is of this name. */
+static bool is_of(const char *entry, const char *name)
+{
+    while (*name != '\0' && *entry == *name)
+        entry++, name++;
+    return *name == '\0' && *entry == '=';
+}
+
+static bool is_known(const char *entry)
+{
+    for (size_t i = 0; i < VARIABLES; i++)
+        if (is_of(entry, variables[i]))
+            return true;
+    return false;
+}
+
+static void say_unknown(const char *entry)
+{
+    struct text t = {0};
+    char name[64];
+    size_t n = 0;
+    for (; n < sizeof name - 1 && entry[n] != '\0' && entry[n] != '='; n++)
+        name[n] = (char)(entry[n] >= ' ' && entry[n] <= '~' ? entry[n] : '?');
+    name[n] = '\0';
+    hmm__text_add(&t, "hmm: ");
+    hmm__text_add(&t, name);
+    hmm__text_add(&t, " is no variable of hmm's: those are ");
+    for (size_t i = 0; i + 1 < VARIABLES; i++) {
+        hmm__text_add(&t, i == 0 ? "" : i + 2 == VARIABLES ? " and " : ", ");
+        hmm__text_add(&t, variables[i]);
+    }
+    hmm__text_to_stderr(&t);
+}
+
+void hmm__options_unknown(void)
+{
+#if HMM_HOSTED && defined(__GLIBC__)
+    for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
+        if ((*entry)[0] == 'H' && (*entry)[1] == 'M' && (*entry)[2] == 'M' && (*entry)[3] == '_' &&
+            !is_known(*entry))
+            say_unknown(*entry);
+#endif
+}
+
+/* ---- Values ---- */
 
 static int read_digit(const char *name, int max, int *to)
 {
