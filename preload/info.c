@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What glibc's allocator tells of itself and lets be set, as far as it has a meaning here.
+ * glibc's functions for statistics and settings of its allocator, as far as they have a meaning for
+ * the process heap: mallinfo, malloc_stats, malloc_info, mallopt, malloc_trim. Calls lib/process
+ * and the public functions.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* mallinfo2 */
@@ -14,7 +16,8 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* All 0 in a signal handler that interrupted work on the heap. *strategy is its name. */
+/* All 0 in a signal handler that interrupted an operation on the heap. Sets *strategy to its
+ * name. */
 static struct hmm_stats stats_now(const char **strategy)
 {
     struct hmm_stats s = {0};
@@ -88,15 +91,15 @@ EXPORTED int malloc_info(int options, FILE *to)
     return 0;
 }
 
-/* All parameters are accepted: what they tune is not there. */
+/* Accepts all parameters, and ignores them: hmm has nothing that they tune. */
 EXPORTED int mallopt(int parameter, int value)
 {
     (void)parameter, (void)value;
     return 1;
 }
 
-/* What the cache keeps for this thread, and all pages that are not needed. `pad` bytes of the top
- * would have to stay; that they come again at need is the same. */
+/* Returns what the cache has for this thread to the heap, and decommits all free pages. `pad` bytes
+ * of the top should stay committed; they are committed again at need. */
 EXPORTED int malloc_trim(size_t pad)
 {
     (void)pad;

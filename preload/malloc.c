@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The C library's names for the process heap: all of them, for one that is left to it would give or
- * take a block of another heap. malloc, calloc, realloc, aligned_alloc, free and cfree are in
- * process/entry.c, which this library compiles with HMM_LIBC_NAMES.
+ * The C library's names for the process heap. All of its allocation functions are here: one of the
+ * C library's own would return blocks of another heap. malloc, calloc, realloc, aligned_alloc, free
+ * and cfree are in process/entry.c, which this library compiles with HMM_LIBC_NAMES. Calls
+ * lib/process.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* reallocarray and others */
@@ -15,14 +16,14 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* The environment is there, and so are other libraries: the heap's second step. */
+/* The environment and other libraries are ready: the second step of setting up (region.h). */
 static __attribute__((constructor)) void start(void)
 {
     hmm_process_heap();
     hmm__process_finish();
 }
 
-/* ---- The same by other names ---- */
+/* ---- Other names of the entry points ---- */
 
 size_t malloc_usable_size(void *block) EXPORTED;
 void free_sized(void *block, size_t size) EXPORTED;
@@ -33,7 +34,7 @@ size_t malloc_usable_size(void *block)
     return hmm_usable_size(block);
 }
 
-/* The sizes are only there to be quicker, and here they are not. */
+/* The size is a hint for speed, of which hmm makes no use. */
 void free_sized(void *block, size_t size)
 {
     (void)size;
@@ -58,7 +59,7 @@ EXPORTED void *reallocarray(void *block, size_t count, size_t size)
 
 /* ---- With an alignment ---- */
 
-/* Any alignment is rounded up to a power of two, as glibc does. */
+/* Rounds any alignment up to a power of two, as glibc does. */
 EXPORTED void *memalign(size_t align, size_t size)
 {
     size_t power = HMM_GRANULE;
@@ -71,7 +72,7 @@ EXPORTED void *memalign(size_t align, size_t size)
     return hmm_aligned_alloc(power, size);
 }
 
-/* errno stays; so does *block, if there is none. */
+/* Leaves errno, and *block if it fails. */
 EXPORTED int posix_memalign(void **block, size_t align, size_t size)
 {
     int code = errno;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Address space for the process heap, reserved once: 64 GiB, halved until the system grants it.
+ * The process heap's region as reserved address space: 64 GiB, or the largest half, quarter and so
+ * on that the system grants. Implements process/region.h; calls the system only.
  *
- * It is reserved without access, so that it costs nothing where memory is promised only as it is
- * there (vm.overcommit_memory=2), and a core dump does not hold it; what the heap needs is made
- * accessible ahead of the break.
+ * It is reserved without access. So it does not count where the system promises only the memory
+ * that it has (vm.overcommit_memory=2), and a core dump does not contain it. The heap commits
+ * pages, which makes them accessible, ahead of its break.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* MAP_NORESERVE */
@@ -18,14 +19,14 @@
 #include <sys/resource.h>
 #include <time.h>
 
-/* The region begins on a multiple of this, on all systems a multiple of the page, so that distances
- * in it, and how its blocks meet pages, are the same in every run. */
+/* The region begins on a multiple of this, which is a multiple of the page on all systems. So the
+ * offsets of blocks within pages are the same in every process. */
 #define REGION_ALIGN ((size_t)2 << 20)
 
-/* Less is of no use to any program. */
+/* No smaller region is tried. */
 #define REGION_MIN ((size_t)64 << 10)
 
-/* One part in so many of the region, at most POOL_MAX, is the piece beside it. */
+/* The emergency pool has a 16th of the region's size, but at most POOL_MAX. */
 #define POOL_PART 16
 #define POOL_MAX ((size_t)64 << 20)
 
@@ -33,7 +34,7 @@ const char hmm__region_user[] = "preload library";
 const bool hmm__region_in_two_steps = true;
 
 static struct {
-    char *base, *side;
+    char *base, *pool;
     size_t size, pool_size, page;
 } region;
 
@@ -42,8 +43,8 @@ size_t hmm__region_max(void)
     return HMM__LARGEST_HEAP;
 }
 
-/* A limit on the address space is shared with the program, which needs stacks and libraries; one
- * on data counts what is accessible. */
+/* Half of a limit on the address space, since the program needs some for stacks and libraries; all
+ * of a limit on data, which counts accessible pages only. */
 static size_t max_allowed(void)
 {
     struct rlimit limit;
@@ -60,9 +61,9 @@ static size_t whole_pages(size_t size)
     return (size + region.page - 1) & ~(region.page - 1);
 }
 
-/* size bytes at a multiple of REGION_ALIGN, below which a page stays that nobody can write: what
- * lies at the region's low end has pointers to functions. NULL: the system has not got them. */
-static char *reserve(size_t size)
+/* Reserves size bytes at a multiple of REGION_ALIGN, and an inaccessible page below them: the
+ * struct at the region's low end has pointers to functions. NULL: the system has no room. */
+static char *reserve_region(size_t size)
 {
     const size_t room = region.page + REGION_ALIGN;
     char *p =
@@ -81,16 +82,16 @@ static void reserve_max(size_t wanted)
 {
     size_t max = max_allowed();
     region.page = getauxval(AT_PAGESZ);
-    size_t size = whole_pages(wanted != 0 && wanted < max ? wanted : max), side;
+    size_t size = whole_pages(wanted != 0 && wanted < max ? wanted : max), pool;
     for (;; size = whole_pages(size / 2)) {
-        side = whole_pages(size / POOL_PART < POOL_MAX ? size / POOL_PART : POOL_MAX);
-        region.base = reserve(size + side);
+        pool = whole_pages(size / POOL_PART < POOL_MAX ? size / POOL_PART : POOL_MAX);
+        region.base = reserve_region(size + pool);
         if (region.base != NULL || size / 2 < REGION_MIN)
             break;
     }
     region.size = size;
-    region.side = region.base ? region.base + size : NULL;
-    region.pool_size = side;
+    region.pool = region.base ? region.base + size : NULL;
+    region.pool_size = pool;
 }
 
 void *hmm__region_get(size_t *size)
@@ -107,11 +108,11 @@ void *hmm__region_get(size_t *size)
 char *hmm__region_emergency(size_t *size)
 {
     *size = region.pool_size;
-    return region.side;
+    return region.pool;
 }
 
-/* The first to be needed are the control structures. Of large ones only a few bytes here and
- * there are used for long: huge pages would be a waste. */
+/* hmm__page_source.commit. The first call is for the control structures. Of large ones only a few
+ * scattered bytes are used for long: huge pages would waste memory. */
 static bool commit(char *from, char *to)
 {
     static bool not_first;
@@ -126,7 +127,8 @@ static bool commit(char *from, char *to)
     return done;
 }
 
-/* DONTNEED, not FREE: what is resident is to follow at once, and zeros are promised. */
+/* hmm__page_source.decommit. MADV_DONTNEED, not MADV_FREE: the resident size falls at once, and the
+ * pages read as zero. */
 static void decommit(char *from, char *to)
 {
     int code = errno;

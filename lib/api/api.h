@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The entry points of a heap of one's own, as the process heap and the tests use them besides what
- * hmm.h declares. An entry point checks what the check level asks for, tries the cache and then
- * the heap.
+ * What lib/process and the tests use of lib/api besides the functions of hmm.h.
  */
 #ifndef HMM_API_H
 #define HMM_API_H
@@ -14,7 +12,8 @@ HMM__HIDDEN struct hmm_heap *hmm__heap_create(void *memory, size_t size,
                                               const struct hmm_strategy *strategy, bool zeroed,
                                               const struct hmm__page_source *page_source);
 
-/* heap.c: malloc_entry and free_entry follow what the heap has: a cache, checks, or neither. */
+/* heap.c: sets malloc_entry and free_entry after a change of the cache, the checks or the
+ * strategy. */
 HMM__HIDDEN void hmm__set_entries(struct hmm_heap *h);
 
 /* checked.c: the entry points while hmm_heap.check_flags is not 0. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The entry points while memcheck runs or the check level is above 1, and hmm_heap_set_check. Each
- * does what the plain one does, with the checks before and the annotations for memcheck after. May
- * call the heap, and the entry points that look into it.
+ * The entry points while check_flags is not 0: memcheck runs, or the check level is above 1. Each
+ * verifies, calls the heap, and annotates for memcheck. And hmm_heap_set_check. Calls the heap, and
+ * hmm_heap_check.
  */
 #include "api/api.h"
 
@@ -33,8 +33,8 @@ static void leave(struct hmm_heap *h)
         annotate_leave();
 }
 
-/* Level 2 and up: a pointer into a block passes for one to the constant-time check where the
- * user's bytes look like headers, but not to a walk. */
+/* Level 2 and up. The constant-time check accepts a pointer into a block where the user's bytes
+ * look like headers; a walk does not. */
 static void verify(const struct hmm_heap *h, const void *payload, const char *operation)
 {
     if (payload != NULL && (h->check_flags & HMM__CHECK_POINTERS) && !hmm__is_block(h, payload))
@@ -73,7 +73,7 @@ void *hmm__checked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     return p;
 }
 
-/* Under memcheck: what lies behind the requested bytes is the core's while it resizes. */
+/* The bytes of the block behind the requested ones are accessible while the heap resizes it. */
 static void *realloc_seen_by_memcheck(struct hmm_heap *h, char *payload, size_t size)
 {
     size_t usable = 0, was = 0;
@@ -105,7 +105,7 @@ void *hmm__checked_realloc(struct hmm_heap *h, void *payload, size_t size)
     return p;
 }
 
-/* Memcheck first: it reports a double free as it would free's, before the core ends the program. */
+/* Memcheck first: it reports a double free before the heap ends the program. */
 void hmm__checked_free(struct hmm_heap *h, void *payload)
 {
     if (payload == NULL || (h->foreign && h->foreign(h, payload, "free")))
@@ -118,7 +118,7 @@ void hmm__checked_free(struct hmm_heap *h, void *payload)
     leave(h);
 }
 
-/* Under memcheck what was asked for: it would report a use of the rest. */
+/* Under memcheck the requested size, since memcheck would report a use of the rest. */
 size_t hmm__checked_usable_size(const struct hmm_heap *h, const void *payload)
 {
     bool quiet = (h->check_flags & HMM__CHECK_MEMCHECK) != 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The entry points of a heap of one's own: hmm_heap_create, malloc, free and the others. Each tries
- * the cache, if the heap has one, then the heap. May call the checked entry points, the cache and
- * the heap; knows nothing of threads or of the process heap.
+ * The entry points of own heaps: hmm_heap_create, hmm_heap_malloc, hmm_heap_free and the others.
+ * Each tries the cache, if the heap has one, then the heap. Calls the checked entry points, the
+ * cache and the heap; has no threads.
  */
 #include "api/api.h"
 
@@ -11,7 +11,7 @@
 #include "cache/inspect.h"
 #include "cache/medium.h"
 
-/* ---- The heap's beginning and end ---- */
+/* ---- Create, destroy, switch ---- */
 
 struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_strategy *strategy,
                                   bool zeroed, const struct hmm__page_source *page_source)
@@ -33,7 +33,7 @@ struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_str
     return hmm__heap_create(memory, size, strategy, false, NULL);
 }
 
-/* Memcheck must not go on taking the blocks for live: the memory may be used for others. */
+/* Memcheck forgets the blocks, since the memory may be reused. */
 static HMM__COLD void end_memcheck(struct hmm_heap *h)
 {
     annotate_enter();
@@ -73,7 +73,7 @@ const struct hmm_strategy *hmm_heap_strategy(const struct hmm_heap *heap)
     return heap->strategy;
 }
 
-/* ---- malloc and free behind a cache ---- */
+/* ---- malloc and free with a cache ---- */
 
 #if HMM__CACHE
 
@@ -113,7 +113,7 @@ static void cached_free(struct hmm_heap *h, void *block)
     free_uncached(h, block);
 }
 
-/* A place for an object that shrinks to less than half: no more is done for it than is at hand. */
+/* Memory for an object that shrinks to less than half; NULL: there is none that costs little. */
 static void *malloc_to_shrink(struct hmm_heap *h, size_t size)
 {
     struct thread_cache *tc = h->cache->thread_cache;
@@ -123,7 +123,7 @@ static void *malloc_to_shrink(struct hmm_heap *h, size_t size)
     return p ? p : hmm__try_malloc(h, size);
 }
 
-/* `block` is an object of a run, of `usable` bytes. */
+/* realloc of an object of a run, of `usable` bytes. */
 static void *realloc_object(struct hmm_heap *h, void *block, size_t usable, size_t size)
 {
     struct cache *cache = h->cache;
@@ -161,7 +161,7 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
     return h->cache ? hmm__cache_usable(h->cache, block, operation) : 0;
 }
 
-/* Ends the program if a medium block that the cache holds is freed again. */
+/* Ends the program if block is a medium block that was freed. */
 static void refuse_cached(const struct hmm_heap *h, const void *block, const char *operation)
 {
     if (h->cache && hmm__medium_has(h->cache, block))

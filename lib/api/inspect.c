@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looking into a heap of one's own: check, walk, statistics. What the heap tells of its blocks and
- * the cache of its runs is put together here: a run is one block to the heap, and its objects are
- * blocks to the user. May call the heap and the cache.
+ * Check, walk and statistics of a heap, composed of those of the heap and of the cache: to the heap
+ * a run is one block, to the user its objects are blocks. Calls the heap and the cache.
  */
 #include "api/api.h"
 
@@ -27,7 +26,7 @@ static const char *verify_cache(const struct hmm_heap *h)
 #endif
 }
 
-/* Looks only; the strategy's check takes a heap that it could write, and does not. */
+/* Writes nothing. The cast is for the strategy's check, which takes a heap that is not const. */
 const char *hmm_heap_check(const struct hmm_heap *heap)
 {
     if (under_memcheck(heap))
@@ -62,7 +61,7 @@ static int visit_objects(const struct visitor *v, struct hmm_block_info *info)
     return v->visit(v->arg, info);
 }
 
-/* Memcheck is to see what the user's function does. */
+/* Error reporting is on while the user's function runs. */
 static int visit_block(void *arg, const struct hmm_block_info *block)
 {
     const struct visitor *v = arg;
@@ -108,7 +107,7 @@ static size_t untouched_cache(const struct hmm_heap *h)
 }
 #endif
 
-/* Instead of its runs the objects that are in use; medium blocks that the cache holds are free. */
+/* Counts the objects in use instead of the runs, and medium blocks as free. */
 static void count_objects(const struct hmm_heap *h, struct hmm_stats *stats)
 {
 #if HMM__CACHE

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hmm_heap_set_cache: a cache for a heap of one's own, on or off.
+ * hmm_heap_set_cache: the cache of an own heap, and of the process heap, on or off. Calls the cache
+ * and the heap.
  */
 #include "api/api.h"
 #include "cache/cache.h"
@@ -8,7 +9,7 @@
 
 #if HMM__CACHE
 
-/* The cache's structure lies where its thread caches do. Where there is no room the high end is the
+/* Makes a cache whose struct lies with its tables. NULL: there is no room; the high end is the
  * heap's again. */
 static struct cache *open_own(struct hmm_heap *h)
 {
@@ -25,8 +26,8 @@ static struct cache *open_own(struct hmm_heap *h)
     return cache;
 }
 
-/* Medium blocks are not looked for any more when they are freed: none may be left. */
-static void give_back(struct cache *cache)
+/* Once the cache is off, a free does not look for medium blocks: none may be left. */
+static void empty_cache(struct cache *cache)
 {
     if (cache->lock == NULL)
         hmm__cache_trim(cache->thread_cache);
@@ -34,7 +35,8 @@ static void give_back(struct cache *cache)
         hmm__medium_empty(cache);
 }
 
-/* Memcheck is to see each block, and would not let the cache have the high end. */
+/* Under memcheck there is no cache: memcheck tracks blocks, and the region's high end is NOACCESS.
+ */
 int hmm_heap_set_cache(struct hmm_heap *heap, int on)
 {
     bool suits = hmm__cache_suits(heap) && !(heap->check_flags & HMM__CHECK_MEMCHECK);
@@ -49,7 +51,7 @@ int hmm_heap_set_cache(struct hmm_heap *heap, int on)
     if (heap->cache != NULL) {
         heap->cache->open = on && heap->check_flags == 0;
         if (!on)
-            give_back(heap->cache);
+            empty_cache(heap->cache);
         hmm__set_entries(heap);
     }
     return 0;

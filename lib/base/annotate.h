@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What memcheck is told, so that it sees an hmm block as it sees malloc's. Nothing when built
- * without Valgrind's headers.
+ * Requests to Valgrind's memcheck, so that it treats an hmm block as it treats one of malloc's.
+ * They are empty without Valgrind's headers. Includes compiler.h only.
  *
- * All bytes of the region that are no payload in use are NOACCESS: headers, links, the top. The
- * core and the strategies go on touching them, with error reporting off (annotate_enter).
+ * Memcheck has all bytes of the region as NOACCESS, except the payloads in use: headers, links and
+ * the top too. The heap and the strategies access them with error reporting off (annotate_enter).
  */
 #ifndef HMM_ANNOTATE_H
 #define HMM_ANNOTATE_H
@@ -41,8 +41,8 @@ static inline void annotate_region_end(const void *from, size_t bytes)
     (void)VALGRIND_MAKE_MEM_UNDEFINED(from, bytes);
 }
 
-/* Memory of a block that the core will write to while a part of it is the user's: a word that is
- * half accessible would be read back as undefined. */
+/* Makes memory of a user's block accessible before the heap writes to it: memcheck takes a word
+ * that is only half accessible for undefined. */
 static inline void annotate_open(const void *from, size_t bytes)
 {
     (void)VALGRIND_MAKE_MEM_DEFINED(from, bytes);
@@ -58,14 +58,14 @@ static inline void annotate_free(void *p)
     VALGRIND_FREELIKE_BLOCK(p, 0);
 }
 
-/* Bytes of the `usable` at p that the user asked for. */
+/* The number of bytes that the user requested, of the `usable` at p. */
 static inline size_t annotate_requested(const void *p, size_t usable)
 {
     uintptr_t bad = usable ? (uintptr_t)VALGRIND_CHECK_MEM_IS_ADDRESSABLE(p, usable) : 0;
     return bad ? (size_t)(bad - (uintptr_t)p) : usable;
 }
 
-/* Block `from` is now block `to`. What was copied counts as initialised. */
+/* A realloc from `from` to `to`. What was copied counts as initialised. */
 static inline void annotate_realloc(void *from, size_t was, void *to, size_t size)
 {
     if (from == to) {

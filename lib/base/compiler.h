@@ -32,7 +32,7 @@
 #include <errno.h>
 #include <string.h>
 #else
-/* All that is wanted of a C library, and compilers call them by themselves. */
+/* These three are all that a freestanding build needs. Compilers call them by themselves too. */
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
 void *memmove(void *to, const void *from, size_t bytes);
 void *memset(void *to, int byte, size_t bytes);
@@ -44,10 +44,11 @@ void *memset(void *to, int byte, size_t bytes);
 #define HMM__COLD __attribute__((cold, noinline))
 #define HMM__ALWAYS_INLINE static inline __attribute__((always_inline))
 #define HMM__HIDDEN __attribute__((visibility("hidden")))
-/* Of what lies in memory that is the program's at other times, as whatever it stored there. */
+/* For types in memory that at other times is the program's, which stores any type there. */
 #define HMM__MAY_ALIAS __attribute__((may_alias))
-/* The compiler does not know what is in x any more. Where it would keep what it can make again in
- * one instruction, and save registers for that, or spell out an operation on memory. */
+/* The compiler does not know the value of x afterwards. Where it would otherwise keep in a
+ * register, which has to be saved, what one instruction computes again, or would split an operation
+ * on memory into load and store. */
 #define hmm__forget(x) __asm__("" : "+r"(x))
 #define hmm__forget_memory(x) __asm__("" : "+m"(x))
 #else
@@ -73,21 +74,22 @@ void *memset(void *to, int byte, size_t bytes);
 #define HMM__TSAN 0
 #endif
 
-/* Of a function that looks at what other threads are at work on, and takes it as it finds it. */
+/* For a function that reads what other threads may be writing, and for which any value will do:
+ * ThreadSanitizer does not look at it. */
 #if HMM__TSAN
 #define HMM__UNSEEN __attribute__((no_sanitize_thread, noinline))
 #else
 #define HMM__UNSEEN
 #endif
 
-/* Processors that cannot compare and swap are none for this. */
+/* The cache needs an atomic compare-and-swap. */
 #if HMM_HOSTED && defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_4) && !defined(HMM_NO_CACHE)
 #define HMM__CACHE 1
 #else
 #define HMM__CACHE 0
 #endif
 
-/* errno where there is one. */
+/* Sets errno where there is one. */
 HMM__ALWAYS_INLINE void hmm__set_errno(int code)
 {
 #if HMM_HOSTED

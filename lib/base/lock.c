@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The lock's slow path: waiting, forks, and holders that are gone. lock.h has the theory. Calls the
+ * operating system only.
+ */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1 /* syscall */
 #endif
@@ -13,22 +17,23 @@
 #endif
 #include <unistd.h>
 
-/* Turns of looking before sleeping: the heap's work is short. */
+/* Attempts before sleeping: the heap's work is short. */
 #define SPINS 100
 
-/* Turns of FORK_PATIENCE, with one and the same holder, before it is believed to be gone. In a
- * child of vfork's, which has its parent's memory, it is not. */
+/* Turns of FORK_PATIENCE, with the same holder, after which it is taken for gone. There are many
+ * because of vfork: its child has a number of its own but its parent's memory, where the holder
+ * exists. */
 #define GONE_TURNS 1000
 
-/* Nanoseconds that the end of a fork is waited for before going aside. Most forks are shorter, and
- * who is not one of the few that the fork waits for should not use the side up. */
+/* Nanoseconds to wait for the end of a fork before the emergency pool is used. Most forks are
+ * shorter, and the pool is for the few threads that the fork itself waits for. */
 #define FORK_PATIENCE 1000000
 
 __thread uint32_t hmm__thread_mark __attribute__((tls_model("initial-exec")));
 
-/* The kernel's interface, without its headers, which not every C library has beside it. The time is
- * what this system call takes, whatever the C library's struct timespec is: on 32 bits that may be
- * the one of SYS_futex_time64, which alone the newest of them have. */
+/* The kernel's interface without the kernel's headers, which not every C library comes with. The
+ * time has the layout of this system call, not of the C library's struct timespec: on 32 bits that
+ * may be the one of SYS_futex_time64. The newest 32-bit systems have this call only. */
 #if defined(__linux__) && defined(SYS_futex)
 #define LOCK_SYS_FUTEX SYS_futex
 #if defined(__x86_64__)
@@ -42,9 +47,9 @@ typedef int64_t lock_time;
 #endif
 
 #if defined(LOCK_SYS_FUTEX)
-enum { LOCK_FUTEX_WAIT = 0 | 128, LOCK_FUTEX_WAKE = 1 | 128 }; /* of this process only */
+enum { LOCK_FUTEX_WAIT = 0 | 128, LOCK_FUTEX_WAKE = 1 | 128 }; /* 128: private to the process */
 
-/* The half of the word that has the bits. */
+/* The half of the word that has WAITED and FORK. */
 static uint32_t *futex_of(struct lock *l)
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -55,7 +60,7 @@ static uint32_t *futex_of(struct lock *l)
 }
 #endif
 
-/* At most FORK_PATIENCE, where the lock is held over a fork. */
+/* Sleeps while the word is `word`; without `patiently` at most FORK_PATIENCE. */
 static void sleep_while(struct lock *l, uintptr_t word, bool patiently)
 {
 #if defined(LOCK_SYS_FUTEX)
@@ -89,9 +94,9 @@ static bool change(struct lock *l, uintptr_t *from, uintptr_t to)
 
 enum standing {
     STANDING_OTHERS, /* another thread holds the lock */
-    STANDING_FORK,   /* over a fork, and there is a side */
-    STANDING_MINE,   /* this thread, over a fork: in another handler of it */
-    STANDING_WITHIN  /* this thread: in a signal handler that interrupted it, or that of a panic */
+    STANDING_FORK,   /* another thread, over a fork, and there is an emergency pool */
+    STANDING_MINE,   /* this thread, over a fork, in another fork handler */
+    STANDING_WITHIN  /* this thread, before a signal handler or a panic's interrupted it */
 };
 
 static enum standing standing(struct lock *l, uintptr_t word)
@@ -111,14 +116,14 @@ static void sleep_for(struct lock *l, uintptr_t word, bool patiently)
         sleep_while(l, word | LOCK_WAITED, patiently);
 }
 
-/* Whether the holder may be a thread of another process, of which this one is a copy. */
+/* Whether this process is a copy of another one, whose thread may be the holder. */
 static bool is_copy(const struct lock *l)
 {
     long process = __atomic_load_n(&l->process, __ATOMIC_RELAXED);
     return process != 0 && process != (long)getpid();
 }
 
-static bool take_from_the_gone(struct lock *l, uintptr_t word)
+static bool take_over(struct lock *l, uintptr_t word)
 {
     if (!change(l, &word, lock_self() | LOCK_WAITED))
         return false;
@@ -133,7 +138,7 @@ void hmm__lock_set_process(struct lock *l)
     __atomic_store_n(&l->process, (long)getpid(), __ATOMIC_RELAXED);
 }
 
-/* No handler of ours ran before the fork, if another thread holds the lock. */
+/* If another thread holds the lock, hmm__lock_before_fork did not run before the fork. */
 void hmm__lock_in_child(struct lock *l)
 {
     uintptr_t word = __atomic_load_n(&l->word, __ATOMIC_RELAXED);
@@ -145,7 +150,7 @@ void hmm__lock_in_child(struct lock *l)
     __atomic_store_n(&l->word, 0, __ATOMIC_RELEASE);
 }
 
-/* `insist`: waits for the end of another thread's fork too. */
+/* `blocking`: waits for the end of another thread's fork too. */
 static enum lock_hold wait_for(struct lock *l, bool blocking)
 {
     bool tired = false, copy = false;
@@ -160,7 +165,7 @@ static enum lock_hold wait_for(struct lock *l, bool blocking)
         enum standing now = standing(l, word);
         if (now == STANDING_MINE)
             return LOCK_NONE;
-        if (now == STANDING_WITHIN) { /* lock_release is to look at what was left aside */
+        if (now == STANDING_WITHIN) { /* the release is to free what will be deferred */
             __atomic_fetch_or(&l->word, LOCK_WAITED, __ATOMIC_RELAXED);
             return LOCK_UNAVAILABLE;
         }
@@ -170,7 +175,7 @@ static enum lock_hold wait_for(struct lock *l, bool blocking)
             copy = copy || is_copy(l);
             turns = copy && (word | LOCK_WAITED) == holder ? turns + 1 : 0;
             holder = word | LOCK_WAITED;
-            if (turns >= GONE_TURNS && take_from_the_gone(l, word))
+            if (turns >= GONE_TURNS && take_over(l, word))
                 return LOCK_ACQUIRED;
             sleep_for(l, word, !copy && (blocking || now != STANDING_FORK));
             tired = now == STANDING_FORK;
@@ -199,9 +204,9 @@ void hmm__lock_wake(struct lock *l)
 }
 
 /*
- * A fork of a fork's handler is counted. One of a signal handler that interrupted the holder keeps
- * the lock, and the heap as it stands: it is this thread that will finish the work, in the child
- * too.
+ * A fork by a fork handler is counted. A fork by a signal handler that interrupted the holder keeps
+ * the lock, and the heap in the middle of an operation: this thread finishes the operation, in the
+ * child too.
  */
 void hmm__lock_before_fork(struct lock *l)
 {

@@ -1,37 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The process heap's lock: one word. It compiles away where there are no threads (freestanding, or
- * HMM_NO_THREADS), and costs one look while the program has a single thread, where the C library
- * says so. It allocates nothing and may be the first thing a program does.
+ * HMM_NO_THREADS). While the program has a single thread it costs one test, where the C library
+ * tells. It allocates nothing, and needs nothing to be set up. Includes lib/base only.
  *
- * The word is 0, or says who holds it: the address of a variable of the thread's own, and two bits.
- * WAITED: somebody sleeps until it is given. FORK: it is held over a fork, at whose end the child
- * finds the heap whole.
+ * The word is 0, or identifies the holder: the address of a thread-local variable, and two bits.
+ * WAITED: a thread sleeps until the lock is released. FORK: the lock is held over a fork, so that
+ * the child finds the heap between two operations.
  *
- * Who holds it over a fork then waits for locks of the C library's (stdio's, the name service's),
- * whose holders may want memory: they must not wait in their turn. So nobody waits for a lock held
- * over a fork, but is sent aside (emergency.h), if there is a side. The same is done with a
- * handler, of a signal or of a panic, that interrupted the holder itself, and would wait for ever:
- * where there is no side its requests are refused.
+ * A thread that holds the lock over a fork then waits for locks of the C library (stdio's, the name
+ * service's). Their holders may request memory, and must not wait in turn. So no thread waits for a
+ * lock held over a fork: it gets LOCK_UNAVAILABLE and uses the emergency pool
+ * (process/emergency.h), if there is one. So does a handler, of a signal or of a panic, that
+ * interrupted the holder itself, and would wait for ever: without an emergency pool its requests
+ * fail.
  */
 #ifndef HMM_LOCK_H
 #define HMM_LOCK_H
 
+#include "base/assert.h"
 #include "base/compiler.h"
 
 struct lock {
     uintptr_t word;
-    bool has_emergency_pool; /* there is a side to be sent to; atomic */
-    void (*released)(void);  /* called without the lock, when it was waited for; NULL: nothing */
+    bool has_emergency_pool; /* atomic */
+    void (*released)(void);  /* called after a release for which a thread waited; NULL: none */
     bool within;             /* the fork is one of a signal handler that interrupted the holder */
-    long process;            /* the process's number, once it is known; atomic */
-    unsigned forks;
+    long process;            /* the number of the process, once it is known; atomic */
+    unsigned forks;          /* how deep forks are nested */
 };
 
 enum lock_hold {
-    LOCK_NONE,       /* nothing to give back: a single thread, or held already */
-    LOCK_ACQUIRED,   /* to be given back */
-    LOCK_UNAVAILABLE /* not held: go aside */
+    LOCK_NONE,       /* not needed: a single thread, or this thread holds it already */
+    LOCK_ACQUIRED,   /* to be released */
+    LOCK_UNAVAILABLE /* not held, and not to be waited for */
 };
 
 #if !HMM_HOSTED || defined(HMM_NO_THREADS) || !defined(__GNUC__) ||                                \
@@ -39,6 +41,12 @@ enum lock_hold {
 
 static inline bool lock_is_idle(void)
 {
+    return true;
+}
+
+static inline bool lock_is_held(const struct lock *l)
+{
+    (void)l;
     return true;
 }
 
@@ -72,7 +80,7 @@ static inline void hmm__lock_in_child(struct lock *l)
 
 #define HMM__THREADS 1
 
-/* Nested: another C library need not know the second macro. */
+/* Nested, since other C libraries may not have the second macro. */
 #if defined(__GLIBC__)
 #if __GLIBC_PREREQ(2, 32)
 #include <sys/single_threaded.h>
@@ -87,8 +95,9 @@ enum { LOCK_WAITED = 1, LOCK_FORK = 2 };
 
 enum { MARK_REGISTERS = 1, MARK_PANICS = 2 };
 
-/* Its address tells the thread; its bits what the thread is at: registering handlers (entry.c),
- * ending the program (panic.c). Initial-exec: no other model is sure not to allocate. */
+/* Its address identifies the thread. Its bits say what the thread is doing: registering fork
+ * handlers (process/fork.c), ending the program (panic.c). Initial-exec: with other models the
+ * first access may allocate. */
 extern HMM__HIDDEN __thread uint32_t hmm__thread_mark __attribute__((tls_model("initial-exec")));
 
 HMM__ALWAYS_INLINE uintptr_t lock_self(void)
@@ -100,27 +109,35 @@ HMM__ALWAYS_INLINE uintptr_t lock_self(void)
 HMM__HIDDEN HMM__COLD enum lock_hold hmm__lock_wait(struct lock *l);
 HMM__HIDDEN HMM__COLD void hmm__lock_wake(struct lock *l);
 
-/* For who was sent aside and cannot do with it: waits all the same. LOCK_UNAVAILABLE again iff that
- * would be for ever. */
+/* Waits for a lock that is held over a fork too. LOCK_UNAVAILABLE iff that would be for ever. */
 HMM__HIDDEN HMM__COLD enum lock_hold hmm__lock_acquire_blocking(struct lock *l);
 
 /* Before and after a fork, by the thread that forks. */
 HMM__HIDDEN HMM__COLD void hmm__lock_before_fork(struct lock *l);
-/* False: the heap is still in somebody's work, of this thread's. */
+/* False: this thread still holds the lock, or never did. */
 HMM__HIDDEN HMM__COLD bool hmm__lock_after_fork(struct lock *l);
 
-/* By whoever begins with the lock in this process. In a child without such a beginning, since the
- * fork ran no handlers, the holder may not be there: then a thread that has waited long takes the
- * lock from it. */
+/* Records this process's number when the lock is first used. In a child of a fork that ran no
+ * handlers the number differs, and the holder may not exist: there a thread that has waited long
+ * takes the lock over. */
 HMM__HIDDEN HMM__COLD void hmm__lock_set_process(struct lock *l);
 
-/* The same in a child of fork's, before it has other threads. */
+/* In the child of a fork, while it has one thread: releases what another thread of the parent
+ * held. */
 HMM__HIDDEN HMM__COLD void hmm__lock_in_child(struct lock *l);
 
-/* lock_acquire would return LOCK_NONE at once. */
+/* Whether there is one thread, which needs no lock. */
 HMM__ALWAYS_INLINE bool lock_is_idle(void)
 {
     return HMM__ONE_THREAD;
+}
+
+/* Whether the calling thread holds the lock, or needs none since it is the only one. For
+ * assertions. */
+HMM__ALWAYS_INLINE bool lock_is_held(const struct lock *l)
+{
+    return HMM__ONE_THREAD ||
+           (__atomic_load_n(&l->word, __ATOMIC_RELAXED) & ~(uintptr_t)3) == lock_self();
 }
 
 HMM__ALWAYS_INLINE enum lock_hold lock_acquire(struct lock *l)
@@ -136,6 +153,7 @@ HMM__ALWAYS_INLINE enum lock_hold lock_acquire(struct lock *l)
 
 HMM__ALWAYS_INLINE void lock_release(struct lock *l, enum lock_hold hold)
 {
+    HMM_ASSERT(hold != LOCK_ACQUIRED || lock_is_held(l));
     if (hold == LOCK_ACQUIRED &&
         hmm__unlikely(__atomic_exchange_n(&l->word, 0, __ATOMIC_RELEASE) & LOCK_WAITED))
         hmm__lock_wake(l);

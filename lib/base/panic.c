@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The end of a program that misused its heap: one line, then abort. Nothing here allocates.
+ * The end of a program that misused its heap: one line, then abort. Allocates nothing. Calls
+ * text.c and the operating system.
  */
 #include "base/panic.h"
 
@@ -27,7 +28,7 @@ void hmm_on_panic(void (*handler)(const char *line))
 #endif
 }
 
-/* The program's; NULL: it has none. */
+/* The program's panic handler; NULL: it has none. */
 static void (*handler_now(void))(const char *line)
 {
 #if defined(HMM__THREADS)
@@ -37,7 +38,7 @@ static void (*handler_now(void))(const char *line)
 #endif
 }
 
-/* `again`: it is a handler of SIGABRT, too, that must not be called once more. */
+/* `again`: a handler of SIGABRT must not be called once more either. */
 static _Noreturn void stop(bool again)
 {
     (void)again;
@@ -53,7 +54,7 @@ static _Noreturn void stop(bool again)
 #endif
 }
 
-/* True: this thread is here already, by a misuse in its panic handler or in one of SIGABRT. */
+/* True: this thread panics already; its panic handler, or one of SIGABRT, misused the heap. */
 static bool begin_panic(void)
 {
 #if defined(HMM__THREADS)
@@ -67,7 +68,7 @@ static bool begin_panic(void)
     return again;
 }
 
-/* "hmm: WHAT 0xWHERE: WHY". The heap's door may have silenced memcheck. */
+/* The entry point may have turned memcheck's error reporting off. */
 void hmm__panic(const char *what, const void *where, const char *why)
 {
     struct text t = {0};

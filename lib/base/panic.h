@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The end of a program that misuses a heap.
+ * The end of a program that misuses a heap. May be called anywhere.
  */
 #ifndef HMM_PANIC_H
 #define HMM_PANIC_H

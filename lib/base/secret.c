@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Secret words: SipHash-2-4 (Aumasson, Bernstein, 2012) of a counter, keyed by the random bytes
- * that the system gave the process. libc makes its stack canary and its pointer guard of the same
- * bytes; that one cannot compute back from a word to the key keeps those as secret as they were.
+ * that the system gave the process. The C library makes its stack canary and its pointer guard of
+ * the same bytes. They stay secret, since the key cannot be computed from a word.
  */
 #include "base/secret.h"
 
@@ -57,7 +57,7 @@ static uint64_t sip_hash(struct secret_key key, uint64_t word)
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* Where the system gives no random bytes. */
+/* For systems that give no random bytes. */
 static struct secret_key key_of_addresses(void)
 {
     static char data;

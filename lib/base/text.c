@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Short texts without stdio. Calls write only.
+ */
 #include "base/text.h"
 
 #if HMM_HOSTED
@@ -18,7 +21,8 @@ bool hmm__text_same(const char *a, const char *b)
     return *a == *b;
 }
 
-/* Compilers make a call of strlen of a loop that they see through. */
+/* hmm__forget: else compilers recognise the loop and call strlen, which a freestanding build does
+ * not have. */
 size_t hmm__text_length(const char *s)
 {
     size_t n = 0;
@@ -90,5 +94,5 @@ int hmm__text_to(struct text *t, int fd)
 
 void hmm__text_to_stderr(struct text *t)
 {
-    (void)hmm__text_to(t, 2); /* there is nobody left to tell */
+    (void)hmm__text_to(t, 2); /* a failure cannot be reported anywhere */
 }

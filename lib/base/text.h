@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Short texts without stdio: what a heap says must not need one. A text that would be too long
+ * Short texts without stdio, since messages are made inside malloc. A text that would be too long
  * is cut.
  */
 #ifndef HMM_TEXT_H
@@ -17,18 +17,18 @@ HMM__HIDDEN void hmm__text_add(struct text *t, const char *s);
 HMM__HIDDEN void hmm__text_decimal(struct text *t, uint64_t value);
 HMM__HIDDEN void hmm__text_hex(struct text *t, uintptr_t value);
 
-/* The same of strings, for where there is no C library. */
+/* strlen, and whether strcmp is 0: a freestanding build has neither. */
 HMM__HIDDEN size_t hmm__text_length(const char *s);
 HMM__HIDDEN bool hmm__text_same(const char *a, const char *b);
 
-/* A size, with K, M or G where it divides. */
+/* A size, in K, M or G where it is a whole number of them. */
 HMM__HIDDEN void hmm__text_size(struct text *t, uint64_t bytes);
 
 /* The text as a string. */
 HMM__HIDDEN const char *hmm__text_line(struct text *t);
 
-/* The text and a newline, in one write where the file takes it. 0, or errno iff not all could be
- * written. */
+/* Writes the text and a newline, in one write if the file takes it. Returns 0, or errno iff not all
+ * could be written. */
 HMM__HIDDEN int hmm__text_to(struct text *t, int fd);
 HMM__HIDDEN void hmm__text_to_stderr(struct text *t);
 

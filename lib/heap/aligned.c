@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Allocation at an alignment above the granule's.
+ * Allocation at an alignment above the granule's. Calls brk.c, the strategy's hooks and the cache's
+ * reclaim.
  *
- * The strategy is asked for a free block in which an aligned piece lies (find_piece); what is left
- * below and above goes back. The top comes next, and then, before a request fails, every free block
- * is looked at, since a strategy may have missed one. That walk is linear, and done only instead of
- * failing.
+ * The strategy finds a free block that has room for an aligned piece (find_piece); what is left
+ * below and above stays free. If there is none, the piece comes from the top. Before a request
+ * fails, a linear walk tries every free block, since a strategy's find_piece may miss one.
  */
 #include "heap/block.h"
 
 struct hmm_piece hmm__piece_at(const struct hmm_heap *h, size_t align, uint32_t n)
 {
+    HMM_ASSERT(align > HMM_GRANULE && (align & (align - 1)) == 0);
     uint32_t step = (uint32_t)(align / HMM_GRANULE);
     uint32_t base = (uint32_t)((uintptr_t)h / HMM_GRANULE);
     return (struct hmm_piece){.granules = n, .align = step, .phase = -base & (step - 1)};
@@ -32,6 +33,7 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
     uint32_t s = block_size(h, r), rest = s - gap - n;
     uint32_t prev_bit = block_header(h, r) & HMM__PREV_FREE;
     hmm_ref at = r + gap;
+    HMM_ASSERT((block_header(h, r) & HMM__FREE) && s >= gap && s - gap >= n);
     h->strategy->remove(h, h->state, r);
     h->free_unbinned--;
     if (rest >= HMM_MIN_GRANULES) {
@@ -101,7 +103,7 @@ static hmm_ref cut_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *
     return cut_out(h, r, hmm_piece_gap(piece, r), piece->granules);
 }
 
-/* Used block r is the answer. */
+/* Counts used block r as live. */
 static void *hand_out(struct hmm_heap *h, hmm_ref r)
 {
     uint32_t word = block_header(h, r);
@@ -111,7 +113,7 @@ static void *hand_out(struct hmm_heap *h, hmm_ref r)
     return block_payload(h, r);
 }
 
-/* The same, and it is to keep its alignment, in granules. */
+/* The same of a block that keeps its alignment, in granules. */
 static void *hand_out_aligned(struct hmm_heap *h, hmm_ref r, uint32_t align)
 {
     block_set_header(h, r, block_header(h, r) | HMM__ALIGNED);
@@ -132,7 +134,7 @@ static bool alignment_is_valid(size_t align)
     return align != 0 && (align & (align - 1)) == 0;
 }
 
-/* A used block of that shape, not yet counted. 0: there is no room. */
+/* Makes the piece a used block, not yet counted. 0: there is no room. */
 static hmm_ref place_aligned(struct hmm_heap *h, const struct hmm_piece *piece)
 {
     hmm_ref r = cut_piece(h, find_hole(h, piece), piece);

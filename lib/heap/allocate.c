@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * malloc and free for strategies that leave them to the core, and what is rare in all of them: the
- * top, the break, the cache's reclaim, failure. The common paths are in place.h.
+ * malloc and free by a strategy's hooks, and the slow path of all: the top, the break, the cache's
+ * reclaim, failure. place.h has the common path. Calls brk.c, pages.c, the strategy's hooks and the
+ * cache's reclaim.
  */
 #include "heap/place.h"
 
@@ -14,8 +15,8 @@ void *hmm__fail(struct hmm_heap *h)
 
 /* ---- Where the strategy has no free block ---- */
 
-/* Used block r, of n granules, is the answer. */
-static void *answer(struct hmm_heap *h, hmm_ref r, uint32_t n)
+/* Counts used block r, of n granules, as live. */
+static void *count_and_return(struct hmm_heap *h, hmm_ref r, uint32_t n)
 {
     live_add(h, block_usable(n));
     if (h->placed)
@@ -23,7 +24,7 @@ static void *answer(struct hmm_heap *h, hmm_ref r, uint32_t n)
     return block_payload(h, r);
 }
 
-/* The top as far as it goes up to the break. NULL: not so far. */
+/* From the top, below the break. NULL: there is less. */
 static void *try_top(struct hmm_heap *h, uint32_t n)
 {
     void *p = allocate_from_top(h, n);
@@ -50,7 +51,7 @@ static void *raise_and_try(struct hmm_heap *h, uint32_t n)
     return try_top(h, n);
 }
 
-/* Whatever search the strategy has left. */
+/* By the strategy's last search, if it has one. */
 static HMM__COLD void *search_last(struct hmm_heap *h, uint32_t n)
 {
     const struct hmm_strategy *s = h->strategy;
@@ -65,10 +66,10 @@ static HMM__COLD void *search_last(struct hmm_heap *h, uint32_t n)
         block_make_free(h, r + n, size - n, 0);
         s->insert(h, h->state, r + n);
     }
-    return answer(h, r, carve(h, block_payload(h, r), n, size));
+    return count_and_return(h, r, carve(h, block_payload(h, r), n, size));
 }
 
-/* Nothing has so much: the cache gives back all that it can before the request fails. */
+/* The cache returns all that it can before the request fails. */
 static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
 {
     void *p = search_last(h, n);
@@ -82,7 +83,7 @@ static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
     return p ? p : hmm__fail(h);
 }
 
-/* The top ends at the break. */
+/* The top below the break is too small: the cache returns what is idle, else the break rises. */
 static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint32_t n)
 {
     void *p = hmm__reclaim(h, HMM__RECLAIM_IDLE) ? try_granules(h, n) : NULL;
@@ -105,12 +106,10 @@ void *hmm__malloc_else(struct hmm_heap *h, uint32_t n)
     return h->placed ? tell_placed(h, p, n) : p;
 }
 
-/* ---- What is rare in freeing ---- */
+/* ---- The slow path of free ---- */
 
-/*
- * Block r at p ends at the top: it melts into it, and whatever is free below it too. Headers that
- * become part of the top keep FREE, so that a double free is still seen.
- */
+/* The free blocks below it merge into the top too. Headers that become part of the top keep FREE,
+ * so that a double free is still detected. */
 void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
 {
     uint32_t word = word_load(p);
@@ -145,8 +144,7 @@ void hmm__free_invalid(struct hmm_heap *h, void *payload)
         hmm__misuse(h, payload, "free");
 }
 
-/* A block that is ALIGNED, or below one that is; or not sound. Of an ALIGNED one the record goes.
- */
+/* Freeing an ALIGNED block removes its record. */
 void hmm__free_else(struct hmm_heap *h, void *payload)
 {
     hmm_ref r = block_of(h, payload);
@@ -185,16 +183,16 @@ static void hook_resize(struct hmm_heap *h, void *state, hmm_ref was, char *was_
     h->resize(h, state, was, (uint32_t)was_size, now);
 }
 
-static void hook_merge_next(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, uint32_t above,
-                            size_t room)
+static void hook_merge_next(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
+                            uint32_t next_header, size_t to_top)
 {
-    merge_next_by(h, p, r, scaled, above, room, hook_resize, NULL);
+    merge_next_by(h, p, r, scaled, next_header, to_top, hook_resize, NULL);
 }
 
-static void hook_merge_prev(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, uint32_t above,
-                            size_t room)
+static void hook_merge_prev(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
+                            uint32_t next_header, size_t to_top)
 {
-    (void)above, (void)room;
+    (void)next_header, (void)to_top;
     merge_prev_by(h, p, r, scaled, hook_resize, NULL);
 }
 
@@ -204,16 +202,16 @@ static void hook_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled
     join_both(h, p, r, scaled, next_size, prev_size, hook_drop, hook_resize);
 }
 
-static void hook_merge_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, uint32_t above,
-                            size_t room)
+static void hook_merge_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
+                            uint32_t next_header, size_t to_top)
 {
-    merge_both_by(h, p, r, scaled, above, room, hook_join_both, NULL);
+    merge_both_by(h, p, r, scaled, next_header, to_top, hook_join_both, NULL);
 }
 
-/* Block r at p becomes free beside one or two free neighbours that cannot all be one with it, being
- * together too large for a header (B3): with one of them, if that can be, or alone. */
-static void release_far(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
-                        size_t prev_size)
+/* Frees block r at p, which together with its free neighbours is too large for a header (B3):
+ * merges it with one of them, if that fits, or with none. */
+static void release_too_large(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
+                              size_t next_size, size_t prev_size)
 {
     uint32_t prev_bit = prev_size ? HMM__PREV_FREE : 0;
     if (next_size != 0 && scaled + next_size <= UINT32_MAX) {
@@ -229,15 +227,16 @@ static void release_far(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, s
     }
 }
 
-/* Much has been freed since the live bytes were at their most; or a block is too large. While the
- * block is released it is not to be asked again whether pages may go. */
+/* The threshold is at its maximum while the block is released, so that needs_slow_release does not
+ * lead here again. */
 void hmm__slow_release(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    uint32_t word = word_load(p), above = word_load(p + scaled_bytes(header_scaled(word)));
-    size_t scaled = header_scaled(word), next_size = above & HMM__FREE ? header_scaled(above) : 0;
+    uint32_t word = word_load(p), next_header = word_load(p + scaled_bytes(header_scaled(word)));
+    size_t scaled = header_scaled(word);
+    size_t next_size = next_header & HMM__FREE ? header_scaled(next_header) : 0;
     size_t prev_size = word & HMM__PREV_FREE ? footer_load(p) : 0;
     if (prev_size + scaled + next_size > UINT32_MAX) {
-        release_far(h, p, r, scaled, next_size, prev_size);
+        release_too_large(h, p, r, scaled, next_size, prev_size);
         return;
     }
     h->decommit_threshold = INTPTR_MAX;
@@ -262,13 +261,15 @@ void hmm__free_by_hooks(struct hmm_heap *h, void *payload)
 void hmm__release(struct hmm_heap *h, hmm_ref block)
 {
     char *p = block_payload(h, block);
-    uint32_t word = word_load(p), above = word_load(p + scaled_bytes(header_scaled(word)));
-    size_t scaled = header_scaled(word), room = (size_t)(h->top - block) << HMM__SIZE_SHIFT;
-    bool below = word & HMM__PREV_FREE;
-    if (above & HMM__FREE)
-        (below ? hook_merge_both : hook_merge_next)(h, p, block, scaled, above, room);
-    else if (below)
-        hook_merge_prev(h, p, block, scaled, above, room);
+    HMM_ASSERT(block >= h->first && block < h->top);
+    uint32_t word = word_load(p), next_header = word_load(p + scaled_bytes(header_scaled(word)));
+    size_t scaled = header_scaled(word), to_top = (size_t)(h->top - block) << HMM__SIZE_SHIFT;
+    bool prev_is_free = word & HMM__PREV_FREE;
+    if (next_header & HMM__FREE)
+        (prev_is_free ? hook_merge_both : hook_merge_next)(h, p, block, scaled, next_header,
+                                                           to_top);
+    else if (prev_is_free)
+        hook_merge_prev(h, p, block, scaled, next_header, to_top);
     else
         release_alone(h, p, block, scaled, hook_insert);
 }

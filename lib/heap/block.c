@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a strategy is told of blocks, and what the core does for one that leaves a hook out.
+ * The functions of hmm-strategy.h by which a strategy reads blocks, and the defaults of its
+ * optional hooks. Calls the strategy's hooks.
  */
 #include "heap/block.h"
 
@@ -57,8 +58,7 @@ void hmm_visited(struct hmm_heap *heap, unsigned nodes)
     heap->visited += nodes;
 }
 
-/* The header of the remainder is written early, because insert reads it; the core writes the same
- * once more when it carves the block. */
+/* The remainder's header is written before insert, which reads it; carve writes the same again. */
 hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules)
 {
     const struct hmm_strategy *s = h->strategy;
@@ -88,7 +88,7 @@ hmm_ref hmm__default_find_piece(struct hmm_heap *h, void *state, const struct hm
     return surely <= HMM_MAX_GRANULES ? s->find(h, state, surely) : 0;
 }
 
-/* remove wants the header as it was. */
+/* remove reads the header of `was`, so that one is restored meanwhile. */
 void hmm__default_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                          hmm_ref now)
 {

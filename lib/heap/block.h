@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Block verbs: all that reads or writes a header or a footer. Inline, because they are the heap's
- * inner loop. Header words are relaxed atomics: other threads may look at one while it changes.
+ * The encoding of headers, footers and records: only these functions read or write one. Inline,
+ * because they are the heap's inner loop. Includes heap.h only.
+ *
+ * A thread may read the header of its own block in use without the lock (the usable size), while
+ * another thread changes the header's PREV_FREE with the lock. So headers are read and written as
+ * relaxed atomics, except where a comment says why not. Footers, records and links are accessed
+ * with the lock only.
  */
 #ifndef HMM_BLOCK_H
 #define HMM_BLOCK_H
@@ -11,6 +16,10 @@
 enum { HMM__FREE = 1, HMM__PREV_FREE = 2, HMM__ALIGNED = 4, HMM__SIZE_SHIFT = 3 };
 
 _Static_assert(HMM__ALIGNED == HMM__RECORD_BYTES, "header_usable subtracts the bit itself");
+_Static_assert((HMM__FREE | HMM__PREV_FREE | HMM__ALIGNED) < 1 << HMM__SIZE_SHIFT,
+               "a header's size lies above its bits");
+_Static_assert(HMM_MAX_GRANULES <= UINT32_MAX >> HMM__SIZE_SHIFT, "a header has room for any size");
+_Static_assert(HMM_GRANULE % (1u << HMM__SIZE_SHIFT) == 0, "scaled_bytes is exact");
 
 HMM__ALWAYS_INLINE void *block_payload(const struct hmm_heap *h, hmm_ref r)
 {
@@ -60,13 +69,13 @@ HMM__ALWAYS_INLINE uint32_t block_size(const struct hmm_heap *h, hmm_ref r)
     return header_size(block_header(h, r));
 }
 
-/* The size as it stands in a header, and as it stands alone in a footer. */
+/* The scaled size: the size in granules shifted as in a header, which alone is a footer. */
 HMM__ALWAYS_INLINE uint32_t header_scaled(uint32_t word)
 {
     return word & ~(uint32_t)(HMM__FREE | HMM__PREV_FREE | HMM__ALIGNED);
 }
 
-/* Bytes and granules of a span. */
+/* Bytes and granules of a scaled size. */
 HMM__ALWAYS_INLINE size_t scaled_bytes(size_t scaled)
 {
     return scaled * (HMM_GRANULE >> HMM__SIZE_SHIFT);
@@ -82,13 +91,13 @@ HMM__ALWAYS_INLINE hmm_ref block_next(const struct hmm_heap *h, hmm_ref r)
     return r + block_size(h, r);
 }
 
-/* The footer of the block that ends where r begins. Has a meaning iff r's PREV_FREE is set. */
+/* The footer of the block below r. Valid iff r's PREV_FREE is set. */
 HMM__ALWAYS_INLINE uint32_t block_footer_scaled(const struct hmm_heap *h, hmm_ref r)
 {
     return *((hmm__word *)block_payload(h, r) - 2);
 }
 
-/* Its size in granules. */
+/* The size of the block below r, in granules. Valid iff r's PREV_FREE is set. */
 HMM__ALWAYS_INLINE uint32_t block_footer_below(const struct hmm_heap *h, hmm_ref r)
 {
     return block_footer_scaled(h, r) >> HMM__SIZE_SHIFT;
@@ -110,10 +119,12 @@ HMM__ALWAYS_INLINE hmm__word *block_links(const struct hmm_heap *h, hmm_ref r)
     return block_payload(h, r);
 }
 
-/* r is free, of n granules; prev_bit is HMM__PREV_FREE or 0. The block above is the caller's. */
+/* Makes r a free block of n granules; prev_bit is HMM__PREV_FREE or 0. The caller sets PREV_FREE in
+ * the header above. */
 HMM__ALWAYS_INLINE void block_make_free(const struct hmm_heap *h, hmm_ref r, uint32_t n,
                                         uint32_t prev_bit)
 {
+    HMM_ASSERT(r >= h->first && n >= HMM_MIN_GRANULES && r + n <= h->top);
     block_set_header(h, r, header_make(n, HMM__FREE | prev_bit));
     *((hmm__word *)block_payload(h, r + n) - 2) = header_make(n, 0);
 }
@@ -123,17 +134,18 @@ HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref 
     block_set_header(h, r, block_header(h, r) & ~(uint32_t)HMM__PREV_FREE);
 }
 
-/* The top is now at r. Marks it (B5). */
+/* Moves the top to r and writes its header (B5). */
 HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
 {
+    HMM_ASSERT(r >= h->first && r <= h->brk);
     h->top = r;
     h->extent = r - h->first;
     block_set_header(h, r, HMM__FREE);
 }
 
 /*
- * The same by pointers, for the inner loop: a payload's header, the footer below it, and the
- * payload that a span further on begins.
+ * The same by pointers, for the inner loop: the header of a payload, and the footer of the block
+ * below a payload.
  */
 HMM__ALWAYS_INLINE uint32_t word_load(const char *payload)
 {
@@ -153,8 +165,9 @@ HMM__ALWAYS_INLINE void word_store(char *payload, uint32_t word)
 #endif
 }
 
-/* A reader in another thread sees the word as it was or as it will be. In one instruction where
- * there is one; ThreadSanitizer must be told. */
+/* Not atomic, so that the compiler makes one instruction of it where the processor has one. Only
+ * the thread with the lock writes headers, and the store of an aligned word is one access: a reader
+ * sees the old word or the new one. ThreadSanitizer needs the atomic form. */
 HMM__ALWAYS_INLINE void word_clear(char *payload, uint32_t bits)
 {
 #if HMM__TSAN
@@ -173,7 +186,8 @@ HMM__ALWAYS_INLINE void word_set(char *payload, uint32_t bits)
 #endif
 }
 
-/* Of a free block, whose header nobody reads who has no business with it. */
+/* Not atomic: the block is free, and only the thread with the lock reads the header of a free
+ * block. */
 HMM__ALWAYS_INLINE void word_add(char *payload, uint32_t more)
 {
     *((hmm__word *)(void *)payload - 1) += more;
@@ -195,10 +209,10 @@ HMM__ALWAYS_INLINE void footer_store(char *above, uint32_t scaled)
 }
 
 /*
- * The record of an ALIGNED block lies where a free one has its footer. It is the sum of the block's
- * ref and of the alignment in granules, multiplied by an odd number, so that the records of two
- * alignments below 2^24 granules differ in more than one byte. What a program writes over one is
- * taken for a record by chance only: at most 28 words of 2^32 are one at a given place.
+ * The record of an ALIGNED block lies where a free block has its footer. It is the sum of the
+ * block's ref and of the alignment in granules, multiplied by an odd number, so that the records of
+ * two alignments below 2^24 granules differ in more than one byte. Other data that a program writes
+ * there equal a record by chance only: for each block at most 28 words of the 2^32 are records.
  */
 HMM__ALWAYS_INLINE uint32_t record_make(hmm_ref r, uint32_t align)
 {
@@ -207,10 +221,11 @@ HMM__ALWAYS_INLINE uint32_t record_make(hmm_ref r, uint32_t align)
 
 HMM__ALWAYS_INLINE void block_set_record(const struct hmm_heap *h, hmm_ref r, uint32_t align)
 {
+    HMM_ASSERT((block_header(h, r) & (HMM__FREE | HMM__ALIGNED)) == HMM__ALIGNED);
     footer_store(block_payload(h, block_next(h, r)), record_make(r, align));
 }
 
-/* The alignment in granules, which the block lies at; 0: the record tells none. */
+/* The alignment in granules that the record of block r has; 0: it is no record. */
 HMM__ALWAYS_INLINE uint32_t block_alignment(const struct hmm_heap *h, hmm_ref r)
 {
     uint32_t record = footer_load(block_payload(h, block_next(h, r)));
@@ -221,8 +236,7 @@ HMM__ALWAYS_INLINE uint32_t block_alignment(const struct hmm_heap *h, hmm_ref r)
     return 0;
 }
 
-/* Whether what lies at r, any number, has the header of a free block: only then may its links be
- * read. */
+/* Whether r, any number, has the header of a free block. Only then may its links be read. */
 HMM__ALWAYS_INLINE bool block_seems_free(const struct hmm_heap *h, hmm_ref r)
 {
     if (r < h->first || r >= h->top)
@@ -243,12 +257,12 @@ HMM__ALWAYS_INLINE bool block_is_valid(const struct hmm_heap *h, hmm_ref r, uint
     return below_is_free && block_footer_scaled(h, r + n) == header_scaled(word);
 }
 
-/* verify.c: each says that this block was overwritten, and ends the program. */
+/* verify.c: each ends the program with the message that this block was overwritten. */
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__block_broken(const struct hmm_heap *h, hmm_ref r);
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__links_broken(const struct hmm_heap *h, hmm_ref r);
 
-/* The block above r, of header `word`, for walks: a header that was overwritten must neither stop
- * them nor lead them astray. */
+/* The block above r, whose header is `word`, for walks. A header that was overwritten ends the
+ * program: else the walk would not end, or would leave the blocks. */
 HMM__ALWAYS_INLINE hmm_ref block_step(const struct hmm_heap *h, hmm_ref r, uint32_t word)
 {
     if (hmm__unlikely(!block_is_valid(h, r, word)))
@@ -265,9 +279,9 @@ HMM__ALWAYS_INLINE size_t ref_or_more(const struct hmm_heap *h, const void *payl
 }
 
 /*
- * Whether payload is, as far as its own header and those beside it tell, a block in use. Constant
- * time. What it lets pass: a pointer into a block at which the user's bytes look like a header
- * whose end meets a header that agrees (hmm_heap_set_check, level 2, finds those too).
+ * Whether payload is a block in use, by its header and those of its neighbours. Constant time. It
+ * accepts a pointer into a block where the user's bytes look like a header that agrees with the
+ * header at its end; check level 2 (hmm_heap_set_check) does not.
  */
 HMM__HIDDEN bool hmm__seems_valid(const struct hmm_heap *h, const void *payload);
 

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The simulated break: where it stands, how it rises and falls.
+ * The simulated break: when it rises and falls. Calls pages.c.
  *
- * It rises by what is needed and a 256th of what the blocks have, so that a heap that grows n-fold
- * moves it about 180 times a doubling and never stands more than 0.4 % too high. It falls when the
- * free top exceeds sixteen such steps, and then leaves two: a program that frees and allocates at
- * the top does not move it each time.
+ * It rises to what is needed plus a step, a 256th of the bytes below it. So a growing heap moves it
+ * about 180 times for each doubling, and it is at most 0.4 % too high. It falls when the free top
+ * exceeds sixteen steps, and then leaves two: a program that frees and allocates at the top does
+ * not move it each time.
  */
 #include "heap/block.h"
 
 #define STEP_SHIFT 8
 #define STEP_MIN (4096u / HMM_GRANULE)
 
-/* The least step is a page, less in a small region. */
+/* A step is at least 4 KiB, or a 64th of a smaller region. */
 static uint32_t brk_step(const struct hmm_heap *h)
 {
     uint32_t min = h->limit / 64 < STEP_MIN ? h->limit / 64 : STEP_MIN;
@@ -20,17 +20,18 @@ static uint32_t brk_step(const struct hmm_heap *h)
     return step > min ? step : min;
 }
 
-/* To be called whenever the break or the limit has changed. */
+/* Called after each change of the break or the limit. */
 void hmm__brk_settle(struct hmm_heap *h)
 {
+    HMM_ASSERT(h->first <= h->top && h->top <= h->brk && h->brk <= h->limit);
     uint64_t slack = (uint64_t)brk_step(h) * 16;
     h->trim_below = h->brk > slack ? h->brk - (uint32_t)slack : 0;
     if (h->brk > h->brk_peak)
         h->brk_peak = h->brk;
 }
 
-/* So that [.., to) is below the break. False iff that is above the limit, or the
- * system has no pages for it. */
+/* Raises the break to at least `to`. False iff that is above the limit, or the system has no pages
+ * for it. */
 bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
 {
     if (to > h->limit)
@@ -47,12 +48,12 @@ bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
     return true;
 }
 
-/* The top has fallen below trim_below. */
+/* The top is below trim_below. */
 void hmm__brk_lower(struct hmm_heap *h)
 {
-    uint32_t put_medium = 2 * brk_step(h);
-    if (h->brk - h->top > put_medium) {
-        h->brk = h->top + put_medium;
+    uint32_t slack = 2 * brk_step(h);
+    if (h->brk - h->top > slack) {
+        h->brk = h->top + slack;
         hmm__brk_settle(h);
     }
 }
@@ -62,7 +63,7 @@ void *hmm_heap_break(const struct hmm_heap *heap)
     return block_payload(heap, heap->brk);
 }
 
-/* What lies above `to` is no longer the heap's. False iff it cannot be spared. */
+/* Ends the heap at `to`; the region above it is the caller's. False iff that is in use. */
 bool hmm__high_lower(struct hmm_heap *h, hmm_ref to)
 {
     if (to < h->top || h->state_place == HMM__STATE_HIGH)
@@ -76,7 +77,7 @@ bool hmm__high_lower(struct hmm_heap *h, hmm_ref to)
     return true;
 }
 
-/* What hmm__high_lower took is the heap's again. */
+/* Undoes hmm__high_lower: the heap ends at the earlier limits again. */
 void hmm__high_raise(struct hmm_heap *h, hmm_ref limit, hmm_ref high_limit)
 {
     h->limit = limit;

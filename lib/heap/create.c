@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a heap begins: its control structures laid out in the region.
+ * Creating a heap: the layout of its control structures in the region. Calls brk.c, pages.c and the
+ * strategy's start.
  */
 #include "heap/block.h"
 
@@ -16,10 +17,11 @@ uint32_t hmm__granules_up(size_t bytes)
     return (uint32_t)(((uint64_t)bytes + HMM_GRANULE - 1) / HMM_GRANULE);
 }
 
-/* The strategy's functions into the heap, its state made ready. */
+/* Copies the strategy's functions, or their defaults, into the heap, and initialises the state. */
 void hmm__adopt_strategy(struct hmm_heap *h, const struct hmm_strategy *s, void *state,
                          bool is_zero)
 {
+    HMM_ASSERT(hmm__strategy_is_valid(s));
     h->strategy = s;
     h->state = state;
     h->uncached_malloc = s->malloc_whole ? s->malloc_whole : hmm__malloc_by_hooks;
@@ -39,7 +41,7 @@ static struct hmm_heap *refuse(int code)
     return NULL;
 }
 
-/* Where the control structures end: room for the header of the first block included. */
+/* Granules of the control structures and of the first block's header. */
 static uint64_t control_granules(size_t state_bytes)
 {
     uint64_t bytes = (uint64_t)sizeof(struct hmm_heap) + state_bytes + HMM_HEADER_BYTES;
@@ -62,15 +64,15 @@ static uint32_t region_granules(void **memory, size_t size, uint32_t *skew)
     return granules < REF_GRANULES_MAX ? (uint32_t)granules : REF_GRANULES_MAX;
 }
 
-/* For the control structures and a block, in a region of so many granules. */
+/* Whether a region of `limit` granules has room for the control structures and a block. */
 static bool has_room(const struct hmm_strategy *s, uint32_t limit)
 {
     size_t bytes = (size_t)limit * HMM_GRANULE, state_bytes = s->state_size(bytes);
     return state_bytes <= bytes && control_granules(state_bytes) + HMM_MIN_GRANULES <= limit;
 }
 
-/* A state may grow by leaps, most often at a power of two: of a tiny region that a leap fills less
- * is used, and not none. */
+/* The size of a state may double, mostly at a power of two of the capacity. A tiny region may have
+ * room for the smaller state only: then less of the region is used. */
 static uint32_t power_of_two_below(uint32_t limit)
 {
     uint32_t power = 1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The heap, for those who are inside it.
+ * The heap: its theory, struct and invariants, and what the files of lib/heap offer each other and
+ * the layers above. They call lib/base, the strategy, and a cache by two pointers that it sets.
  *
  * THEORY
  *
@@ -15,79 +16,84 @@
  *
  * A block is a header of 4 bytes and a payload. The header lies just below the payload, so block r
  * of n granules covers the bytes [r * G - 4, (r + n) * G - 4). The header holds n and three bits:
- * FREE, PREV_FREE (the block below is free) and ALIGNED (came from aligned_alloc: realloc
- * keeps the alignment that was asked for). An ALIGNED block has a record of that alignment in its
- * last 4 bytes; any other used block has nothing else. A free one has two links of the strategy's
- * at its low end and a footer at its high end: n again, in its last 4 bytes, by which the
- * block above finds it.
+ * FREE, PREV_FREE (the block below is free) and ALIGNED (it came from aligned_alloc: realloc
+ * keeps the alignment that was requested). An ALIGNED block has a record of that alignment in its
+ * last 4 bytes; other used blocks have nothing else. A free block has two links of the strategy's
+ * at its low end and a footer at its high end: n again, in its last 4 bytes, from which the block
+ * above computes where it begins (the boundary tags of Knuth and dlmalloc).
  *
- * The free top is no block: it is in no index and is asked only when the strategy has none. It
- * begins with a header of size 0 that says FREE, so that one test of the next header tells whether
- * there is something to merge with.
+ * The free top (dlmalloc: top, or wilderness) is not a block: it is in no index, and serves a
+ * request only if the strategy finds no free block. It begins with a header of size 0 with FREE, so
+ * that one test of the next header tells whether there is something to merge with.
  *
  * INVARIANTS (hmm_heap_check tests each)
  *
  * B1  The blocks follow one another from first to top without a gap, each of at least
  *     HMM_MIN_GRANULES, none beyond the top.
  * B2  A block's PREV_FREE is set iff the block below is free.
- * B3  No two free blocks are neighbours, and none touches the top. Only where the break has stood
- *     more than HMM_MAX_GRANULES above first may two be neighbours: they were too large for one
+ * B3  No two free blocks are neighbours, and none touches the top. Only if the break was once more
+ *     than HMM_MAX_GRANULES above first may two be neighbours: together they were too large for one
  *     header when the second of them became free.
  * B4  A free block's footer equals its size.
  * B5  The header at the top is size 0, FREE, not PREV_FREE.
  * B6  first <= top <= brk <= limit; extent is top - first.
  * B7  The counts of live, free and aligned blocks, of live bytes and free granules are those of the
  *     blocks.
- * B8  An ALIGNED block is in use and lies at the alignment that its record tells.
+ * B8  An ALIGNED block is in use and lies at the alignment that its record has.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
  */
 #ifndef HMM_HEAP_PRIVATE_H
 #define HMM_HEAP_PRIVATE_H
 
+#include "base/assert.h"
 #include "base/compiler.h"
 #include "base/panic.h"
 #include "hmm-strategy.h"
 
 #define HMM_HEADER_BYTES 4u
 
-/* What an ALIGNED block has less of usable bytes. */
+/* The bytes of an ALIGNED block's record, which are not usable. */
 #define HMM__RECORD_BYTES 4u
 
 /* A header, a footer or a link of a free block. */
 typedef uint32_t HMM__MAY_ALIAS hmm__word;
 
-/* What is checked at each call: bits of hmm_heap.check_flags. malloc and free need no test for it:
- * malloc_entry and free_entry are the checked functions then. */
+_Static_assert(sizeof(hmm__word) == HMM_HEADER_BYTES, "a header is a word");
+_Static_assert(HMM_MIN_GRANULES *HMM_GRANULE >= 2 * HMM_HEADER_BYTES + HMM_LINK_BYTES,
+               "the smallest free block has a header, two links and a footer");
+
+/* What is checked at each call: bits of hmm_heap.check_flags. malloc and free do not test them:
+ * malloc_entry and free_entry are the checked functions while one is set. */
 enum hmm__check_flag {
-    HMM__CHECK_MEMCHECK = 1, /* memcheck runs: tell it of every block */
+    HMM__CHECK_MEMCHECK = 1, /* memcheck runs: annotate every block */
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
 
-/* What is asked of a cache: before the break rises, what nobody has used for a while; before a
- * request fails, all that it can give back. */
+/* What a cache is to return to the heap: IDLE, before the break rises, is empty runs and medium
+ * blocks; ALL, before a request fails, is all that is not in use. */
 enum hmm__reclaim { HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
 enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
 
-/* What the system does for a region whose pages come and go. Both keep errno. */
+/* How the system commits and decommits the pages of a region. All keep errno. */
 struct hmm__page_source {
-    /* [from, to) is about to be written: make it so. False iff the system has not got it. */
+    /* Makes [from, to) writable. False iff the system has no memory for it. */
     bool (*commit)(char *from, char *to);
-    /* Nothing in [from, to) is needed: its pages may go. It can be written, and is zero then. */
+    /* Gives the pages of [from, to) back to the system. It stays writable, and reads as zero. */
     void (*decommit)(char *from, char *to);
-    /* Milliseconds since whenever. */
+    /* Milliseconds since some fixed time. */
     uint64_t (*clock)(void);
 };
 
 struct hmm_heap {
-    /* Where the links of ref 0 would be: a strategy that follows a link that was zeroed writes
-     * here. What is lost by that keeps no check from saying so. */
+    /* The first 8 bytes are where the links of ref 0 would be: a strategy that follows an
+     * overwritten link of 0 writes here. No check needs what is lost by that. */
     uint64_t failed;
-    uint64_t decommitted_at; /* when pages were spared; the system's clock */
+    uint64_t decommitted_at; /* page_source's clock when pages were last decommitted; 0: never */
     uint32_t check_count;
-    /* Hot: the first two cache lines. */
+    /* Hot, up to check_flags: three cache lines. */
     const struct hmm_strategy *strategy;
     void *state;
     void *(*malloc_entry)(struct hmm_heap *, size_t);
@@ -95,48 +101,55 @@ struct hmm_heap {
     hmm_ref first, top, brk;
     hmm_ref trim_below;          /* the break falls when the top does below this */
     size_t extent;               /* top - first */
-    intptr_t live_below_peak;    /* live_peak less the live bytes: one subtraction keeps both */
-    intptr_t decommit_threshold; /* pages may go when live_below_peak exceeds this */
-    /* Each way through malloc and free adds to one count; the statistics are sums of them. */
+    intptr_t live_below_peak;    /* live_peak minus the live bytes: one subtraction updates both */
+    intptr_t decommit_threshold; /* pages are decommitted when live_below_peak exceeds this */
+    /* Each path through malloc and free adds to one count; the statistics are sums of them. */
     uint64_t splits, merges, visited;
-    uint64_t bin_whole, bin_splits; /* served from an exact bin: a block whole, or cut */
-    uint64_t top_blocks;            /* made of the top or by a realloc, less those the top took */
-    uint32_t free_unbinned;         /* free_blocks and bin_whole */
+    uint64_t bin_whole,
+        bin_splits;         /* requests served from an exact bin: by a whole block, or split */
+    uint64_t top_blocks;    /* made from the top or by a realloc, minus those merged into it */
+    uint32_t free_unbinned; /* the number of free blocks plus bin_whole */
     hmm_ref limit;
     uint32_t check_flags; /* of enum hmm__check_flag */
 
-    /* Cold: the strategy's functions, or what stands for them. */
+    /* Cold: the strategy's functions, or the heap's defaults for them. */
     void *(*uncached_malloc)(struct hmm_heap *, size_t);
     void (*uncached_free)(struct hmm_heap *, void *);
     hmm_ref (*take)(struct hmm_heap *, void *, uint32_t);
     void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
     void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
-    size_t aligned_blocks;                      /* those of the live blocks that are ALIGNED */
-    size_t live_peak;                           /* the most since pages were spared */
-    size_t live_peak_then;                      /* the most until they were */
-    const struct hmm__page_source *page_source; /* NULL: the whole region is simply there */
-    size_t decommitted_live;                    /* the live bytes when pages were spared */
+    size_t aligned_blocks;                      /* live blocks that are ALIGNED */
+    size_t live_peak;                           /* the largest since pages were decommitted */
+    size_t live_peak_then;                      /* the largest before that */
+    const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
+    size_t decommitted_live;                    /* the live bytes when pages were decommitted */
     size_t decommit_slack;
-    /* Deals with a pointer outside the region that is freed. False: it cannot. NULL: nobody. */
+    /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
+     * pointers are misuse. */
     bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
     hmm_ref brk_peak;
-    hmm_ref committed_end; /* pages below it can be written */
+    hmm_ref committed_end; /* pages below it are committed */
     uint32_t skew;         /* bytes of the caller's region below the base */
     size_t used_peak;    /* in a sparse heap the highest break of the strategies before this one */
     uint32_t high_limit; /* limit without a state at the high end */
     uint32_t capacity;   /* high_limit without a cache; what state_size is asked for */
     uint32_t check_level;
     enum hmm__state_place state_place;
-    /* Set by a cache that stands before this heap; NULL: there is none. */
+    /* The next three are set by this heap's cache; NULL: there is none. */
     struct cache *cache;
-    /* Gives back to the heap what the cache holds. False: there was nothing. */
+    /* Returns memory of the cache to the heap. False: there was none. */
     bool (*reclaim)(struct hmm_heap *h, enum hmm__reclaim what);
-    /* A state is to be placed at the region's high end: the cache sets aside below high_limit what
-     * it will need there. */
+    /* Before a state is placed at the region's high end: lowers high_limit by what the cache will
+     * need there. */
     void (*reserve)(struct hmm_heap *h);
     bool sparse;         /* what is not touched of the region costs nothing: it is address space */
-    bool scan_is_costly; /* sparing pages looked at many blocks for each page that could go */
+    bool scan_is_costly; /* the last decommit looked at many blocks for each page */
 };
+
+_Static_assert(offsetof(struct hmm_heap, failed) == 0, "the links of ref 0");
+_Static_assert(offsetof(struct hmm_heap, check_flags) + sizeof(uint32_t) <= 3 * 64,
+               "the hot part is three cache lines");
+_Static_assert(_Alignof(struct hmm_heap) <= HMM_GRANULE, "a region is aligned to the granule only");
 
 /* Room for a state at the low end. */
 HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
@@ -158,6 +171,7 @@ HMM__ALWAYS_INLINE void live_sub(struct hmm_heap *h, size_t bytes)
 {
     h->live_below_peak += (intptr_t)bytes;
     hmm__forget_memory(h->live_below_peak);
+    HMM_ASSERT((size_t)h->live_below_peak <= h->live_peak);
 }
 
 HMM__ALWAYS_INLINE size_t live_bytes(const struct hmm_heap *h)
@@ -170,13 +184,14 @@ HMM__ALWAYS_INLINE uint32_t free_blocks(const struct hmm_heap *h)
     return h->free_unbinned - (uint32_t)h->bin_whole;
 }
 
-/* A split makes a block more, a merge one less; so does the top, when it gives or takes one. */
+/* A split adds a block and a merge removes one; so do allocation from the top and merging into it.
+ */
 HMM__ALWAYS_INLINE size_t live_blocks(const struct hmm_heap *h)
 {
     return (size_t)(h->top_blocks + h->splits + h->bin_splits - h->merges) - free_blocks(h);
 }
 
-/* What of [first, top) is not in use. */
+/* The granules of [first, top) that are not in use. */
 HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
     size_t used =
@@ -184,7 +199,7 @@ HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
     return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
 }
 
-/* The largest request in bytes: above it no size can be counted in a header. */
+/* The largest request in bytes: a larger size does not fit in a header, or is above PTRDIFF_MAX. */
 #define HMM_MAX_REQUEST                                                                            \
     ((size_t)((uint64_t)HMM_MAX_GRANULES * HMM_GRANULE - HMM_HEADER_BYTES < (uint64_t)PTRDIFF_MAX  \
                   ? (uint64_t)HMM_MAX_GRANULES * HMM_GRANULE - HMM_HEADER_BYTES                    \
@@ -197,8 +212,8 @@ HMM__ALWAYS_INLINE uint32_t hmm__granules_for(size_t bytes)
     return HMM_MIN_GRANULES > 1 && n < HMM_MIN_GRANULES ? HMM_MIN_GRANULES : n;
 }
 
-/* create.c: as hmm_heap_create, but that the entry points are not set; `zeroed`: the region is
- * known to be zero; page_source: NULL, or where its pages come from. */
+/* create.c: as hmm_heap_create, except that malloc_entry and free_entry are not set. `zeroed`: the
+ * region is known to be zero. page_source: NULL, or what commits its pages. */
 HMM__HIDDEN struct hmm_heap *hmm__create(void *memory, size_t size,
                                          const struct hmm_strategy *strategy, bool zeroed,
                                          const struct hmm__page_source *page_source);
@@ -207,7 +222,7 @@ HMM__HIDDEN bool hmm__strategy_is_valid(const struct hmm_strategy *strategy);
 /* switch.c: as hmm_heap_set_strategy, of a strategy that is valid and not the present one. */
 HMM__HIDDEN int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *strategy);
 
-/* create.c: makes the strategy the heap's, and its state ready at `state`. */
+/* create.c: sets the heap's strategy, and initialises its state at `state`. */
 HMM__HIDDEN void hmm__adopt_strategy(struct hmm_heap *h, const struct hmm_strategy *strategy,
                                      void *state, bool is_zero);
 HMM__HIDDEN uint32_t hmm__granules_up(size_t bytes);
@@ -225,7 +240,7 @@ HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
 HMM__HIDDEN HMM__COLD void hmm__decommit(struct hmm_heap *h);
 HMM__HIDDEN HMM__COLD size_t hmm__decommit_all(struct hmm_heap *h);
 
-/* malloc and free of the strategy: no cache, no checks of the whole heap. */
+/* malloc and free without the cache and without checks of the whole heap. */
 HMM__ALWAYS_INLINE void *hmm__malloc(struct hmm_heap *h, size_t size)
 {
     return h->uncached_malloc(h, size);
@@ -239,38 +254,39 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 /* allocate.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h);
 
-/* One attempt: of a free block, else of the top below the break. NULL: neither has so much; that is
- * not counted as a failure. */
+/* One attempt: from a free block, else from the top below the break. NULL, which is not counted as
+ * a failure: neither is large enough. */
 HMM__HIDDEN void *hmm__try_malloc(struct hmm_heap *h, size_t size);
 
-/* True: the cache has given something back. */
+/* True: the cache has returned something. */
 HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 {
+    HMM_ASSERT((h->reclaim != NULL) == (h->cache != NULL));
     return h->reclaim != NULL && h->reclaim(h, what);
 }
 
-/* Makes free a used block that the live counts do not count. */
+/* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
 
-/* malloc and free of a strategy that has none of its own. */
+/* malloc and free by the hooks of a strategy without malloc_whole and free_whole. */
 HMM__HIDDEN void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size);
 HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
 
 /* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
 
-/* The alignment in granules that ALIGNED block r was asked for at. Ends the program where its
- * record was overwritten. */
+/* The alignment in granules that was requested for ALIGNED block r. Ends the program if the record
+ * was overwritten. */
 HMM__HIDDEN uint32_t hmm__alignment_of(const struct hmm_heap *h, hmm_ref r, const char *operation);
 
-/* What is to lie at an alignment above the granule's; a power of two up to HMM_MAX_REQUEST. */
+/* A piece of n granules at an alignment above the granule's, a power of two up to
+ * HMM_MAX_REQUEST. */
 HMM__HIDDEN struct hmm_piece hmm__piece_at(const struct hmm_heap *h, size_t align, uint32_t n);
 
-/* Whether some heap could serve that. */
+/* Whether a large enough heap could serve the request. */
 HMM__HIDDEN bool hmm__aligned_can_be(size_t align, size_t size);
 
-/* A block that begins where the piece may, of a free block or of the top only. NULL: there is none.
- */
+/* Allocates the piece, from a free block or from the top only. NULL: there is no room. */
 enum hmm__piece_from { HMM__PIECE_OF_HOLE, HMM__PIECE_OF_TOP };
 HMM__HIDDEN void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *piece,
                                   enum hmm__piece_from from);
@@ -289,11 +305,10 @@ HMM__HIDDEN HMM__COLD _Noreturn void hmm__misuse(const struct hmm_heap *h, const
                                                  const char *operation);
 HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
 
-/* As hmm_heap_check, without what a cache holds. */
+/* As hmm_heap_check, without the cache. */
 HMM__HIDDEN const char *hmm__verify(struct hmm_heap *h);
 
-/* walk.c, stats.c: as hmm_heap_walk and hmm_heap_stats, of the blocks as the heap knows them: a run
- * of a cache is one. */
+/* walk.c, stats.c: as hmm_heap_walk and hmm_heap_stats, without the cache: a run is one block. */
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,
                           int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
 HMM__HIDDEN void hmm__stats(struct hmm_heap *h, struct hmm_stats *stats);

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages that come from the system and go back to it.
+ * Commit and decommit: which pages of the region the system provides. Calls the region's page
+ * source.
  *
- * A region of the system's is address space; its pages come when they are first written. Before
- * the break rises over pages that nobody has asked for, they are asked for, ahead, an eighth of
- * what there is.
+ * Before the break rises above committed_end, pages are committed, an eighth of the committed size
+ * ahead. The system provides a page when it is first written.
  *
- * They go back when the live bytes have fallen by a slack below the most that they were since the
- * last time: then those of the free top go, and those in the middle of every large free block. The
- * slack is a quarter of the live bytes, so that what is resident follows what is in use; all of
- * them where the blocks are so small that looking for the large free ones takes long. A program
- * that frees and takes the same memory again and again, within a second, would pay for each turn:
- * the slack then doubles, or rises to a little more than what it takes. All that is kept in step by
- * the one count that every free makes anyway (hmm_heap.live_below_peak), and which is looked at
- * where a large block becomes free: where none does, no page has become free either.
+ * Pages are decommitted when the live bytes have fallen by a slack below their peak since the last
+ * time: the pages of the free top, and those inside every large free block. The slack is a quarter
+ * of the live bytes, so that the resident size follows what is in use; it is all of the live bytes
+ * if the walk over the blocks is long for the pages that it finds. A program that frees and
+ * allocates the same memory repeatedly, within a second, would pay each time: the slack then
+ * doubles, or rises to 5/4 of what the program allocates again. All this costs one count that every
+ * free makes (hmm_heap.live_below_peak). It is tested where a large block becomes free: elsewhere
+ * no page becomes free.
  */
 #include "heap/block.h"
 
@@ -22,15 +22,18 @@
 
 #define SLACK_MIN ((size_t)1 << 20)
 
-/* Milliseconds in which what is spared and taken again is a turn of the same wheel. */
+/* Milliseconds between two decommits of a program that frees and allocates the same memory. */
 #define LATELY 1000u
 
-/* Blocks that may be looked at for each page that can go. */
-#define DEAR 64u
-#define DEAR_PAGE 4096u
+/* The walk is costly if it looks at more blocks for each page that it decommits. */
+#define BLOCKS_PER_PAGE_MAX 64u
+#define SCAN_PAGE 4096u
 
 /* The smallest free block whose pages are worth a call. */
 #define DECOMMIT_MIN ((64u << 10) / HMM_GRANULE)
+
+_Static_assert(DECOMMIT_MIN *HMM_GRANULE > HMM_LINKS_KEPT + 2 * HMM_HEADER_BYTES,
+               "the links and the footer stay");
 
 bool hmm__commit(struct hmm_heap *h, hmm_ref to)
 {
@@ -50,7 +53,7 @@ bool hmm__commit(struct hmm_heap *h, hmm_ref to)
     return to <= h->committed_end;
 }
 
-/* The long way only where it is short for the system. */
+/* Makes the bytes zero. The system does it where there are many: decommitted pages read as zero. */
 void hmm__clear(struct hmm_heap *h, char *from, size_t bytes)
 {
     if (h->page_source && bytes >= DECOMMIT_MIN * HMM_GRANULE)
@@ -59,16 +62,17 @@ void hmm__clear(struct hmm_heap *h, char *from, size_t bytes)
         memset(from, 0, bytes);
 }
 
-/* What a strategy keeps at the low end stays, and the footer. */
+/* The strategy's links at the block's low end stay, and the footer. */
 static size_t decommit_block(struct hmm_heap *h, hmm_ref r, uint32_t n)
 {
+    HMM_ASSERT(n >= DECOMMIT_MIN && (block_header(h, r) & HMM__FREE));
     char *from = (char *)block_payload(h, r) + HMM_LINKS_KEPT;
     char *to = (char *)block_payload(h, r + n) - 2 * HMM_HEADER_BYTES;
     h->page_source->decommit(from, to);
     return (size_t)(to - from);
 }
 
-/* Where no free block is large the blocks need not be looked at, if the strategy knows. */
+/* No walk, if the strategy knows that no free block is large. */
 static size_t decommit_blocks(struct hmm_heap *h)
 {
     size_t bytes = 0, looks = 0;
@@ -84,7 +88,7 @@ static size_t decommit_blocks(struct hmm_heap *h)
         r = next;
         looks++;
     }
-    h->scan_is_costly = looks > bytes / DEAR_PAGE * DEAR;
+    h->scan_is_costly = looks > bytes / SCAN_PAGE * BLOCKS_PER_PAGE_MAX;
     return bytes;
 }
 
@@ -97,8 +101,8 @@ static size_t decommit_top(struct hmm_heap *h)
     return (size_t)(to - from);
 }
 
-/* From now on the live bytes are measured against what they are now. */
-static void begin_again(struct hmm_heap *h, size_t live)
+/* Restarts the peak at the present live bytes. */
+static void reset_peak(struct hmm_heap *h, size_t live)
 {
     if (h->live_peak > h->live_peak_then)
         h->live_peak_then = h->live_peak;
@@ -113,8 +117,8 @@ static size_t min_slack(const struct hmm_heap *h, size_t live)
     return slack > SLACK_MIN ? slack : SLACK_MIN;
 }
 
-/* What was taken again since pages were spared, shortly before, is to be kept the next time. How
- * far the live bytes had fallen in between is not known: it may be more than it seems. */
+/* Memory that was allocated again shortly after a decommit is to stay committed the next time. How
+ * far the live bytes had fallen in between is not known, and may be more than `again`. */
 static size_t next_slack(struct hmm_heap *h, size_t min)
 {
     uint64_t now = h->page_source->clock();
@@ -138,15 +142,15 @@ void hmm__decommit(struct hmm_heap *h)
     decommit_blocks(h);
     decommit_top(h);
     h->decommit_slack = next_slack(h, min_slack(h, live));
-    begin_again(h, live);
+    reset_peak(h, live);
 }
 
-/* Returns how many bytes could go. Only the system knows whether there were pages. */
+/* Returns the number of bytes decommitted. Only the system knows how many pages were resident. */
 size_t hmm__decommit_all(struct hmm_heap *h)
 {
     if (h->page_source == NULL)
         return 0;
     size_t bytes = decommit_blocks(h) + decommit_top(h);
-    begin_again(h, live_bytes(h));
+    reset_peak(h, live_bytes(h));
     return bytes;
 }

@@ -1,40 +1,47 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * malloc and free, written once and compiled for each strategy: find, take, split; merge, give.
+ * malloc and free as templates: written once, compiled for each strategy. malloc finds a free block
+ * and splits it; free merges a block with its free neighbours and inserts it.
  *
- * A strategy that is built with the library has them made of its own index functions, which are
- * inlined here (struct hmm_strategy's malloc_whole and free_whole); for others the core makes them
- * of the hooks. What is rare is in allocate.c.
+ * A built-in strategy instantiates them with its own index functions, which are inlined
+ * (malloc_whole and free_whole of struct hmm_strategy). For other strategies allocate.c
+ * instantiates them with the hooks, and it has the slow path of both. Includes block.h only.
  */
-#ifndef HMM_VERBS_H
-#define HMM_VERBS_H
+#ifndef HMM_PLACE_H
+#define HMM_PLACE_H
 
 #include "heap/block.h"
 
-/* As the hooks of struct hmm_strategy, but that payloads and sizes come with the blocks: what is
- * free already has its header and footer, but the strategy need not read them. */
+/* As the hooks of struct hmm_strategy, with the payloads and sizes of the blocks, so that a
+ * strategy need not read the headers, which are already written. */
 typedef void insert_callback(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size);
 typedef void resize_callback(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
                              size_t was_size, hmm_ref now, char *now_p, size_t size);
 
-/* A free on its way: block r at p, of `span`, below a block of header `above`; `room` is how much
- * there is from r to the top, in the scale of a span. */
+/* Frees block r at p, of scaled size `scaled`, by merging it. next_header is the header above it;
+ * to_top is the scaled size from r to the top. */
 typedef void merge_callback(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
                             uint32_t next_header, size_t to_top);
 
-/* The same where a large block comes of it, and all tests have been made. */
+/* The same where the merged block is large, after all tests. */
 typedef void large_callback(struct hmm_heap *h, char *p, hmm_ref r);
 
-/* allocate.c: what is rare. */
+/* ---- allocate.c: the slow path ---- */
+
+/* malloc of n granules where the strategy has no free block. */
 HMM__HIDDEN void *hmm__malloc_else(struct hmm_heap *h, uint32_t n);
+/* Frees block r at p, which touches the top. */
 HMM__HIDDEN void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r);
+/* Ends the program, unless payload is NULL or outside the region and `foreign` deals with it. */
 HMM__HIDDEN HMM__COLD void hmm__free_invalid(struct hmm_heap *h, void *payload);
+/* free of a block that is ALIGNED, or below one that is, or not valid. */
 HMM__HIDDEN void hmm__free_else(struct hmm_heap *h, void *payload);
+/* Frees block r at p where needs_slow_release. */
 HMM__HIDDEN HMM__COLD void hmm__slow_release(struct hmm_heap *h, char *p, hmm_ref r);
 
 /*
- * Makes a used block of a free one up to `end`, and of the rest, which is a block's at least, a
- * free one:
+ * Splits free block p at `end` into a used block and a free one, of scaled size `rest`, which is at
+ * least that of the smallest block:
  *
  *     | p, free                     |  ->  | p, used | end, free, rest |
  */
@@ -45,17 +52,19 @@ HMM__ALWAYS_INLINE void carve_low(char *p, char *end, size_t rest)
     word_lessen(p, (uint32_t)rest + HMM__FREE);
 }
 
-/* A free block becomes a used one whole. */
+/* Makes a whole free block used. */
 HMM__ALWAYS_INLINE void carve_whole(char *p, size_t scaled)
 {
     word_clear(p + scaled_bytes(scaled), HMM__PREV_FREE);
     word_lessen(p, HMM__FREE);
 }
 
-/* One or the other, of a free block that the index has let go; the remainder is in the index
- * already. Returns the used block's size. */
+/* One or the other, of a free block of `size` granules that is no longer in the index; the
+ * remainder is in the index already. Returns the used block's size. */
 HMM__ALWAYS_INLINE uint32_t carve(struct hmm_heap *h, char *p, uint32_t n, uint32_t size)
 {
+    HMM_ASSERT(size >= n && n >= HMM_MIN_GRANULES);
+    HMM_ASSERT(word_load(p) & HMM__FREE);
     if (size - n >= HMM_MIN_GRANULES) {
         carve_low(p, p + scaled_bytes(header_make(n, 0)), header_make(size - n, 0));
         h->splits++;
@@ -66,7 +75,7 @@ HMM__ALWAYS_INLINE uint32_t carve(struct hmm_heap *h, char *p, uint32_t n, uint3
     return size;
 }
 
-/* The same, and it is the answer to a request. */
+/* The same, and counts the block as live. Returns its payload. */
 HMM__ALWAYS_INLINE void *finish_allocation(struct hmm_heap *h, hmm_ref r, uint32_t n, uint32_t size)
 {
     char *p = block_payload(h, r);
@@ -74,7 +83,7 @@ HMM__ALWAYS_INLINE void *finish_allocation(struct hmm_heap *h, hmm_ref r, uint32
     return p;
 }
 
-/* From the top as far as it goes up to the break. NULL: not so far. */
+/* Allocates n granules from the top, below the break. NULL: there are fewer. */
 HMM__ALWAYS_INLINE void *allocate_from_top(struct hmm_heap *h, uint32_t n)
 {
     hmm_ref r = h->top;
@@ -91,14 +100,15 @@ HMM__ALWAYS_INLINE void *allocate_from_top(struct hmm_heap *h, uint32_t n)
     return p;
 }
 
-/* Whether the free block at `end`, of span nn, is there: its footer says the same, below the top,
- * to which there is `left`. */
+/* Whether the footer of the free block at `end` agrees with its header, whose scaled size is
+ * next_size, and it lies below the top, which is `remaining` above its start. */
 HMM__ALWAYS_INLINE bool next_agrees(const char *end, size_t next_size, size_t remaining)
 {
     return next_size < remaining && footer_load(end + scaled_bytes(next_size)) == next_size;
 }
 
-/* Whether the one below r at p, of span `below`, is there, and which it is. */
+/* Whether the header of the free block below r at p agrees with its footer `below`. Sets *low to
+ * the block. */
 HMM__ALWAYS_INLINE bool prev_agrees(const struct hmm_heap *h, hmm_ref r, char *p, uint32_t below,
                                     hmm_ref *low)
 {
@@ -108,20 +118,21 @@ HMM__ALWAYS_INLINE bool prev_agrees(const struct hmm_heap *h, hmm_ref r, char *p
            (word_load(low_p) & ~(uint32_t)HMM__PREV_FREE) == below + HMM__FREE;
 }
 
-/* From this span on a free block is large. */
+/* The smallest scaled size of a large free block. */
 #define LARGE_SCALED ((size_t)64 << HMM__SIZE_SHIFT)
 
-/* A large block is more than a header can hold; or pages may go back to the system, which is only
- * thought of where a large block becomes free. */
+/* Whether the size does not fit in a header, or pages are to be decommitted. The latter is tested
+ * only where a large block becomes free. */
 HMM__ALWAYS_INLINE bool needs_slow_release(const struct hmm_heap *h, size_t scaled)
 {
     return scaled > UINT32_MAX || h->live_below_peak > h->decommit_threshold;
 }
 
 /*
- * A free block above, of span nn; `prev_bit` tells of the block below, which stays apart:
+ * Merges r with the free block above; prev_bit is the PREV_FREE of r, whose free block below, if
+ * any, stays apart:
  *
- *     | r, n | free, nn |  ->  | free, n + nn |
+ *     | r, scaled | free, next_size |  ->  | free, scaled + next_size |
  */
 HMM__ALWAYS_INLINE void join_next(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
                                   size_t next_size, uint32_t prev_bit, resize_callback *resize)
@@ -135,9 +146,9 @@ HMM__ALWAYS_INLINE void join_next(struct hmm_heap *h, char *p, hmm_ref r, size_t
 }
 
 /*
- * A free block below, of span pn, none above that is to be merged with:
+ * Merges r with the free block below:
  *
- *     | free, pn | r, n |  ->  | free, pn + n |
+ *     | free, prev_size | r, scaled |  ->  | free, prev_size + scaled |
  */
 HMM__ALWAYS_INLINE void join_prev(struct hmm_heap *h, char *p, hmm_ref low, size_t scaled,
                                   size_t prev_size, resize_callback *resize)
@@ -153,9 +164,9 @@ HMM__ALWAYS_INLINE void join_prev(struct hmm_heap *h, char *p, hmm_ref low, size
 }
 
 /*
- * A free block below and one above:
+ * Merges r with both neighbours:
  *
- *     | free, pn | r, n | free, nn |  ->  | free, pn + n + nn |
+ *     | free, prev_size | r, scaled | free, next_size |  ->  | free, the sum |
  */
 HMM__ALWAYS_INLINE void join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
                                   size_t next_size, size_t prev_size, insert_callback *drop,
@@ -176,12 +187,12 @@ HMM__ALWAYS_INLINE void join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t
     resize(h, h->state, low, low_p, scaled_granules(prev_size), low, low_p, scaled_granules(joint));
 }
 
-/* join_both, made of a strategy's functions. */
+/* join_both with a strategy's functions. */
 typedef void join_callback(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
                            size_t prev_size);
 
-/* These make the tests, with those of is_placed and free_by, that hmm__seems_valid makes. Of what
- * is small nothing else can be in the way; what is large is left to `large`, if there is one. */
+/* Together with is_placed and free_by, these make the tests of hmm__seems_valid. A small block is
+ * then merged; a large one is passed to `large`, or without it released here or slowly. */
 HMM__ALWAYS_INLINE void merge_next_by(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
                                       uint32_t next_header, size_t to_top, resize_callback *resize,
                                       large_callback *large)
@@ -248,7 +259,7 @@ HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, char *p, hmm_ref r, si
     join(h, p, r, scaled, next_size, prev_size);
 }
 
-/* A large_callback of each. */
+/* The large_callback of each. */
 HMM__ALWAYS_INLINE void large_next_by(struct hmm_heap *h, char *p, hmm_ref r,
                                       resize_callback *resize)
 {
@@ -282,7 +293,7 @@ HMM__ALWAYS_INLINE void large_both_by(struct hmm_heap *h, char *p, hmm_ref r, in
         join_both(h, p, r, scaled, next_size, prev_size, drop, resize);
 }
 
-/* Used block r at p becomes free, whole, and has no free neighbour. */
+/* Frees used block r at p, which has no free neighbour. */
 HMM__ALWAYS_INLINE void release_alone(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
                                       insert_callback *insert)
 {
@@ -290,6 +301,7 @@ HMM__ALWAYS_INLINE void release_alone(struct hmm_heap *h, char *p, hmm_ref r, si
         hmm__slow_release(h, p, r);
         return;
     }
+    HMM_ASSERT(r >= h->first && r < h->top && !(word_load(p) & (HMM__FREE | HMM__ALIGNED)));
     size_t size = scaled_granules(scaled);
     hmm__forget(scaled);
     word_store(p, (uint32_t)scaled + HMM__FREE);
@@ -299,17 +311,17 @@ HMM__ALWAYS_INLINE void release_alone(struct hmm_heap *h, char *p, hmm_ref r, si
     insert(h, h->state, r, p, size);
 }
 
-/* What an address, its header and the next tell of a block. */
+/* A block as its address, its header and the next one describe it. */
 struct block_view {
-    size_t to_top; /* from it to the top, in the scale of a span */
-    size_t scaled;
-    size_t at; /* its ref, if it is placed */
+    size_t to_top; /* the scaled size from the block to the top */
+    size_t scaled; /* of the block */
+    size_t at;     /* its ref, if is_placed */
     uint32_t word, next_header;
 };
 
-enum { HMM__MARKS = HMM__FREE | HMM__PREV_FREE };
+enum { HMM__NEIGHBOUR_FLAGS = HMM__FREE | HMM__PREV_FREE };
 
-/* Whether p could be a block of the heap that ends in it. */
+/* Whether p, any pointer, has a ref and a header with which it lies between first and top. */
 HMM__ALWAYS_INLINE bool is_placed(const struct hmm_heap *h, const char *p, struct block_view *b)
 {
     size_t at = ref_or_more(h, p), granules = h->top - at;
@@ -325,7 +337,7 @@ HMM__ALWAYS_INLINE bool is_placed(const struct hmm_heap *h, const char *p, struc
     return true;
 }
 
-/* Whether it is in use, as far as its header and the next tell. */
+/* Whether the block is in use by its header and the next. */
 HMM__ALWAYS_INLINE bool is_used(const struct block_view *b)
 {
     return !(b->word & HMM__FREE) && !(b->next_header & HMM__PREV_FREE);
@@ -337,7 +349,8 @@ HMM__ALWAYS_INLINE bool is_used_plainly(const struct block_view *b)
     return !(b->word & (HMM__FREE | HMM__ALIGNED)) && !(b->next_header & HMM__PREV_FREE);
 }
 
-/* An ALIGNED block, and one below an ALIGNED one, go the long way. */
+/* The template of free. An ALIGNED block, or one with an ALIGNED block above, is freed by
+ * hmm__free_else. */
 HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *insert,
                                 merge_callback *merge_next, merge_callback *merge_prev,
                                 merge_callback *merge_both)
@@ -348,17 +361,17 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *in
         return;
     }
     hmm__forget(b.scaled);
-    uint32_t marks = (b.word | b.next_header) & (HMM__MARKS | HMM__ALIGNED);
-    if (marks == 0) {
+    uint32_t flags = (b.word | b.next_header) & (HMM__NEIGHBOUR_FLAGS | HMM__ALIGNED);
+    if (flags == 0) {
         live_sub(h, scaled_bytes(b.scaled) - HMM_HEADER_BYTES);
         release_alone(h, p, (hmm_ref)b.at, b.scaled, insert);
         return;
     }
-    /* Each of the two is one header's or the other's: it must be the right one's. */
-    if (marks == HMM__FREE && !(b.word & HMM__FREE)) {
+    /* Which of the two headers has the flag: FREE must be the next one's, PREV_FREE this one's. */
+    if (flags == HMM__FREE && !(b.word & HMM__FREE)) {
         live_sub(h, scaled_bytes(b.scaled) - HMM_HEADER_BYTES);
         merge_next(h, p, (hmm_ref)b.at, b.scaled, b.next_header, b.to_top);
-    } else if (marks == HMM__PREV_FREE && !(b.next_header & HMM__PREV_FREE)) {
+    } else if (flags == HMM__PREV_FREE && !(b.next_header & HMM__PREV_FREE)) {
         live_sub(h, scaled_bytes(b.scaled) - HMM_HEADER_BYTES);
         merge_prev(h, p, (hmm_ref)b.at, b.scaled, b.next_header, b.to_top);
     } else if (hmm__likely(!(b.word & (HMM__FREE | HMM__ALIGNED))) &&

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * realloc: where the block can grow without a second one, it does. In this order: into the free
- * block above, into the top, down into the free block below (with what is free above), and only
- * then by moving. A block from aligned_alloc keeps the alignment that was asked for wherever it
- * goes, and no larger one at which it happens to lie.
+ * realloc. A block grows in place if it can: into the free block above or the top, else down into
+ * the free block below, together with what is free above. Else it moves to a new block. A block
+ * from aligned_alloc keeps the alignment that was requested, and not a larger one at which it
+ * happens to lie. Calls allocate.c, aligned.c, brk.c and the strategy's hooks.
  */
 #include "heap/place.h"
 
-/* Used block r has been given s granules, was of them before, and needs n. What it does not need
- * becomes free, if it is large enough for a block. */
+/* Used block r now has s granules, had `was` before, and needs n. The rest is freed if it is large
+ * enough for a block. */
 static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint32_t n,
                    uint32_t bits)
 {
+    HMM_ASSERT(s >= n && r + s <= h->top && !(bits & HMM__FREE));
     block_set_header(h, r, header_make(s, bits));
     if (s - n >= HMM_MIN_GRANULES) {
         block_set_header(h, r, header_make(n, bits));
@@ -28,6 +29,7 @@ static __attribute__((noinline)) void shrink(struct hmm_heap *h, hmm_ref r, uint
                                              uint32_t n)
 {
     uint32_t s = header_size(word);
+    HMM_ASSERT(s >= n + HMM_MIN_GRANULES);
     block_set_header(h, r, header_make(n, word & (HMM__PREV_FREE | HMM__ALIGNED)));
     block_set_header(h, r + n, header_make(s - n, 0));
     live_sub(h, (size_t)(s - n) * HMM_GRANULE);
@@ -37,8 +39,8 @@ static __attribute__((noinline)) void shrink(struct hmm_heap *h, hmm_ref r, uint
         hmm__decommit(h);
 }
 
-/* Granules that could be had directly above the end of a block that wants so many: a free
- * block's, or the top's. Of the top the break is raised to hold them, if it can be. */
+/* The free granules directly above `end`: of a free block, or of the top. Raises the break for
+ * `wants` granules of the top, if it can. */
 static uint32_t room_next(struct hmm_heap *h, hmm_ref end, uint32_t wants)
 {
     if (end == h->top) {
@@ -50,8 +52,8 @@ static uint32_t room_next(struct hmm_heap *h, hmm_ref end, uint32_t wants)
     return word & HMM__FREE ? header_size(word) : 0;
 }
 
-/* Block r of s granules takes all of the free block above, or of the top what brings it to n. The
- * caller has seen that there is enough. Returns what the block has then. */
+/* Adds all of the free block above to block r of s granules, or as much of the top as makes n. The
+ * caller has tested that it is enough. Returns the new size. */
 static uint32_t absorb_next(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t n)
 {
     hmm_ref end = r + s;
@@ -82,8 +84,8 @@ static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
     return true;
 }
 
-/* Takes free block low but for its first `gap` granules, which stay one, or are none. Returns the
- * PREV_FREE of what lies above those. */
+/* Takes free block low from the index, except its first `gap` granules, which stay a free block.
+ * Returns the PREV_FREE of the header above those. */
 static uint32_t absorb_below(struct hmm_heap *h, hmm_ref low, uint32_t gap)
 {
     uint32_t prev_bit = block_header(h, low) & HMM__PREV_FREE;
@@ -98,8 +100,8 @@ static uint32_t absorb_below(struct hmm_heap *h, hmm_ref low, uint32_t gap)
     return HMM__PREV_FREE;
 }
 
-/* Slides block r down into the free one below it, to `gap` granules above where that begins.
- * Returns its new ref, 0 iff that cannot be. */
+/* Moves block r down into the free block below it, to `gap` granules above that one's start.
+ * Returns its new ref; 0 iff there is not enough room. */
 static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n, uint32_t gap)
 {
     uint32_t s = header_size(word), whole = block_footer_below(h, r), below = whole - gap;
@@ -117,7 +119,7 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
     return to;
 }
 
-/* Granule by granule where there are few. */
+/* Copies few granules one by one, without a call. */
 static void copy_payload(char *to, const char *from, uint32_t granules)
 {
     size_t bytes = block_usable(granules);
@@ -130,8 +132,8 @@ static void copy_payload(char *to, const char *from, uint32_t granules)
     memcpy(to, from, HMM_GRANULE - HMM_HEADER_BYTES);
 }
 
-/* The attempt to move has failed, after the cache gave back what it could: of that there may be a
- * free block beside this one now. */
+/* The move has failed, after the cache returned all that it could: one of the blocks that it
+ * returned may be this one's neighbour. */
 static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
 {
     uint32_t word = word_load(p), n = hmm__granules_for(size);
@@ -143,7 +145,7 @@ static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
         low = grow_down(h, r, word, n, 0);
     if (!grown && low == 0)
         return NULL;
-    h->failed--; /* what failed was the move, not the request */
+    h->failed--; /* the move failed, but the request did not */
     return grown ? p : block_payload(h, low);
 }
 
@@ -157,21 +159,21 @@ static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from
     return to;
 }
 
-/* Whether the free blocks beside r, at p, are what its header and the next say. */
+/* Whether the free neighbours of r, at p, agree with its header and the next. */
 static bool neighbours_agree(const struct hmm_heap *h, hmm_ref r, char *p,
                              const struct block_view *b)
 {
     hmm_ref low;
-    size_t left = b->to_top - b->scaled;
+    size_t remaining = b->to_top - b->scaled;
     if ((b->word & HMM__PREV_FREE) && !prev_agrees(h, r, p, footer_load(p), &low))
         return false;
-    return !(b->next_header & HMM__FREE) || left == 0 ||
-           next_agrees(p + scaled_bytes(b->scaled), header_scaled(b->next_header), left);
+    return !(b->next_header & HMM__FREE) || remaining == 0 ||
+           next_agrees(p + scaled_bytes(b->scaled), header_scaled(b->next_header), remaining);
 }
 
-/* What grow_up does, where it is plain: from the top below the break, or from a free block above a
- * part that leaves one. */
-static bool grow_plainly(struct hmm_heap *h, hmm_ref r, char *p, const struct block_view *b,
+/* The common cases of grow_up: from the top below the break, or from a free block above of which a
+ * free block is left. */
+static bool grow_up_fast(struct hmm_heap *h, hmm_ref r, char *p, const struct block_view *b,
                          uint32_t n)
 {
     size_t more = header_make(n, 0) - b->scaled, next_size = header_scaled(b->next_header);
@@ -193,7 +195,7 @@ static bool grow_plainly(struct hmm_heap *h, hmm_ref r, char *p, const struct bl
     return true;
 }
 
-/* Block r has a free one, or the top, beside it. */
+/* Grows block p, which has a free neighbour or the top above it. */
 static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size)
 {
     struct block_view b;
@@ -201,7 +203,7 @@ static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t 
     hmm_ref r = block_of(h, p);
     if (hmm__unlikely(!is_placed(h, p, &b) || !neighbours_agree(h, r, p, &b)))
         hmm__misuse(h, p, "realloc");
-    if (grow_plainly(h, r, p, &b, n))
+    if (grow_up_fast(h, r, p, &b, n))
         return p;
     if ((b.next_header & HMM__FREE) && grow_up(h, r, b.word, n))
         return p;
@@ -209,9 +211,10 @@ static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t 
     return low ? block_payload(h, low) : move_block(h, p, size);
 }
 
-/* ---- Of ALIGNED blocks ---- */
+/* ---- ALIGNED blocks ---- */
 
-/* Where block r is, or just below, given n granules, at its alignment. 0: there is no room. */
+/* Resizes block r to n granules where it is, or further down at its alignment. Returns its ref; 0:
+ * there is no room. */
 static hmm_ref resize_aligned(struct hmm_heap *h, hmm_ref r, uint32_t n, size_t align)
 {
     uint32_t word = block_header(h, r), has = header_size(word);
@@ -228,7 +231,7 @@ static hmm_ref resize_aligned(struct hmm_heap *h, hmm_ref r, uint32_t n, size_t 
     return grow_down(h, r, word, n, hmm_piece_gap(&piece, r - block_footer_below(h, r)));
 }
 
-/* NULL: there is no room, not even after the cache gave back what it could. */
+/* NULL: there is no room, even after the cache returned all that it could. */
 static void *move_aligned(struct hmm_heap *h, char *from, size_t size, size_t align)
 {
     void *to = hmm__aligned_alloc(h, align, size);
@@ -239,7 +242,7 @@ static void *move_aligned(struct hmm_heap *h, char *from, size_t size, size_t al
     return to;
 }
 
-/* A record lies at a block's end: it is written anew wherever that is now. */
+/* The record lies at the block's end, and is written again at the new one. */
 static void *realloc_aligned(struct hmm_heap *h, void *payload, size_t size)
 {
     hmm_ref r = block_of(h, payload);
@@ -256,14 +259,14 @@ static void *realloc_aligned(struct hmm_heap *h, void *payload, size_t size)
         now = resize_aligned(h, r, n, align_bytes);
         if (now == 0)
             return NULL;
-        h->failed--; /* what failed was the move, not the request */
+        h->failed--; /* the move failed, but the request did not */
     }
     r = now;
     block_set_record(h, r, align);
     return block_payload(h, r);
 }
 
-/* ---- Of any ---- */
+/* ---- All blocks ---- */
 
 static __attribute__((noinline)) void *realloc_else(struct hmm_heap *h, void *payload, size_t size)
 {
@@ -286,7 +289,7 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
         return realloc_else(h, payload, size);
     uint32_t n = hmm__granules_for(size), has = header_size(b.word);
     if (n > has) {
-        if (((b.word | b.next_header) & HMM__MARKS) == 0)
+        if (((b.word | b.next_header) & HMM__NEIGHBOUR_FLAGS) == 0)
             return move_block(h, p, size);
         return grow(h, p, size);
     }

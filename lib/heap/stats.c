@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The figures of a heap. All are kept as the heap works, but for the largest free block, which the
- * strategy knows.
+ * The statistics of a heap. All come from counts that malloc and free update, except the largest
+ * free block, which the strategy knows. Calls the strategy's `largest`.
  */
 #include "heap/block.h"
 
@@ -17,14 +17,14 @@ static uint32_t largest_by_walk(const struct hmm_heap *h)
     return max;
 }
 
-/* What the free top could serve, were the break at the limit. */
+/* The largest request that the free top could serve with the break at the limit. */
 static uint32_t top_room(const struct hmm_heap *h)
 {
     uint32_t room = h->limit - h->top;
     return room > HMM_MAX_GRANULES ? HMM_MAX_GRANULES : room;
 }
 
-/* A strategy that does not know is not asked in other ways: they would take as long as there are
+/* Without the strategy's `largest` only the top counts: a walk would take time in proportion to the
  * blocks. */
 static size_t largest_request(struct hmm_heap *h)
 {
@@ -67,13 +67,13 @@ static size_t high_bytes(const struct hmm_heap *h)
     return h->state_place == HMM__STATE_HIGH ? state_bytes(h, h->brk_peak) : 0;
 }
 
-/* What a cache has of the region's high end. */
+/* The cache's part of the region's high end. */
 static size_t cache_bytes(const struct hmm_heap *h)
 {
     return h->cache ? (size_t)(h->capacity - h->high_limit) * HMM_GRANULE : 0;
 }
 
-/* From the region's first byte to the first block, and what lies high. */
+/* From the region's first byte to the first block, and what is at the high end. */
 static size_t control_bytes(const struct hmm_heap *h)
 {
     size_t high = h->state_place == HMM__STATE_HIGH ? h->high_limit - h->limit : 0;

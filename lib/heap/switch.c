@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The live switch of a heap's strategy: a new index is built of the free blocks. No block moves.
+ * The live switch of a heap's strategy: the free blocks are inserted into a new index. No block
+ * moves. Calls create.c, brk.c, the strategies' hooks and the cache's reserve.
  */
 #include "heap/block.h"
 
-/* Room for a state of this size, somewhere; NULL: there is none. Leaves the old state whole. */
+/* Finds room for a state of this size: at the low end, at the high end, or in a block. NULL: there
+ * is none. The old state stays usable. */
 static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
 {
     if (size <= low_bytes(h)) {
@@ -42,7 +44,7 @@ int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
     hmm_ref limit = h->limit, high_limit = h->high_limit;
     void *state = find_room(h, size, &place);
     if (state == NULL) {
-        hmm__high_raise(h, limit, high_limit); /* of which a cache was to have a part */
+        hmm__high_raise(h, limit, high_limit); /* undoes `reserve` */
         hmm__set_errno(ENOMEM);
         return -1;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Is it broken? The invariants of heap.h, one after the other, and what a misused pointer is.
+ * Verification: the invariants of heap.h, whether a pointer is a block, and the messages for
+ * misuse. Calls the strategy's check and lib/base.
  */
 #include "heap/block.h"
 
@@ -115,9 +116,9 @@ void hmm__links_broken(const struct hmm_heap *h, hmm_ref r)
     hmm__panic("free block", block_payload(h, r), "its links were overwritten");
 }
 
-/* Whether a walk meets payload as the start of a block in use. Linear. Where it does not come so
- * far, one of two is to blame: payload, of which the caller says what is wrong, or a block below.
- */
+/* Whether payload is the start of a block in use, by a linear walk. If a broken header ends the
+ * walk before payload, and payload seems valid, the broken block ends the program; if it does not
+ * seem valid, the caller reports payload. */
 bool hmm__is_block(const struct hmm_heap *h, const void *payload)
 {
     hmm_ref r = h->first;
@@ -133,7 +134,7 @@ bool hmm__is_block(const struct hmm_heap *h, const void *payload)
     return r != h->top && block_payload(h, r) == payload && !(block_header(h, r) & HMM__FREE);
 }
 
-/* Says what is wrong with a pointer that is not a sound block in use, and ends the program. */
+/* Ends the program with a message that says why payload is not a valid block in use. */
 void hmm__misuse(const struct hmm_heap *h, const void *payload, const char *operation)
 {
     uintptr_t at = (uintptr_t)payload;

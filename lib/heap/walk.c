@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All blocks of a heap, in address order.
+ * The walk over all blocks of a heap, in address order. Calls the visitor.
  */
 #include "heap/block.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The entry points of the process heap: hmm_malloc, hmm_free and the others. Each tries the
- * thread's cache, without a lock; then the heap, with the lock; then, where that is unavailable,
- * the emergency pool (unlocked.c).
+ * thread cache, without a lock; then the heap, with the lock; then, if the lock is unavailable, the
+ * emergency pool (unlocked.c). Calls lib/cache (by process_cache.h) and lib/api.
  *
- * With HMM_LIBC_NAMES defined, malloc, free and others are aliases of them: malloc is then not a
- * call of hmm_malloc but hmm_malloc itself.
+ * With HMM_LIBC_NAMES, malloc, free and others are aliases of the entry points: a call of malloc is
+ * a call of hmm_malloc.
  */
 #include "process/process.h"
 
@@ -14,10 +14,11 @@
 #include "process/emergency.h"
 #include "process/process_cache.h"
 
-/* ---- By way of the heap itself: with the lock ---- */
+/* ---- The heap, with the lock ---- */
 
 HMM__ALWAYS_INLINE void *malloc_with_lock(struct hmm_heap *h, size_t size)
 {
+    HMM_ASSERT(lock_is_held(&hmm__process.lock));
     void *p = take_medium(size);
     return p ? p : hmm_heap_malloc(h, size);
 }
@@ -32,7 +33,8 @@ static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t 
     return p;
 }
 
-/* While there is one thread only, nothing is to be done afterwards: fewer registers. */
+/* With a single thread nothing is left to do after the call: it is a jump, and needs no register to
+ * be saved. */
 HMM__ALWAYS_INLINE void *malloc_of_heap(struct hmm_heap *h, size_t size)
 {
     return lock_is_idle() ? malloc_with_lock(h, size) : malloc_locked(h, size);
@@ -71,6 +73,7 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 
 HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
 {
+    HMM_ASSERT(lock_is_held(&hmm__process.lock));
     if (!put_medium(block))
         hmm_heap_free(h, block);
 }
@@ -94,9 +97,9 @@ HMM__ALWAYS_INLINE void free_of_heap(struct hmm_heap *h, void *block)
         free_locked(h, block);
 }
 
-/* ---- By way of the front, where there is one ---- */
+/* ---- The slow path of the cache ---- */
 
-/* The chain for this size is empty, or there is none. */
+/* The free list for this size is empty, or there is none. */
 static __attribute__((noinline)) void *malloc_missed(size_t size)
 {
     struct hmm_heap *h = the_heap();
@@ -113,8 +116,8 @@ static __attribute__((noinline)) void free_missed(void *block)
         free_of_heap(h, block);
 }
 
-/* A place for an object that shrinks to less than half: no more is done for it than is at hand. */
-static void *smaller_place(size_t size)
+/* Memory for an object that shrinks to less than half; NULL: there is none that costs little. */
+static void *smaller_object(size_t size)
 {
     void *p = malloc_hit(size);
     if (p == NULL)
@@ -128,14 +131,14 @@ static void *smaller_place(size_t size)
     return p;
 }
 
-/* An object of `usable` bytes, in which the size does not fit, or of which it is less than half. */
+/* Moves an object of `usable` bytes, which are too few, or more than twice the size. */
 static void *move_object(void *block, size_t usable, size_t size)
 {
     if (size == 0) {
         hmm_free(block);
         return NULL;
     }
-    void *p = size <= usable ? smaller_place(size) : hmm_malloc(size);
+    void *p = size <= usable ? smaller_object(size) : hmm_malloc(size);
     if (p == NULL)
         return size <= usable ? block : NULL;
     memcpy(p, block, size < usable ? size : usable);
@@ -143,7 +146,7 @@ static void *move_object(void *block, size_t usable, size_t size)
     return p;
 }
 
-/* ---- The doors ---- */
+/* ---- The entry points ---- */
 
 void *hmm_malloc(size_t size)
 {
@@ -225,16 +228,16 @@ void HmmFree(void *block)
 #if defined(HMM_LIBC_NAMES)
 
 #if defined(__clang__)
-#define SAME_AS(entry) __attribute__((alias(#entry), visibility("default")))
+#define ALIAS_OF(entry) __attribute__((alias(#entry), visibility("default")))
 #else
-#define SAME_AS(entry) __attribute__((alias(#entry), copy(entry), visibility("default")))
+#define ALIAS_OF(entry) __attribute__((alias(#entry), copy(entry), visibility("default")))
 #endif
 
-void *malloc(size_t size) SAME_AS(hmm_malloc);
-void *calloc(size_t count, size_t size) SAME_AS(hmm_calloc);
-void *realloc(void *block, size_t size) SAME_AS(hmm_realloc);
-void *aligned_alloc(size_t align, size_t size) SAME_AS(hmm_aligned_alloc);
-void free(void *block) SAME_AS(hmm_free);
-void cfree(void *block) SAME_AS(hmm_free);
+void *malloc(size_t size) ALIAS_OF(hmm_malloc);
+void *calloc(size_t count, size_t size) ALIAS_OF(hmm_calloc);
+void *realloc(void *block, size_t size) ALIAS_OF(hmm_realloc);
+void *aligned_alloc(size_t align, size_t size) ALIAS_OF(hmm_aligned_alloc);
+void free(void *block) ALIAS_OF(hmm_free);
+void cfree(void *block) ALIAS_OF(hmm_free);
 
 #endif

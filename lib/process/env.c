@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Reading the environment's variables, and the messages for bad values. Calls lib/base and the
+ * registry of strategies.
+ */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1 /* secure_getenv */
 #endif
@@ -23,8 +27,8 @@ static const char *env_value(const char *name)
     return value && *value ? value : NULL;
 }
 
-/* Before the C library has begun there is none. */
-static bool env_is_there(void)
+/* False before the C library has set up the environment. */
+static bool env_exists(void)
 {
 #if HMM_HOSTED && defined(__GLIBC__)
     return environ != NULL;
@@ -33,7 +37,7 @@ static bool env_is_there(void)
 #endif
 }
 
-/* "hmm: NAME=VALUE: " and what is allowed, to be ended by the caller. */
+/* Begins a message: "hmm: NAME=VALUE: ". */
 static void bad_value(struct text *t, const char *name, const char *value)
 {
     hmm__text_add(t, "hmm: ");
@@ -85,7 +89,7 @@ static int read_digit(const char *name, int max, int *to)
     return 0;
 }
 
-static int take_strategy(struct options *o, const char *value)
+static int find_strategy(struct options *o, const char *value)
 {
     struct text why = {0};
     const struct hmm_strategy *s = hmm__strategy_find(value, &why);
@@ -111,10 +115,10 @@ static int read_strategy(struct options *o)
         o->plugin = value;
         return 0;
     }
-    return take_strategy(o, value);
+    return find_strategy(o, value);
 }
 
-/* What a heap needs besides the index, at least. */
+/* The smallest number of bytes that a heap needs besides the index. */
 #define BESIDE_INDEX 4096
 
 static int refuse_index(const char *path, size_t index, size_t capacity)
@@ -136,7 +140,7 @@ int hmm__options_plugin(struct options *o, size_t capacity)
     o->plugin = NULL;
     if (path == NULL)
         return 0;
-    if (take_strategy(o, path) != 0)
+    if (find_strategy(o, path) != 0)
         return 1;
     size_t index = o->strategy->state_size(capacity);
     if (index < capacity && capacity - index >= BESIDE_INDEX)
@@ -178,7 +182,7 @@ int hmm__options_read(struct options *o, const struct hmm_strategy *fallback, si
 {
     int cache = 1, verbose = 0;
     *o = (struct options){.strategy = fallback, .check = 1, .stats = env_value("HMM_STATS")};
-    o->block_view = env_is_there();
+    o->had_environment = env_exists();
     int bad = with_strategy ? read_strategy(o) : 0;
     bad += read_heap_size(o, largest_heap);
     bad += read_foreign(o);

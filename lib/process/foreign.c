@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pointers given to the process heap that are none of its blocks: those of the emergency pool, and
- * those of other allocators, which end the program or are ignored (HMM_FOREIGN).
+ * Pointers outside the process heap's region: blocks of the emergency pool, and foreign pointers,
+ * which end the program or are ignored (HMM_FOREIGN). Calls emergency.c and lib/base.
  */
 #include "process/process.h"
 
@@ -15,7 +15,7 @@ void hmm__foreign_set_ignored(bool ignored)
     __atomic_store_n(&foreign_is_ignored, ignored, __ATOMIC_RELAXED);
 }
 
-/* Ends the program, unless that is let pass. */
+/* Ends the program, unless foreign pointers are ignored. */
 void hmm__foreign_report(struct hmm_heap *h, const void *p, const char *operation)
 {
     if (!__atomic_load_n(&foreign_is_ignored, __ATOMIC_RELAXED))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap over a fork: the lock is held while it happens, so that the child finds the heap
- * whole.
+ * The process heap over a fork. The forking thread holds the lock meanwhile, so that the child
+ * finds the heap between two operations. Calls lib/base, emergency.c and the cache.
  */
 #include "process/process.h"
 
@@ -36,30 +36,30 @@ static void after_fork_in_child(void)
 #endif
 
 /*
- * Before there is a heap: no other thread is to see one whose lock a fork does not take. For ever:
- * fork has no handler for less. pthread_atfork may allocate, and the program's malloc may be ours:
- * that call goes on, sets the heap up and is served. Threads do not wait for each other here, since
- * in the child of a fork the other may not be there any more; handlers that are registered twice do
- * no harm (lock.c counts).
+ * Called before there is a heap, so that no thread uses a heap whose lock a fork does not acquire.
+ * Handlers of fork cannot be removed. pthread_atfork may allocate by a malloc that is hmm's: that
+ * inner call sees MARK_REGISTERS, goes on, and sets the heap up. Threads do not wait for each other
+ * here, since in the child of a fork the other thread may not exist; handlers that are registered
+ * twice do no harm, since lock.c counts.
  */
-void hmm__process_watch_forks(void)
+void hmm__process_handle_forks(void)
 {
 #if defined(HMM__FORKS) && defined(HMM__THREADS)
-    static bool watched;
-    if (__atomic_load_n(&watched, __ATOMIC_ACQUIRE) || (hmm__thread_mark & MARK_REGISTERS))
+    static bool registered;
+    if (__atomic_load_n(&registered, __ATOMIC_ACQUIRE) || (hmm__thread_mark & MARK_REGISTERS))
         return;
     hmm__thread_mark |= MARK_REGISTERS;
     pthread_atfork(before_fork, after_fork, after_fork_in_child);
     hmm__thread_mark &= ~(uint32_t)MARK_REGISTERS;
-    __atomic_store_n(&watched, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&registered, true, __ATOMIC_RELEASE);
 #endif
 }
 
 #if defined(HMM__FORKS)
-/* At best before there are threads: a C library may find that there are no handlers, and be about
- * to fork, while the first use registers them. */
-static __attribute__((constructor)) void watch_forks_early(void)
+/* Preferably before there are threads: a C library in the middle of a fork may already have found
+ * that there are no handlers when the first use registers them. */
+static __attribute__((constructor)) void handle_forks_early(void)
 {
-    hmm__process_watch_forks();
+    hmm__process_handle_forks();
 }
 #endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap's beginning: made on first use or by hmm_init, its options from the environment.
- * Where its memory comes from is the region's business: the library has a static array, the preload
- * library asks the system.
+ * Setting up the process heap: on first use or by hmm_init, with options from the environment, in
+ * the memory of region.h. Calls all of lib/process and lib/api.
  */
 #include "process/process.h"
 
@@ -24,7 +23,7 @@ struct process_heap hmm__process = {.lock = {.released = hmm__process_free_defer
 struct cache hmm__process_cache;
 #endif
 
-static struct options process_options; /* whoever sets the heap up reads and writes them */
+static struct options process_options; /* used only by the thread that sets the heap up */
 
 enum lock_hold hmm__process_lock(void)
 {
@@ -56,7 +55,7 @@ static void report_at_exit(void)
 }
 #endif
 
-/* The region, or as much of it as the system lets be used. */
+/* Makes a heap in the region, or in as much of it as the system commits. */
 static struct hmm_heap *create(const struct options *o)
 {
     size_t size = o->heap_size;
@@ -70,10 +69,11 @@ static struct hmm_heap *create(const struct options *o)
     return h;
 }
 
-/* With the lock held. Returns how many values of the environment were bad. */
+/* With the lock. Returns the number of bad values in the environment. */
 static int set_up(const struct hmm_strategy *strategy)
 {
     struct options *o = &process_options;
+    HMM_ASSERT(hmm__process.heap == NULL && lock_is_held(&hmm__process.lock));
     hmm__lock_set_process(&hmm__process.lock);
     int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, hmm__region_max(),
                                 strategy == NULL);
@@ -81,11 +81,11 @@ static int set_up(const struct hmm_strategy *strategy)
     if (h == NULL)
         return bad;
     hmm__foreign_set_ignored(o->foreign);
-    watch_thread_ends();
+    notice_thread_ends();
     hmm_heap_set_check(h, o->check);
     h->foreign = hmm__foreign_free;
     hmm__process.region_bytes = (size_t)h->high_limit * HMM_GRANULE;
-    if (o->cache && h->check_flags == 0) /* who watches is to see each block */
+    if (o->cache && h->check_flags == 0) /* checks need each block in the heap itself */
         open_cache(h, &hmm__process.lock);
     size_t pool_size;
     char *room = hmm__region_emergency(&pool_size);
@@ -95,7 +95,7 @@ static int set_up(const struct hmm_strategy *strategy)
     return bad;
 }
 
-/* An environment that was not there at the first use. The region is what it is. */
+/* Reads the environment, which did not exist at the first use. The region's size stays. */
 static int read_late(struct options *o)
 {
     int bad = hmm__options_read(o, HMM_BEST_FIT, hmm__region_max(), true);
@@ -112,7 +112,7 @@ static int read_late(struct options *o)
     return bad;
 }
 
-/* As hmm_heap_set_strategy; EBUSY: in a handler that interrupted work on the heap. */
+/* As hmm_heap_set_strategy; EBUSY: a handler interrupted an operation on the heap. */
 static int switch_process_heap(const struct hmm_strategy *strategy)
 {
     enum lock_hold hold = hmm__process_lock();
@@ -135,7 +135,7 @@ int hmm__process_finish(void)
 {
     struct options *o = &process_options;
     int bad = 0;
-    if (!o->block_view)
+    if (!o->had_environment)
         bad += read_late(o);
     if (o->plugin)
         bad += load_plugin(o);
@@ -154,10 +154,10 @@ int hmm__process_finish(void)
     return bad;
 }
 
-/* A strategy that does not fit, or is malformed, must not leave the program without a heap. */
+/* If the environment's strategy does not fit or is malformed, the heap has best fit. */
 struct hmm_heap *hmm__process_first_use(void)
 {
-    hmm__process_watch_forks();
+    hmm__process_handle_forks();
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     bool mine = hmm__process.heap == NULL;
     if (mine && hold == LOCK_UNAVAILABLE)
@@ -180,8 +180,8 @@ struct hmm_heap *hmm_process_heap(void)
     return the_heap();
 }
 
-/* The strategy that a later hmm_init asks for; NULL: the environment's is bad. */
-static const struct hmm_strategy *asked_for(const struct hmm_strategy *strategy)
+/* The strategy for a later hmm_init; NULL: the environment has a bad value. */
+static const struct hmm_strategy *strategy_or_default(const struct hmm_strategy *strategy)
 {
     struct options o;
     if (strategy != NULL)
@@ -194,7 +194,7 @@ static const struct hmm_strategy *asked_for(const struct hmm_strategy *strategy)
 /* Returns -1 with errno. */
 static int init_again(const struct hmm_strategy *strategy)
 {
-    const struct hmm_strategy *s = asked_for(strategy);
+    const struct hmm_strategy *s = strategy_or_default(strategy);
     if (s == NULL) {
         hmm__set_errno(EINVAL);
         return -1;
@@ -209,7 +209,7 @@ int hmm_init(const struct hmm_strategy *strategy)
         return -1;
     }
     int bad = 0;
-    hmm__process_watch_forks();
+    hmm__process_handle_forks();
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     bool mine = hmm__process.heap == NULL, busy = mine && hold == LOCK_UNAVAILABLE;
     if (mine && !busy)

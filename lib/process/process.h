@@ -18,7 +18,7 @@ struct process_heap {
 /* process.c */
 extern HMM__HIDDEN struct process_heap hmm__process;
 
-/* Makes the heap, if there is none. Ends the program if there is no memory for one. */
+/* Makes the process heap if there is none. Ends the program if there is no memory for it. */
 HMM__HIDDEN HMM__COLD struct hmm_heap *hmm__process_first_use(void);
 
 HMM__ALWAYS_INLINE struct hmm_heap *the_heap(void)
@@ -32,26 +32,26 @@ HMM__ALWAYS_INLINE bool in_region(const struct hmm_heap *h, const void *p)
     return (uintptr_t)p - (uintptr_t)h < hmm__process.region_bytes;
 }
 
-/* The second step: the environment if it was not there, plug-ins, reports. Returns how many values
- * of the environment were bad. */
+/* The second step of setting up: the environment, if there was none before, plug-ins, reports.
+ * Returns the number of bad values in the environment. */
 HMM__HIDDEN int hmm__process_finish(void);
 
-/* Gives back what the cache keeps for this thread. False: that is nothing. With the lock. */
+/* Returns to the heap what the cache has for this thread. False: nothing. With the lock. */
 HMM__HIDDEN bool hmm__process_trim(void);
 
-/* The heap's lock, for work on hmm_process_heap() that has no entry point. */
+/* The lock, for operations on hmm_process_heap() that have no entry point. */
 HMM__HIDDEN enum lock_hold hmm__process_lock(void);
 HMM__HIDDEN void hmm__process_unlock(enum lock_hold hold);
 
-/* fork.c: from now on a fork takes the lock. Before a second thread can see the heap. */
-HMM__HIDDEN void hmm__process_watch_forks(void);
+/* fork.c: lets every fork acquire the lock. Before a second thread can use the heap. */
+HMM__HIDDEN void hmm__process_handle_forks(void);
 
-/* Frees what was deferred because the lock was unavailable. */
+/* Frees the deferred blocks. */
 HMM__HIDDEN void hmm__process_free_deferred(void);
 
-/* foreign.c: pointers that are not of the heap */
+/* foreign.c: pointers outside the region */
 
-/* Whether free is to ignore them; else it ends the program. */
+/* Whether foreign pointers are ignored; else they end the program. */
 HMM__HIDDEN void hmm__foreign_set_ignored(bool ignored);
 
 /* Ends the program, or says that the pointer is ignored. */

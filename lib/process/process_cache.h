@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap's front: its doors find here what there is to try before the heap itself, and
- * nothing where it was left out of the build.
+ * The cache of the process heap, as its entry points call it before the heap. Without HMM__CACHE
+ * the same functions do nothing. Calls lib/cache.
  */
-#ifndef HMM_FRONT_PROCESS_H
-#define HMM_FRONT_PROCESS_H
+#ifndef HMM_PROCESS_CACHE_H
+#define HMM_PROCESS_CACHE_H
 
 #include "cache/fast_path.h"
 #include "cache/medium.h"
@@ -22,7 +22,7 @@ HMM__ALWAYS_INLINE void *malloc_hit(size_t size)
     return cache_malloc_hit(thread_cache_mine(), size);
 }
 
-/* The chain is empty. size <= CACHE_OBJECT_MAX. */
+/* Refills the free list. size <= CACHE_OBJECT_MAX. */
 HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
 {
     struct thread_cache *tc = thread_cache_mine();
@@ -43,7 +43,7 @@ HMM__ALWAYS_INLINE bool free_hit(void *block)
     return cache_free_hit(&hmm__process_cache, thread_cache_mine(), block);
 }
 
-/* False: it is in no run. */
+/* Frees another thread's object. False: the block is in no run. */
 HMM__ALWAYS_INLINE bool free_in_run(void *block)
 {
     struct run *d = cache_run_of(&hmm__process_cache, block);
@@ -52,15 +52,15 @@ HMM__ALWAYS_INLINE bool free_in_run(void *block)
     return d != NULL;
 }
 
-/* Bytes of the object; 0: it is none. */
+/* The size of the object; 0: the block is in no run. */
 HMM__ALWAYS_INLINE size_t usable_in_run(const void *block, const char *operation)
 {
     return hmm__cache_usable(&hmm__process_cache, block, operation);
 }
 
-HMM__ALWAYS_INLINE void watch_thread_ends(void)
+HMM__ALWAYS_INLINE void notice_thread_ends(void)
 {
-    hmm__thread_caches_watch_ends();
+    hmm__thread_caches_notice_ends();
 }
 
 /* ---- With the lock ---- */
@@ -84,7 +84,7 @@ HMM__ALWAYS_INLINE bool put_medium(void *block)
     return hmm__process_cache.open && medium_put(&hmm__process_cache, block);
 }
 
-/* What is kept for this thread is given back. False: it is nothing. */
+/* Returns to the heap what the cache has for this thread. False: nothing. */
 HMM__ALWAYS_INLINE bool trim_cache(void)
 {
     struct thread_cache *tc = thread_cache_mine();
@@ -134,7 +134,7 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const void *block, const char *operation
     return 0;
 }
 
-HMM__ALWAYS_INLINE void watch_thread_ends(void)
+HMM__ALWAYS_INLINE void notice_thread_ends(void)
 {
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap in a static array.
+ * The process heap's region as a static array: the library's version. preload/region.c is the
+ * other.
  */
 #include "process/env.h"
 #include "process/region.h"

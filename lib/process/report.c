@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a heap tells of itself: on start, and its statistics at exit. Without stdio, since it may
- * run inside a program's malloc and after its exit handlers.
+ * The reports of the process heap: a line at the start, statistics at exit. Without stdio, since
+ * this may run inside a program's malloc, and after its exit handlers. Calls lib/base and the
+ * public functions that read a heap.
  */
 #include "process/report.h"
 #include "base/text.h"
@@ -60,7 +61,7 @@ static void fields_of(const struct hmm_stats *s, struct field *f)
 static void as_json(struct text *t, const char *strategy, const struct field *f)
 {
     hmm__text_add(t, "{\"strategy\":\"");
-    for (const char *c = strategy; *c != '\0'; c++) { /* a plug-in may be called anything */
+    for (const char *c = strategy; *c != '\0'; c++) { /* a plug-in's name may have any characters */
         const char one[2] = {*c, '\0'};
         hmm__text_add(t, *c == '"' || *c == '\\' ? "\\" : "");
         hmm__text_add(t, (unsigned char)*c < ' ' ? "?" : one);
@@ -95,71 +96,71 @@ static bool ends_with(const char *s, const char *end)
     return n >= m && hmm__text_same(s + n - m, end);
 }
 
-/* Above what programs use for themselves. */
+/* The lowest file descriptor for a copy of stderr: programs use lower ones. */
 #define STDERR_COPY 200
 
-/* With a folder before it, and each %p as a number; a system has none longer. */
-#define LONGEST_PATH 4096
+/* Bytes of a path with its folder, and each %p as a number; no system has a longer one. */
+#define PATH_BYTES_MAX 4096
 
-/* Only the process heap has one. */
+/* Where the statistics go. */
 static struct {
-    char path[LONGEST_PATH]; /* begins with '/' if that can be */
-    const char *asked;       /* the value itself; NULL iff the path holds it */
+    char path[PATH_BYTES_MAX]; /* absolute, if the working folder is known */
+    const char *too_long;      /* HMM_STATS, if the path has no room for it; else NULL */
     int err;
     bool is_file;
-} place = {.err = 2};
+} destination = {.err = 2};
 
 static uint64_t process_number(void)
 {
     return (uint64_t)getpid();
 }
 
-/* Adds `from` to what is in path. False, some of it added, iff there is no room. */
+/* Appends `from` to path. False, with a part appended, iff there is no room. */
 static bool path_add(char *path, size_t *length, const char *from)
 {
-    while (*from != '\0' && *length < LONGEST_PATH - 1)
+    while (*from != '\0' && *length < PATH_BYTES_MAX - 1)
         path[(*length)++] = *from++;
     path[*length] = '\0';
     return *from == '\0';
 }
 
-/* The current folder becomes the path, where there is one. */
-static bool has_folder(void)
+/* Sets the path to the working folder. False: there is none, or it is too long. */
+static bool path_begin(void)
 {
-    return getcwd(place.path, sizeof place.path) != NULL;
+    return getcwd(destination.path, sizeof destination.path) != NULL;
 }
 
-/* False iff it is too long. */
-static bool place_path(const char *where)
+/* Sets the path to `where`, made absolute. False iff it is too long. */
+static bool path_set(const char *where)
 {
     size_t n = 0;
     if (where[0] == '/')
-        return path_add(place.path, &n, where);
-    if (!has_folder())
-        return errno != ERANGE && path_add(place.path, &n, where);
-    n = hmm__text_length(place.path);
-    return path_add(place.path, &n, "/") && path_add(place.path, &n, where);
+        return path_add(destination.path, &n, where);
+    if (!path_begin())
+        return errno != ERANGE && path_add(destination.path, &n, where);
+    n = hmm__text_length(destination.path);
+    return path_add(destination.path, &n, "/") && path_add(destination.path, &n, where);
 }
 
 void hmm__report_place(const char *where)
 {
-    place.is_file = !hmm__text_same(where, "stderr") && !hmm__text_same(where, "-");
-    place.path[0] = '\0';
-    place.asked = NULL;
+    destination.is_file = !hmm__text_same(where, "stderr") && !hmm__text_same(where, "-");
+    destination.path[0] = '\0';
+    destination.too_long = NULL;
     int copy = fcntl(2, F_DUPFD_CLOEXEC, STDERR_COPY);
-    place.err = copy >= 0 ? copy : 2;
-    if (place.is_file && !place_path(where))
-        place.asked = where;
+    destination.err = copy >= 0 ? copy : 2;
+    if (destination.is_file && !path_set(where))
+        destination.too_long = where;
 }
 
-/* The name, each %p as the process's number. False iff it is too long. */
+/* Copies the path, with each %p replaced by the process's number. False iff it is too long. */
 static bool path_of_process(char *path)
 {
     struct text number = {0};
     size_t n = 0;
     bool fits = true;
     hmm__text_decimal(&number, process_number());
-    for (const char *c = place.path; *c != '\0' && fits; c++) {
+    for (const char *c = destination.path; *c != '\0' && fits; c++) {
         const char one[2] = {*c, '\0'};
         bool is_number = c[0] == '%' && c[1] == 'p';
         fits = path_add(path, &n, is_number ? hmm__text_line(&number) : one);
@@ -168,7 +169,7 @@ static bool path_of_process(char *path)
     return fits;
 }
 
-/* The end of the line is kept, whatever the path's length. */
+/* A long path is cut, so that the end of the line is not. */
 static void complain(const char *path, const char *what)
 {
     struct text t = {0};
@@ -181,7 +182,7 @@ static void complain(const char *path, const char *what)
     hmm__text_add(&t, hmm__text_length(path) > max ? "...: " : ": ");
     hmm__text_add(&t, what);
     hmm__text_add(&t, "; the statistics follow");
-    (void)hmm__text_to(&t, place.err);
+    (void)hmm__text_to(&t, destination.err);
 }
 
 static const char *why_not_written(int code)
@@ -196,24 +197,24 @@ static const char *put_in_file(struct text *t, const char *path)
     if (fd < 0)
         return "cannot be opened for writing";
     int code = hmm__text_to(t, fd);
-    if (close(fd) != 0 && code == 0) /* some say only now that the disk is full */
+    if (close(fd) != 0 && code == 0) /* some systems report a full disk only here */
         code = errno;
     return code == 0 ? NULL : why_not_written(code);
 }
 
 static void put(struct text *t)
 {
-    static char path[LONGEST_PATH];
+    static char path[PATH_BYTES_MAX];
     const char *wrong = NULL;
-    if (place.asked != NULL)
-        complain(place.asked, "the path is too long: at most 4095 bytes, with its folder");
-    else if (place.is_file && !path_of_process(path))
-        complain(place.path, "the path is too long: at most 4095 bytes, with its folder");
-    else if (place.is_file && (wrong = put_in_file(t, path)) == NULL)
+    if (destination.too_long != NULL)
+        complain(destination.too_long, "the path is too long: at most 4095 bytes, with its folder");
+    else if (destination.is_file && !path_of_process(path))
+        complain(destination.path, "the path is too long: at most 4095 bytes, with its folder");
+    else if (destination.is_file && (wrong = put_in_file(t, path)) == NULL)
         return;
     if (wrong != NULL)
         complain(path, wrong);
-    (void)hmm__text_to(t, place.err);
+    (void)hmm__text_to(t, destination.err);
 }
 
 #else
@@ -238,7 +239,7 @@ static void put(struct text *t)
 static bool wants_json(void)
 {
 #if HMM__POSIX
-    return ends_with(place.path, ".json");
+    return ends_with(destination.path, ".json");
 #else
     return false;
 #endif

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The process heap's entry points while its lock is unavailable. Memory comes from the emergency
- * pool; a block of the heap that is freed meanwhile is freed later.
+ * pool; the free of a block of the heap is deferred. Calls emergency.c; lib/api only after waiting
+ * for the lock all the same.
  */
 #include "process/process.h"
 
 #include "base/text.h"
 #include "process/emergency.h"
 
-/* Once, or once for each thread that comes to it at the same time: what cannot be served may be
- * wanted again and again. No exchange, which some processors have only as a call. */
+/* Prints once, or once for each thread that gets here at the same time: the program may repeat the
+ * request many times. Not by an atomic exchange, which on some processors is a library call. */
 static void say_refused(void)
 {
     static bool said;
@@ -22,7 +23,7 @@ static void say_refused(void)
     hmm__text_to_stderr(&t);
 }
 
-/* From the side; where that is used up by waiting all the same. */
+/* From the emergency pool; if it is used up, from the heap after waiting for the lock. */
 static void *alloc_unlocked(struct hmm_heap *h, size_t align, size_t size)
 {
     void *p = hmm__emergency_alloc(align, size);
@@ -63,7 +64,8 @@ void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     return alloc_unlocked(h, align, size);
 }
 
-/* A block of the heap's, while the heap may not be touched. */
+/* block is of the heap, which may not be changed now. Reading its header is safe: the block is in
+ * use, and others change only the bits of it that tell of the block below. */
 void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size)
 {
     size_t usable = hmm_heap_usable_size(h, block);
@@ -83,7 +85,7 @@ void hmm__unlocked_free(struct hmm_heap *h, void *block)
         hmm__emergency_defer_free(block);
 }
 
-/* A block of the side's goes to the heap, if it must grow. */
+/* A block of the emergency pool moves to the heap if it must grow. */
 void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size)
 {
     if (!hmm__emergency_has(block)) {
