@@ -7,6 +7,7 @@ void *hmm__held_serve(struct hmm_heap *h, size_t n)
     hmm_ref r = s->victim;
     char *p = block_payload(h, r);
     size_t rest = s->victim_size - n;
+    large_taken(h, p, s->victim_size, rest);
     if (rest >= BINS) {
         hold(s, r + (hmm_ref)n, rest);
     } else {

@@ -22,7 +22,7 @@ void hmm__report_start(const char *who, const struct hmm_heap *h, const struct o
     hmm__text_add(&t, ", region ");
     hmm__text_hex(&t, (uintptr_t)h);
     hmm__text_add(&t, " of ");
-    hmm__text_size(&t, hmm_heap_capacity(h));
+    hmm__text_size(&t, region_bytes(h));
     hmm__text_add(&t, ", check level ");
     hmm__text_decimal(&t, (uint64_t)o->check);
     hmm__text_add(&t, h->cache ? ", with a cache" : ", without a cache");
