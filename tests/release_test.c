@@ -228,6 +228,11 @@ START_TEST(a_trim_gives_back_all_and_a_call_a_step)
     }
     ck_assert_uint_gt(hmm__decommit_all(h), 50 * MIB);
     ck_assert_uint_lt(resident(), MIB);
+    struct hmm_stats s;
+    hmm_heap_stats(h, &s);
+    ck_assert_uint_eq(s.released, given_back);
+    ck_assert_uint_gt(s.released, 99 * MIB);
+    ck_assert_uint_le(s.released, 101 * MIB);
     assert_sound(h);
 }
 END_TEST
@@ -356,8 +361,9 @@ static void replace(struct hmm_heap *h, int i)
                 size);
         fill_slot(h, i, p);
     } else {
-        fill_slot(h, i, roll(5) ? hmm_heap_malloc(h, size)
-                           : hmm_heap_aligned_alloc(h, (size_t)32 << roll(13), size));
+        fill_slot(h, i,
+                  roll(5) ? hmm_heap_malloc(h, size)
+                          : hmm_heap_aligned_alloc(h, (size_t)32 << roll(13), size));
     }
 }
 

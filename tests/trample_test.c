@@ -135,8 +135,7 @@ START_TEST(a_large_free_block_is_looked_at_before_its_pages_go)
         memset(below + hmm_heap_usable_size(h, below), 0, 4);
     else
         memset(above - 8, 0, 4);
-    snprintf(line, sizeof line,
-             "hmm: block 0x%lx: its header %swas overwritten: %s",
+    snprintf(line, sizeof line, "hmm: block 0x%lx: its header %swas overwritten: %s",
              (unsigned long)(uintptr_t)(_i % 2 ? hole : above), _i % 2 ? "" : "or its end ",
              _i % 2 ? "its size leads outside the heap" : "they contradict each other");
     assert_aborts_saying(act_by_trim, NULL, line);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Time, for a thread that the cache serves without ever coming to the heap: at each CACHE_TICK_FREES
- * frees in an active run it is asked whether pages are due to go back to the system, and one lock
- * and a step later the next free is asked again if there are more.
+ * Time, for a thread that the cache serves without ever coming to the heap: at each
+ * CACHE_TICK_FREES frees in an active run it is asked whether pages are due to go back to the
+ * system, and one lock and a step later the next free is asked again if there are more.
  */
 #ifndef HMM_CACHE_TICK_H
 #define HMM_CACHE_TICK_H

@@ -114,7 +114,7 @@ struct hmm_heap {
     void *(*malloc_entry)(struct hmm_heap *, size_t);
     void (*free_entry)(struct hmm_heap *, void *);
     hmm_ref first, top, brk;
-    hmm_ref trim_below;          /* the break falls when the top does below this */
+    hmm_ref trim_below;       /* the break falls when the top does below this */
     size_t extent;            /* top - first */
     intptr_t live_below_peak; /* live_peak minus the live bytes: one subtraction updates both */
     size_t large_above;       /* scaled; a larger free block is known to large.c */
@@ -168,7 +168,7 @@ struct hmm_heap {
     /* Before a state is placed at the region's high end: lowers high_limit by what the cache will
      * need there. */
     void (*reserve)(struct hmm_heap *h);
-    bool sparse;         /* what is not touched of the region costs nothing: it is address space */
+    bool sparse; /* what is not touched of the region costs nothing: it is address space */
 };
 
 _Static_assert(offsetof(struct hmm_heap, failed) == 0, "the links of ref 0");

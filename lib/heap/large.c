@@ -202,8 +202,7 @@ static void touch(struct hmm_heap *h, struct hmm__large *b, hmm_ref low, uint32_
 {
     uint32_t may_go = dirty(b, low);
     bool listed = b->next != UNLISTED;
-    if (listed ? more < HMM__LARGE_GRANULES || more < may_go - more
-               : may_go < HMM__LARGE_GRANULES)
+    if (listed ? more < HMM__LARGE_GRANULES || more < may_go - more : may_go < HMM__LARGE_GRANULES)
         return;
     unlist(h, b);
     list_newest(h, b, now_ms(h));

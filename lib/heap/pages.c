@@ -9,10 +9,10 @@
  * Pages are given back when they have not been needed for a while (release_after): those inside
  * large free blocks, the oldest first, and those of the free top above the highest that the top was
  * in that while. A program that frees and allocates the same memory again keeps it; one that does
- * not loses it a little later. There is no thread for it: the slow paths of malloc and free read the
- * clock, and each gives back at most RELEASE_STEP, so that no call takes long, whatever the number
- * of blocks. Only if the break rises into pages that were not resident, as many go at once, however
- * young they are: what is resident is never more than the blocks have needed.
+ * not loses it a little later. There is no thread for it: the slow paths of malloc and free read
+ * the clock, and each gives back at most RELEASE_STEP, so that no call takes long, whatever the
+ * number of blocks. Only if the break rises into pages that were not resident, as many go at once,
+ * however young they are: what is resident is never more than the blocks have needed.
  */
 #include "heap/block.h"
 

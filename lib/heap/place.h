@@ -59,7 +59,8 @@ HMM__ALWAYS_INLINE void carve_whole(char *p, size_t scaled)
     word_lessen(p, HMM__FREE);
 }
 
-/* The low end of the free block at p, of `size` granules, is allocated; `rest` granules are left. */
+/* The low end of the free block at p, of `size` granules, is allocated; `rest` granules are left.
+ */
 HMM__ALWAYS_INLINE void large_taken(struct hmm_heap *h, const char *p, size_t size, size_t rest)
 {
     if (hmm__unlikely(size << HMM__SIZE_SHIFT > h->large_above) && rest < HMM__LARGE_GRANULES)

@@ -104,7 +104,8 @@ static size_t large_bytes(const struct hmm_heap *h)
 
 void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
 {
-    *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit) + cache_bytes(heap) + heap->large_bytes,
+    *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit) + cache_bytes(heap) +
+                                            heap->large_bytes,
                                 .reserved = bytes(heap, heap->capacity) + heap->large_bytes,
                                 .control = control_bytes(heap) + large_bytes(heap),
                                 .brk = used_bytes(heap, heap->brk),
@@ -115,6 +116,7 @@ void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
                                 .free_bytes = (size_t)free_granules(heap) * HMM_GRANULE,
                                 .free_blocks = free_blocks(heap),
                                 .largest_free = largest_request(heap),
+                                .released = heap->released,
                                 .top_bytes = (size_t)(heap->brk - heap->top) * HMM_GRANULE,
                                 .splits = heap->splits + heap->bin_splits,
                                 .merges = heap->merges,

@@ -42,6 +42,14 @@ void hmm__process_tick(struct hmm_heap *h)
     hmm__process.frees_until_tick = hmm__decommit_is_due(h) ? 1 : HMM__TICK_FREES;
 }
 
+void hmm__process_stats(struct hmm_stats *stats)
+{
+    size_t medium = medium_bytes();
+    hmm__stats(hmm__process.heap, stats);
+    stats->live_bytes -= medium;
+    stats->free_bytes += medium;
+}
+
 bool hmm__process_trim(void)
 {
     return trim_cache();
