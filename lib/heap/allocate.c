@@ -143,6 +143,7 @@ void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
         if (was > h->top_seen)
             h->top_seen = was;
         hmm__decommit_due(h);
+        hmm__decommit_excess(h, was - r);
     }
 }
 

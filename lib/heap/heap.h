@@ -92,6 +92,7 @@ struct hmm__large {
     hmm_ref end;         /* of the block; 0: the entry is not in use */
     uint32_t next, prev; /* in the list, by index; UINT32_MAX: it is in none */
     uint32_t since;      /* the clock, in milliseconds */
+    uint32_t counted;    /* granules of it that may be resident */
     hmm_ref zero_from, zero_to;
 };
 
@@ -140,6 +141,7 @@ struct hmm_heap {
     struct hmm__large *large;
     size_t large_bytes, large_committed;
     uint32_t large_count;
+    uint64_t large_dirty; /* granules of them that may be resident and are not needed */
     /* What is known to be zero: from zero_top, or from the top if that is higher, to zero_limit;
      * and of the block that was allocated last. */
     hmm_ref zero_top, zero_limit;
@@ -276,6 +278,8 @@ HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
 /* The same as hmm__decommit_due at times when no operation on the heap is under way: the cache
  * gives back what is idle too, after much else was not needed. */
 HMM__HIDDEN HMM__COLD void hmm__tick(struct hmm_heap *h);
+/* So many granules have been freed. If too much is resident that is not needed, some goes. */
+HMM__HIDDEN void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed);
 HMM__HIDDEN HMM__COLD void hmm__decommit_instead(struct hmm_heap *h, uint32_t granules);
 HMM__HIDDEN HMM__COLD size_t hmm__decommit_all(struct hmm_heap *h);
 
@@ -304,8 +308,9 @@ HMM__HIDDEN struct hmm__large *hmm__large_at(const struct hmm_heap *h, hmm_ref e
 /* The one whose pages have not been needed for the longest time; NULL: there is none. */
 HMM__HIDDEN struct hmm__large *hmm__large_oldest(const struct hmm_heap *h);
 
-/* All of it is zero, but for its links and its footer. */
-HMM__HIDDEN void hmm__large_is_zero(struct hmm_heap *h, struct hmm__large *b);
+/* Its pages are given back, or some of them; it begins at `start`. */
+HMM__HIDDEN void hmm__large_given_back(struct hmm_heap *h, struct hmm__large *b, hmm_ref start,
+                                       bool all);
 
 /* Its block begins at `start`: what is known to be zero is cut to it. */
 HMM__HIDDEN void hmm__large_clip(struct hmm__large *b, hmm_ref start);

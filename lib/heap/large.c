@@ -26,6 +26,7 @@
  * L1  A free block is large iff the entry for its end is its own; no other entry is in use.
  * L2  The list holds the entries in use but for those of blocks that are zero as far as they are
  *     large, and is linked both ways.
+ * L3  large_dirty is the sum of what is counted of those in the list; of no other is anything.
  */
 #include "heap/block.h"
 
@@ -74,6 +75,8 @@ static void unlist(struct hmm_heap *h, struct hmm__large *b)
     h->large[b->prev].next = b->next;
     h->large[b->next].prev = b->prev;
     b->next = b->prev = UNLISTED;
+    h->large_dirty -= b->counted;
+    b->counted = 0;
 }
 
 /* As the newest. */
@@ -92,21 +95,18 @@ static void list_instead(struct hmm_heap *h, struct hmm__large *b, struct hmm__l
     b->since = was->since;
     b->next = was->next;
     b->prev = was->prev;
+    b->counted = was->counted;
     if (was->next == UNLISTED)
         return;
     h->large[b->next].prev = h->large[b->prev].next = index_of(h, b);
     was->next = was->prev = UNLISTED;
+    was->counted = 0;
 }
 
 struct hmm__large *hmm__large_oldest(const struct hmm_heap *h)
 {
     uint32_t i = h->large[0].next;
     return i ? &h->large[i] : NULL;
-}
-
-void hmm__large_is_zero(struct hmm_heap *h, struct hmm__large *b)
-{
-    unlist(h, b);
 }
 
 /* ---- The range that is known to be zero ---- */
@@ -124,6 +124,23 @@ static uint32_t dirty(struct hmm__large *b, hmm_ref start)
 {
     hmm__large_clip(b, start);
     return b->end - start - (b->zero_to - b->zero_from);
+}
+
+/* Block b, which is in the list, begins at `start`. Splits are not counted: there may be less. */
+static void recount(struct hmm_heap *h, struct hmm__large *b, hmm_ref start)
+{
+    uint32_t is = dirty(b, start);
+    h->large_dirty += is;
+    h->large_dirty -= b->counted;
+    b->counted = is;
+}
+
+void hmm__large_given_back(struct hmm_heap *h, struct hmm__large *b, hmm_ref start, bool all)
+{
+    if (all)
+        unlist(h, b);
+    else
+        recount(h, b, start);
 }
 
 /* ---- Blocks that come and go ---- */
@@ -202,10 +219,13 @@ static void touch(struct hmm_heap *h, struct hmm__large *b, hmm_ref low, uint32_
 {
     uint32_t may_go = dirty(b, low);
     bool listed = b->next != UNLISTED;
-    if (listed ? more < HMM__LARGE_GRANULES || more < may_go - more : may_go < HMM__LARGE_GRANULES)
-        return;
-    unlist(h, b);
-    list_newest(h, b, now_ms(h));
+    if (listed ? more >= HMM__LARGE_GRANULES && more >= may_go - more
+               : may_go >= HMM__LARGE_GRANULES) {
+        unlist(h, b);
+        list_newest(h, b, now_ms(h));
+    }
+    if (b->next != UNLISTED)
+        recount(h, b, low);
 }
 
 void hmm__large_joined(struct hmm_heap *h, hmm_ref low, size_t prev_size, size_t scaled,
@@ -231,6 +251,7 @@ void hmm__large_joined(struct hmm_heap *h, hmm_ref low, size_t prev_size, size_t
     touch(h, b, low, more);
     if (more >= HMM__LARGE_GRANULES)
         hmm__decommit_due(h);
+    hmm__decommit_excess(h, more);
 }
 
 void hmm__large_cut(struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t gap, uint32_t rest)
@@ -246,6 +267,7 @@ void hmm__large_cut(struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t gap, 
     low->zero_to = was.zero_to < r + gap - 1 ? was.zero_to : r + gap - 1;
     hmm__large_clip(low, r);
     list_newest(h, low, was.next == UNLISTED ? now_ms(h) : was.since);
+    recount(h, low, r);
 }
 
 /* ---- Known zeros ---- */
@@ -299,11 +321,15 @@ void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref zero_top)
 static const char *verify_list(const struct hmm_heap *h, uint32_t listed)
 {
     uint32_t before = 0, count = 0;
+    uint64_t counted = 0;
     for (uint32_t i = h->large[0].next; i != 0; before = i, i = h->large[i].next) {
         if ((size_t)i * (1u << LARGE_LOG) > (size_t)h->limit * HMM_GRANULE ||
             h->large[i].end == 0 || h->large[i].prev != before || ++count > listed)
             return "L2: the list of large free blocks is ill linked";
+        counted += h->large[i].counted;
     }
+    if (counted != h->large_dirty)
+        return "L3: what may be resident is miscounted";
     if (count != listed || h->large[0].prev != before)
         return "L2: the list of large free blocks is not whole";
     return NULL;

@@ -11,8 +11,8 @@
  * in that while. A program that frees and allocates the same memory again keeps it; one that does
  * not loses it a little later. There is no thread for it: the slow paths of malloc and free read
  * the clock, and each gives back at most RELEASE_STEP, so that no call takes long, whatever the
- * number of blocks. Only if the break rises into pages that were not resident, as many go at once,
- * however young they are: what is resident is never more than the blocks have needed.
+ * number of blocks. What may wait so is limited: if nobody calls any more, that is what stays. If
+ * the break rises into pages that were not resident, as many go at once, however young they are.
  */
 #include "heap/block.h"
 
@@ -24,6 +24,10 @@
 
 /* When so much has been given back, and no more is due, a burst is over. */
 #define IDLE_BYTES ((size_t)1 << 20)
+
+/* So much and a quarter of the live bytes may be resident and not needed; beyond it a free gives
+ * back as much as it frees, and a step. */
+#define EXCESS_BYTES ((size_t)64 << 20)
 
 /* Where the system's pages are larger, their edges stay. */
 #define RELEASE_PAGE ((uintptr_t)4096)
@@ -143,8 +147,7 @@ static void give_back_block(struct hmm_heap *h, struct hmm__large *b, size_t *bu
     b->zero_to += give_back(h, b->zero_to, to, LOW_END, budget);
     if (b->zero_to == to)
         b->zero_from -= give_back(h, from, b->zero_from, HIGH_END, budget);
-    if (b->zero_from == from && b->zero_to == to)
-        hmm__large_is_zero(h, b);
+    hmm__large_given_back(h, b, start, b->zero_from == from && b->zero_to == to);
 }
 
 /* Of the free top what lies above `keep`. Whether nothing is left of it that is worth a call. */
@@ -219,6 +222,26 @@ void hmm__tick(struct hmm_heap *h)
         return;
     h->released_then = h->released;
     hmm__reclaim(h, HMM__RECLAIM_IDLE);
+}
+
+static HMM__COLD void give_back_excess(struct hmm_heap *h, uint64_t excess, uint32_t freed)
+{
+    size_t budget = RELEASE_STEP + (size_t)freed * HMM_GRANULE;
+    if (budget > excess * HMM_GRANULE)
+        budget = (size_t)excess * HMM_GRANULE;
+    budget += LARGE_BYTES - 1;
+    give_back_top(h, h->top, &budget);
+    struct hmm__large *b;
+    while (budget >= LARGE_BYTES && (b = hmm__large_oldest(h)) != NULL)
+        give_back_block(h, b, &budget);
+}
+
+void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed)
+{
+    uint64_t dirty = h->large_dirty + (h->zero_top > h->top ? h->zero_top - h->top : 0);
+    uint64_t max = (EXCESS_BYTES + live_bytes(h) / 4) / HMM_GRANULE;
+    if (hmm__unlikely(dirty > max) && h->page_source && h->release_after != HMM__RELEASE_NEVER)
+        give_back_excess(h, dirty - max, freed);
 }
 
 /* The break is about to rise over `granules` that are not resident. */

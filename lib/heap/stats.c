@@ -98,7 +98,8 @@ size_t hmm__used_peak(const struct hmm_heap *h)
 /* Of the table of large free blocks what may be touched. */
 static size_t large_bytes(const struct hmm_heap *h)
 {
-    size_t bytes = h->large ? hmm__large_table_bytes((size_t)h->brk_peak * HMM_GRANULE) : 0;
+    size_t bytes =
+        h->large ? hmm__large_table_bytes((size_t)(h->brk_peak - h->first) * HMM_GRANULE) : 0;
     return bytes < h->large_bytes ? bytes : h->large_bytes;
 }
 
