@@ -31,7 +31,6 @@ typedef void *address_far_callback(struct hmm_heap *h, uint32_t n, uint32_t k, u
 /* The block is the answer whole. */
 HMM__ALWAYS_INLINE void *address_serve_whole(struct hmm_heap *h, char *p, uint32_t word)
 {
-    large_taken(h, p, header_size(word), 0);
     carve_whole(p, header_scaled(word));
     h->free_unbinned--;
     address_drop(h->state, block_of(h, p));
@@ -48,7 +47,6 @@ HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t wor
     if (above < header_make(HMM_MIN_GRANULES, 0))
         return whole(h, p, word, n);
     char *end = p + scaled_bytes(scaled);
-    large_taken(h, p, header_size(word), header_size(above));
     word_store(p, word - above);
     word_store(end, above);
     above -= HMM__FREE;

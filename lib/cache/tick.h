@@ -11,7 +11,7 @@
 
 #if HMM__CACHE
 
-#define CACHE_TICK_FREES 64u
+#define CACHE_TICK_FREES 128u
 
 /* The countdown of an active run. */
 HMM__ALWAYS_INLINE uint16_t cache_tick_countdown(const struct cache *cache)

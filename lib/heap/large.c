@@ -249,7 +249,7 @@ void hmm__large_joined(struct hmm_heap *h, hmm_ref low, size_t prev_size, size_t
         b = add(h, end);
     }
     touch(h, b, low, more);
-    if (more >= HMM__LARGE_GRANULES)
+    if (hmm__unlikely(h->release_after == 0))
         hmm__decommit_due(h);
     hmm__decommit_excess(h, more);
 }

@@ -47,7 +47,7 @@ HMM__HIDDEN bool hmm__process_trim(void);
 /* At each so many frees that take the lock, or more often while there is much to give back, the
  * clock is read and pages are given back that are not needed. With the lock, and before the free.
  */
-#define HMM__TICK_FREES 32u
+#define HMM__TICK_FREES 64u
 HMM__HIDDEN HMM__COLD void hmm__process_tick(struct hmm_heap *h);
 
 /* The lock, for operations on hmm_process_heap() that have no entry point. */
