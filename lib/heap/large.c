@@ -228,8 +228,8 @@ static void touch(struct hmm_heap *h, struct hmm__large *b, hmm_ref low, uint32_
         recount(h, b, low);
 }
 
-void hmm__large_joined(struct hmm_heap *h, hmm_ref low, size_t prev_size, size_t scaled,
-                       size_t next_size)
+static __attribute__((noinline)) void joined(struct hmm_heap *h, hmm_ref low, size_t prev_size,
+                                             size_t scaled, size_t next_size)
 {
     size_t above = h->large_above;
     uint32_t more = (uint32_t)scaled_granules(scaled);
@@ -252,6 +252,38 @@ void hmm__large_joined(struct hmm_heap *h, hmm_ref low, size_t prev_size, size_t
     if (hmm__unlikely(h->release_after == 0))
         hmm__decommit_due(h);
     hmm__decommit_excess(h, more);
+}
+
+/* A block in the list has become larger by so many granules. */
+HMM__ALWAYS_INLINE void grown(struct hmm_heap *h, struct hmm__large *b, size_t granules)
+{
+    uint64_t before = h->large_dirty;
+    b->counted += (uint32_t)granules;
+    h->large_dirty += granules;
+    if (hmm__unlikely((before ^ h->large_dirty) >= HMM__LARGE_GRANULES))
+        hmm__decommit_excess(h, HMM__LARGE_GRANULES);
+}
+
+/* First what is common: what is freed is small, and beside one large block, which is in the list.
+ * If that one is below, it ended in the same 64 KiB: else the entry is not in use. */
+void hmm__large_joined(struct hmm_heap *h, hmm_ref low, size_t prev_size, size_t scaled,
+                       size_t next_size)
+{
+    size_t above = h->large_above;
+    hmm_ref end = low + (hmm_ref)scaled_granules(prev_size + scaled + next_size);
+    struct hmm__large *b = entry_for(h, end);
+    if (scaled > above || b->end == 0 || b->next == UNLISTED) {
+        joined(h, low, prev_size, scaled, next_size);
+    } else if (next_size > above && prev_size <= above) {
+        hmm__large_clip(b, low + (hmm_ref)scaled_granules(prev_size + scaled));
+        grown(h, b, scaled_granules(prev_size + scaled));
+    } else if (prev_size > above && next_size <= above) {
+        HMM_ASSERT(b->end == low + (hmm_ref)scaled_granules(prev_size));
+        b->end = end;
+        grown(h, b, scaled_granules(scaled + next_size));
+    } else {
+        joined(h, low, prev_size, scaled, next_size);
+    }
 }
 
 void hmm__large_cut(struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t gap, uint32_t rest)
