@@ -73,7 +73,7 @@ hooks_in() {
 
 variables_in_sources() {
     for folder in lib strategies trace cli preload record; do
-        [ ! -d "$top_srcdir/$folder" ] || cat "$top_srcdir/$folder"/*.[ch]
+        [ ! -d "$top_srcdir/$folder" ] || find "$top_srcdir/$folder" -name '*.[ch]' -exec cat {} +
     done | grep -o '"HMM_[A-Z_]*"' | tr -d '"'
 }
 

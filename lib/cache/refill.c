@@ -5,6 +5,7 @@
  */
 #include "cache/fast_path.h"
 #include "cache/medium.h"
+#include "cache/tick.h"
 #include "base/secret.h"
 
 #if HMM__CACHE
@@ -57,7 +58,7 @@ static void make_active(struct thread_cache *tc, struct run *d)
     tc->free_list[d->class] = d->free;
     d->free = NULL;
     d->state = RUN_ACTIVE;
-    d->countdown = UINT16_MAX;
+    d->countdown = cache_tick_countdown(tc->cache);
     d->list = &tc->free_list[d->class];
 }
 
@@ -154,7 +155,7 @@ static void countdown_is_zero(struct thread_cache *tc, struct run *d, bool locke
         else
             return_empty_run(tc, d, locked);
     } else {
-        d->countdown = UINT16_MAX;
+        d->countdown = cache_tick(tc->cache, locked);
     }
 }
 

@@ -84,6 +84,12 @@ HMM__ALWAYS_INLINE bool put_medium(void *block)
     return hmm__process_cache.open && medium_put(&hmm__process_cache, block);
 }
 
+/* Bytes of the medium blocks that the cache holds. */
+HMM__ALWAYS_INLINE size_t medium_bytes(void)
+{
+    return hmm__process_cache.medium_bytes;
+}
+
 /* Returns to the heap what the cache has for this thread. False: nothing. */
 HMM__ALWAYS_INLINE bool trim_cache(void)
 {
@@ -151,6 +157,11 @@ HMM__ALWAYS_INLINE void *take_medium(size_t size)
 HMM__ALWAYS_INLINE bool put_medium(void *block)
 {
     return free_hit(block);
+}
+
+HMM__ALWAYS_INLINE size_t medium_bytes(void)
+{
+    return 0;
 }
 
 HMM__ALWAYS_INLINE bool trim_cache(void)
