@@ -1,87 +1,92 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The front: what makes small blocks fast, whichever strategy stands behind it.
+ * The cache: structures, theory and invariants. It serves small blocks without headers, in front of
+ * any strategy. The files of lib/cache call the heap (lib/heap) and lib/base; the heap calls the
+ * cache only through hmm_heap.reclaim and hmm_heap.reserve, which the cache sets.
  *
  * THEORY
  *
- * Small requests are served without headers, from runs. A run is an ordinary used block of the
- * heap, placed by the strategy like any other, whose payload begins on a unit of 1 KiB and is some
- * units long, less the 4 bytes of the next block's header: so runs abut, merge when they are
- * returned, and compete with large blocks for the same holes. A run is cut into objects of one
- * size class.
+ * Small requests are served from runs (tcmalloc: span; jemalloc: slab; mimalloc: page). A run is an
+ * ordinary used block of the heap, placed by the strategy. Its payload begins on a page of 1 KiB
+ * and is some pages long, less the 4 bytes of the next block's header: so runs abut, merge when
+ * they are returned, and compete with large blocks for the same holes. A run is divided into
+ * objects of one size class.
  *
  *     | run: object | object | ... | not yet carved | rest |
  *
- * Every run has a descriptor (struct run), and every unit an entry in the map that leads to it.
- * Both lie together at the region's high end, the table, and not in the runs: there the first
- * words of all runs would want the same few cache lines.
+ * Every run has a descriptor (struct run), and every page an entry in the page map that leads to
+ * the descriptor. Both lie at the region's high end, around the address `table`, and not in the
+ * runs: if each run began with its descriptor, those of all runs would fall into the same few sets
+ * of the processor's cache.
  *
- *     region:  | control | blocks ... | free | keepers, descriptors | nobody | map |
- *                                             <- grows              ^ table
+ *     region: | control | blocks ... | free | thread caches, descriptors | no run | page map |
+ *                                            <- grows                    ^ table
  *
- * An entry is the distance of the descriptor from the table. Entry 0 leads to the descriptor at the
- * table itself, which nobody owns: one comparison, "the owner is me", tells an object of mine from
- * ordinary blocks and from those of other threads.
+ * An entry is the distance in bytes of the descriptor from the table. Entry 0 leads to the
+ * descriptor `no run` at the table itself, which no thread owns. So one comparison of the owner
+ * tells an object of this thread from ordinary blocks and from objects of other threads.
  *
- * A thread has a keeper. It holds for each class a chain of free objects, from which malloc takes,
- * one current run, whose objects the chain's are, and a queue of runs that have free ones. free
- * puts an object into the list that its run names, the chain or the run's own, and counts down
- * `left`, the number of frees until something is to be done; what that is depends on the state of
- * the run:
+ * A thread has a thread cache (mimalloc: heap; jemalloc: tcache). For each class it has a free list
+ * from which malloc pops, one active run, whose free objects are those of the free list, and a
+ * queue of runs with free objects. free pushes an object to the list that its run names: the thread
+ * cache's free list, or the run's own. It decrements the run's countdown, the number of frees until
+ * an event. The event depends on the run's state:
  *
- *     FULL     no object is free. The first free leads to PARTIAL.
- *     PARTIAL   some are free. When all are, the run goes back to the heap; but some such runs, a
- *              32nd of the heap shared among the keepers, stay until the break would have to rise.
- *     ACTIVE  its free objects are the chain. Nothing is to be done when all are free: they will
- *              be wanted. left means nothing.
- *     RETIRED     it has gone back; the descriptor is still in the queue.
+ *     FULL     no object is free. The first free makes it PARTIAL.
+ *     PARTIAL  some are free. When all are, the run is empty and goes back to the heap; but empty
+ *              runs up to a 32nd of the heap, shared among the thread caches, stay until the break
+ *              would have to rise.
+ *     ACTIVE   its free objects are in the thread cache's free list. There is no event when all
+ *              are free, since they will be requested again; the countdown has no meaning.
+ *     RETIRED  it has gone back to the heap; its descriptor is still in the queue.
  *
- * So neither malloc nor free tests a state or takes a lock, unless the chain is empty or left is
- * 0. Then (refill.c), in this order: what others have freed, more of the current run,
- * the oldest run of the queue, one of a thread that is gone, a new one.
+ * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
+ * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has
+ * objects: the remote frees, the uncarved part of the active run, the oldest run of the queue, a
+ * run of an abandoned thread cache, a new run.
  *
- * An object that is free says so by a tag behind its link: 64 bits, its address plus a key. free
- * finds it there when the object is freed twice. It also divides the distance from the run's start
- * by the size, by a multiplication, to see that the pointer is an object's.
+ * A free object has a tag behind its link: 64 bits, its address plus a key. free finds the tag when
+ * an object is freed twice. free also checks that the pointer is an object's: the distance from the
+ * run's start must be a multiple of the size, which one multiplication tells.
  *
  * A program's own data must never pass for a tag, whatever it leaves unwritten or writes in part.
- * So each state in which an object is free has a key of its own: free in its run, on its way to its
- * owner (sent), kept. The keys are secret words (secret.h), of each cache anew, and unrelated: what
- * is not a tag becomes one by a chance of 2^-63 for each free, on 32 bits as well. And memory that
- * is handed out has no tag in it: malloc wipes that of the object or kept block that it takes, and
- * all those of a run are wiped when the run goes back to the heap. It is the tag of the state that
- * is looked for: an object that its owner frees while it is on its way is found when it arrives.
+ * So each state in which memory is free has its own key: free in its run, sent (freed by another
+ * thread, not yet with its owner), medium. The keys are secret words (base/secret.h), unrelated,
+ * and different in each cache: other data equal a tag with a probability of 2^-63 for each free, on
+ * 32 bits as well. Memory that malloc returns has no tag in it: malloc clears the tag of the object
+ * or medium block that it returns, and all tags of a run are cleared when the run goes back to the
+ * heap. free looks only for the tag of the state that it would set: an object that its owner frees
+ * while it is sent is found when the owner collects it.
  *
- * A free of another thread's object goes to the owner's inbox, a list that anybody adds to by one
- * atomic step, some objects at a time, and only its owner empties, all of it at once. When a thread
- * ends, its keeper is vacant: the next new thread takes it over, other threads take over its queued
- * runs, and who frees one of its objects empties the inbox, with the heap's lock. After a fork the
- * child cannot know what the other threads were about to do: their keepers are lost, and what is
- * freed of theirs stays. A signal handler may fork; that it may not allocate, by any standard, is
- * counted on: it would meet a chain half changed.
+ * A free of another thread's object goes to the owner's list of remote frees. Any thread pushes to
+ * it, a batch of objects by one atomic operation; only the owner removes, all of it at once. When a
+ * thread ends, its thread cache is abandoned: the next new thread takes it over, other threads
+ * reclaim its queued runs, and a thread that frees one of its objects collects the remote frees,
+ * with the heap's lock. After a fork the child cannot know what the other threads were about to do:
+ * their thread caches are orphaned, and their objects are never reused. A signal handler may fork.
+ * It may not allocate, as in every standard: it would find a free list in the middle of a change.
  *
- * A run is made by what its class holds: an 8th of that, at most 32 KiB and a 128th of the heap,
- * but at least two objects. The first requests of a class, for 512 bytes together, get none.
+ * The size of a new run follows its class: an 8th of the pages that the class has, at most 32 KiB
+ * and a 128th of the heap, but at least two objects. The first requests of a class, up to 512 bytes
+ * in sum, get no run.
  *
- * Source: the descriptors and the map are those of size-segregated allocators since Phkmalloc
- * (Kamp, 1998); the list of foreign frees is a Treiber stack (1986); local lists a run, and the
- * counting down to the next event, are of the kind that mimalloc has (Leijen, Zorn, de Moura,
- * 2019). Lemire, Kaser, Kurz (2019, "Faster remainder by direct computation") for the division.
- *
- * In others' words a run is a span, page or superblock; a keeper a thread's cache or heap; what is
- * in an inbox has been freed remotely. fast_path.h has the way of a hit.
+ * Sources: the descriptors and the page map are those of size-segregated allocators since Phkmalloc
+ * (Kamp, 1998); the list of remote frees is a Treiber stack (1986); free lists of a run and the
+ * countdown to the next event resemble mimalloc's (Leijen, Zorn, de Moura, 2019); Lemire, Kaser,
+ * Kurz (2019, "Faster remainder by direct computation") for the division.
  *
  * INVARIANTS
- * F1  The map leads from each unit of a run to its descriptor, and from no other unit anywhere.
- * F2  An object is free iff it has a tag. A run's free objects are those of its own list or, of the
- *     current run, the chain's, and have the tag `free`; those in an inbox, or an outbox, have the
- *     tag `sent` and are counted as in use.
- * F3  left is 1 where the run is FULL; where it is PARTIAL, the number of objects in use.
- * F4  A queue holds its keeper's runs that are PARTIAL, and descriptors that are RETIRED; the
- * oldest is not. idle is the units of those whose objects are all free.
+ * F1  The page map leads from each page of a run to its descriptor, and from all other pages to no
+ *     run.
+ * F2  An object is free iff it has a tag. The free objects of a run are in its own list or, if it
+ * is the active run, in the thread cache's free list, and have the tag `free`. Objects in a list of
+ *     remote frees or in a remote batch have the tag `sent` and count as in use.
+ * F3  The countdown of a FULL run is 1; that of a PARTIAL run is the number of objects in use.
+ * F4  A queue holds PARTIAL runs of its thread cache, and RETIRED descriptors, but not as the
+ *     oldest. empty_pages is the number of pages of the queued runs whose objects are all free.
  */
-#ifndef HMM_FRONT_H
-#define HMM_FRONT_H
+#ifndef HMM_CACHE_H
+#define HMM_CACHE_H
 
 #include "heap/block.h"
 #include "base/lock.h"
@@ -95,7 +100,7 @@
 #define CACHE_CLASSES 32u
 #define CACHE_COPY_MAX 128u /* bytes that are copied in place, by 16 */
 #define REMOTE_BATCH 16u    /* objects that are sent to another thread together */
-#define MEDIUM_SLOTS 64u    /* places for kept blocks */
+#define MEDIUM_SLOTS 64u    /* free lists of medium blocks */
 
 enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_RETIRED };
 
@@ -104,44 +109,44 @@ struct HMM__MAY_ALIAS object {
     uint64_t tag;
 };
 
-/* What the tags of a cache are made of. All are odd: no tag is a pointer to a block. */
+/* The keys of a cache's tags. All are odd: no tag is a pointer to a block. */
 struct tag_keys {
     uint64_t free, sent, medium;
 };
 
-/* 32 bytes. They are made a batch at a time, so that no two threads' are in one cache line; behind
- * those of a batch is the rest of each. */
+/* A descriptor has 32 bytes. A thread makes a whole batch of them, so that no cache line has
+ * descriptors of two threads. Behind the descriptors of a batch are their run_rests. */
 #define RUN_BATCH_BYTES 512u
 #define RUN_BATCH (RUN_BATCH_BYTES / (sizeof(struct run) + sizeof(struct run_rest)))
 
 struct run {
-    struct object *free;  /* its own list */
-    struct object **list; /* the head of the list that its objects go to */
-    uint32_t owner;       /* the low half of its keeper's address; atomic */
+    struct object *free;  /* its own free list */
+    struct object **list; /* the head of the list that free pushes its objects to */
+    uint32_t owner;       /* the low half of its thread cache's address; atomic */
     uint16_t countdown;
     uint8_t class;
-    uint8_t state : 4, high : 4; /* 4 GiB of the region below it */
+    uint8_t state : 4, high : 4; /* high: how many times 4 GiB it is above the region's start */
     uint32_t start;              /* the low half of its first object's address */
-    uint32_t inverse;            /* of the size: 2^32 divided by it, rounded up */
+    uint32_t inverse;            /* 2^32 divided by the size, rounded up */
 #if UINTPTR_MAX <= UINT32_MAX
     uint32_t unused[2];
 #endif
 };
 
-/* What neither malloc nor free asks for. */
+/* The part of a descriptor that the fast path does not read. */
 struct run_rest {
-    int32_t link;           /* the next in a list, as an entry of the map has it; 0 is none */
-    uint16_t carved, count; /* objects: so far, and in all */
+    int32_t link;           /* the next in a queue, as an entry of the page map; 0: none */
+    uint16_t carved, count; /* objects: carved so far, and in all */
 };
 
-/* What a keeper knows of a class, besides its chain and current run. */
+/* What a thread cache has of a class, besides its free list and active run. */
 struct size_class {
-    int32_t oldest, newest; /* the queue */
-    uint32_t pages;         /* of its runs, all states */
-    uint32_t tries;         /* requests before there was a run */
+    int32_t oldest, newest; /* the ends of the queue, as entries of the page map */
+    uint32_t pages;         /* of all its runs */
+    uint32_t tries;         /* requests before it had a run */
 };
 
-/* Objects of another thread that are on their way to it. */
+/* Objects of another thread, before they are pushed to its remote frees. */
 struct remote_batch {
     struct thread_cache *to;
     struct object *first, *last;
@@ -155,31 +160,31 @@ struct thread_cache {
     struct run *active[CACHE_CLASSES];
     uint8_t class_of[CACHE_OBJECT_MAX / 16 + 1]; /* by (size + 15) / 16 */
     struct cache *cache;
-    struct thread_cache *next; /* all that there are */
+    struct thread_cache *next; /* in the list of all thread caches */
     int state;                 /* of enum thread_cache_state; atomic */
-    int32_t unused;            /* descriptors */
-    uint32_t empty_pages;      /* units of runs in the queues whose objects are all free */
-    uint32_t empty_pages_max;
+    int32_t unused;            /* the list of unused descriptors, as an entry of the page map */
+    uint32_t empty_pages;      /* F4 */
+    uint32_t empty_pages_max;  /* of those that stay */
     struct remote_batch batch;
     struct size_class classes[CACHE_CLASSES];
-    _Alignas(64) struct object *remote_frees; /* atomic */
+    _Alignas(64) struct object *remote_frees; /* atomic; other threads write this line only */
 };
 
 struct cache {
     uintptr_t base;
-    size_t pages; /* runs lie below it; atomic */
+    size_t pages; /* all runs lie in pages below this one; atomic */
     char *table;
     struct tag_keys keys;
-    struct thread_cache *thread_cache; /* where there are no threads, the one */
+    struct thread_cache *thread_cache; /* without threads the only one; else of the first thread */
     struct hmm_heap *heap;
-    struct lock *lock;    /* NULL: a heap of one's own */
-    char *low;            /* what the front has of the region's high end begins here */
-    char *low_committed;  /* and so much of it can be written */
+    struct lock *lock;    /* NULL: the cache of an own heap, which has no threads */
+    char *low;            /* the cache's part of the region's high end begins here */
+    char *low_committed;  /* it is committed from here on */
     char *end;            /* and ends here */
-    size_t map_committed; /* of the map, in units */
+    size_t map_committed; /* entries of the page map that are committed and cleared */
     struct thread_cache *thread_caches;
-    uint32_t in_use, abandoned; /* of them */
-    bool open;                  /* else no more runs are made, and nothing is kept */
+    uint32_t in_use, abandoned; /* numbers of thread caches */
+    bool open; /* else no runs are made, and frees of medium blocks reach the heap */
 
     /* medium.h */
     size_t medium_bytes, medium_bytes_max;
@@ -188,15 +193,17 @@ struct cache {
     struct object *medium[MEDIUM_SLOTS];
 };
 
-/* Read by others while the owner writes: relaxed, and under a race detector said to be. Elsewhere a
- * plain read can be an operand of the comparison. */
+/* Reads a word of at most pointer size that another thread may write at the same time. It is a
+ * relaxed atomic read under ThreadSanitizer, and a plain aligned read elsewhere, which every
+ * supported processor makes in one access: compilers do not fold an atomic read into the comparison
+ * that uses it. */
 #if HMM__TSAN
 #define CACHE_READ(of) __atomic_load_n(&(of), __ATOMIC_RELAXED)
 #else
 #define CACHE_READ(of) (of)
 #endif
 
-/* The same, and what was written before it is there too; all loads are so on this processor. */
+/* The same with acquire order. On x86 every load has it. */
 #if HMM__TSAN || !(defined(__x86_64__) || defined(__i386__))
 #define CACHE_READ_ACQUIRE(of) __atomic_load_n(&(of), __ATOMIC_ACQUIRE)
 #else
@@ -217,6 +224,9 @@ HMM__ALWAYS_INLINE size_t cache_page_of(const struct cache *cache, const void *p
     return ((uintptr_t)p - cache->base) >> CACHE_PAGE_LOG;
 }
 
+/* Its entries are read without the lock, and not atomically. A page's entry is written, with the
+ * lock, only while no block in use begins in the page; so the write is ordered before or after all
+ * that a thread does with a valid pointer. The entry of an invalid pointer may be either value. */
 HMM__ALWAYS_INLINE int32_t *cache_page_map(const struct cache *cache)
 {
     return (int32_t *)(void *)(cache->table + sizeof(struct run));
@@ -237,7 +247,7 @@ HMM__ALWAYS_INLINE bool run_is_of(const struct run *d, const struct thread_cache
     return CACHE_READ(d->owner) == low_half(tc);
 }
 
-/* The tag of an object, or kept block, at p in the state of this key. */
+/* The tag of an object or medium block at p in the state that has this key. */
 HMM__ALWAYS_INLINE uint64_t object_tag(uint64_t key, const void *p)
 {
     return key + (uintptr_t)p;
@@ -248,18 +258,18 @@ HMM__ALWAYS_INLINE bool object_has_tag(uint64_t key, const void *p)
     return ((const struct object *)p)->tag == object_tag(key, p);
 }
 
-/* Whether the object of a run at p is free, in its run or on its way there. */
+/* Whether the object at p is free in its run, or sent. */
 HMM__ALWAYS_INLINE bool object_is_free(const struct cache *cache, const void *p)
 {
     return object_has_tag(cache->keys.free, p) || object_has_tag(cache->keys.sent, p);
 }
 
 /*
- * Whether p, which is in one of d's units, is where an object begins. That is so iff its distance
- * from the start, times the inverse, is almost a whole number: as a fraction of 2^32 less than
- * RUN_FRACTION. The inverse is too large by less than 1; at the most distant object, 2^15 bytes on,
- * that comes to less than 2^15. A distance of r bytes more, less than a size, comes to r inverses
- * more, and each is at least 2^32 / CACHE_OBJECT_MAX.
+ * Whether p, in one of d's pages, is the start of an object. It is iff the distance from the run's
+ * start times the inverse, modulo 2^32, is less than RUN_FRACTION. The inverse is too large by less
+ * than 1; for the most distant object, 2^15 bytes on, the product is too large by less than 2^15.
+ * A pointer r bytes into an object, r less than the size, adds r inverses, and each is at least
+ * 2^32 / CACHE_OBJECT_MAX.
  */
 #define RUN_FRACTION (UINT32_MAX / CACHE_OBJECT_MAX)
 
@@ -278,14 +288,14 @@ HMM__ALWAYS_INLINE struct run *cache_run_of(const struct cache *cache, const voi
     return entry ? run_at(cache, entry) : NULL;
 }
 
-/* Whether p is an object of d that its owner may free, but for one that is on its way. */
+/* Whether p is an object of d that its owner may free. A sent object passes: see the theory. */
 HMM__ALWAYS_INLINE bool run_object_is_valid(const struct cache *cache, const struct run *d,
                                             const void *p)
 {
     return run_has_object(d, p) && !object_has_tag(cache->keys.free, p);
 }
 
-/* As an entry of the map has it. */
+/* The address `at` as an entry of the page map. */
 HMM__ALWAYS_INLINE int32_t cache_offset(const struct cache *cache, const void *at)
 {
     return (int32_t)((const char *)at - cache->table);
@@ -307,7 +317,7 @@ HMM__ALWAYS_INLINE void *run_start(const struct cache *cache, const struct run *
     return (char *)cache->base + (d->start - (uint32_t)cache->base + ((uint64_t)d->high << 32));
 }
 
-/* Whether o, any pointer, is a free object of d, as a list of d's may lead to. */
+/* Whether o, any pointer, is a free object of d, and so may stand in a free list of d's objects. */
 HMM__ALWAYS_INLINE bool run_may_list(const struct cache *cache, const struct run *d,
                                      const struct object *o)
 {
@@ -327,67 +337,75 @@ HMM__ALWAYS_INLINE void cache_unlock(struct cache *cache, enum lock_hold hold)
         lock_release(cache->lock, hold);
 }
 
-/* refill.c */
+/* ---- refill.c ---- */
 
-/* p, which is in run d, is no object of it in use: says so, and ends the program. */
+/* Ends the program: p, in run d, is not an object in use. */
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__run_object_invalid(const void *p, const struct run *d,
                                                              const char *operation);
 
-/* Frees p in run d, which is another thread's. k: the caller's keeper. */
+/* Frees p in run d, which another thread owns. tc: the caller's thread cache. */
 HMM__HIDDEN void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *d,
                                   void *p);
 
-/* Takes for the front what it needs of the high end of h's region. `lock`: threads share it. False
- * iff there is no room. */
+/* Makes a cache at the high end of h's region. With a lock, threads share it. False iff there is no
+ * room. */
 HMM__HIDDEN bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock);
 
-/* The open cache stands before h from now on: h asks it for memory before its break rises. */
+/* Attaches the open cache to h: sets h's cache, reclaim and reserve. */
 HMM__HIDDEN void hmm__cache_serve(struct hmm_heap *h, struct cache *cache);
 
-/* The chain for this size is empty. NULL: nothing can be had but from the heap itself. */
+/* Refills the empty free list of this size and pops an object. NULL: the request is for the heap.
+ */
 HMM__HIDDEN void *hmm__cache_refill(struct thread_cache *tc, size_t size);
 
-/* Whether the region is large enough for one. */
+/* Whether h's region is large enough for a cache. */
 HMM__HIDDEN bool hmm__cache_suits(const struct hmm_heap *h);
 
-/* Sends off what is in the outbox. */
+/* Pushes the remote batch to its owner. `locked`: the caller has the lock. */
 HMM__HIDDEN void hmm__flush_remote(struct thread_cache *tc, bool locked);
 
-/* Gives back to the heap all that k can spare, and what is kept. False: that was nothing. With the
- * lock, by k's thread. */
+/* Returns to the heap all memory of tc that is not in use, and all medium blocks. False: there was
+ * none. With the lock, by tc's thread. */
 HMM__HIDDEN bool hmm__cache_trim(struct thread_cache *tc);
 
-/* Before the break rises: what the calling thread has idle, and what is kept. As above. */
+/* The same of the calling thread's empty runs and the medium blocks only. */
 HMM__HIDDEN bool hmm__cache_reclaim_idle(struct cache *cache);
 
-/* Empties the inbox. `locked`: the caller has the lock. */
+/* Returns tc's remote frees to their runs. `locked`: the caller has the lock. */
 HMM__HIDDEN void hmm__collect_remote_frees(struct thread_cache *tc, bool locked);
 
-/* inspect.c: bytes of the object at block; 0: it is none. Ends the program if it is not in use. */
+/* ---- inspect.c ---- */
+
+/* The size of the object at block; 0: block is in no run. Ends the program if it is not in use. */
 HMM__HIDDEN size_t hmm__cache_usable(const struct cache *cache, const void *block,
                                      const char *operation);
 
-/* run.c: runs come and go. All with the lock. */
+/* ---- run.c: the life of a run. What changes the heap needs the lock. ---- */
+
+/* A new run of tc, of class c. NULL: there is no memory, or the class is not worth a run yet. */
 HMM__HIDDEN struct run *hmm__run_new(struct thread_cache *tc, unsigned c);
+/* Returns a queued run to the heap. */
 HMM__HIDDEN void hmm__run_return(struct thread_cache *tc, struct run *d);
 HMM__HIDDEN void hmm__run_enqueue(struct thread_cache *tc, struct run *d);
-/* The next of the queue, of runs that are PARTIAL or RETIRED. */
+/* The next run in the queue, PARTIAL or RETIRED. */
 HMM__HIDDEN struct run *hmm__run_next(const struct cache *cache, struct run *d);
-/* NULL: the queue is empty. */
+/* The oldest run of the queue. NULL: the queue is empty. */
 HMM__HIDDEN struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c);
 HMM__HIDDEN uint32_t hmm__run_pages(const struct cache *cache, const struct run *d);
-/* Whether its block's header says what the descriptor does. */
+/* Whether the header of the run's block agrees with the descriptor. */
 HMM__HIDDEN bool hmm__run_is_whole(const struct cache *cache, const struct run *d);
-/* Before a strategy's state goes to the region's high end. */
+/* Reserves room for the cache before a strategy's state is placed at the region's high end. */
 HMM__HIDDEN void hmm__cache_reserve(struct cache *cache);
-/* bytes of zeros at the region's high end; NULL: there is no room. */
+/* Extends the cache's part of the high end by `bytes` of zeros. NULL: there is no room. */
 HMM__HIDDEN void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t align);
 
-/* thread.c: keepers */
+/* ---- thread.c ---- */
+
 HMM__HIDDEN struct thread_cache *hmm__thread_cache_new(struct cache *cache);
 HMM__HIDDEN void hmm__thread_cache_abandon(struct thread_cache *tc);
-/* This thread's, if it has one. */
+/* The calling thread's. NULL: it has none. */
 HMM__HIDDEN struct thread_cache *hmm__thread_cache_here(struct cache *cache);
+/* A run of an abandoned thread cache, with free objects, now tc's. NULL: there is none. */
 HMM__HIDDEN struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c);
 
 #endif

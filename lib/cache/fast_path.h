@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way of a hit: what malloc, free and realloc do where the thread's own keeper has all that is
- * needed. Here each instruction counts; what is rare is a call, in refill.c. cache.h has the
- * theory.
+ * The fast path: malloc, free and realloc as far as the thread's own thread cache can do them. Each
+ * instruction counts here. What is rare is a call of refill.c. cache.h has the theory.
  */
-#ifndef HMM_FRONT_HIT_H
-#define HMM_FRONT_HIT_H
+#ifndef HMM_CACHE_FAST_PATH_H
+#define HMM_CACHE_FAST_PATH_H
 
 #include "cache/cache.h"
 
@@ -32,12 +31,13 @@ HMM__ALWAYS_INLINE void *cache_malloc_hit(struct thread_cache *tc, size_t size)
     return hmm__likely(size <= CACHE_OBJECT_MAX) ? cache_pop(tc, cache_class(tc, size)) : NULL;
 }
 
-/* refill.c: what is rare. The arguments are in the order in which free has them at hand. */
+/* refill.c: the event of a run's countdown. The arguments are in the registers where free has them,
+ * so that it can jump there. */
 HMM__HIDDEN void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc);
-/* The same on the way to a result. */
+/* The same; returns `result`. */
 HMM__HIDDEN void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result);
 
-/* The run of k's that p points into, as far as the map tells; NULL: none. */
+/* The run of tc that p points into; NULL: none. */
 HMM__ALWAYS_INLINE struct run *cache_my_run(const struct cache *cache,
                                             const struct thread_cache *tc, const void *p)
 {
@@ -48,7 +48,7 @@ HMM__ALWAYS_INLINE struct run *cache_my_run(const struct cache *cache,
     return hmm__likely(run_is_of(d, tc)) ? d : NULL;
 }
 
-/* Object p, in use, of run d is free; but for the counting. */
+/* Tags object p of run d as free and pushes it. The caller counts down. */
 HMM__ALWAYS_INLINE void cache_push_free(const struct cache *cache, struct run *d, void *p)
 {
     struct object **list = d->list, *o = p;
@@ -57,7 +57,7 @@ HMM__ALWAYS_INLINE void cache_push_free(const struct cache *cache, struct run *d
     *list = o;
 }
 
-/* False: p is not an object of one of k's runs, and nothing was done. */
+/* False: p is not in a run of tc, and nothing was done. */
 HMM__ALWAYS_INLINE bool cache_free_hit(struct cache *cache, struct thread_cache *tc, void *p)
 {
     struct run *d = cache_my_run(cache, tc, p);
@@ -71,7 +71,7 @@ HMM__ALWAYS_INLINE bool cache_free_hit(struct cache *cache, struct thread_cache 
     return true;
 }
 
-/* Object p of run d, in use, is given up for `to`, which gets its first `bytes`. Returns `to`. */
+/* Moves the first `bytes` of object p, of run d, to `to`, and frees p. Returns `to`. */
 HMM__ALWAYS_INLINE void *cache_exchange(const struct cache *cache, struct thread_cache *tc,
                                         struct run *d, void *p, void *to, size_t bytes)
 {
@@ -82,8 +82,9 @@ HMM__ALWAYS_INLINE void *cache_exchange(const struct cache *cache, struct thread
     return hmm__likely(--d->countdown != 0) ? to : hmm__on_countdown_zero_then(tc, d, to);
 }
 
-/* An object keeps its place if it would not lose half; else, if it is not large, it changes places
- * with one of the chain. NULL: neither can be done here, and nothing was. */
+/* An object stays where it is if the new size fits and is more than half of its size. Else, if few
+ * bytes are to be copied, it moves to an object of the free list. NULL: neither; nothing was
+ * done. */
 HMM__ALWAYS_INLINE void *cache_realloc_hit(struct cache *cache, struct thread_cache *tc, void *p,
                                            size_t size)
 {

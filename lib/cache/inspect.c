@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looking into runs: their objects are blocks to the user.
+ * Walk, statistics, usable size and verification of runs, whose objects are blocks to the user.
+ * Reads the cache and the heap's headers; changes nothing.
  */
 #include "cache/inspect.h"
 
@@ -34,8 +35,8 @@ bool hmm__cache_has_medium(const struct cache *cache, const void *payload)
     return object_has_tag(cache->keys.medium, payload);
 }
 
-/* All runs, in the order of their addresses: the one after d, or the first (NULL). Of d's header,
- * which may have been overwritten, nothing is read. */
+/* The run after d by address; of NULL, the first. Does not read d's header, which may have been
+ * overwritten. */
 static HMM__UNSEEN struct run *next_run(const struct cache *cache, const struct run *d)
 {
     const int32_t *map = cache_page_map(cache);
@@ -55,7 +56,8 @@ static HMM__UNSEEN void require_whole(const struct cache *cache, const struct ru
         hmm__block_broken(cache->heap, block_of(cache->heap, run_start(cache, d)));
 }
 
-/* What is not carved yet is one free block; the last one has the rest. */
+/* What is not carved yet is shown as one free block; the last block includes the rest of the run.
+ */
 int hmm__cache_walk_run(const struct cache *cache, const struct run *d, size_t bytes,
                         int (*visit)(void *, const struct hmm_block_info *), void *arg)
 {
@@ -79,7 +81,8 @@ int hmm__cache_walk_run(const struct cache *cache, const struct run *d, size_t b
     return result;
 }
 
-/* With the lock. The objects of a thread that runs meanwhile are counted as they are met. */
+/* With the lock. Other threads may change their objects meanwhile: each counts as it is when it is
+ * read. */
 static HMM__UNSEEN void tally_run(const struct cache *cache, const struct run *d,
                                   struct cache_tally *t)
 {
@@ -114,7 +117,7 @@ HMM__UNSEEN void hmm__cache_tally(const struct cache *cache, struct cache_tally 
     }
 }
 
-/* ---- The check ---- */
+/* ---- Verification ---- */
 
 static const struct thread_cache *thread_cache_of(const struct cache *cache, const struct run *d)
 {
@@ -133,12 +136,12 @@ static const char *check_map(const struct cache *cache, const struct run *d)
         return "F1: a run is not a block in use of its size";
     for (uint32_t i = 0; i < pages; i++)
         if (cache_page_map(cache)[page + i] != (int32_t)((const char *)d - cache->table))
-            return "F1: a unit of a run does not lead to its descriptor";
+            return "F1: a page of a run does not lead to its descriptor";
     return NULL;
 }
 
-/* How many objects of d are in this list; more than it has where the list is broken. What a list
- * leads to is only read when it is known to be an object. */
+/* The number of objects of d in this list; UINT32_MAX where the list is broken. A link is followed
+ * only if it leads to an object. */
 static uint32_t list_length(const struct cache *cache, const struct run *d, const struct object *o)
 {
     const char *start = run_start(cache, d);
@@ -152,9 +155,10 @@ static uint32_t list_length(const struct cache *cache, const struct run *d, cons
     return n;
 }
 
-/* The same of a list of objects of any run, the first `most` of it. */
-static uint32_t length_of(const struct cache *cache, const struct run *d, const struct object *o,
-                          uint32_t max)
+/* The number of objects of d among the first `max` of a list of sent objects of any run; more than
+ * d has where the list is broken. */
+static uint32_t sent_length(const struct cache *cache, const struct run *d, const struct object *o,
+                            uint32_t max)
 {
     uint32_t n = 0, all = (uint32_t)(cache->pages * (CACHE_PAGE / sizeof(struct object)));
     for (uint32_t i = 0; o != NULL && i < max; o = o->next, i++) {
@@ -166,18 +170,18 @@ static uint32_t length_of(const struct cache *cache, const struct run *d, const 
     return n;
 }
 
-/* Objects of d that are free and have not come back to it. It may have changed hands since. */
-static uint32_t freed_remotely(const struct cache *cache, const struct run *d)
+/* The number of sent objects of d. They may be in the lists of an earlier owner. */
+static uint32_t count_sent(const struct cache *cache, const struct run *d)
 {
     uint32_t n = 0;
     for (const struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next)
-        n += length_of(cache, d, tc->remote_frees, UINT32_MAX) +
-             length_of(cache, d, tc->batch.first, tc->batch.count);
+        n += sent_length(cache, d, tc->remote_frees, UINT32_MAX) +
+             sent_length(cache, d, tc->batch.first, tc->batch.count);
     return n;
 }
 
-/* Threads of before a fork: what they had in their hands is in no list. */
-static bool any_is_lost(const struct cache *cache)
+/* Whether there was a fork with other threads: objects that they were moving are in no list. */
+static bool any_is_orphaned(const struct cache *cache)
 {
     const struct thread_cache *tc = cache->thread_caches;
     while (tc != NULL && tc->state != THREAD_CACHE_ORPHANED)
@@ -196,13 +200,13 @@ static const char *check_objects(const struct cache *cache, const struct thread_
         return "F2: a list of free objects is broken";
     for (uint32_t i = 0; i < r->carved; i++)
         tagged += object_is_free(cache, object_at(cache, d, i));
-    uint32_t listed = own + free_list + freed_remotely(cache, d);
-    if (tagged < listed || (tagged > listed && !any_is_lost(cache)))
+    uint32_t listed = own + free_list + count_sent(cache, d);
+    if (tagged < listed || (tagged > listed && !any_is_orphaned(cache)))
         return "F2: a free object is in no list, or a used one in one";
     if (active                 ? own != 0
         : d->state == RUN_FULL ? d->countdown != 1 || own != 0
                                : d->countdown + own != r->carved)
-        return "F3: the count of a run's objects is not that of its lists";
+        return "F3: the countdown of a run is not the number of its objects in use";
     return NULL;
 }
 
@@ -214,15 +218,15 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
         const struct run *active = tc->active[c];
         int32_t last = 0;
         if (active != NULL && (active->state != RUN_ACTIVE || !run_is_of(active, tc)))
-            return "F4: the current run is not its keeper's";
+            return "F4: the active run is not its thread cache's";
         if (tc->state == THREAD_CACHE_ABANDONED && (active != NULL || tc->free_list[c] != NULL))
-            return "F4: a keeper that is vacant has a current run";
+            return "F4: an abandoned thread cache has an active run";
         struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
         if (d != NULL && d->state == RUN_RETIRED)
-            return "F4: the oldest run of a queue has gone";
+            return "F4: the oldest run of a queue is RETIRED";
         for (; d != NULL; d = hmm__run_next(cache, d)) {
             if (d->state != RUN_RETIRED && (d->state != RUN_PARTIAL || !run_is_of(d, tc)))
-                return "F4: a queue holds a run that is not its keeper's, or not QUEUED";
+                return "F4: a queue holds a run that is not its thread cache's, or not PARTIAL";
             if (d->state == RUN_PARTIAL && d->countdown == 0)
                 empty_pages += hmm__run_pages(cache, d);
             last = cache_offset(cache, d);
@@ -230,10 +234,11 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
         if (last != s->newest)
             return "F4: the newest run is not the last of its queue";
     }
-    return empty_pages == tc->empty_pages ? NULL : "F4: idle is not the units of the runs that are";
+    return empty_pages == tc->empty_pages ? NULL
+                                          : "F4: empty_pages is not the pages of the empty runs";
 }
 
-/* What the others do is not stopped: in a program with threads this is for when they rest. */
+/* Other threads are not stopped: this is exact only while they do not use the heap. */
 const char *hmm__cache_verify(const struct cache *cache)
 {
     const char *broken = NULL;
@@ -241,7 +246,7 @@ const char *hmm__cache_verify(const struct cache *cache)
     for (struct run *d = NULL; broken == NULL && (d = next_run(cache, d)) != NULL;) {
         const struct thread_cache *tc = thread_cache_of(cache, d);
         if (tc == NULL)
-            return "F1: a run's owner is no keeper";
+            return "F1: a run's owner is no thread cache";
         if (tc->state == THREAD_CACHE_ORPHANED)
             continue;
         broken = check_map(cache, d);
@@ -258,7 +263,7 @@ const char *hmm__cache_verify(const struct cache *cache)
             pages -= tc->classes[c].pages;
     }
     if (broken == NULL && pages != 0)
-        broken = "F4: the classes' units are not those of the runs";
+        broken = "F4: the pages of the classes are not those of the runs";
     return broken ? broken : hmm__medium_verify(cache);
 }
 

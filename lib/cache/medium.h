@@ -1,31 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kept blocks: those of medium size that were freed last, kept for the next request of their size.
+ * Medium blocks: the cache of freed blocks between the largest object and MEDIUM_MAX bytes
+ * (dlmalloc and glibc: fast bins). Calls the heap.
  *
  * THEORY
  *
- * Programs want buffers of the same few sizes again and again. Between the front's largest object
- * and MEDIUM_MAX bytes a freed block is not given back to the heap but kept, in a table of lists by
- * its size in granules; a request of exactly that size takes it. Two sizes that meet in a place of
- * the table displace each other. All together are at most a 128th of the heap, or 4 KiB: beyond
- * that the places are emptied in turn.
+ * Programs request buffers of the same few sizes again and again. A freed block of medium size does
+ * not go back to the heap. It goes to a table of free lists, at its size in granules modulo the
+ * number of slots; a request of exactly that size takes it. A list has blocks of one size: a block
+ * of another size that has the same slot displaces them. The sum of all is at most a 128th of the
+ * heap, or 4 KiB: beyond that, the slots lose a block each in turn (clock_hand).
  *
- * A kept block is in use as far as the heap knows, and free to the user: it is tagged like an
- * object of a run, with a key of its own. Everything here is done with the lock.
+ * To the heap a medium block is in use; to the user it is free. It has a tag, like an object of a
+ * run, with a key of its own. Everything here needs the lock.
  *
  * INVARIANT
- * F5  The lists hold tagged blocks of their place's sizes, each list of one, which are in use as
- *     far as the heap knows; medium_bytes is the sum of theirs.
+ * F5  The lists hold tagged blocks that the heap has as in use, each list of one size, which its
+ *     slot is for. medium_bytes is the sum of their sizes, and a bit of medium_map is set iff its
+ *     slot is not empty.
  */
-#ifndef HMM_FRONT_KEPT_H
-#define HMM_FRONT_KEPT_H
+#ifndef HMM_CACHE_MEDIUM_H
+#define HMM_CACHE_MEDIUM_H
 
 #include "cache/cache.h"
 #include "heap/place.h"
 
 #if HMM__CACHE
 
-#define MEDIUM_MAX 8192u /* bytes of the largest that is kept */
+#define MEDIUM_MAX 8192u /* bytes of the largest */
 #define MEDIUM_MIN_GRANULES ((CACHE_OBJECT_MAX + HMM_HEADER_BYTES) / HMM_GRANULE + 1)
 #define MEDIUM_MAX_GRANULES ((MEDIUM_MAX + HMM_HEADER_BYTES + HMM_GRANULE - 1) / HMM_GRANULE)
 
@@ -46,35 +48,35 @@ HMM__ALWAYS_INLINE uint32_t medium_granules(const struct object *o)
 
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__medium_freed_twice(const void *p, const char *operation);
 
-/* Gives all back. False: there was nothing. */
+/* Returns all medium blocks to the heap. False: there were none. */
 HMM__HIDDEN bool hmm__medium_empty(struct cache *cache);
 
-/* Whether p is a kept block. Of any pointer. */
+/* Whether p, any pointer, is a medium block. */
 HMM__HIDDEN bool hmm__medium_has(const struct cache *cache, const void *p);
 
-/* NULL, or what is broken. */
+/* NULL, or the invariant that does not hold. */
 HMM__HIDDEN const char *hmm__medium_verify(const struct cache *cache);
 
-HMM__ALWAYS_INLINE void medium_add(struct cache *cache, struct object **place, struct object *o,
-                                   uint32_t n)
+HMM__ALWAYS_INLINE void medium_push(struct cache *cache, struct object **slot, struct object *o,
+                                    uint32_t n)
 {
     o->tag = object_tag(cache->keys.medium, o);
-    o->next = *place;
-    *place = o;
+    o->next = *slot;
+    *slot = o;
     cache->medium_map |= UINT64_C(1) << n % MEDIUM_SLOTS;
     cache->medium_bytes += (size_t)n * HMM_GRANULE;
 }
 
-/* A kept block of just this size; NULL: there is none. */
+/* A medium block of exactly this size; NULL: there is none. */
 HMM__ALWAYS_INLINE void *medium_take(struct cache *cache, size_t size)
 {
     if (size > MEDIUM_MAX)
         return NULL;
     uint32_t n = hmm__granules_for(size);
-    struct object **place = medium_slot(cache, n), *o = *place;
+    struct object **slot = medium_slot(cache, n), *o = *slot;
     if (o == NULL || medium_granules(o) != n)
         return NULL;
-    *place = o->next;
+    *slot = o->next;
     if (o->next == NULL)
         cache->medium_map &= ~(UINT64_C(1) << n % MEDIUM_SLOTS);
     o->tag = 0;
@@ -82,11 +84,11 @@ HMM__ALWAYS_INLINE void *medium_take(struct cache *cache, size_t size)
     return o;
 }
 
-/* The same where the place is another size's, or there is too much in all. True. */
+/* Puts block p where its slot has another size, or the sum becomes too large. Returns true. */
 HMM__HIDDEN bool hmm__medium_put(struct cache *cache, void *p, uint32_t granules);
 
-/* Keeps block p, if it is of such a size. False: it is not, or ALIGNED, or not sound: it is for the
- * heap. */
+/* Frees block p to its slot. False: the block is not of medium size, or ALIGNED, or not valid: the
+ * free is for the heap. */
 HMM__ALWAYS_INLINE bool medium_put(struct cache *cache, void *p)
 {
     struct block_view b;
@@ -95,14 +97,14 @@ HMM__ALWAYS_INLINE bool medium_put(struct cache *cache, void *p)
     uint32_t n = header_size(b.word);
     if (!is_medium_size(n))
         return false;
-    struct object **place = medium_slot(cache, n), *o = p;
+    struct object **slot = medium_slot(cache, n), *o = p;
     if (hmm__unlikely(object_has_tag(cache->keys.medium, p)))
         hmm__medium_freed_twice(p, "free");
     size_t bytes = cache->medium_bytes + (size_t)n * HMM_GRANULE;
     if (hmm__unlikely(bytes > cache->medium_bytes_max ||
-                      (*place != NULL && medium_granules(*place) != n)))
+                      (*slot != NULL && medium_granules(*slot) != n)))
         return hmm__medium_put(cache, p, n);
-    medium_add(cache, place, o, n);
+    medium_push(cache, slot, o, n);
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is rare before the core: a chain that is empty, a run whose count has come to 0, objects of
- * other threads. The common way is in fast_path.h.
+ * The slow path of the cache: an empty free list, a countdown of 0, remote frees, and the setting
+ * up. The fast path (fast_path.h) calls this; this calls run.c, medium.c and the heap.
  */
 #include "cache/fast_path.h"
 #include "cache/medium.h"
@@ -9,15 +9,15 @@
 
 #if HMM__CACHE
 
-/* So much of a run is carved at once. */
+/* Bytes of a run that are carved at once. */
 #define CARVE_BYTES 4096u
 
-/* The smallest region with a front: in a smaller one its keeper would take too large a part. */
+/* The smallest region with a cache: of a smaller one a thread cache would take too large a part. */
 #define CACHE_REGION_MIN ((size_t)128 << 10)
 
-/* ---- The chain is empty ---- */
+/* ---- The free list is empty ---- */
 
-/* A further piece of the run into objects, linked in the order of their addresses: the chain. */
+/* Carves more objects out of the run, linked by ascending address, as the free list. */
 static void carve_more(struct thread_cache *tc, struct run *d)
 {
     struct run_rest *r = run_rest(d);
@@ -26,7 +26,7 @@ static void carve_more(struct thread_cache *tc, struct run *d)
     n = n < rest ? n : rest;
     char *p = (char *)run_start(tc->cache, d) + r->carved * size;
     struct object *o = NULL;
-    const uint64_t key = tc->cache->keys.free; /* what is stored might alias it */
+    const uint64_t key = tc->cache->keys.free; /* read once: the stores below might alias it */
     tc->free_list[d->class] = (struct object *)(void *)p;
     for (uint32_t i = 0; i < n; i++, p += size) {
         o = (struct object *)(void *)p;
@@ -37,7 +37,7 @@ static void carve_more(struct thread_cache *tc, struct run *d)
     r->carved = (uint16_t)(r->carved + n);
 }
 
-/* The chain is empty: all of the current run's objects are in use. */
+/* The free list is empty: all objects of the active run are in use. */
 static void end_active(struct thread_cache *tc, struct run *d)
 {
     d->state = RUN_FULL;
@@ -56,7 +56,8 @@ static void make_active(struct thread_cache *tc, struct run *d)
     d->list = &tc->free_list[d->class];
 }
 
-static struct run *run_of_others(struct thread_cache *tc, unsigned c)
+/* A run that tc does not have yet: an abandoned one, or a new one. */
+static struct run *acquire_run(struct thread_cache *tc, unsigned c)
 {
     struct cache *cache = tc->cache;
     enum lock_hold hold = cache_lock(cache);
@@ -88,7 +89,7 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     if (d != NULL)
         end_active(tc, d);
     d = hmm__run_dequeue(tc, c);
-    if (d == NULL && (d = run_of_others(tc, c)) == NULL)
+    if (d == NULL && (d = acquire_run(tc, c)) == NULL)
         return NULL;
     make_active(tc, d);
     if (tc->free_list[c] == NULL)
@@ -96,12 +97,12 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     return cache_pop(tc, c);
 }
 
-/* ---- A count has come to 0 ---- */
+/* ---- A countdown is 0 ---- */
 
-static void return_run(struct thread_cache *tc, struct run *d, bool locked)
+static void return_empty_run(struct thread_cache *tc, struct run *d, bool locked)
 {
     enum lock_hold hold = locked ? LOCK_NONE : cache_lock(tc->cache);
-    if (hold == LOCK_UNAVAILABLE) { /* it stays in the queue */
+    if (hold == LOCK_UNAVAILABLE) { /* the run stays in the queue */
         tc->empty_pages += hmm__run_pages(tc->cache, d);
         return;
     }
@@ -110,8 +111,8 @@ static void return_run(struct thread_cache *tc, struct run *d, bool locked)
         cache_unlock(tc->cache, hold);
 }
 
-/* Whether more objects of the class are at hand. Nobody takes those of a vacant keeper: its runs
- * are for the others, who look in its queues. */
+/* Whether tc has free objects of the class besides its queue. An abandoned thread cache counts as
+ * having some, so that its runs are queued: there other threads find them. */
 static bool has_free_objects(const struct thread_cache *tc, unsigned c)
 {
     const struct run *active = tc->active[c];
@@ -119,8 +120,8 @@ static bool has_free_objects(const struct thread_cache *tc, unsigned c)
            __atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED;
 }
 
-/* Of a run that was full. If the chain is empty it is the current run from now on: what is freed of
- * it is taken at once, without more ado. */
+/* If the thread cache has no free objects of the class, the run becomes the active one, so that
+ * malloc finds the object in the free list. Else it is queued. */
 static void first_free_of_full(struct thread_cache *tc, struct run *d)
 {
     struct run *active = tc->active[d->class];
@@ -143,7 +144,7 @@ static void countdown_is_zero(struct thread_cache *tc, struct run *d, bool locke
         if (tc->empty_pages + pages <= tc->empty_pages_max)
             tc->empty_pages += pages;
         else
-            return_run(tc, d, locked);
+            return_empty_run(tc, d, locked);
     } else {
         d->countdown = UINT16_MAX;
     }
@@ -161,7 +162,7 @@ void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *
     return result;
 }
 
-/* The chains go back to the runs that they were taken from, which are current no more. */
+/* The free lists go back to the active runs, which become PARTIAL. */
 static void return_free_lists(struct thread_cache *tc)
 {
     for (unsigned c = 0; c < CACHE_CLASSES; c++) {
@@ -201,7 +202,7 @@ static bool trim_queue(struct thread_cache *tc, struct size_class *s)
             tc->empty_pages -= hmm__run_pages(cache, d);
             hmm__run_return(tc, d);
             any = true;
-            if (oldest) /* and what was next to it may have gone too */
+            if (oldest) /* RETIRED ones behind it have left the queue too */
                 next = s->oldest ? run_at(cache, s->oldest) : NULL;
         }
         d = next;
@@ -209,7 +210,7 @@ static bool trim_queue(struct thread_cache *tc, struct size_class *s)
     return any;
 }
 
-/* Only the empty runs, and what is kept: chains and current runs are in use. */
+/* Free lists and active runs stay: they are in use. */
 bool hmm__cache_reclaim_idle(struct cache *cache)
 {
     struct thread_cache *tc = hmm__thread_cache_here(cache);
@@ -230,8 +231,8 @@ bool hmm__cache_trim(struct thread_cache *tc)
     return any;
 }
 
-/* hmm_heap.reclaim: of what the calling thread has, and medium blocks. With the lock. */
-static bool reclaim(struct hmm_heap *h, enum hmm__reclaim what)
+/* hmm_heap.reclaim: returns memory of the calling thread, and medium blocks. With the lock. */
+static bool reclaim_for_heap(struct hmm_heap *h, enum hmm__reclaim what)
 {
     struct cache *cache = h->cache;
     struct thread_cache *tc = hmm__thread_cache_here(cache);
@@ -241,7 +242,7 @@ static bool reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 }
 
 /* hmm_heap.reserve */
-static void reserve(struct hmm_heap *h)
+static void reserve_for_heap(struct hmm_heap *h)
 {
     hmm__cache_reserve(h->cache);
 }
@@ -249,11 +250,11 @@ static void reserve(struct hmm_heap *h)
 void hmm__cache_serve(struct hmm_heap *h, struct cache *cache)
 {
     h->cache = cache;
-    h->reclaim = reclaim;
-    h->reserve = reserve;
+    h->reclaim = reclaim_for_heap;
+    h->reserve = reserve_for_heap;
 }
 
-/* ---- Objects of others ---- */
+/* ---- Remote frees ---- */
 
 static void collect_object(struct thread_cache *tc, struct run *d, struct object *o, bool locked)
 {
@@ -269,7 +270,7 @@ static struct thread_cache *owner_of(const struct cache *cache, const struct run
                                            (int32_t)(owner - low_half(cache->table)));
 }
 
-/* A list, from first to last. */
+/* Pushes the list from first to last. */
 static void push_remote_frees(struct thread_cache *tc, struct object *first, struct object *last)
 {
     last->next = __atomic_load_n(&tc->remote_frees, __ATOMIC_RELAXED);
@@ -278,7 +279,9 @@ static void push_remote_frees(struct thread_cache *tc, struct object *first, str
     }
 }
 
-/* Into k's inbox; if nobody is there to empty it, it is done here. */
+/* Pushes to tc's remote frees; if tc is abandoned, collects them in its thread's place. The push
+ * and the read of the state are in one order with hmm__thread_cache_abandon's store of the state
+ * and collection (all are sequentially consistent), so that one of the two threads collects. */
 static void send_remote(struct thread_cache *tc, struct object *first, struct object *last,
                         bool locked)
 {
@@ -295,20 +298,20 @@ static void send_remote(struct thread_cache *tc, struct object *first, struct ob
         cache_unlock(cache, hold);
 }
 
-/* Its owner has freed it too, and others perhaps, or somebody has written to it since. */
+/* The owner or another thread has freed the object too, or it was written to after its free. */
 static HMM__COLD _Noreturn void freed_while_remote(const struct object *o)
 {
     hmm__panic("free", o, "double free, or it was written to after it was freed");
 }
 
-/* Runs may have changed hands since their objects were sent here. */
+/* An object's run may have another owner since the object was sent. */
 void hmm__collect_remote_frees(struct thread_cache *tc, bool locked)
 {
     struct object *o = __atomic_exchange_n(&tc->remote_frees, NULL, __ATOMIC_SEQ_CST), *before = o;
     while (o != NULL) {
         struct run *d = cache_run_of(tc->cache, o);
         if (hmm__unlikely(d == NULL || !run_has_object(d, o)))
-            freed_while_remote(before); /* where its link leads is no object */
+            freed_while_remote(before); /* its link does not lead to an object */
         if (hmm__unlikely(!object_has_tag(tc->cache->keys.sent, o)))
             freed_while_remote(o);
         struct object *next = o->next;
@@ -330,7 +333,7 @@ void hmm__flush_remote(struct thread_cache *tc, bool locked)
     send_remote(batch->to, batch->first, batch->last, locked);
 }
 
-/* Frees of the same other thread's objects are sent together. */
+/* The batch has objects of one owner only. */
 static void add_to_batch(struct thread_cache *tc, struct thread_cache *to, struct object *o)
 {
     struct remote_batch *batch = &tc->batch;
@@ -368,7 +371,7 @@ void hmm__run_object_invalid(const void *p, const struct run *d, const char *ope
     hmm__panic(operation, p, "double free, or not a block: it is not in use");
 }
 
-/* ---- The beginning ---- */
+/* ---- Setting up ---- */
 
 bool hmm__cache_suits(const struct hmm_heap *h)
 {
@@ -396,9 +399,9 @@ bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock)
         return false;
     if (!hmm__high_lower(h, (hmm_ref)((size_t)(cache->table - (char *)h) / HMM_GRANULE)))
         return false;
-    struct run *nobody = run_at(cache, 0);
-    memset(nobody, 0, sizeof *nobody);
-    nobody->owner = 1; /* no keeper's */
+    struct run *no_run = run_at(cache, 0);
+    memset(no_run, 0, sizeof *no_run);
+    no_run->owner = 1; /* no thread cache has an odd address */
     cache->thread_cache = hmm__thread_cache_new(cache);
     cache->open = cache->thread_cache != NULL;
     return cache->open;

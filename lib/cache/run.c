@@ -1,33 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs come and go: how large one is made, where it is placed, its descriptor, the queue.
+ * The life of a run: its size, its place, its descriptor, the queue, its return. Called by the rest
+ * of lib/cache; calls the heap. All that changes the heap or the tables is done with the lock.
  */
 #include "cache/cache.h"
 
 #if HMM__CACHE
 
-/* A run is at most an 8th of what its class holds, 32 KiB, and a 128th of the heap. */
-#define HELD_SHIFT 3
+/* A run has at most an 8th of its class's pages, 32 KiB, and a 128th of the heap. */
+#define CLASS_SHIFT 3
 #define HEAP_SHIFT 7
 #define RUN_PAGES_MAX 32u
 
-/* What may be idle of the heap, in all: a keeper's share is one part of as many as are busy. Were
- * it the whole, what each leaves idle would let the next leave more. */
+/* Empty runs that stay have at most a 32nd of the heap, all threads together: each thread cache may
+ * have an equal share. Without shares, empty runs of each thread would enlarge the heap, and with
+ * it what the next may have. */
 #define EMPTY_SHIFT 5
 
-/* Of a run that is small no more than one part in so many is to be lost at its end. */
+/* At the end of a small run at most an 8th is lost. */
 #define REST_PART 8u
 
-/* A class must have been wanted for so many bytes before it gets a run. */
+/* A class gets a run when requests for so many bytes were made. */
 #define TRIAL_BYTES 512u
 
 #define ALIGN_UP(n, to) (((n) + (to)-1) & ~((size_t)(to)-1))
 
 /* ---- The high end ---- */
 
-/* The region's high end, from `low` on, is the front's. An entry of the map, and the low half of a
- * keeper's address, reach so far from the table. */
-static bool claim(struct cache *cache, const char *low)
+/* Makes the region's high end, from `low` on, the cache's. An entry of the page map, and the low
+ * half of a thread cache's address, reach INT32_MAX bytes from the table. */
+static bool claim_high_end(struct cache *cache, const char *low)
 {
     if ((uintptr_t)low < cache->base || cache->table - low > INT32_MAX)
         return false;
@@ -35,7 +37,7 @@ static bool claim(struct cache *cache, const char *low)
     return at >= cache->heap->high_limit || hmm__high_lower(cache->heap, (hmm_ref)at);
 }
 
-/* Makes [low, low_committed) writable, in steps that grow. */
+/* Commits [low, low_committed), in steps of at least 4 KiB. */
 static bool commit_low(struct cache *cache, char *low)
 {
     const struct hmm__page_source *source = cache->heap->page_source;
@@ -52,14 +54,14 @@ void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t align)
 {
     char *low = cache->low - bytes;
     low -= (uintptr_t)low & (align - 1);
-    if (!claim(cache, low) || !commit_low(cache, low))
+    if (!claim_high_end(cache, low) || !commit_low(cache, low))
         return NULL;
     cache->low = low;
     return memset(low, 0, bytes);
 }
 
-/* What lies below it may soon be a strategy's state, and not to be had: a 32nd of the room that
- * there is, which is a descriptor for each unit, is set aside. */
+/* A strategy's state placed below the cache's part would end its growth. So a 32nd of the free top
+ * is reserved first: room for a descriptor of 32 bytes for each page of 1 KiB. */
 void hmm__cache_reserve(struct cache *cache)
 {
     struct hmm_heap *h = cache->heap;
@@ -69,8 +71,8 @@ void hmm__cache_reserve(struct cache *cache)
         hmm__high_lower(h, h->high_limit - (wanted - have));
 }
 
-/* So that the map can be read below `unit`. */
-static bool map_to(struct cache *cache, size_t page)
+/* Commits and clears the entries of the page map below `page`, and lets them be read. */
+static bool extend_map(struct cache *cache, size_t page)
 {
     size_t max = (size_t)cache->heap->high_limit * HMM_GRANULE >> CACHE_PAGE_LOG;
     const struct hmm__page_source *source = cache->heap->page_source;
@@ -91,19 +93,19 @@ static bool map_to(struct cache *cache, size_t page)
 
 /* ---- Descriptors ---- */
 
-static void discard(struct thread_cache *tc, struct run *d)
+static void retire_descriptor(struct thread_cache *tc, struct run *d)
 {
     d->state = RUN_RETIRED;
     run_rest(d)->link = tc->unused;
     tc->unused = cache_offset(tc->cache, d);
 }
 
-static struct run *descriptor(struct thread_cache *tc)
+static struct run *new_descriptor(struct thread_cache *tc)
 {
     if (tc->unused == 0) {
         struct run *batch = hmm__cache_extend(tc->cache, RUN_BATCH_BYTES, RUN_BATCH_BYTES);
         for (unsigned i = 0; batch != NULL && i < RUN_BATCH; i++)
-            discard(tc, &batch[i]);
+            retire_descriptor(tc, &batch[i]);
     }
     struct run *d = tc->unused ? run_at(tc->cache, tc->unused) : NULL;
     if (d != NULL)
@@ -132,11 +134,11 @@ static struct run *unlink_oldest(struct cache *cache, struct size_class *s)
     return d;
 }
 
-/* Descriptors at its old end whose runs have gone go as well: the oldest run is there. */
-static void shorten(struct thread_cache *tc, struct size_class *s)
+/* Takes RETIRED descriptors from the old end, until the oldest run is there (F4). */
+static void unlink_retired(struct thread_cache *tc, struct size_class *s)
 {
     while (s->oldest != 0 && run_at(tc->cache, s->oldest)->state == RUN_RETIRED)
-        discard(tc, unlink_oldest(tc->cache, s));
+        retire_descriptor(tc, unlink_oldest(tc->cache, s));
 }
 
 struct run *hmm__run_next(const struct cache *cache, struct run *d)
@@ -153,7 +155,7 @@ struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c)
     struct run *d = unlink_oldest(tc->cache, s);
     if (hmm__unlikely(d->countdown == 0))
         tc->empty_pages -= hmm__run_pages(tc->cache, d);
-    shorten(tc, s);
+    unlink_retired(tc, s);
     return d;
 }
 
@@ -170,12 +172,11 @@ static size_t heap_bytes(const struct hmm_heap *h)
     return (size_t)(h->brk - h->first) * HMM_GRANULE;
 }
 
-/* Units; 0: none. */
 static uint32_t max_pages(const struct cache *cache, const struct size_class *s)
 {
     size_t heap = heap_bytes(cache->heap) >> HEAP_SHIFT >> CACHE_PAGE_LOG;
-    uint32_t held = s->pages >> HELD_SHIFT;
-    uint32_t max = held < RUN_PAGES_MAX ? held : RUN_PAGES_MAX;
+    uint32_t part = s->pages >> CLASS_SHIFT;
+    uint32_t max = part < RUN_PAGES_MAX ? part : RUN_PAGES_MAX;
     return max < heap ? max : (uint32_t)heap;
 }
 
@@ -195,7 +196,7 @@ static uint32_t wanted_pages(const struct cache *cache, const struct size_class 
 
 /* ---- Where ---- */
 
-static void *take_pages(struct cache *cache, uint32_t pages, enum hmm__piece_from from)
+static void *allocate_pages(struct cache *cache, uint32_t pages, enum hmm__piece_from from)
 {
     struct hmm_piece piece = {.granules = pages * (uint32_t)(CACHE_PAGE / HMM_GRANULE),
                               .align = CACHE_PAGE / HMM_GRANULE,
@@ -203,13 +204,13 @@ static void *take_pages(struct cache *cache, uint32_t pages, enum hmm__piece_fro
     return hmm__take_piece(cache->heap, &piece, from);
 }
 
-/* In a hole; if there is none so large, in a smaller one. */
+/* Places a run of *pages, or of fewer if no hole is so large. */
 static void *place_in_hole(struct cache *cache, uint32_t *pages, size_t size)
 {
     uint32_t wanted = *pages, min = min_pages(size);
-    void *p = take_pages(cache, wanted, HMM__PIECE_OF_HOLE);
+    void *p = allocate_pages(cache, wanted, HMM__PIECE_OF_HOLE);
     for (uint32_t m = wanted / 2; p == NULL && m >= min; m /= 2) {
-        p = take_pages(cache, m, HMM__PIECE_OF_HOLE);
+        p = allocate_pages(cache, m, HMM__PIECE_OF_HOLE);
         *pages = m;
     }
     if (p == NULL)
@@ -217,7 +218,7 @@ static void *place_in_hole(struct cache *cache, uint32_t *pages, size_t size)
     return p;
 }
 
-/* Before the break moves what is idle is given back. */
+/* Returns empty runs and medium blocks to the heap before the break would rise. */
 static void *place_run(struct cache *cache, uint32_t *pages, size_t size)
 {
     const struct hmm_heap *h = cache->heap;
@@ -225,7 +226,7 @@ static void *place_run(struct cache *cache, uint32_t *pages, size_t size)
     if (p == NULL && h->brk - h->top < (*pages + 1) * (CACHE_PAGE / HMM_GRANULE) &&
         hmm__cache_reclaim_idle(cache))
         p = place_in_hole(cache, pages, size);
-    return p ? p : take_pages(cache, *pages, HMM__PIECE_OF_TOP);
+    return p ? p : allocate_pages(cache, *pages, HMM__PIECE_OF_TOP);
 }
 
 /* ---- A run ---- */
@@ -272,8 +273,8 @@ static void describe(struct cache *cache, struct run *d, unsigned c, const char 
     d->inverse = UINT32_MAX / (uint32_t)size + 1;
 }
 
-/* Is one wanted, after so few requests? */
-static bool is_worth_it(struct size_class *s, size_t size)
+/* Counts the request; whether there were enough of them for a run. */
+static bool is_worth_a_run(struct size_class *s, size_t size)
 {
     return s->pages != 0 || ++s->tries * size >= TRIAL_BYTES;
 }
@@ -283,14 +284,14 @@ struct run *hmm__run_new(struct thread_cache *tc, unsigned c)
     struct cache *cache = tc->cache;
     struct size_class *s = &tc->classes[c];
     size_t size = class_bytes(c);
-    uint32_t pages = is_worth_it(s, size) ? wanted_pages(cache, s, size) : 0;
-    struct run *d = pages ? descriptor(tc) : NULL;
+    uint32_t pages = is_worth_a_run(s, size) ? wanted_pages(cache, s, size) : 0;
+    struct run *d = pages ? new_descriptor(tc) : NULL;
     char *start = d ? place_run(cache, &pages, size) : NULL;
-    if (start == NULL || !map_to(cache, cache_page_of(cache, start) + pages)) {
+    if (start == NULL || !extend_map(cache, cache_page_of(cache, start) + pages)) {
         if (start != NULL)
             hmm__free(cache->heap, start);
         if (d != NULL)
-            discard(tc, d);
+            retire_descriptor(tc, d);
         return NULL;
     }
     describe(cache, d, c, start, pages);
@@ -302,27 +303,26 @@ struct run *hmm__run_new(struct thread_cache *tc, unsigned c)
     return d;
 }
 
-static void wipe_tag(char *p)
+static void clear_tag(char *p)
 {
     ((struct object *)(void *)p)->tag = 0;
 }
 
-/* What the run's bytes become next, a program may leave unwritten: no tag is to be in them. */
-static void wipe_tags(const struct cache *cache, const struct run *d)
+/* The program may not write all of the memory that it gets next: no tag may be left in it. */
+static void clear_tags(const struct cache *cache, const struct run *d)
 {
     size_t size = class_bytes(d->class), n = run_rest(d)->carved;
     char *p = run_start(cache, d);
     for (; n >= 4; n -= 4, p += 4 * size) {
-        wipe_tag(p);
-        wipe_tag(p + size);
-        wipe_tag(p + 2 * size);
-        wipe_tag(p + 3 * size);
+        clear_tag(p);
+        clear_tag(p + size);
+        clear_tag(p + 2 * size);
+        clear_tag(p + 3 * size);
     }
     for (; n != 0; n--, p += size)
-        wipe_tag(p);
+        clear_tag(p);
 }
 
-/* It is in the queue. */
 void hmm__run_return(struct thread_cache *tc, struct run *d)
 {
     struct cache *cache = tc->cache;
@@ -334,9 +334,9 @@ void hmm__run_return(struct thread_cache *tc, struct run *d)
     set_map(cache, d, pages, 0);
     s->pages -= pages;
     d->state = RUN_RETIRED;
-    wipe_tags(cache, d);
+    clear_tags(cache, d);
     hmm__free(cache->heap, start);
-    shorten(tc, s);
+    unlink_retired(tc, s);
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Keepers: one for each thread, made when it first wants memory, vacant when it ends.
+ * Thread caches: made when a thread first requests memory, abandoned when it ends, taken over by
+ * the next new thread. Called by the process heap and lib/cache.
  */
 #include "cache/thread.h"
 
@@ -18,8 +19,9 @@ struct thread_cache hmm__thread_cache_none;
 struct thread_cache *hmm__thread_cache_mine = &hmm__thread_cache_none;
 #endif
 
-/* An owner's low half tells keepers apart, and from none. */
-static bool has_clear_address(const struct thread_cache *tc)
+/* Whether the low half of tc's address differs from those of the two that own no run, and from the
+ * owner of `no run`. Those of other thread caches differ since they lie within 2 GiB (run.c). */
+static bool has_unique_low_half(const struct thread_cache *tc)
 {
 #if defined(HMM__THREADS)
     if (low_half(tc) == low_half(&hmm__thread_cache_ended))
@@ -45,7 +47,7 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
         tc = hmm__cache_extend(cache, sizeof *tc, 64);
         if (tc == NULL)
             return NULL;
-    } while (!has_clear_address(tc));
+    } while (!has_unique_low_half(tc));
     set_classes(tc);
     tc->cache = cache;
     tc->next = cache->thread_caches;
@@ -54,7 +56,7 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
     return tc;
 }
 
-/* With the lock, by k's own thread. */
+/* With the lock, by tc's own thread. */
 void hmm__thread_cache_abandon(struct thread_cache *tc)
 {
     tc->empty_pages_max = 0;
@@ -70,7 +72,7 @@ struct thread_cache *hmm__thread_cache_here(struct cache *cache)
     return tc != NULL && tc->cache == cache ? tc : NULL;
 }
 
-/* A run of a keeper that is vacant, with free objects; NULL: there is none. With the lock. */
+/* With the lock. */
 struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c)
 {
     for (struct thread_cache *other = tc->cache->thread_caches; other != NULL;
@@ -84,7 +86,7 @@ struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c)
         uint32_t pages = hmm__run_pages(tc->cache, d);
         other->classes[c].pages -= pages;
         tc->classes[c].pages += pages;
-        __atomic_store_n(&d->owner, low_half(tc), __ATOMIC_RELEASE); /* k is there before */
+        __atomic_store_n(&d->owner, low_half(tc), __ATOMIC_RELEASE); /* after tc was set up */
         return d;
     }
     return NULL;
@@ -94,10 +96,10 @@ struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c)
 
 static struct {
     pthread_key_t key;
-    bool has_key; /* atomic: at the program's end threads may outlive it */
-} leaving;
+    bool has_key; /* atomic: threads may still run at the program's end, when the key is deleted */
+} thread_end;
 
-/* The thread ends. What it still frees and allocates goes to the heap itself. */
+/* The thread ends. What it still allocates and frees is done by the heap. */
 static void abandon_mine(void *mine)
 {
     struct thread_cache *tc = mine;
@@ -109,14 +111,14 @@ static void abandon_mine(void *mine)
     lock_release(cache->lock, hold);
 }
 
-/* The library is unloaded, or the program ends: no thread is to come here any more. */
-static __attribute__((destructor)) void forget_threads(void)
+/* The library is unloaded, or the program ends: no thread may call abandon_mine any more. */
+static __attribute__((destructor)) void delete_key(void)
 {
-    if (__atomic_exchange_n(&leaving.has_key, false, __ATOMIC_RELAXED))
-        pthread_key_delete(leaving.key);
+    if (__atomic_exchange_n(&thread_end.has_key, false, __ATOMIC_RELAXED))
+        pthread_key_delete(thread_end.key);
 }
 
-static struct thread_cache *reclaim_one(struct cache *cache)
+static struct thread_cache *reclaim_thread_cache(struct cache *cache)
 {
     struct thread_cache *tc = cache->abandoned ? cache->thread_caches : NULL;
     while (tc != NULL && __atomic_load_n(&tc->state, __ATOMIC_RELAXED) != THREAD_CACHE_ABANDONED)
@@ -129,44 +131,46 @@ static struct thread_cache *reclaim_one(struct cache *cache)
     return tc;
 }
 
-static struct thread_cache *find_one(struct cache *cache)
+/* The first thread's, an abandoned one, or a new one. */
+static struct thread_cache *find_thread_cache(struct cache *cache)
 {
     struct thread_cache *tc = cache->thread_cache;
     cache->thread_cache = NULL;
     if (tc == NULL)
-        tc = reclaim_one(cache);
+        tc = reclaim_thread_cache(cache);
     return tc ? tc : hmm__thread_cache_new(cache);
 }
 
-/* glibc's: where all keys of the process are taken. It keeps this library loaded until the thread
- * has ended. */
+/* A function of glibc's, for where the process has no key left. It keeps this library loaded until
+ * the thread has ended. */
 #if defined(__GLIBC__)
 extern int __cxa_thread_atexit_impl(void (*at_end)(void *), void *arg, void *library)
     __attribute__((weak));
 extern void *__dso_handle __attribute__((visibility("hidden")));
 
-static bool watch_without_key(struct thread_cache *tc)
+static bool notice_end_without_key(struct thread_cache *tc)
 {
     return __cxa_thread_atexit_impl != NULL &&
            __cxa_thread_atexit_impl(abandon_mine, tc, &__dso_handle) == 0;
 }
 #else
-static bool watch_without_key(struct thread_cache *tc)
+static bool notice_end_without_key(struct thread_cache *tc)
 {
     (void)tc;
     return false;
 }
 #endif
 
-/* False: its end would not be seen. Both ways may allocate: they find the keeper in place. */
-static bool watch_end(struct thread_cache *tc)
+/* False: the thread's end would not be noticed. Both functions may allocate: tc is attached
+ * before. */
+static bool notice_end(struct thread_cache *tc)
 {
     int code = errno;
-    bool watched = __atomic_load_n(&leaving.has_key, __ATOMIC_RELAXED) &&
-                   pthread_setspecific(leaving.key, tc) == 0;
-    watched = watched || watch_without_key(tc);
+    bool noticed = __atomic_load_n(&thread_end.has_key, __ATOMIC_RELAXED) &&
+                   pthread_setspecific(thread_end.key, tc) == 0;
+    noticed = noticed || notice_end_without_key(tc);
     errno = code;
-    return watched;
+    return noticed;
 }
 
 struct thread_cache *hmm__thread_cache_attach(struct cache *cache)
@@ -177,22 +181,22 @@ struct thread_cache *hmm__thread_cache_attach(struct cache *cache)
     hold = cache_lock(cache);
     if (hold == LOCK_UNAVAILABLE)
         return NULL;
-    struct thread_cache *tc = find_one(cache);
+    struct thread_cache *tc = find_thread_cache(cache);
     cache_unlock(cache, hold);
     if (tc == NULL)
         return NULL;
     hmm__thread_cache_mine = tc;
-    if (watch_end(tc))
+    if (notice_end(tc))
         return tc;
-    abandon_mine(tc); /* what would be left in it at the thread's end would be lost */
+    abandon_mine(tc); /* else its memory would be lost at the thread's end */
     return NULL;
 }
 
-/* With the lock, before any thread has a keeper. */
+/* With the lock. */
 void hmm__thread_caches_watch_ends(void)
 {
-    if (!leaving.has_key)
-        leaving.has_key = pthread_key_create(&leaving.key, abandon_mine) == 0;
+    if (!thread_end.has_key)
+        thread_end.has_key = pthread_key_create(&thread_end.key, abandon_mine) == 0;
 }
 
 void hmm__thread_caches_after_fork(struct cache *cache)

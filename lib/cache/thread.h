@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which keeper is this thread's: what the process heap has to know of threads to have a front.
+ * The thread cache of the calling thread, and what becomes of it when the thread ends or forks. Of
+ * the process heap: the cache of an own heap has one thread cache. Includes lib/cache only.
  */
-#ifndef HMM_FRONT_THREAD_H
-#define HMM_FRONT_THREAD_H
+#ifndef HMM_CACHE_THREAD_H
+#define HMM_CACHE_THREAD_H
 
 #include "cache/cache.h"
 
 #if HMM__CACHE
 
-/* For threads that have none: its chains are empty, and it owns no run. */
+/* Of threads that have no thread cache yet: its free lists are empty, and it owns no run. */
 extern HMM__HIDDEN struct thread_cache hmm__thread_cache_none;
 
-/* Initial-exec: no other model is sure not to allocate. 8 bytes are all that it takes. */
+/* Initial-exec: with other models the first access may allocate. It takes 8 bytes. */
 #if defined(HMM__THREADS)
 extern HMM__HIDDEN __thread struct thread_cache *hmm__thread_cache_mine
     __attribute__((tls_model("initial-exec")));
 
-/* For threads that have ended, but for what other destructors do. */
+/* Of threads that have ended, while their other destructors still run. */
 extern HMM__HIDDEN struct thread_cache hmm__thread_cache_ended;
 #else
 extern HMM__HIDDEN struct thread_cache *hmm__thread_cache_mine;
@@ -28,13 +29,14 @@ HMM__ALWAYS_INLINE struct thread_cache *thread_cache_mine(void)
     return hmm__thread_cache_mine;
 }
 
-/* A keeper for this thread. NULL: not now, or not any more. */
+/* Attaches a thread cache to this thread. NULL: the thread has ended, or there is no memory, or the
+ * lock is not available. */
 HMM__HIDDEN HMM__COLD struct thread_cache *hmm__thread_cache_attach(struct cache *cache);
 
-/* From now on the end of a thread is seen. Before the heap is there for all. */
+/* Lets hmm notice the ends of threads. Before any thread has a thread cache. */
 HMM__HIDDEN HMM__COLD void hmm__thread_caches_watch_ends(void);
 
-/* In the child, with the lock. */
+/* Orphans the thread caches of the other threads. In the child of a fork, with the lock. */
 HMM__HIDDEN HMM__COLD void hmm__thread_caches_after_fork(struct cache *cache);
 
 #endif

@@ -3,8 +3,8 @@
  * The process heap's front: its doors find here what there is to try before the heap itself, and
  * nothing where it was left out of the build.
  */
-#ifndef HMM_FRONT_PROCESS_H
-#define HMM_FRONT_PROCESS_H
+#ifndef HMM_PROCESS_CACHE_H
+#define HMM_PROCESS_CACHE_H
 
 #include "cache/fast_path.h"
 #include "cache/medium.h"
