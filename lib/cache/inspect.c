@@ -131,7 +131,7 @@ static const char *check_map(const struct cache *cache, const struct run *d)
 {
     const char *start = run_start(cache, d);
     size_t page = cache_page_of(cache, start);
-    uint32_t pages = hmm__run_pages(cache, d);
+    uint32_t pages = run_rest(d)->pages;
     if (!hmm__run_is_whole(cache, d))
         return "F1: a run is not a block in use of its size";
     for (uint32_t i = 0; i < pages; i++)
@@ -213,6 +213,9 @@ static const char *check_objects(const struct cache *cache, const struct thread_
 static const char *check_queues(const struct cache *cache, const struct thread_cache *tc)
 {
     uint32_t empty_pages = 0;
+    for (int32_t at = tc->reclaimed; at != 0; at = run_rest(run_at(cache, at))->link)
+        if (run_at(cache, at)->state != RUN_RETIRED)
+            return "F4: a run that was reclaimed is not RETIRED";
     for (unsigned c = 0; c < CACHE_CLASSES; c++) {
         const struct size_class *s = &tc->classes[c];
         const struct run *active = tc->active[c];
@@ -222,13 +225,12 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
         if (tc->state == THREAD_CACHE_ABANDONED && (active != NULL || tc->free_list[c] != NULL))
             return "F4: an abandoned thread cache has an active run";
         struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
-        if (d != NULL && d->state == RUN_RETIRED)
-            return "F4: the oldest run of a queue is RETIRED";
         for (; d != NULL; d = hmm__run_next(cache, d)) {
             if (d->state != RUN_RETIRED && (d->state != RUN_PARTIAL || !run_is_of(d, tc)))
                 return "F4: a queue holds a run that is not its thread cache's, or not PARTIAL";
-            if (d->state == RUN_PARTIAL && d->countdown == 0)
-                empty_pages += hmm__run_pages(cache, d);
+            if (d->state == RUN_PARTIAL && d->countdown == 0 && !run_rest(d)->counted_empty)
+                return "F4: an empty run is not counted as empty";
+            empty_pages += run_rest(d)->counted_empty ? run_rest(d)->pages : 0;
             last = cache_offset(cache, d);
         }
         if (last != s->newest)
@@ -236,6 +238,21 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
     }
     return empty_pages == tc->empty_pages ? NULL
                                           : "F4: empty_pages is not the pages of the empty runs";
+}
+
+/* Pages of runs that were reclaimed, and whose thread cache does not know it yet. */
+static size_t reclaimed_pages(const struct cache *cache, const struct thread_cache *tc)
+{
+    size_t pages = 0;
+    for (int32_t at = tc->reclaimed; at != 0; at = run_rest(run_at(cache, at))->link)
+        pages += run_rest(run_at(cache, at))->pages;
+    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
+        int32_t oldest = tc->classes[c].oldest;
+        struct run *d = oldest ? run_at(cache, oldest) : NULL;
+        for (; d != NULL; d = hmm__run_next(cache, d))
+            pages += d->state == RUN_RETIRED ? run_rest(d)->pages : 0;
+    }
+    return pages;
 }
 
 /* Other threads are not stopped: this is exact only while they do not use the heap. */
@@ -252,13 +269,14 @@ const char *hmm__cache_verify(const struct cache *cache)
         broken = check_map(cache, d);
         if (broken == NULL)
             broken = check_objects(cache, tc, d);
-        pages += hmm__run_pages(cache, d);
+        pages += run_rest(d)->pages;
     }
     for (const struct thread_cache *tc = cache->thread_caches; broken == NULL && tc != NULL;
          tc = tc->next) {
         if (tc->state == THREAD_CACHE_ORPHANED)
             continue;
         broken = check_queues(cache, tc);
+        pages += reclaimed_pages(cache, tc);
         for (unsigned c = 0; c < CACHE_CLASSES; c++)
             pages -= tc->classes[c].pages;
     }

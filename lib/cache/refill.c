@@ -40,19 +40,20 @@ static void carve_more(struct thread_cache *tc, struct run *d)
 /* The free list is empty: all objects of the active run are in use. */
 static void end_active(struct thread_cache *tc, struct run *d)
 {
-    d->state = RUN_FULL;
-    d->countdown = 1;
+    run_set_countdown(d, 1);
     d->list = &d->free;
     tc->active[d->class] = NULL;
+    run_set_state(d, RUN_FULL);
 }
 
+/* d is in no queue. */
 static void make_active(struct thread_cache *tc, struct run *d)
 {
+    run_set_state(d, RUN_ACTIVE);
     tc->active[d->class] = d;
     tc->free_list[d->class] = d->free;
     d->free = NULL;
-    d->state = RUN_ACTIVE;
-    d->countdown = UINT16_MAX;
+    run_set_countdown(d, UINT16_MAX);
     d->list = &tc->free_list[d->class];
 }
 
@@ -103,7 +104,7 @@ static void return_empty_run(struct thread_cache *tc, struct run *d, bool locked
 {
     enum lock_hold hold = locked ? LOCK_NONE : cache_lock(tc->cache);
     if (hold == LOCK_UNAVAILABLE) { /* the run stays in the queue */
-        tc->empty_pages += hmm__run_pages(tc->cache, d);
+        hmm__run_count_empty(tc, d);
         return;
     }
     hmm__run_return(tc, d);
@@ -126,7 +127,7 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
 {
     struct run *active = tc->active[d->class];
     if (has_free_objects(tc, d->class)) {
-        d->countdown = (uint16_t)(run_rest(d)->count - 1);
+        run_set_countdown(d, run_rest(d)->count - 1u);
         hmm__run_enqueue(tc, d);
         return;
     }
@@ -137,17 +138,15 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
 
 static void countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
 {
-    if (d->state == RUN_FULL) {
+    enum run_state state = run_state(d);
+    if (state == RUN_FULL)
         first_free_of_full(tc, d);
-    } else if (d->state == RUN_PARTIAL) {
-        uint32_t pages = hmm__run_pages(tc->cache, d);
-        if (tc->empty_pages + pages <= tc->empty_pages_max)
-            tc->empty_pages += pages;
-        else
-            return_empty_run(tc, d, locked);
-    } else {
-        d->countdown = UINT16_MAX;
-    }
+    else if (state == RUN_ACTIVE)
+        run_set_countdown(d, UINT16_MAX);
+    else if (tc->empty_pages + run_rest(d)->pages <= tc->empty_pages_max)
+        hmm__run_count_empty(tc, d);
+    else
+        return_empty_run(tc, d, locked);
 }
 
 void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc)
@@ -162,8 +161,7 @@ void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *
     return result;
 }
 
-/* The free lists go back to the active runs, which become PARTIAL. */
-static void return_free_lists(struct thread_cache *tc)
+void hmm__return_free_lists(struct thread_cache *tc)
 {
     for (unsigned c = 0; c < CACHE_CLASSES; c++) {
         struct run *d = tc->active[c];
@@ -173,85 +171,22 @@ static void return_free_lists(struct thread_cache *tc)
             end_active(tc, d);
             continue;
         }
-        d->countdown = run_rest(d)->carved;
+        uint32_t used = run_rest(d)->carved;
         const struct object *before = tc->free_list[c];
         for (const struct object *o = before; o != NULL; before = o, o = o->next) {
-            if (d->countdown == 0 || !run_may_list(tc->cache, d, o))
+            if (used == 0 || !run_may_list(tc->cache, d, o))
                 hmm__links_broken(tc->cache->heap, block_of(tc->cache->heap, before));
-            d->countdown--;
+            used--;
         }
         d->free = tc->free_list[c];
         d->list = &d->free;
         tc->free_list[c] = NULL;
         tc->active[c] = NULL;
+        run_set_countdown(d, used);
         hmm__run_enqueue(tc, d);
-        if (d->countdown == 0)
-            tc->empty_pages += hmm__run_pages(tc->cache, d);
+        if (used == 0)
+            hmm__run_count_empty(tc, d);
     }
-}
-
-static bool trim_queue(struct thread_cache *tc, struct size_class *s)
-{
-    struct cache *cache = tc->cache;
-    struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
-    bool any = false;
-    while (d != NULL) {
-        bool oldest = cache_offset(cache, d) == s->oldest;
-        struct run *next = hmm__run_next(cache, d);
-        if (d->state == RUN_PARTIAL && d->countdown == 0) {
-            tc->empty_pages -= hmm__run_pages(cache, d);
-            hmm__run_return(tc, d);
-            any = true;
-            if (oldest) /* RETIRED ones behind it have left the queue too */
-                next = s->oldest ? run_at(cache, s->oldest) : NULL;
-        }
-        d = next;
-    }
-    return any;
-}
-
-/* Free lists and active runs stay: they are in use. */
-bool hmm__cache_reclaim_idle(struct cache *cache)
-{
-    struct thread_cache *tc = hmm__thread_cache_here(cache);
-    bool any = hmm__medium_empty(cache);
-    for (unsigned c = 0; tc != NULL && tc->empty_pages != 0 && c < CACHE_CLASSES; c++)
-        any |= trim_queue(tc, &tc->classes[c]);
-    return any;
-}
-
-bool hmm__cache_trim(struct thread_cache *tc)
-{
-    bool any = hmm__medium_empty(tc->cache);
-    hmm__flush_remote(tc, true);
-    return_free_lists(tc);
-    hmm__collect_remote_frees(tc, true);
-    for (struct size_class *s = tc->classes; s < tc->classes + CACHE_CLASSES; s++)
-        any |= trim_queue(tc, s);
-    return any;
-}
-
-/* hmm_heap.reclaim: returns memory of the calling thread, and medium blocks. With the lock. */
-static bool reclaim_for_heap(struct hmm_heap *h, enum hmm__reclaim what)
-{
-    struct cache *cache = h->cache;
-    struct thread_cache *tc = hmm__thread_cache_here(cache);
-    if (what == HMM__RECLAIM_IDLE)
-        return hmm__cache_reclaim_idle(cache);
-    return tc ? hmm__cache_trim(tc) : hmm__medium_empty(cache);
-}
-
-/* hmm_heap.reserve */
-static void reserve_for_heap(struct hmm_heap *h)
-{
-    hmm__cache_reserve(h->cache);
-}
-
-void hmm__cache_serve(struct hmm_heap *h, struct cache *cache)
-{
-    h->cache = cache;
-    h->reclaim = reclaim_for_heap;
-    h->reserve = reserve_for_heap;
 }
 
 /* ---- Remote frees ---- */
@@ -259,11 +194,11 @@ void hmm__cache_serve(struct hmm_heap *h, struct cache *cache)
 static void collect_object(struct thread_cache *tc, struct run *d, struct object *o, bool locked)
 {
     cache_push_free(tc->cache, d, o);
-    if (--d->countdown == 0)
+    if (run_count_down(d))
         countdown_is_zero(tc, d, locked);
 }
 
-static struct thread_cache *owner_of(const struct cache *cache, const struct run *d)
+struct thread_cache *hmm__run_owner(const struct cache *cache, const struct run *d)
 {
     uint32_t owner = __atomic_load_n(&d->owner, __ATOMIC_ACQUIRE);
     return (struct thread_cache *)(void *)(cache->table +
@@ -282,8 +217,8 @@ static void push_remote_frees(struct thread_cache *tc, struct object *first, str
 /* Pushes to tc's remote frees; if tc is abandoned, collects them in its thread's place. The push
  * and the read of the state are in one order with hmm__thread_cache_abandon's store of the state
  * and collection (all are sequentially consistent), so that one of the two threads collects. */
-static void send_remote(struct thread_cache *tc, struct object *first, struct object *last,
-                        bool locked)
+void hmm__send_remote(struct thread_cache *tc, struct object *first, struct object *last,
+                      bool locked)
 {
     struct cache *cache = tc->cache;
     push_remote_frees(tc, first, last);
@@ -299,7 +234,7 @@ static void send_remote(struct thread_cache *tc, struct object *first, struct ob
 }
 
 /* The owner or another thread has freed the object too, or it was written to after its free. */
-static HMM__COLD _Noreturn void freed_while_remote(const struct object *o)
+void hmm__freed_while_remote(const struct object *o)
 {
     hmm__panic("free", o, "double free, or it was written to after it was freed");
 }
@@ -311,14 +246,14 @@ void hmm__collect_remote_frees(struct thread_cache *tc, bool locked)
     while (o != NULL) {
         struct run *d = cache_run_of(tc->cache, o);
         if (hmm__unlikely(d == NULL || !run_has_object(d, o)))
-            freed_while_remote(before); /* its link does not lead to an object */
+            hmm__freed_while_remote(before); /* its link does not lead to an object */
         if (hmm__unlikely(!object_has_tag(tc->cache->keys.sent, o)))
-            freed_while_remote(o);
+            hmm__freed_while_remote(o);
         struct object *next = o->next;
         if (run_is_of(d, tc))
             collect_object(tc, d, o, locked);
         else
-            send_remote(owner_of(tc->cache, d), o, o, locked);
+            hmm__send_remote(hmm__run_owner(tc->cache, d), o, o, locked);
         before = o;
         o = next;
     }
@@ -330,7 +265,7 @@ void hmm__flush_remote(struct thread_cache *tc, bool locked)
     if (batch->count == 0)
         return;
     batch->count = 0;
-    send_remote(batch->to, batch->first, batch->last, locked);
+    hmm__send_remote(batch->to, batch->first, batch->last, locked);
 }
 
 /* The batch has objects of one owner only. */
@@ -359,9 +294,9 @@ void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *
         hmm__run_object_invalid(p, d, "free");
     o->tag = object_tag(cache->keys.sent, p);
     if (tc->cache != NULL)
-        add_to_batch(tc, owner_of(cache, d), o);
+        add_to_batch(tc, hmm__run_owner(cache, d), o);
     else
-        send_remote(owner_of(cache, d), o, o, false);
+        hmm__send_remote(hmm__run_owner(cache, d), o, o, false);
 }
 
 void hmm__run_object_invalid(const void *p, const struct run *d, const char *operation)

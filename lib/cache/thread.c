@@ -83,7 +83,7 @@ struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c)
         d = hmm__run_dequeue(other, c);
         if (d == NULL)
             continue;
-        uint32_t pages = hmm__run_pages(tc->cache, d);
+        uint32_t pages = run_rest(d)->pages;
         other->classes[c].pages -= pages;
         tc->classes[c].pages += pages;
         __atomic_store_n(&d->owner, low_half(tc), __ATOMIC_RELEASE); /* after tc was set up */
