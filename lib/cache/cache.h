@@ -44,7 +44,7 @@
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
  * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has
  * objects: the remote frees, the uncarved part of the active run, the oldest run of the queue, a
- * run of an abandoned thread cache, a new run.
+ * run of the pool, a new run.
  *
  * A free object has a tag behind its link: 64 bits, its address plus a key. free finds the tag when
  * an object is freed twice. free also checks that the pointer is an object's: the distance from the
@@ -62,14 +62,18 @@
  * A free of another thread's object goes to the owner's list of remote frees. Any thread pushes to
  * it, a batch of objects by one atomic operation; the owner removes, all of it at once. Before a
  * request fails the thread that makes it takes back, with the heap's lock, all runs of which no
- * object is in use, from all threads (reclaim.c has the theory); so a run's state and countdown
- * are atomic, written by the owner and, of the states, CLAIMED and what follows by others. When a
- * thread ends, its thread cache is abandoned: the next new thread takes it over, other threads
- * reclaim its queued runs, and a thread that frees one of its objects collects the remote frees,
- * with the heap's lock. After a fork the child cannot know what the other threads were about to do:
- * their thread caches are orphaned. Their runs come back when they are empty; else their objects
- * are never reused. A signal handler may fork.
- * It may not allocate, as in every standard: it would find a free list in the middle of a change.
+ * object is in use, from all threads (reclaim.c has the theory); so a run's state and countdown are
+ * atomic.
+ *
+ * When a thread ends, its thread cache is abandoned: the next new thread takes it over. Its queued
+ * runs go to the pool, a thread cache that no thread has, where any thread that wants a run of a
+ * class finds the oldest at once; its FULL runs follow when an object of them is free. Who frees an
+ * object of a thread cache without a thread collects the remote frees itself, with the lock.
+ *
+ * After a fork the child cannot know what the other threads were about to do: their thread caches
+ * are orphaned. Their runs come back when they are empty; else their objects are never reused. A
+ * signal handler may fork. It may not allocate, as in every standard: it would find a free list in
+ * the middle of a change.
  *
  * The size of a new run follows its class: an 8th of the pages that the class has, at most 32 KiB
  * and a 128th of the heap, but at least two objects. The first requests of a class, up to 512 bytes
@@ -171,6 +175,7 @@ struct thread_cache {
     uint8_t class_of[CACHE_OBJECT_MAX / 16 + 1]; /* by (size + 15) / 16 */
     struct cache *cache;
     struct thread_cache *next; /* in the list of all thread caches */
+    struct thread_cache *next_abandoned;
     int state;                 /* of enum thread_cache_state; atomic */
     int32_t unused;            /* the list of unused descriptors, as an entry of the page map */
     uint32_t empty_pages;      /* F4 */
@@ -194,7 +199,9 @@ struct cache {
     char *end;            /* and ends here */
     size_t map_committed; /* entries of the page map that are committed and cleared */
     struct thread_cache *thread_caches;
-    uint32_t in_use, abandoned; /* numbers of thread caches */
+    struct thread_cache *abandoned; /* those that a new thread may have */
+    struct thread_cache *pool;      /* owns what ended threads had; NULL without threads */
+    uint32_t in_use;                /* how many thread caches have a thread */
     bool open; /* else no runs are made, and frees of medium blocks reach the heap */
 
     /* medium.h */
@@ -488,8 +495,12 @@ HMM__HIDDEN struct thread_cache *hmm__thread_cache_new(struct cache *cache);
 HMM__HIDDEN void hmm__thread_cache_abandon(struct thread_cache *tc);
 /* The calling thread's. NULL: it has none. */
 HMM__HIDDEN struct thread_cache *hmm__thread_cache_here(struct cache *cache);
-/* A run of an abandoned thread cache, with free objects, now tc's. NULL: there is none. */
-HMM__HIDDEN struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c);
+/* Makes the pool. False: there is no room. */
+HMM__HIDDEN bool hmm__pool_open(struct cache *cache);
+/* Takes a run of the pool's for tc. NULL: it has none of this class. */
+HMM__HIDDEN struct run *hmm__pool_take(struct thread_cache *tc, unsigned c);
+/* Moves d, a run of tc's that is in no queue and has free objects, to the pool. */
+HMM__HIDDEN void hmm__pool_give(struct thread_cache *tc, struct run *d);
 
 #endif
 #endif

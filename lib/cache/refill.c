@@ -57,16 +57,14 @@ static void make_active(struct thread_cache *tc, struct run *d)
     d->list = &tc->free_list[d->class];
 }
 
-/* A run that tc does not have yet: an abandoned one, or a new one. */
+/* A run that tc does not have yet: one of the pool, or a new one. */
 static struct run *acquire_run(struct thread_cache *tc, unsigned c)
 {
     struct cache *cache = tc->cache;
     enum lock_hold hold = cache_lock(cache);
-    struct run *d = NULL;
     if (hold == LOCK_UNAVAILABLE)
         return NULL;
-    if (cache->abandoned != 0)
-        d = hmm__reclaim_abandoned_run(tc, c);
+    struct run *d = hmm__pool_take(tc, c);
     if (d == NULL && cache->open)
         d = hmm__run_new(tc, c);
     cache_unlock(cache, hold);
@@ -112,20 +110,24 @@ static void return_empty_run(struct thread_cache *tc, struct run *d, bool locked
         cache_unlock(tc->cache, hold);
 }
 
-/* Whether tc has free objects of the class besides its queue. An abandoned thread cache counts as
- * having some, so that its runs are queued: there other threads find them. */
+/* Whether tc has free objects of the class besides its queue. */
 static bool has_free_objects(const struct thread_cache *tc, unsigned c)
 {
     const struct run *active = tc->active[c];
-    return tc->free_list[c] != NULL || (active != NULL && !run_is_carved(active)) ||
-           __atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED;
+    return tc->free_list[c] != NULL || (active != NULL && !run_is_carved(active));
 }
 
 /* If the thread cache has no free objects of the class, the run becomes the active one, so that
- * malloc finds the object in the free list. Else it is queued. */
+ * malloc finds the object in the free list. Else it is queued. The run of an ended thread goes to
+ * the pool: the caller has the lock. */
 static void first_free_of_full(struct thread_cache *tc, struct run *d)
 {
     struct run *active = tc->active[d->class];
+    if (__atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED) {
+        run_set_countdown(d, run_rest(d)->count - 1u);
+        hmm__pool_give(tc, d);
+        return;
+    }
     if (has_free_objects(tc, d->class)) {
         run_set_countdown(d, run_rest(d)->count - 1u);
         hmm__run_enqueue(tc, d);
@@ -338,7 +340,7 @@ bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock)
     memset(no_run, 0, sizeof *no_run);
     no_run->owner = 1; /* no thread cache has an odd address */
     cache->thread_cache = hmm__thread_cache_new(cache);
-    cache->open = cache->thread_cache != NULL;
+    cache->open = cache->thread_cache != NULL && (lock == NULL || hmm__pool_open(cache));
     return cache->open;
 }
 

@@ -60,10 +60,14 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
 void hmm__thread_cache_abandon(struct thread_cache *tc)
 {
     tc->empty_pages_max = 0;
-    tc->cache->abandoned++;
     tc->cache->in_use--;
+    tc->next_abandoned = tc->cache->abandoned;
+    tc->cache->abandoned = tc;
     __atomic_store_n(&tc->state, THREAD_CACHE_ABANDONED, __ATOMIC_SEQ_CST);
     hmm__cache_trim(tc);
+    for (unsigned c = 0; tc->cache->pool != NULL && c < CACHE_CLASSES; c++)
+        for (struct run *d; (d = hmm__run_dequeue(tc, c)) != NULL;)
+            hmm__pool_give(tc, d);
 }
 
 struct thread_cache *hmm__thread_cache_here(struct cache *cache)
@@ -72,24 +76,39 @@ struct thread_cache *hmm__thread_cache_here(struct cache *cache)
     return tc != NULL && tc->cache == cache ? tc : NULL;
 }
 
-/* With the lock. */
-struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c)
+/* ---- The pool: with the lock ---- */
+
+static void change_owner(struct thread_cache *from, struct thread_cache *to, struct run *d)
 {
-    for (struct thread_cache *other = tc->cache->thread_caches; other != NULL;
-         other = other->next) {
-        struct run *d;
-        if (__atomic_load_n(&other->state, __ATOMIC_RELAXED) != THREAD_CACHE_ABANDONED)
-            continue;
-        d = hmm__run_dequeue(other, c);
-        if (d == NULL)
-            continue;
-        uint32_t pages = run_rest(d)->pages;
-        other->classes[c].pages -= pages;
-        tc->classes[c].pages += pages;
-        __atomic_store_n(&d->owner, low_half(tc), __ATOMIC_RELEASE); /* after tc was set up */
-        return d;
-    }
-    return NULL;
+    from->classes[d->class].pages -= run_rest(d)->pages;
+    to->classes[d->class].pages += run_rest(d)->pages;
+    __atomic_store_n(&d->owner, low_half(to), __ATOMIC_RELEASE); /* after it was set up */
+}
+
+void hmm__pool_give(struct thread_cache *tc, struct run *d)
+{
+    change_owner(tc, tc->cache->pool, d);
+    hmm__run_enqueue(tc->cache->pool, d);
+}
+
+struct run *hmm__pool_take(struct thread_cache *tc, unsigned c)
+{
+    struct thread_cache *pool = tc->cache->pool;
+    struct run *d = pool ? hmm__run_dequeue(pool, c) : NULL;
+    if (d != NULL)
+        change_owner(pool, tc, d);
+    return d;
+}
+
+bool hmm__pool_open(struct cache *cache)
+{
+    struct thread_cache *pool = hmm__thread_cache_new(cache);
+    if (pool == NULL)
+        return false;
+    pool->state = THREAD_CACHE_ABANDONED;
+    cache->in_use--;
+    cache->pool = pool;
+    return true;
 }
 
 #if defined(HMM__THREADS)
@@ -120,11 +139,9 @@ static __attribute__((destructor)) void delete_key(void)
 
 static struct thread_cache *reclaim_thread_cache(struct cache *cache)
 {
-    struct thread_cache *tc = cache->abandoned ? cache->thread_caches : NULL;
-    while (tc != NULL && __atomic_load_n(&tc->state, __ATOMIC_RELAXED) != THREAD_CACHE_ABANDONED)
-        tc = tc->next;
+    struct thread_cache *tc = cache->abandoned;
     if (tc != NULL) {
-        cache->abandoned--;
+        cache->abandoned = tc->next_abandoned;
         cache->in_use++;
         __atomic_store_n(&tc->state, THREAD_CACHE_IN_USE, __ATOMIC_RELAXED);
     }

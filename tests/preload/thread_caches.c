@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "case.h"
@@ -564,6 +565,63 @@ static void again_and_again(void)
     check_heap();
 }
 
+#if !UNDER_TSAN
+
+static void *leaving_a_little(void *unused)
+{
+    void *p[60];
+    for (size_t i = 0; i < 60; i++)
+        CHECK((p[i] = malloc(i * 17)) != NULL);
+    for (size_t i = 0; i < 60; i++)
+        if (i % 20 != 7)
+            free(p[i]);
+    pthread_barrier_wait(&resting);
+    return unused;
+}
+
+/* Nanoseconds of a malloc and free, of the processor's time, where many runs come and go. */
+static double cost_of_new_runs(void)
+{
+    static void *p[1500];
+    double least = 1e9;
+    for (int round = 0; round < 5; round++) {
+        struct timespec from, to;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+        for (size_t size = 24; size <= 1000; size += 64) {
+            for (int i = 0; i < 1500; i++)
+                CHECK((p[i] = malloc(size)) != NULL);
+            for (int i = 0; i < 1500; i++)
+                free(p[i]);
+        }
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+        double ns = (double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec);
+        least = ns / (16 * 1500) < least ? ns / (16 * 1500) : least;
+    }
+    return least;
+}
+
+/* After many threads that are gone what a thread does costs what it did. */
+static void after_a_burst(void)
+{
+    enum { BURST = 6000 };
+    static pthread_t t[BURST];
+    pthread_attr_t small;
+    double before = cost_of_new_runs();
+    CHECK(pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 32768) == 0);
+    CHECK(pthread_barrier_init(&resting, NULL, BURST) == 0);
+    for (int i = 0; i < BURST; i++)
+        CHECK(pthread_create(&t[i], &small, leaving_a_little, NULL) == 0);
+    for (int i = 0; i < BURST; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+    double after = cost_of_new_runs();
+    if (after > 8 * before + 20)
+        fprintf(stderr, "%.1f ns before, %.1f ns after\n", before, after);
+    CHECK(after <= 8 * before + 20);
+    check_heap();
+}
+
+#endif
+
 /* ---- Destructors ---- */
 
 static pthread_key_t keys[3];
@@ -798,6 +856,7 @@ static const struct a_case cases[] = {
 #if !UNDER_TSAN
     {"forks", forks},
     {"freed-for-the-gone", freed_for_the_gone},
+    {"after-a-burst", after_a_burst},
 #endif
     {NULL, NULL},
 };
