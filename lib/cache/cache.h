@@ -33,7 +33,8 @@
  * an event. The event depends on the run's state:
  *
  *     FULL     no object is free. The first free makes it PARTIAL.
- *     PARTIAL  some are free. When all are, the run is empty and goes back to the heap; but empty
+ *     PARTIAL  some are free. When only an 8th is in use, other threads may be given the run (see
+ *              the pool). When all are free, the run is empty and goes back to the heap; but empty
  *              runs up to a 32nd of the heap, shared among the thread caches, stay until the break
  *              would have to rise.
  *     ACTIVE   its free objects are in the thread cache's free list. There is no event when all
@@ -67,8 +68,11 @@
  *
  * When a thread ends, its thread cache is abandoned: the next new thread takes it over. Its queued
  * runs go to the pool, a thread cache that no thread has, where any thread that wants a run of a
- * class finds the oldest at once; its FULL runs follow when an object of them is free. Who frees an
- * object of a thread cache without a thread collects the remote frees itself, with the lock.
+ * class finds the oldest at once; its FULL runs follow when an object of them is free. Where there
+ * are several threads, each gives the pool queued runs of which at most an 8th is in use, but for a
+ * few of each class: what a thread has had and does not use is not to wait for its next job. Who
+ * frees an object of a thread cache without a thread collects the remote frees itself, with the
+ * lock.
  *
  * After a fork the child cannot know what the other threads were about to do: their thread caches
  * are orphaned. Their runs come back when they are empty; else their objects are never reused. A
@@ -90,7 +94,8 @@
  * F2  An object is free iff it has a tag. The free objects of a run are in its own list or, if it
  * is the active run, in the thread cache's free list, and have the tag `free`. Objects in a list of
  *     remote frees or in a remote batch have the tag `sent` and count as in use.
- * F3  The countdown of a FULL run is 1; that of a PARTIAL run is the number of objects in use.
+ * F3  The countdown of a FULL run is 1; that of a PARTIAL run, and `below`, are together the number
+ *     of objects in use.
  * F4  A queue holds PARTIAL runs of its thread cache, and RETIRED descriptors. A queued run that is
  *     empty is counted as empty; empty_pages is the sum of the pages of those that are, until the
  *     owner unlinks them. No run is CLAIMED while the lock is free.
@@ -148,6 +153,7 @@ struct run_rest {
     int32_t link;                 /* the next in a list, as an entry of the page map; 0: none */
     uint16_t carved;              /* objects so far */
     uint16_t count : 12, high : 4; /* objects in all; how many times 4 GiB above the region's start */
+    uint16_t below;               /* objects in use at the event of the countdown; atomic */
     uint16_t in_hand;             /* objects that the reclaimer holds; 0 without the lock */
     uint8_t pages;                /* those of the class that are still counted for it */
     bool counted_empty;           /* its pages are in empty_pages */
@@ -357,6 +363,21 @@ HMM__ALWAYS_INLINE void run_set_countdown(struct run *d, uint32_t n)
     __atomic_store_n(&d->countdown, (uint16_t)n, __ATOMIC_RELEASE);
 }
 
+/* Objects in use of a run that is PARTIAL, as its owner counts them. Another thread may find too
+ * many, but never too few: the owner raises the countdown before it lowers `below`. */
+HMM__ALWAYS_INLINE uint32_t run_used(const struct run *d)
+{
+    uint32_t below = __atomic_load_n(&run_rest(d)->below, __ATOMIC_ACQUIRE);
+    return below + __atomic_load_n(&d->countdown, __ATOMIC_ACQUIRE);
+}
+
+/* So many objects are in use; the next event is when `below` are. */
+HMM__ALWAYS_INLINE void run_set_used(struct run *d, uint32_t used, uint32_t below)
+{
+    run_set_countdown(d, used - below);
+    __atomic_store_n(&run_rest(d)->below, (uint16_t)below, __ATOMIC_RELEASE);
+}
+
 /* Whether it comes to 0. Release order, so that who reads the countdown sees the object in its
  * list; every store of an x86 has it, and there the decrement and its test are one instruction. */
 HMM__ALWAYS_INLINE bool run_count_down(struct run *d)
@@ -499,8 +520,9 @@ HMM__HIDDEN struct thread_cache *hmm__thread_cache_here(struct cache *cache);
 HMM__HIDDEN bool hmm__pool_open(struct cache *cache);
 /* Takes a run of the pool's for tc. NULL: it has none of this class. */
 HMM__HIDDEN struct run *hmm__pool_take(struct thread_cache *tc, unsigned c);
-/* Moves d, a run of tc's that is in no queue and has free objects, to the pool. */
-HMM__HIDDEN void hmm__pool_give(struct thread_cache *tc, struct run *d);
+/* Moves d, a run of tc's that is in no queue and has free objects, to the pool. Of it so many are in
+ * use. */
+HMM__HIDDEN void hmm__pool_give(struct thread_cache *tc, struct run *d, uint32_t used);
 
 #endif
 #endif

@@ -205,7 +205,7 @@ static const char *check_objects(const struct cache *cache, const struct thread_
         return "F2: a free object is in no list, or a used one in one";
     if (active                 ? own != 0
         : d->state == RUN_FULL ? d->countdown != 1 || own != 0
-                               : d->countdown + own != r->carved)
+                               : run_used(d) + own != r->carved)
         return "F3: the countdown of a run is not the number of its objects in use";
     return NULL;
 }
@@ -230,7 +230,7 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
         for (; d != NULL; d = hmm__run_next(cache, d)) {
             if (d->state != RUN_RETIRED && (d->state != RUN_PARTIAL || !run_is_of(d, tc)))
                 return "F4: a queue holds a run that is not its thread cache's, or not PARTIAL";
-            if (d->state == RUN_PARTIAL && d->countdown == 0 && !run_rest(d)->counted_empty)
+            if (d->state == RUN_PARTIAL && run_used(d) == 0 && !run_rest(d)->counted_empty)
                 return "F4: an empty run is not counted as empty";
             empty_pages += run_rest(d)->counted_empty ? run_rest(d)->pages : 0;
             last = cache_offset(cache, d);

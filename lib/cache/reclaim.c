@@ -13,7 +13,7 @@
  *
  *     FULL     the owner takes all objects for used. If all are in hand the owner can free none,
  *              and nothing changes the state: the run is the reclaimer's.
- *     PARTIAL  the countdown is the number of objects that the owner takes for used. If as many
+ *     PARTIAL  the countdown, and `below`, are the objects that the owner takes for used. If as many
  *              are in hand, the others are in the run's free list. But the owner may dequeue the
  *              run at any moment, allocate from it, and queue it again with another countdown. So
  *              the reclaimer claims the run first, by a compare-and-swap of PARTIAL to CLAIMED; the
@@ -136,22 +136,17 @@ static bool all_are_free(const struct cache *cache, const struct run *d)
     return true;
 }
 
-static bool countdown_is(const struct run *d, uint32_t n)
-{
-    return __atomic_load_n(&d->countdown, __ATOMIC_ACQUIRE) == n;
-}
-
 /* Whether d, of which so many objects are in hand, is the reclaimer's. */
 static bool claim(struct cache *cache, struct run *d, uint32_t in_hand)
 {
     enum run_state state = run_state(d);
     struct thread_cache *owner = hmm__run_owner(cache, d);
     if (state == RUN_FULL ? in_hand != run_rest(d)->count
-                          : state != RUN_PARTIAL || !countdown_is(d, in_hand))
+                          : state != RUN_PARTIAL || run_used(d) != in_hand)
         return false;
     if (!run_change_state(d, state, RUN_CLAIMED))
         return false;
-    if (state == RUN_PARTIAL && !countdown_is(d, in_hand)) {
+    if (state == RUN_PARTIAL && run_used(d) != in_hand) {
         run_set_state(d, RUN_PARTIAL);
         return false;
     }

@@ -15,6 +15,12 @@
 /* The smallest region with a cache: of a smaller one a thread cache would take too large a part. */
 #define CACHE_REGION_MIN ((size_t)128 << 10)
 
+/* When a run is queued, has only an 8th in use, or is returned, up to four are looked at: those
+ * of which at most an 8th is in use go to the pool, but for three of a class. */
+#define SHARE_RUNS 4u
+#define SHARE_PART 8u
+#define KEEP_RUNS 3u
+
 /* ---- The free list is empty ---- */
 
 /* Carves more objects out of the run, linked by ascending address, as the free list. */
@@ -98,6 +104,63 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
 
 /* ---- A countdown is 0 ---- */
 
+/* Whether so many more runs are in the queue, from this one on. */
+static bool queue_is_longer(const struct cache *cache, int32_t entry, unsigned than)
+{
+    while (entry != 0 && than-- != 0)
+        entry = run_rest(run_at(cache, entry))->link;
+    return entry != 0;
+}
+
+/* Whether there is more than one thread to have runs. */
+static bool is_shared(const struct cache *cache)
+{
+    return CACHE_READ(cache->in_use) > 1;
+}
+
+static bool is_hardly_used(const struct run *d)
+{
+    uint32_t used = run_used(d);
+    return used != 0 && used <= run_rest(d)->count / SHARE_PART;
+}
+
+/* Moves the oldest run of the queue into the pool, with the lock, or makes it the newest. */
+static void share_oldest(struct thread_cache *tc, unsigned c, bool give)
+{
+    struct run *d = hmm__run_dequeue(tc, c);
+    if (d == NULL)
+        return;
+    if (give && is_hardly_used(d)) {
+        hmm__pool_give(tc, d, run_used(d));
+        return;
+    }
+    hmm__run_enqueue(tc, d);
+    if (run_used(d) == 0)
+        hmm__run_count_empty(tc, d);
+}
+
+/* Of runs that hardly have an object in use the thread keeps a few of each class; others go to the
+ * pool, where all threads find them: this one may be about to sleep. What has more in use becomes
+ * the newest of the queue, and is looked at again later. */
+static void share_runs(struct thread_cache *tc, unsigned c, bool locked)
+{
+    struct cache *cache = tc->cache;
+    const struct size_class *s = &tc->classes[c];
+    if (!is_shared(cache) ||
+        __atomic_load_n(&tc->state, __ATOMIC_RELAXED) != THREAD_CACHE_IN_USE)
+        return;
+    for (unsigned i = 0; i < SHARE_RUNS; i++) {
+        if (!queue_is_longer(cache, s->oldest, KEEP_RUNS))
+            return;
+        bool give = is_hardly_used(run_at(cache, s->oldest));
+        enum lock_hold hold = give && !locked ? cache_lock(cache) : LOCK_NONE;
+        if (hold == LOCK_UNAVAILABLE)
+            return;
+        share_oldest(tc, c, give);
+        cache_unlock(cache, hold);
+    }
+}
+
 static void return_empty_run(struct thread_cache *tc, struct run *d, bool locked)
 {
     enum lock_hold hold = locked ? LOCK_NONE : cache_lock(tc->cache);
@@ -106,6 +169,7 @@ static void return_empty_run(struct thread_cache *tc, struct run *d, bool locked
         return;
     }
     hmm__run_return(tc, d);
+    share_runs(tc, d->class, true);
     if (!locked)
         cache_unlock(tc->cache, hold);
 }
@@ -124,12 +188,12 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
 {
     struct run *active = tc->active[d->class];
     if (__atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED) {
-        run_set_countdown(d, run_rest(d)->count - 1u);
-        hmm__pool_give(tc, d);
+        hmm__pool_give(tc, d, run_rest(d)->count - 1u);
         return;
     }
     if (has_free_objects(tc, d->class)) {
-        run_set_countdown(d, run_rest(d)->count - 1u);
+        uint32_t below = is_shared(tc->cache) ? run_rest(d)->count / SHARE_PART : 0;
+        run_set_used(d, run_rest(d)->count - 1u, below);
         hmm__run_enqueue(tc, d);
         return;
     }
@@ -141,14 +205,19 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
 static void countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
 {
     enum run_state state = run_state(d);
-    if (state == RUN_FULL)
+    if (state == RUN_FULL) {
         first_free_of_full(tc, d);
-    else if (state == RUN_ACTIVE)
+        share_runs(tc, d->class, locked);
+    } else if (state == RUN_ACTIVE) {
         run_set_countdown(d, UINT16_MAX);
-    else if (tc->empty_pages + run_rest(d)->pages <= tc->empty_pages_max)
+    } else if (run_rest(d)->below != 0) {
+        run_set_used(d, run_rest(d)->below, 0);
+        share_runs(tc, d->class, locked);
+    } else if (tc->empty_pages + run_rest(d)->pages <= tc->empty_pages_max) {
         hmm__run_count_empty(tc, d);
-    else
+    } else {
         return_empty_run(tc, d, locked);
+    }
 }
 
 void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc)
@@ -184,7 +253,7 @@ void hmm__return_free_lists(struct thread_cache *tc)
         d->list = &d->free;
         tc->free_list[c] = NULL;
         tc->active[c] = NULL;
-        run_set_countdown(d, used);
+        run_set_used(d, used, 0);
         hmm__run_enqueue(tc, d);
         if (used == 0)
             hmm__run_count_empty(tc, d);

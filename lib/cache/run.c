@@ -391,7 +391,7 @@ bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s)
     bool any = false;
     for (; d != NULL; d = next) {
         next = hmm__run_next(tc->cache, d);
-        if (run_state(d) == RUN_PARTIAL && d->countdown == 0) {
+        if (run_state(d) == RUN_PARTIAL && run_used(d) == 0) {
             hmm__run_return(tc, d);
             any = true;
         }

@@ -40,6 +40,12 @@ static void set_classes(struct thread_cache *tc)
     }
 }
 
+/* Written with the lock, and read without. */
+static void count_in_use(struct cache *cache, int by)
+{
+    __atomic_store_n(&cache->in_use, cache->in_use + (uint32_t)by, __ATOMIC_RELAXED);
+}
+
 struct thread_cache *hmm__thread_cache_new(struct cache *cache)
 {
     struct thread_cache *tc;
@@ -52,7 +58,7 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
     tc->cache = cache;
     tc->next = cache->thread_caches;
     cache->thread_caches = tc;
-    cache->in_use++;
+    count_in_use(cache, 1);
     return tc;
 }
 
@@ -60,14 +66,14 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
 void hmm__thread_cache_abandon(struct thread_cache *tc)
 {
     tc->empty_pages_max = 0;
-    tc->cache->in_use--;
+    count_in_use(tc->cache, -1);
     tc->next_abandoned = tc->cache->abandoned;
     tc->cache->abandoned = tc;
     __atomic_store_n(&tc->state, THREAD_CACHE_ABANDONED, __ATOMIC_SEQ_CST);
     hmm__cache_trim(tc);
     for (unsigned c = 0; tc->cache->pool != NULL && c < CACHE_CLASSES; c++)
         for (struct run *d; (d = hmm__run_dequeue(tc, c)) != NULL;)
-            hmm__pool_give(tc, d);
+            hmm__pool_give(tc, d, run_used(d));
 }
 
 struct thread_cache *hmm__thread_cache_here(struct cache *cache)
@@ -85,8 +91,9 @@ static void change_owner(struct thread_cache *from, struct thread_cache *to, str
     __atomic_store_n(&d->owner, low_half(to), __ATOMIC_RELEASE); /* after it was set up */
 }
 
-void hmm__pool_give(struct thread_cache *tc, struct run *d)
+void hmm__pool_give(struct thread_cache *tc, struct run *d, uint32_t used)
 {
+    run_set_used(d, used, 0);
     change_owner(tc, tc->cache->pool, d);
     hmm__run_enqueue(tc->cache->pool, d);
 }
@@ -106,7 +113,7 @@ bool hmm__pool_open(struct cache *cache)
     if (pool == NULL)
         return false;
     pool->state = THREAD_CACHE_ABANDONED;
-    cache->in_use--;
+    count_in_use(cache, -1);
     cache->pool = pool;
     return true;
 }
@@ -142,7 +149,7 @@ static struct thread_cache *reclaim_thread_cache(struct cache *cache)
     struct thread_cache *tc = cache->abandoned;
     if (tc != NULL) {
         cache->abandoned = tc->next_abandoned;
-        cache->in_use++;
+        count_in_use(cache, 1);
         __atomic_store_n(&tc->state, THREAD_CACHE_IN_USE, __ATOMIC_RELAXED);
     }
     return tc;
@@ -222,7 +229,7 @@ void hmm__thread_caches_after_fork(struct cache *cache)
         if (tc != hmm__thread_cache_mine && tc != cache->thread_cache &&
             tc->state == THREAD_CACHE_IN_USE) {
             tc->state = THREAD_CACHE_ORPHANED;
-            cache->in_use--;
+            count_in_use(cache, -1);
         }
 }
 

@@ -622,6 +622,64 @@ static void after_a_burst(void)
 
 #endif
 
+/* ---- Jobs in turn ---- */
+
+enum { WORKERS = 10, JOBS = 120 };
+
+static pthread_mutex_t job_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t job_is_next = PTHREAD_COND_INITIALIZER;
+static int next_job, last_job;
+
+/* Takes 8 MiB, and frees all but one object in 700, in any order. */
+static void do_job(uint32_t *state)
+{
+    size_t n = 0;
+    for (size_t bytes = 0; bytes < (size_t)8 << 20; n++) {
+        size_t size = 20 + any(state) % 600;
+        CHECK((many[n] = malloc(size)) != NULL);
+        bytes += size;
+    }
+    for (size_t i = n - 1; i > 0; i--) {
+        size_t k = any(state) % (i + 1);
+        void *p = many[i];
+        many[i] = many[k];
+        many[k] = p;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (i % 700 != 0)
+            free(many[i]);
+}
+
+static void *working(void *me)
+{
+    uint32_t state = (uint32_t)(uintptr_t)me * 2654435761u + 1;
+    pthread_mutex_lock(&job_lock);
+    while (next_job < last_job) {
+        if (next_job % WORKERS == (int)(uintptr_t)me - 1) {
+            do_job(&state);
+            next_job++;
+            pthread_cond_broadcast(&job_is_next);
+        } else {
+            pthread_cond_wait(&job_is_next, &job_lock);
+        }
+    }
+    pthread_mutex_unlock(&job_lock);
+    return NULL;
+}
+
+/* A worker sleeps after its job: what it has free serves the next. */
+static void jobs_in_turn(void)
+{
+    pthread_t t[WORKERS];
+    last_job = JOBS;
+    for (uintptr_t i = 0; i < WORKERS; i++)
+        CHECK(pthread_create(&t[i], NULL, working, (void *)(i + 1)) == 0);
+    for (int i = 0; i < WORKERS; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+    check_heap();
+    CHECK(stats().brk_peak < (size_t)32 << 20);
+}
+
 /* ---- Destructors ---- */
 
 static pthread_key_t keys[3];
@@ -851,6 +909,7 @@ static const struct a_case cases[] = {
     {"freed-for-a-sleeper", freed_for_a_sleeper},
     {"empty-for-a-sleeper", empty_for_a_sleeper},
     {"taken-from-the-busy", taken_from_the_busy},
+    {"jobs-in-turn", jobs_in_turn},
     {"taken-while-they-turn-over", taken_while_they_turn_over},
     {"destructors", destructors},
 #if !UNDER_TSAN
