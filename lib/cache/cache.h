@@ -61,14 +61,18 @@
  * while it is sent is found when the owner collects it.
  *
  * A free of another thread's object goes to the owner's list of remote frees. Any thread pushes to
- * it, a batch of objects by one atomic operation; the owner removes, all of it at once. Before a
+ * it, a batch of objects by one atomic operation. The owner takes all of it off at once, and returns
+ * the objects to their runs in portions, so that no request takes long: what is left of them is
+ * `pending`, where the reclaimer finds it. Before a
  * request fails the thread that makes it takes back, with the heap's lock, all runs of which no
  * object is in use, from all threads (reclaim.c has the theory); so a run's state and countdown are
  * atomic.
  *
- * When a thread ends, its thread cache is abandoned: the next new thread takes it over. Its queued
- * runs go to the pool, a thread cache that no thread has, where any thread that wants a run of a
- * class finds the oldest at once; its FULL runs follow when an object of them is free. Where there
+ * When a thread ends, its thread cache is abandoned: the next new thread takes it over, with its
+ * runs; until then other threads may take runs from it. If there are a few of them already, the
+ * queued runs go to the pool instead, a thread cache that no thread has, where any thread that wants
+ * a run of a class finds the oldest at once, however many threads there were; the FULL runs follow
+ * when an object of them is free. Where there
  * are several threads, each gives the pool queued runs of which at most an 8th is in use, but for a
  * few of each class: what a thread has had and does not use is not to wait for its next job. Who
  * frees an object of a thread cache without a thread collects the remote frees itself, with the
@@ -93,7 +97,7 @@
  *     run.
  * F2  An object is free iff it has a tag. The free objects of a run are in its own list or, if it
  * is the active run, in the thread cache's free list, and have the tag `free`. Objects in a list of
- *     remote frees or in a remote batch have the tag `sent` and count as in use.
+ *     remote frees, pending or not, or in a remote batch have the tag `sent` and count as in use.
  * F3  The countdown of a FULL run is 1; that of a PARTIAL run, and `below`, are together the number
  *     of objects in use.
  * F4  A queue holds PARTIAL runs of its thread cache, and RETIRED descriptors. A queued run that is
@@ -164,6 +168,7 @@ struct size_class {
     int32_t oldest, newest; /* the ends of the queue, as entries of the page map */
     uint32_t pages;         /* of all its runs */
     uint32_t tries;         /* requests before it had a run */
+    uint32_t declines;      /* runs that were FULL and are not, since one was wanted */
 };
 
 /* Objects of another thread, before they are pushed to its remote frees. */
@@ -182,12 +187,14 @@ struct thread_cache {
     struct cache *cache;
     struct thread_cache *next; /* in the list of all thread caches */
     struct thread_cache *next_abandoned;
+    bool emptied; /* abandoned, and what it can spare is the pool's; with the lock */
     int state;                 /* of enum thread_cache_state; atomic */
     int32_t unused;            /* the list of unused descriptors, as an entry of the page map */
     uint32_t empty_pages;      /* F4 */
     uint32_t empty_pages_max;  /* of those that stay */
     struct remote_batch batch;
     struct size_class classes[CACHE_CLASSES];
+    struct object *pending; /* remote frees that were taken off and not returned yet; atomic */
     int32_t reclaimed; /* FULL runs that were reclaimed: their descriptors; with the lock */
     _Alignas(64) struct object *remote_frees; /* atomic; other threads write this line only */
 };
@@ -205,7 +212,9 @@ struct cache {
     char *end;            /* and ends here */
     size_t map_committed; /* entries of the page map that are committed and cleared */
     struct thread_cache *thread_caches;
-    struct thread_cache *abandoned; /* those that a new thread may have */
+    struct thread_cache *abandoned; /* for new threads, with their runs; a few */
+    struct thread_cache *emptied;   /* for new threads, with FULL runs only */
+    uint32_t abandoned_count;       /* of `abandoned` */
     struct thread_cache *pool;      /* owns what ended threads had; NULL without threads */
     uint32_t in_use;                /* how many thread caches have a thread */
     bool open; /* else no runs are made, and frees of medium blocks reach the heap */
@@ -450,8 +459,15 @@ HMM__HIDDEN bool hmm__cache_suits(const struct hmm_heap *h);
 HMM__HIDDEN void hmm__flush_remote(struct thread_cache *tc, bool locked);
 
 
-/* Returns tc's remote frees to their runs. `locked`: the caller has the lock. */
-HMM__HIDDEN void hmm__collect_remote_frees(struct thread_cache *tc, bool locked);
+/* Returns tc's remote frees to their runs, at most so many. `locked`: the caller has the lock. */
+HMM__HIDDEN void hmm__collect_remote_frees(struct thread_cache *tc, size_t max, bool locked);
+
+/* Whether tc has remote frees. */
+HMM__ALWAYS_INLINE bool has_remote_frees(const struct thread_cache *tc)
+{
+    return __atomic_load_n(&tc->remote_frees, __ATOMIC_RELAXED) != NULL ||
+           __atomic_load_n(&tc->pending, __ATOMIC_RELAXED) != NULL;
+}
 
 /* Pushes a list of objects of tc's to its remote frees. */
 HMM__HIDDEN void hmm__send_remote(struct thread_cache *tc, struct object *first,

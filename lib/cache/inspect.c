@@ -176,6 +176,7 @@ static uint32_t count_sent(const struct cache *cache, const struct run *d)
     uint32_t n = 0;
     for (const struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next)
         n += sent_length(cache, d, tc->remote_frees, UINT32_MAX) +
+             sent_length(cache, d, tc->pending, UINT32_MAX) +
              sent_length(cache, d, tc->batch.first, tc->batch.count);
     return n;
 }
@@ -225,8 +226,8 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
         if (tc->state == THREAD_CACHE_ABANDONED && (active != NULL || tc->free_list[c] != NULL))
             return "F4: an abandoned thread cache has an active run";
         struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
-        if (d != NULL && tc->state == THREAD_CACHE_ABANDONED && tc != cache->pool)
-            return "F4: an abandoned thread cache has queued runs";
+        if (d != NULL && tc->state == THREAD_CACHE_ABANDONED && tc->emptied && tc != cache->pool)
+            return "F4: an emptied thread cache has queued runs";
         for (; d != NULL; d = hmm__run_next(cache, d)) {
             if (d->state != RUN_RETIRED && (d->state != RUN_PARTIAL || !run_is_of(d, tc)))
                 return "F4: a queue holds a run that is not its thread cache's, or not PARTIAL";

@@ -60,7 +60,7 @@ bool hmm__cache_trim(struct thread_cache *tc)
     bool any = hmm__medium_empty(tc->cache);
     hmm__flush_remote(tc, true);
     hmm__return_free_lists(tc);
-    hmm__collect_remote_frees(tc, true);
+    hmm__collect_remote_frees(tc, SIZE_MAX, true);
     hmm__run_collect_descriptors(tc);
     for (struct size_class *s = tc->classes; s < tc->classes + CACHE_CLASSES; s++)
         any |= hmm__run_trim_queue(tc, s);
@@ -86,12 +86,12 @@ static struct run *run_of_sent(const struct cache *cache, const struct object *o
     return d != NULL && run_has_object(d, o) && object_has_tag(cache->keys.sent, o) ? d : NULL;
 }
 
-/* Takes tc's remote frees in hand, in front of `rest`. The list of an orphan, of which a part may
- * have been copied before another was written, is believed as far as its objects have tags. */
-static struct object *take_remote_frees(struct thread_cache *tc, struct object *rest)
+/* Takes tc's list in hand, in front of `rest`. That of an orphan, of which a part may have been
+ * copied before another was written, is believed as far as its objects have tags. */
+static struct object *take_list(struct thread_cache *tc, struct object **list, struct object *rest)
 {
     const struct cache *cache = tc->cache;
-    struct object *o = __atomic_exchange_n(&tc->remote_frees, NULL, __ATOMIC_ACQ_REL), *next;
+    struct object *o = __atomic_exchange_n(list, NULL, __ATOMIC_ACQ_REL), *next;
     for (; o != NULL; o = next) {
         struct run *d = run_of_sent(cache, o);
         if (hmm__unlikely(d == NULL)) {
@@ -214,8 +214,10 @@ static bool reclaim_of_others(struct cache *cache, const struct thread_cache *tc
 {
     struct object *in_hand = NULL;
     for (struct thread_cache *t = cache->thread_caches; t != NULL; t = t->next)
-        if (t != tc && __atomic_load_n(&t->remote_frees, __ATOMIC_RELAXED) != NULL)
-            in_hand = take_remote_frees(t, in_hand);
+        if (t != tc && has_remote_frees(t)) {
+            in_hand = take_list(t, &t->pending, in_hand);
+            in_hand = take_list(t, &t->remote_frees, in_hand);
+        }
     bool any = reclaim_in_hand(cache, in_hand);
     return reclaim_empty(cache) || any;
 }

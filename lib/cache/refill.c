@@ -12,11 +12,19 @@
 /* Bytes of a run that are carved at once. */
 #define CARVE_BYTES 4096u
 
+/* Remote frees that one request returns to their runs, so that it takes less than 100 microseconds,
+ * unless it would fail otherwise. */
+#define COLLECT_MAX 300u
+
 /* The smallest region with a cache: of a smaller one a thread cache would take too large a part. */
 #define CACHE_REGION_MIN ((size_t)128 << 10)
 
-/* When a run is queued, has only an 8th in use, or is returned, up to four are looked at: those
- * of which at most an 8th is in use go to the pool, but for three of a class. */
+/* A thread wants fewer runs of a class after so many were FULL and are not, and none was wanted in
+ * between. If it has so many pages of the class, then whenever a run has only an 8th in use, or is
+ * returned, up to four are looked at: those of which at most an 8th is in use go to the pool, but
+ * for three. */
+#define SHARE_AFTER 8u
+#define SHARE_PAGES 128u
 #define SHARE_RUNS 4u
 #define SHARE_PART 8u
 #define KEEP_RUNS 3u
@@ -63,7 +71,7 @@ static void make_active(struct thread_cache *tc, struct run *d)
     d->list = &tc->free_list[d->class];
 }
 
-/* A run that tc does not have yet: one of the pool, or a new one. */
+/* A run that tc does not have yet: of an ended thread, of the pool, or a new one. */
 static struct run *acquire_run(struct thread_cache *tc, unsigned c)
 {
     struct cache *cache = tc->cache;
@@ -77,12 +85,26 @@ static struct run *acquire_run(struct thread_cache *tc, unsigned c)
     return d;
 }
 
+/* All remote frees before the request is for the heap: the class has runs, and there is no memory
+ * for more. NULL: there are no objects. */
+static struct run *run_of_remote_frees(struct thread_cache *tc, unsigned c)
+{
+    struct run *d = NULL;
+    while (d == NULL && tc->free_list[c] == NULL && tc->classes[c].pages != 0 &&
+           has_remote_frees(tc)) {
+        hmm__collect_remote_frees(tc, COLLECT_MAX, false);
+        if (tc->free_list[c] == NULL)
+            d = hmm__run_dequeue(tc, c);
+    }
+    return d;
+}
+
 void *hmm__cache_refill(struct thread_cache *tc, size_t size)
 {
     unsigned c = cache_class(tc, size);
     hmm__flush_remote(tc, false);
-    if (hmm__unlikely(__atomic_load_n(&tc->remote_frees, __ATOMIC_RELAXED) != NULL)) {
-        hmm__collect_remote_frees(tc, false);
+    if (hmm__unlikely(has_remote_frees(tc))) {
+        hmm__collect_remote_frees(tc, COLLECT_MAX, false);
         if (tc->free_list[c] != NULL)
             return cache_pop(tc, c);
     }
@@ -93,9 +115,10 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     }
     if (d != NULL)
         end_active(tc, d);
+    tc->classes[c].declines = 0;
     d = hmm__run_dequeue(tc, c);
-    if (d == NULL && (d = acquire_run(tc, c)) == NULL)
-        return NULL;
+    if (d == NULL && (d = acquire_run(tc, c)) == NULL && (d = run_of_remote_frees(tc, c)) == NULL)
+        return cache_pop(tc, c);
     make_active(tc, d);
     if (tc->free_list[c] == NULL)
         carve_more(tc, d);
@@ -112,10 +135,12 @@ static bool queue_is_longer(const struct cache *cache, int32_t entry, unsigned t
     return entry != 0;
 }
 
-/* Whether there is more than one thread to have runs. */
-static bool is_shared(const struct cache *cache)
+/* Whether tc has many runs of the class and wants fewer, and other threads may have them. */
+static bool may_share(const struct thread_cache *tc, unsigned c)
 {
-    return CACHE_READ(cache->in_use) > 1;
+    const struct size_class *s = &tc->classes[c];
+    return s->declines >= SHARE_AFTER && s->pages >= SHARE_PAGES &&
+           CACHE_READ(tc->cache->in_use) > 1;
 }
 
 static bool is_hardly_used(const struct run *d)
@@ -146,7 +171,7 @@ static void share_runs(struct thread_cache *tc, unsigned c, bool locked)
 {
     struct cache *cache = tc->cache;
     const struct size_class *s = &tc->classes[c];
-    if (!is_shared(cache) ||
+    if (!may_share(tc, c) ||
         __atomic_load_n(&tc->state, __ATOMIC_RELAXED) != THREAD_CACHE_IN_USE)
         return;
     for (unsigned i = 0; i < SHARE_RUNS; i++) {
@@ -182,17 +207,19 @@ static bool has_free_objects(const struct thread_cache *tc, unsigned c)
 }
 
 /* If the thread cache has no free objects of the class, the run becomes the active one, so that
- * malloc finds the object in the free list. Else it is queued. The run of an ended thread goes to
- * the pool: the caller has the lock. */
+ * malloc finds the object in the free list. Else it is queued: of an ended thread's always, since
+ * others look there, or in the pool. Then the caller has the lock. */
 static void first_free_of_full(struct thread_cache *tc, struct run *d)
 {
     struct run *active = tc->active[d->class];
-    if (__atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED) {
+    bool abandoned = __atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED;
+    if (abandoned && tc->emptied) {
         hmm__pool_give(tc, d, run_rest(d)->count - 1u);
         return;
     }
-    if (has_free_objects(tc, d->class)) {
-        uint32_t below = is_shared(tc->cache) ? run_rest(d)->count / SHARE_PART : 0;
+    if (abandoned || has_free_objects(tc, d->class)) {
+        tc->classes[d->class].declines++;
+        uint32_t below = may_share(tc, d->class) ? run_rest(d)->count / SHARE_PART : 0;
         run_set_used(d, run_rest(d)->count - 1u, below);
         hmm__run_enqueue(tc, d);
         return;
@@ -207,7 +234,6 @@ static void countdown_is_zero(struct thread_cache *tc, struct run *d, bool locke
     enum run_state state = run_state(d);
     if (state == RUN_FULL) {
         first_free_of_full(tc, d);
-        share_runs(tc, d->class, locked);
     } else if (state == RUN_ACTIVE) {
         run_set_countdown(d, UINT16_MAX);
     } else if (run_rest(d)->below != 0) {
@@ -299,7 +325,7 @@ void hmm__send_remote(struct thread_cache *tc, struct object *first, struct obje
     if (hold == LOCK_UNAVAILABLE)
         return;
     if (__atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED)
-        hmm__collect_remote_frees(tc, true);
+        hmm__collect_remote_frees(tc, SIZE_MAX, true);
     if (!locked)
         cache_unlock(cache, hold);
 }
@@ -310,11 +336,21 @@ void hmm__freed_while_remote(const struct object *o)
     hmm__panic("free", o, "double free, or it was written to after it was freed");
 }
 
-/* An object's run may have another owner since the object was sent. */
-void hmm__collect_remote_frees(struct thread_cache *tc, bool locked)
+/* What was taken off first, or what is there now. Nobody but the owner makes `pending` other than
+ * NULL. */
+static struct object *take_off(struct thread_cache *tc)
 {
-    struct object *o = __atomic_exchange_n(&tc->remote_frees, NULL, __ATOMIC_SEQ_CST), *before = o;
-    while (o != NULL) {
+    struct object *o = NULL;
+    if (__atomic_load_n(&tc->pending, __ATOMIC_RELAXED) != NULL)
+        o = __atomic_exchange_n(&tc->pending, NULL, __ATOMIC_ACQ_REL);
+    return o ? o : __atomic_exchange_n(&tc->remote_frees, NULL, __ATOMIC_SEQ_CST);
+}
+
+/* An object's run may have another owner since the object was sent. */
+static void collect_list(struct thread_cache *tc, struct object *o, size_t max, bool locked)
+{
+    struct object *before = o;
+    for (; o != NULL && max != 0; max--) {
         struct run *d = cache_run_of(tc->cache, o);
         if (hmm__unlikely(d == NULL || !run_has_object(d, o)))
             hmm__freed_while_remote(before); /* its link does not lead to an object */
@@ -328,6 +364,15 @@ void hmm__collect_remote_frees(struct thread_cache *tc, bool locked)
         before = o;
         o = next;
     }
+    if (o != NULL)
+        __atomic_store_n(&tc->pending, o, __ATOMIC_RELEASE);
+}
+
+void hmm__collect_remote_frees(struct thread_cache *tc, size_t max, bool locked)
+{
+    collect_list(tc, take_off(tc), max, locked);
+    if (max == SIZE_MAX) /* if that was pending */
+        collect_list(tc, take_off(tc), max, locked);
 }
 
 void hmm__flush_remote(struct thread_cache *tc, bool locked)

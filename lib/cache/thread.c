@@ -7,6 +7,9 @@
 
 #if HMM__CACHE
 
+/* So many thread caches wait for new threads with all their runs. */
+#define ABANDONED_MAX 8u
+
 #if defined(HMM__THREADS)
 #include <pthread.h>
 
@@ -66,12 +69,16 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
 void hmm__thread_cache_abandon(struct thread_cache *tc)
 {
     tc->empty_pages_max = 0;
-    count_in_use(tc->cache, -1);
-    tc->next_abandoned = tc->cache->abandoned;
-    tc->cache->abandoned = tc;
+    struct cache *cache = tc->cache;
+    tc->emptied = cache->abandoned_count == ABANDONED_MAX;
+    struct thread_cache **list = tc->emptied ? &cache->emptied : &cache->abandoned;
+    tc->next_abandoned = *list;
+    *list = tc;
+    cache->abandoned_count += !tc->emptied;
+    count_in_use(cache, -1);
     __atomic_store_n(&tc->state, THREAD_CACHE_ABANDONED, __ATOMIC_SEQ_CST);
     hmm__cache_trim(tc);
-    for (unsigned c = 0; tc->cache->pool != NULL && c < CACHE_CLASSES; c++)
+    for (unsigned c = 0; tc->emptied && c < CACHE_CLASSES; c++)
         for (struct run *d; (d = hmm__run_dequeue(tc, c)) != NULL;)
             hmm__pool_give(tc, d, run_used(d));
 }
@@ -100,10 +107,14 @@ void hmm__pool_give(struct thread_cache *tc, struct run *d, uint32_t used)
 
 struct run *hmm__pool_take(struct thread_cache *tc, unsigned c)
 {
-    struct thread_cache *pool = tc->cache->pool;
-    struct run *d = pool ? hmm__run_dequeue(pool, c) : NULL;
+    struct thread_cache *from = tc->cache->abandoned;
+    struct run *d = NULL;
+    for (; from != NULL && (d = hmm__run_dequeue(from, c)) == NULL; from = from->next_abandoned) {
+    }
+    if (d == NULL && (from = tc->cache->pool) != NULL)
+        d = hmm__run_dequeue(from, c);
     if (d != NULL)
-        change_owner(pool, tc, d);
+        change_owner(from, tc, d);
     return d;
 }
 
@@ -113,6 +124,7 @@ bool hmm__pool_open(struct cache *cache)
     if (pool == NULL)
         return false;
     pool->state = THREAD_CACHE_ABANDONED;
+    pool->emptied = true;
     count_in_use(cache, -1);
     cache->pool = pool;
     return true;
@@ -146,9 +158,10 @@ static __attribute__((destructor)) void delete_key(void)
 
 static struct thread_cache *reclaim_thread_cache(struct cache *cache)
 {
-    struct thread_cache *tc = cache->abandoned;
+    struct thread_cache **list = cache->abandoned ? &cache->abandoned : &cache->emptied, *tc = *list;
     if (tc != NULL) {
-        cache->abandoned = tc->next_abandoned;
+        *list = tc->next_abandoned;
+        cache->abandoned_count -= !tc->emptied;
         count_in_use(cache, 1);
         __atomic_store_n(&tc->state, THREAD_CACHE_IN_USE, __ATOMIC_RELAXED);
     }

@@ -567,6 +567,42 @@ static void again_and_again(void)
 
 #if !UNDER_TSAN
 
+static double now_of_this_thread(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static void *freeing_many(void *unused)
+{
+    free_many(61);
+    return unused;
+}
+
+/* What others have freed is returned to its runs little by little: each of many requests is short,
+ * and what was freed is used again. */
+static void taken_in_portions(void)
+{
+    double longest = 0;
+    many_count = 0;
+    take_many(32, sizeof many / sizeof *many * 32);
+    size_t brk = stats().brk;
+    run_threads(freeing_many, 1, 0);
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
+        double from = now_of_this_thread();
+        CHECK((many[i] = malloc(32)) != NULL);
+        double took = now_of_this_thread() - from;
+        longest = took > longest ? took : longest;
+        if (i == 200)
+            check_heap();
+    }
+    if (longest > 1.5e6)
+        fprintf(stderr, "%.0f ns\n", longest);
+    CHECK(longest <= 1.5e6 && stats().brk < brk + (1 << 20));
+    check_heap();
+}
+
 static void *leaving_a_little(void *unused)
 {
     void *p[60];
@@ -585,17 +621,15 @@ static double cost_of_new_runs(void)
     static void *p[1500];
     double least = 1e9;
     for (int round = 0; round < 5; round++) {
-        struct timespec from, to;
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+        double from = now_of_this_thread();
         for (size_t size = 24; size <= 1000; size += 64) {
             for (int i = 0; i < 1500; i++)
                 CHECK((p[i] = malloc(size)) != NULL);
             for (int i = 0; i < 1500; i++)
                 free(p[i]);
         }
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
-        double ns = (double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec);
-        least = ns / (16 * 1500) < least ? ns / (16 * 1500) : least;
+        double ns = (now_of_this_thread() - from) / (16 * 1500);
+        least = ns < least ? ns : least;
     }
     return least;
 }
@@ -916,6 +950,7 @@ static const struct a_case cases[] = {
     {"forks", forks},
     {"freed-for-the-gone", freed_for_the_gone},
     {"after-a-burst", after_a_burst},
+    {"taken-in-portions", taken_in_portions},
 #endif
     {NULL, NULL},
 };
