@@ -206,6 +206,15 @@ static bool has_free_objects(const struct thread_cache *tc, unsigned c)
     return tc->free_list[c] != NULL || (active != NULL && !run_is_carved(active));
 }
 
+/* Counts a run that was FULL, where it matters; whether tc is to share runs of the class. */
+static bool declines(struct thread_cache *tc, unsigned c)
+{
+    if (CACHE_READ(tc->cache->in_use) < 2)
+        return false;
+    tc->classes[c].declines++;
+    return may_share(tc, c);
+}
+
 /* If the thread cache has no free objects of the class, the run becomes the active one, so that
  * malloc finds the object in the free list. Else it is queued: of an ended thread's always, since
  * others look there, or in the pool. Then the caller has the lock. */
@@ -218,9 +227,8 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
         return;
     }
     if (abandoned || has_free_objects(tc, d->class)) {
-        tc->classes[d->class].declines++;
-        uint32_t below = may_share(tc, d->class) ? run_rest(d)->count / SHARE_PART : 0;
-        run_set_used(d, run_rest(d)->count - 1u, below);
+        uint32_t count = run_rest(d)->count;
+        run_set_used(d, count - 1, hmm__unlikely(declines(tc, d->class)) ? count / SHARE_PART : 0);
         hmm__run_enqueue(tc, d);
         return;
     }

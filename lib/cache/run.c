@@ -175,10 +175,10 @@ static void unlink_retired(struct thread_cache *tc, struct size_class *s, struct
     retire_descriptor(tc, d);
 }
 
-/* A CLAIMED run is passed over: the reclaimer returns it to the heap or makes it PARTIAL again. */
-struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c)
+/* The oldest descriptor is not PARTIAL. A CLAIMED run is passed over: the reclaimer returns it to
+ * the heap or makes it PARTIAL again. */
+static HMM__COLD struct run *dequeue_next(struct thread_cache *tc, struct size_class *s)
 {
-    struct size_class *s = &tc->classes[c];
     struct run *d = s->oldest ? run_at(tc->cache, s->oldest) : NULL, *before = NULL, *next;
     for (; d != NULL; d = next) {
         next = hmm__run_next(tc->cache, d);
@@ -192,6 +192,18 @@ struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c)
             before = d;
     }
     return NULL;
+}
+
+struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c)
+{
+    struct size_class *s = &tc->classes[c];
+    if (s->oldest == 0)
+        return NULL;
+    struct run *d = run_at(tc->cache, s->oldest);
+    if (hmm__unlikely(!run_change_state(d, RUN_PARTIAL, RUN_ACTIVE)))
+        return dequeue_next(tc, s);
+    unlink_run(tc, s, NULL, d);
+    return d;
 }
 
 /* ---- How large ---- */
