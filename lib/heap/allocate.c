@@ -75,7 +75,7 @@ static HMM__COLD void *search_last(struct hmm_heap *h, uint32_t n)
 static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
 {
     void *p = search_last(h, n);
-    if (p == NULL && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
+    if (p == NULL && h->limit - h->first >= n && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
         p = try_granules(h, n);
         if (p == NULL)
             p = raise_and_try(h, n);

@@ -94,7 +94,7 @@ HMM__ALWAYS_INLINE size_t medium_bytes(void)
 HMM__ALWAYS_INLINE bool trim_cache(void)
 {
     struct thread_cache *tc = thread_cache_mine();
-    return tc->cache ? hmm__cache_trim(tc) : hmm__medium_empty(&hmm__process_cache);
+    return hmm__cache_reclaim_all(&hmm__process_cache, tc->cache ? tc : NULL);
 }
 
 HMM__ALWAYS_INLINE void thread_caches_after_fork(void)
