@@ -194,8 +194,8 @@ static struct hmm__large *move_end(struct hmm_heap *h, hmm_ref was, hmm_ref end)
 
 /* Block b begins at `start`; the one that ends at `was`, from `low` on, becomes part of it. The
  * larger part's age and range are kept. */
-static void take_over(struct hmm_heap *h, struct hmm__large *b, hmm_ref start, hmm_ref low,
-                      hmm_ref was)
+static void merge_entry_into(struct hmm_heap *h, struct hmm__large *b, hmm_ref start, hmm_ref low,
+                             hmm_ref was)
 {
     struct hmm__large *other = entry_for(h, was);
     HMM_ASSERT(other->end == was);
@@ -240,7 +240,7 @@ static __attribute__((noinline)) void joined(struct hmm_heap *h, hmm_ref low, si
         b = entry_for(h, end);
         HMM_ASSERT(b->end == end);
         if (prev_size > above)
-            take_over(h, b, start, low, r);
+            merge_entry_into(h, b, start, low, r);
         else
             hmm__large_clip(b, start);
     } else if (prev_size > above) {
