@@ -179,7 +179,7 @@ report $? 'the lower bound is the most that lives, each request rounded up'
 
 : >why
 for trace in made.trace $real; do
-    hmm compare --cell optimum $trace
+    hmm compare --cell optimum "$trace"
     low=$(field lower "$(cat out)") high=$(field upper "$(cat out)")
     [ "$low" -le "$high" ] && [ $((high * 100)) -le $((low * 101)) ] ||
         echo "$trace: $low to $high" >>why

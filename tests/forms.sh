@@ -111,6 +111,7 @@ fi
 "$HMM" convert -o - - <t.ht2 >back.trace 2>err
 code=$?
 same t.trace back.trace 'convert: standard input to standard output'
+# shellcheck disable=SC2002  # a pipe
 cat t.ht2 | "$HMM" convert -o piped.trace - 2>err
 same t.trace piped.trace 'convert: from a pipe'
 printf '# hmm-trace 1\r\na 0 5\r\n#x\r\nf 0\r\n' >returns.trace
@@ -235,6 +236,7 @@ done
 "$HMM" replay --strategy best-fit --runs 1 --format json - <t.ht2 >out 2>err
 sed 's/"ns_per_op":[^,]*,//; s/"trace":"[^"]*",//' out >got
 same want got 'replay: so does standard input'
+# shellcheck disable=SC2002  # a pipe
 cat t.ht2 | "$HMM" replay --strategy best-fit --runs 1 --format json - >out 2>err
 sed 's/"ns_per_op":[^,]*,//; s/"trace":"[^"]*",//' out >got
 same want got 'replay: so does a pipe'

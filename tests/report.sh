@@ -103,7 +103,7 @@ report $? 'three traces in one page'
 
 # Noise does not pack: so many of it need less detail each.
 set --
-for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
     set -- "$@" "$dir/churn.trace"
 done
 page -o "$dir/twelve.html" "$@"
