@@ -419,7 +419,7 @@ bool optimum_find(struct hmm_trace_tape *tape, struct optimum *o)
     } else {
         good = lifetimes_open(&t, tape);
         load = t.load;
-        size = good ? best_layout(&t) : 0;
+        size = good && t.count != 0 ? best_layout(&t) : 0;
         lifetimes_close(&t);
     }
     o->lower = (int64_t)(load * GRANULE);

@@ -48,7 +48,9 @@ bool playback_open(struct playback *f, const char *command, const char *path, in
     f->ids = sum->peak_blocks;
     f->peak_blocks = sum->peak_blocks;
     f->peak_bytes = sum->peak_bytes;
-    if (hmm_trace_tape_unended(f->tape))
+    if (hmm_trace_tape_cut(f->tape) != NULL)
+        hmm_trace_print_error(stderr, path, hmm_trace_tape_cut(f->tape));
+    if (hmm_trace_tape_cut(f->tape) != NULL || hmm_trace_tape_unended(f->tape))
         cli_warn_unended(command, path, f->ops);
     if (!playback_rewind(f))
         return false;

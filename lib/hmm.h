@@ -92,7 +92,8 @@ struct hmm_heap *hmm_process_heap(void);
 
 /*
  * Makes a heap in memory[0 .. size). The region may be odd and misaligned; its control structures
- * go to its low end. At most 64 GiB of it are used. Bytes above the break are never touched.
+ * go to its low end. At most 64 GiB of it are used. Bytes above the break are not touched, but for
+ * the high end by hmm_heap_set_cache and hmm_heap_set_strategy.
  * Returns NULL iff memory is NULL, or the region too small for the control structures and one
  * block, or said to end beyond the last address (errno ENOMEM), or the strategy NULL or malformed
  * (EINVAL).
@@ -215,7 +216,8 @@ int hmm_heap_walk(const struct hmm_heap *heap,
  * to the process heap may be refused (NULL, ENOMEM, and a line on stderr once), but it does not
  * hang, and what is freed there may stay. A misuse within the handler ends the program, and no
  * handler is called for it. Another signal's handler that allocates, as none may by any standard,
- * is refused likewise where it interrupted a request.
+ * is refused likewise where it interrupted a request, in a program with threads: with a single
+ * thread no lock tells that there was one, and the heap is damaged.
  */
 void hmm_on_panic(void (*handler)(const char *line));
 

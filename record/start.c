@@ -53,6 +53,13 @@ __attribute__((constructor)) static void look_up_at_start(void)
     LOOK_UP(next_popen, "popen");
 }
 
+/* Constructors of libraries that the program is linked with run before this one's. */
+static void look_up_at_need(void)
+{
+    if (next_popen == NULL)
+        look_up_at_start();
+}
+
 /* ---- Notes ---- */
 
 static bool begins(const char *word, const char *with)
@@ -75,11 +82,14 @@ static bool is_complete(char *const *environment)
 /* As the recorder, which stands elsewhere, can find it. */
 static void put_path(char *to, size_t room, const char *path)
 {
-    size_t used = 0, length = strlen(path);
+    size_t used = 0, length = path != NULL ? strlen(path) : 0;
+    if (length == 0)
+        path = "";
     if (path[0] != '/' && strchr(path, '/') != NULL) {
         long got = syscall(SYS_getcwd, to, room - 1);
-        used = got > 0 ? (size_t)got : 1;
-        to[used - 1] = '/';
+        used = got > 0 ? (size_t)got : 0;
+        if (used != 0)
+            to[used - 1] = '/';
     }
     if (used + length >= room)
         length = 0, used = 0; /* not known */
@@ -129,21 +139,25 @@ static int run(exec_function *next, const char *path, char *const argv[], char *
 
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
+    look_up_at_need();
     return run(next_execve, path, argv, envp);
 }
 
 EXPORT int execv(const char *path, char *const argv[])
 {
+    look_up_at_need();
     return run(next_execve, path, argv, environ);
 }
 
 EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
+    look_up_at_need();
     return run(next_execvpe, file, argv, envp);
 }
 
 EXPORT int execvp(const char *file, char *const argv[])
 {
+    look_up_at_need();
     return run(next_execvpe, file, argv, environ);
 }
 
@@ -151,6 +165,7 @@ EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
     char link[40], path[RECORD_LONGEST_PATH];
     int code = errno;
+    look_up_at_need();
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     long length = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
     path[length > 0 ? length : 0] = '\0';
@@ -229,12 +244,14 @@ static int spawn(spawn_function *next, pid_t *pid, const char *path,
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
+    look_up_at_need();
     return spawn(next_spawn, pid, path, actions, attributes, argv, envp);
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                         const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
+    look_up_at_need();
     return spawn(next_spawnp, pid, path, actions, attributes, argv, envp);
 }
 
@@ -247,6 +264,7 @@ static void count_shell(void)
 
 EXPORT int system(const char *command)
 {
+    look_up_at_need();
     if (command != NULL)
         count_shell();
     return next_system(command);
@@ -254,6 +272,7 @@ EXPORT int system(const char *command)
 
 EXPORT FILE *popen(const char *command, const char *mode)
 {
+    look_up_at_need();
     count_shell();
     return next_popen(command, mode);
 }

@@ -52,16 +52,20 @@ void books_look(const struct books *b);
 
 void books_out(struct books *b, enum order order);
 
+/* So many steps (scaled), with the books held against the heap every BOOKS_CHECK_EVERY of them. */
+#define BOOKS_CHECK_EVERY 4096u
+void books_live(struct books *b, unsigned long steps, size_t slots, unsigned percent);
+
 /* Frees all, without the cache nothing is left, and ends the heap. */
 void books_close(struct books *b, enum order order);
 
 /* Nothing is kept back by the cache: it is emptied, off and on again. */
 void assert_nothing_left(struct hmm_heap *heap);
 
-/* How many runs there are; 0 where the front is left out. */
+/* How many runs there are; 0 where the cache is left out. */
 size_t runs_of(const struct hmm_heap *heap);
 
-/* Says in TAP that there is nothing to test: the front is left out of the build. main's result. */
-int skip_without_front(void);
+/* Says in TAP that there is nothing to test: the cache is left out of the build. main's result. */
+int skip_without_cache(void);
 
 #endif

@@ -445,7 +445,7 @@ int main(void)
 
 int main(void)
 {
-    return skip_without_front();
+    return skip_without_cache();
 }
 
 #endif

@@ -4,42 +4,20 @@
 # hmm compare, check and diff: are their figures true, and do they answer as they say? Speaks TAP.
 # HMM: the command (default: hmm in the build folder).
 
+. "$(dirname "$0")/tap.sh"
+
 HMM=${HMM:-${top_builddir:-.}/hmm}
 top=${top_srcdir:-${srcdir:-.}}
 build=${top_builddir:-.}
 case $HMM in /*) ;; *) HMM=$(pwd)/$HMM ;; esac
 case $top in /*) ;; *) top=$(pwd)/$top ;; esac
 case $build in /*) ;; *) build=$(pwd)/$build ;; esac
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-compare-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
 cd "$dir" || exit 99
 # Where the sanitizers are in: they must not pass for one of our exit codes.
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=97 UBSAN_OPTIONS=exitcode=97
 export ASAN_OPTIONS UBSAN_OPTIONS
 LC_ALL=C
 export LC_ALL
-
-count=0
-failures=0
-
-# report STATUS NAME: one test's line, and what the command said if it failed.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-        return
-    fi
-    failures=$((failures + 1))
-    echo "not ok $count - $2"
-    echo "# exit code $code"
-    head -n 30 out err why 2>/dev/null | cut -c 1-400 | sed 's/^/# /'
-}
-
-skip() {
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
 
 hmm() {
     "$HMM" "$@" >out 2>err
@@ -377,10 +355,17 @@ else
 fi
 adapter=$build/bench/.libs/adapter_hmm.so
 if [ -e "$adapter" ]; then
+    # The command and the adapter each have the library: AddressSanitizer is not to mind.
+    ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_odr_violation=0
+    export ASAN_OPTIONS
     hmm compare --runs 1 --format json --allocators "best-fit,$adapter" made.trace
-    bare=$(field smallest_heap "$(grep '"kind":"strategy"' out | grep '"cache":false')")
-    [ "$code" -eq 0 ] && [ "$(field smallest_heap "$(grep '"kind":"adapter"' out)")" = "$bare" ]
-    report $? 'an adapter of best-fit needs what best-fit needs'
+    if grep -q 'initial-exec TLS' err; then
+        skip 'an adapter of best-fit' 'this C library loads no library with such thread-local storage late'
+    else
+        bare=$(field smallest_heap "$(grep '"kind":"strategy"' out | grep '"cache":false')")
+        [ "$code" -eq 0 ] && [ "$(field smallest_heap "$(grep '"kind":"adapter"' out)")" = "$bare" ]
+        report $? 'an adapter of best-fit needs what best-fit needs'
+    fi
 else
     skip 'an adapter' 'the benchmark is not built'
 fi
@@ -428,12 +413,22 @@ if "$HMM" run -- true >/dev/null 2>&1 && ${CC:-cc} -fno-builtin -o full full.c 2
         [ "$(field refused_free "$stats")" -ge "$(field refused_hole "$stats")" ] &&
         [ "$(field refused_below "$stats")" -gt 0 ]
     report $? 'statistics have the first request that a program was refused, and what was free'
-    HMM_STATS=stats.json "$HMM" run --heap 64M -- true >out 2>err
-    ! grep -q refused stats.json
+    # shellcheck disable=SC2086
+    echo 'int main(void) { return 0; }' >none.c && $CC $TEST_CFLAGS -o none none.c
+    HMM_STATS=stats.json "$HMM" run --heap 64M -- ./none >out 2>err
+    code=$?
+    [ "$code" -eq 0 ] && ! grep -q refused stats.json
     report $? 'and nothing of it where all were served'
 else
     skip 'statistics have the first request that was refused' 'no program can be run on hmm here'
 fi
+
+# ---- A trace of nothing ----
+
+printf '# hmm-trace 1\n' >nothing.trace
+hmm compare --runs 1 --allocators best-fit,segregated --format json nothing.trace
+[ "$code" -eq 0 ] && [ ! -s err ] && grep -q '"optimum":{"lower":0,"upper":0}' out
+report $? 'a trace without operations has a verdict'
 
 # ---- What is refused ----
 
@@ -450,5 +445,4 @@ refuses 'hmm check: no --max-heap given: hmm check --max-heap SIZE [OPTION]... T
 refuses 'none.trace: cannot open: No such file or directory' diff made.trace none.trace
 refuses 'hmm diff: two traces are needed: hmm diff [--format table|json] OLD NEW' diff made.trace
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

@@ -202,6 +202,14 @@ static void *says_free_below_and_is_not(void)
     return row[2];
 }
 
+/* An array of zeros, and 1 written behind its end: the header that was there is one of size 0. */
+static void *below_one_that_is_free_and_of_no_size(void)
+{
+    memset(row[2], 0, hmm_heap_usable_size(h, row[2]));
+    *header(row[3]) = HMM__FREE;
+    return row[2];
+}
+
 /* The user's bytes look like the header of a block that ends where this one does. */
 static void *inside_at_what_looks_like_a_header(void)
 {
@@ -242,6 +250,7 @@ static const struct misuse {
     {below_one_that_was_written_after_its_free, 1, CONTRADICTS},
     {above_one_that_was_written_after_its_free, 1, CONTRADICTS},
     {above_one_whose_header_was_overwritten, 1, CONTRADICTS},
+    {below_one_that_is_free_and_of_no_size, 1, CONTRADICTS},
     {says_free_below_and_is_not, 1, CONTRADICTS},
     {inside_at_what_looks_like_a_header, 2, INSIDE},
 };

@@ -428,6 +428,40 @@ START_TEST(a_child_of_vfork_waits_for_the_holder)
 }
 END_TEST
 
+struct objects {
+    void *of[100000];
+    size_t count;
+};
+
+/* The one in the middle last. */
+static void *free_all(void *arg)
+{
+    struct objects *all = arg;
+    for (size_t i = 0; i < all->count; i++)
+        if (i != all->count / 2)
+            hmm_free(all->of[i]);
+    hmm_free(all->of[all->count / 2]);
+    return NULL;
+}
+
+/* A heap full of objects that another thread frees is empty. */
+START_TEST(what_another_thread_freed_can_be_had_at_once)
+{
+    static struct objects all;
+    pthread_t other;
+    ck_assert_int_eq(hmm_init(strategy_of(_i)), 0);
+    while (all.count < 100000 && (all.of[all.count] = hmm_malloc(700)) != NULL)
+        all.count++;
+    ck_assert_int_eq(pthread_create(&other, NULL, free_all, &all), 0);
+    pthread_join(other, NULL);
+    for (size_t mib = 33; mib < 62; mib += 7) {
+        void *p = hmm_malloc(mib << 20);
+        ck_assert_msg(p != NULL, "%zu MiB of an empty heap", mib);
+        hmm_free(p);
+    }
+}
+END_TEST
+
 /* Where a fork came too early for handlers, the holder is not in the child. */
 START_TEST(a_lock_of_nobody_is_free_in_a_child)
 {
@@ -449,6 +483,7 @@ int main(void)
     tcase_add_test(c.once, initialised_by_several_at_once);
     tcase_add_loop_test(c.once, what_ended_threads_had_is_not_lost, 0, 2);
     tcase_add_test(c.once, a_lock_of_nobody_is_free_in_a_child);
+    on_each_strategy(c, what_another_thread_freed_can_be_had_at_once, 1);
     if (!under_valgrind()) { /* memcheck would report the misuse, and who looks at the heap */
         tcase_add_loop_test(c.once, a_handler_that_allocates_does_not_hang, 0, 8);
         tcase_add_loop_test(c.once, a_misuse_in_a_handler_ends_the_program, 0, 8);

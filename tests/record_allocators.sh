@@ -376,6 +376,41 @@ if $CC -fno-builtin -fno-pie -no-pie -o address address.c >err 2>&1; then
 else
     skip "a program with a fixed address that takes malloc's" 'cannot link one'
 fi
+cat >early.c <<'END'
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+/* Before the recorder's own constructors, in a library that the program is linked with. */
+static __attribute__((constructor)) void early(void)
+{
+    char line[8] = "";
+    FILE *f = popen("echo ab", "r");
+    if (f == NULL || fgets(line, sizeof line, f) == NULL || line[1] != 'b' || pclose(f) != 0)
+        _exit(4);
+    if (system("exit 3") != 3 << 8)
+        _exit(5);
+    pid_t child = fork();
+    if (child == 0) {
+        execlp("sh", "sh", "-c", "exit 6", (char *)NULL);
+        _exit(7);
+    }
+    int status;
+    if (waitpid(child, &status, 0) != child || status != 6 << 8)
+        _exit(8);
+}
+int early_is_here;
+END
+printf 'extern int early_is_here;\nint main(void) { return early_is_here; }\n' >late.c
+if $CC -shared -fPIC -o libearly.so early.c >err 2>&1 &&
+    $CC -o late late.c -Wl,--no-as-needed ./libearly.so >>err 2>&1; then
+    record -o t.trace -- ./late
+    [ "$code" -eq 0 ]
+    report $? "a library's constructor starts programs"
+else
+    code=0
+    report 1 "a library's constructor starts programs: is built"
+fi
 if [ -e s ] && same 'a static child'; then
     printf 'int main(void) { return 3; }\n' >s.c && $CC -static -o s s.c >/dev/null 2>&1
     record -o t.trace -- sh -c './s; ./s; :'

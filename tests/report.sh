@@ -5,34 +5,14 @@
 # it shows and does. Speaks TAP.
 # HMM: the command (default: hmm in the build folder).
 
+. "$(dirname "$0")/tap.sh"
+
 HMM=${HMM:-${top_builddir:-.}/hmm}
 top=${top_srcdir:-${srcdir:-.}}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/hmm-report-XXXXXX") || exit 99
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' INT TERM
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=97 UBSAN_OPTIONS=exitcode=97
 export ASAN_OPTIONS UBSAN_OPTIONS
-count=0
-failures=0
 : >"$dir/out"
 : >"$dir/err"
-
-# report STATUS NAME: one test's line, and what the command said if it failed.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-        return
-    fi
-    failures=$((failures + 1))
-    echo "not ok $count - $2"
-    sed 's/^/#   /' "$dir/out" "$dir/err" | cut -c 1-400 | head -n 40
-}
-
-skip() {
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
 
 page() {
     "$HMM" report "$@" >"$dir/out" 2>"$dir/err"
@@ -175,5 +155,4 @@ else
     report $code 'the browser came to the end'
 fi
 
-echo "1..$count"
-[ "$failures" -eq 0 ]
+finish

@@ -113,12 +113,13 @@ static void cached_free(struct hmm_heap *h, void *block)
     free_uncached(h, block);
 }
 
-/* Memory for an object that shrinks to less than half; NULL: there is none that costs little. */
+/* Memory for an object that shrinks to less than half; NULL: there is none that costs little. A
+ * cache that threads share has no thread cache of its own. */
 static void *malloc_to_shrink(struct hmm_heap *h, size_t size)
 {
-    struct thread_cache *tc = h->cache->thread_cache;
-    void *p = cache_malloc_hit(tc, size);
-    if (p == NULL)
+    struct thread_cache *tc = h->cache->lock == NULL ? h->cache->thread_cache : NULL;
+    void *p = tc ? cache_malloc_hit(tc, size) : NULL;
+    if (p == NULL && tc)
         p = hmm__cache_refill(tc, size);
     return p ? p : hmm__try_malloc(h, size);
 }

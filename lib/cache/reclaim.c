@@ -58,8 +58,8 @@ bool hmm__cache_trim(struct thread_cache *tc)
 {
     bool any = hmm__medium_empty(tc->cache);
     hmm__flush_remote(tc, true);
+    hmm__collect_remote_frees(tc, SIZE_MAX, true); /* may make a FULL run the active one */
     hmm__return_free_lists(tc);
-    hmm__collect_remote_frees(tc, SIZE_MAX, true);
     hmm__run_collect_descriptors(tc);
     for (struct size_class *s = tc->classes; s < tc->classes + CACHE_CLASSES; s++)
         any |= hmm__run_trim_queue(tc, s);

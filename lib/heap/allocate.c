@@ -10,9 +10,16 @@ void *hmm__fail(struct hmm_heap *h, size_t size)
 {
     h->failed++;
     if (h->refused)
-        h->refused(h, size);
+        h->refused(h, size, false);
     hmm__set_errno(ENOMEM);
     return NULL;
+}
+
+void hmm__take_back_failure(struct hmm_heap *h)
+{
+    h->failed--;
+    if (h->refused)
+        h->refused(h, 0, true);
 }
 
 /* ---- Where the strategy has no free block ---- */

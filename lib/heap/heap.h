@@ -72,8 +72,8 @@ enum hmm__check_flag {
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
 
-/* What a cache is to return to the heap: IDLE, before the break rises, is empty runs and medium
- * blocks; ALL, before a request fails, is all that is not in use. */
+/* What a cache is to return to the heap: IDLE, before malloc raises the break, is empty runs and
+ * medium blocks; ALL, before a request fails, is all that the calling thread does not use. */
 enum hmm__reclaim { HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
@@ -157,8 +157,9 @@ struct hmm_heap {
     /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
      * pointers are misuse. */
     bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
-    /* Told of a request of `size` bytes that is not served. NULL: nobody. */
-    void (*refused)(const struct hmm_heap *h, size_t size);
+    /* Told of a request of `size` bytes that is not served; or, with `served`, that the last of
+     * them was served after all. NULL: nobody. */
+    void (*refused)(const struct hmm_heap *h, size_t size, bool served);
     hmm_ref brk_peak;
     hmm_ref committed_end; /* pages below it are committed */
     uint32_t skew;         /* bytes of the caller's region below the base */
@@ -350,6 +351,9 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 
 /* allocate.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h, size_t size);
+
+/* The request that was counted as failed last is served after all. */
+HMM__HIDDEN HMM__COLD void hmm__take_back_failure(struct hmm_heap *h);
 
 /* One attempt: from a free block, else from the top below the break. NULL, which is not counted as
  * a failure: neither is large enough. */

@@ -110,10 +110,14 @@ HMM__ALWAYS_INLINE void *allocate_from_top(struct hmm_heap *h, uint32_t n)
 }
 
 /* Whether the footer of the free block at `end` agrees with its header, whose scaled size is
- * next_size, and it lies below the top, which is `remaining` above its start. */
+ * next_size, it is a block's size, and it lies below the top, which is `remaining` above its start.
+ * Only the top's header has size 0: elsewhere a program has written it. */
 HMM__ALWAYS_INLINE bool next_agrees(const char *end, size_t next_size, size_t remaining)
 {
-    return next_size < remaining && footer_load(end + scaled_bytes(next_size)) == next_size;
+    bool is_size =
+        HMM_MIN_GRANULES == 1 ? next_size != 0 : next_size >= header_make(HMM_MIN_GRANULES, 0);
+    return is_size && next_size < remaining &&
+           footer_load(end + scaled_bytes(next_size)) == next_size;
 }
 
 /* Whether the header of the free block below r at p agrees with its footer `below`. Sets *low to

@@ -148,7 +148,7 @@ static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
         low = grow_down(h, r, word, n, 0);
     if (!grown && low == 0)
         return NULL;
-    h->failed--; /* the move failed, but the request did not */
+    hmm__take_back_failure(h); /* the move failed, but the request did not */
     return grown ? p : block_payload(h, low);
 }
 
@@ -264,7 +264,7 @@ static void *realloc_aligned(struct hmm_heap *h, void *payload, size_t size)
         now = resize_aligned(h, r, n, align_bytes);
         if (now == 0)
             return NULL;
-        h->failed--; /* the move failed, but the request did not */
+        hmm__take_back_failure(h); /* the move failed, but the request did not */
     }
     r = now;
     block_set_record(h, r, align);

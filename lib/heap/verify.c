@@ -98,7 +98,7 @@ bool hmm__seems_valid(const struct hmm_heap *h, const void *payload)
     if (!(above & HMM__FREE) || r + n == h->top)
         return true;
     uint32_t next_size = header_size(above);
-    return next_size <= h->top - r - n &&
+    return next_size >= HMM_MIN_GRANULES && next_size <= h->top - r - n &&
            block_footer_scaled(h, r + n + next_size) == header_scaled(above);
 }
 

@@ -24,13 +24,17 @@ static void note_hole(const struct hmm_heap *h, struct hmm__refusal *f, hmm_ref 
     f->above = end < h->top ? block_usable(header_size(block_header(h, end))) : 0;
 }
 
-void hmm__refusal_note(const struct hmm_heap *h, size_t size)
+void hmm__refusal_note(const struct hmm_heap *h, size_t size, bool served)
 {
     struct hmm__refusal *f = &first_refusal;
     uint64_t below = 0;
+    if (served) { /* the failure was counted when it was noted, and has been taken back */
+        f->noted = f->noted && f->failed != h->failed + 1;
+        return;
+    }
     if (f->noted)
         return;
-    *f = (struct hmm__refusal){.noted = true, .size = size};
+    *f = (struct hmm__refusal){.noted = true, .size = size, .failed = h->failed};
     for (hmm_ref r = h->first, next; r != h->top; r = next) {
         const uint32_t word = block_header(h, r);
         next = block_step(h, r, word);

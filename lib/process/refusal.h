@@ -9,6 +9,7 @@
 
 struct hmm__refusal {
     bool noted;
+    uint64_t failed;      /* hmm_heap.failed then */
     uint64_t size;        /* usable bytes of the block that was wanted */
     uint64_t live_blocks; /* of the heap, runs as one */
     uint64_t free_bytes, holes;
@@ -17,7 +18,7 @@ struct hmm__refusal {
 };
 
 /* Notes it, if it is the first. With the lock of the process heap. */
-HMM__HIDDEN void hmm__refusal_note(const struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__refusal_note(const struct hmm_heap *h, size_t size, bool served);
 
 /* What was noted. */
 HMM__HIDDEN const struct hmm__refusal *hmm__refusal(void);

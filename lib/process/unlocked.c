@@ -7,6 +7,7 @@
 #include "process/process.h"
 
 #include "base/text.h"
+#include "heap/block.h"
 #include "process/emergency.h"
 
 /* Prints once, or once for each thread that gets here at the same time: the program may repeat the
@@ -64,6 +65,14 @@ void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     return alloc_unlocked(h, align, size);
 }
 
+/* What realloc must keep. */
+static size_t alignment_of_block(const struct hmm_heap *h, void *block)
+{
+    if (!(word_load(block) & HMM__ALIGNED))
+        return 1;
+    return (size_t)hmm__alignment_of(h, block_of(h, block), "realloc") * HMM_GRANULE;
+}
+
 /* block is of the heap, which may not be changed now. Reading its header is safe: the block is in
  * use, and others change only the bits of it that tell of the block below. */
 void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size)
@@ -71,7 +80,7 @@ void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size)
     size_t usable = hmm_heap_usable_size(h, block);
     if (size != 0 && size <= usable)
         return block;
-    void *p = size ? alloc_unlocked(h, 1, size) : NULL;
+    void *p = size ? alloc_unlocked(h, alignment_of_block(h, block), size) : NULL;
     if (p != NULL)
         memcpy(p, block, usable);
     if (p != NULL || size == 0)

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The cache and its region: what it takes of the high end, where there is no room, and heaps for
+ * which it is of no use.
+ */
+#include "books.h"
+
+#include <stdlib.h>
+
+#if HMM__CACHE
+
+#define MIB ((size_t)1 << 20)
+
+static struct books b;
+
+/* ---- The region's high end ---- */
+
+START_TEST(beside_a_state_at_the_high_end)
+{
+    books_open(&b, 8 * MIB, HMM_BEST_FIT, 500);
+    for (int i = 0; i < 6; i++) {
+        books_live(&b, 4000, 4000, 70);
+        ck_assert_int_eq(hmm_heap_set_strategy(b.heap, i % 2 ? HMM_BEST_FIT : HMM_FIRST_FIT), 0);
+        ck_assert_int_eq(b.heap->state_place, i % 2 ? HMM__STATE_LOW : HMM__STATE_HIGH);
+        books_hold(&b);
+    }
+    books_live(&b, 2000, 4000, 70);
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+/* The descriptors cannot go on growing down there: the heap goes on without more runs. */
+START_TEST(a_state_at_the_high_end_stops_the_descriptors)
+{
+    books_open(&b, 8 * MIB, HMM_BEST_FIT, 510);
+    ck_assert_int_eq(hmm_heap_set_strategy(b.heap, HMM_FIRST_FIT), 0);
+    ck_assert_int_eq(b.heap->state_place, HMM__STATE_HIGH);
+    books_live(&b, 20000, 6000, 80);
+    books_close(&b, SHUFFLED);
+}
+END_TEST
+
+START_TEST(refused_where_a_state_is_at_the_high_end)
+{
+    struct hmm_heap *h = unwatched(heap_of(MIB, HMM_BEST_FIT));
+    struct hmm_stats before, after;
+    ck_assert_int_eq(hmm_heap_set_strategy(h, HMM_FIRST_FIT), 0);
+    ck_assert_int_eq(h->state_place, HMM__STATE_HIGH);
+    hmm_heap_stats(h, &before);
+    errno = 0;
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), -1);
+    ck_assert_int_eq(errno, ENOMEM);
+    hmm_heap_stats(h, &after);
+    ck_assert_mem_eq(&before, &after, sizeof before);
+    assert_empty(h);
+    heap_end(h);
+}
+END_TEST
+
+START_TEST(refused_where_blocks_are_at_the_high_end)
+{
+    struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
+    fill_up(h);
+    errno = 0;
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), -1);
+    ck_assert_int_eq(errno, ENOMEM);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 0), 0);
+    assert_sound(h);
+    heap_end(h);
+}
+END_TEST
+
+/* Whether there is room for all, for a part or for nothing of what the cache needs. */
+START_TEST(what_is_refused_takes_nothing)
+{
+    int refused = 0;
+    for (size_t room = 0; room < 40000; room += 300) {
+        struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
+        struct hmm_stats before, after;
+        size_t whole = (size_t)(h->limit - h->top) * HMM_GRANULE;
+        must_malloc(h, whole - room - 4 * HMM_GRANULE);
+        hmm_heap_stats(h, &before);
+        if (hmm_heap_set_cache(h, 1) == -1) {
+            refused++;
+            hmm_heap_stats(h, &after);
+            ck_assert_uint_eq(after.capacity, before.capacity);
+            must_malloc(h, room);
+        }
+        assert_sound(h);
+        heap_end(h);
+    }
+    ck_assert_int_gt(refused, 10);
+}
+END_TEST
+
+/* Of odd sizes, misaligned; nothing outside is written. */
+START_TEST(regions_of_odd_sizes)
+{
+    enum { MARGIN = 64 };
+    const size_t most = MIB + 20000;
+    unsigned char *memory = malloc(MARGIN + most + MARGIN);
+    for (size_t k = 0; k < 12; k++) {
+        size_t size = (k % 2 ? MIB : 300000) + k * 1237 + k / 2, at = MARGIN / 2 + k * 5 % 17;
+        memset(memory, 0xc3, MARGIN + most + MARGIN);
+        struct hmm_heap *h = hmm_heap_create(memory + at, size, strategy_of(_i));
+        ck_assert_ptr_nonnull(unwatched(h));
+        memset(&b, 0, sizeof b);
+        b.heap = h;
+        b.rng = k + 1;
+        ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+        books_live(&b, 4000, 1200, 75);
+        books_out(&b, SHUFFLED);
+        assert_nothing_left(h);
+        for (size_t i = 0; i < MARGIN + most + MARGIN; i++)
+            require((i >= at && i < at + size) || memory[i] == 0xc3, "byte %zu was written", i);
+        hmm_heap_destroy(h);
+    }
+    free(memory);
+}
+END_TEST
+
+/* ---- When it is of no use ---- */
+
+START_TEST(a_small_region_is_bare)
+{
+    struct hmm_heap *h = unwatched(heap_of((128 << 10) - 16, strategy_of(_i)));
+    struct hmm_stats before, after;
+    hmm_heap_stats(h, &before);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    hmm_heap_stats(h, &after);
+    ck_assert_mem_eq(&before, &after, sizeof before);
+    for (int i = 0; i < 1000; i++)
+        hmm_heap_free(h, must_malloc(h, (size_t)i * 10));
+    assert_empty(h);
+    heap_end(h);
+}
+END_TEST
+
+/* A program that wants a size once or twice does not pay for a run of it. */
+START_TEST(the_first_blocks_of_a_size_are_the_strategy_s)
+{
+    struct hmm_heap *h = unwatched(heap_of(4 * MIB, strategy_of(_i)));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    for (size_t size = 40; size <= 400; size += 60)
+        must_malloc(h, size);
+    ck_assert_uint_eq(runs_of(h), 0);
+    for (size_t i = 0; i < 20; i++)
+        must_malloc(h, 40);
+    ck_assert_uint_eq(runs_of(h), 1);
+    assert_sound(h);
+    heap_end(h);
+}
+END_TEST
+
+START_TEST(off_where_it_never_was_and_on_twice)
+{
+    struct hmm_heap *h = unwatched(heap_of(MIB, strategy_of(_i)));
+    struct hmm_stats once, twice;
+    ck_assert_int_eq(hmm_heap_set_cache(h, 0), 0);
+    assert_empty(h);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    hmm_heap_stats(h, &once);
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    hmm_heap_stats(h, &twice);
+    ck_assert_mem_eq(&once, &twice, sizeof once);
+    assert_empty(h);
+    heap_end(h);
+}
+END_TEST
+
+/* The program has not written to its block: what the heap before had there is still there. */
+START_TEST(memory_that_had_a_heap_before_has_one_again)
+{
+    static _Alignas(4096) char memory[1 << 20];
+    for (int again = 0; again < 3; again++) {
+        struct hmm_heap *h = hmm_heap_create(memory, sizeof memory, strategy_of(_i));
+        ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+        void *p = hmm_heap_malloc(h, 2000);
+        hmm_heap_free(h, hmm_heap_malloc(h, 3000));
+        hmm_heap_free(h, p);
+        ck_assert_ptr_null(hmm_heap_check(h));
+        if (again != 1 || under_valgrind()) /* which wants to be told */
+            hmm_heap_destroy(h);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("the cache's region");
+    struct cases c = add_cases(s, "the cache's region");
+    tcase_add_test(c.once, beside_a_state_at_the_high_end);
+    tcase_add_test(c.once, a_state_at_the_high_end_stops_the_descriptors);
+    tcase_add_test(c.once, refused_where_a_state_is_at_the_high_end);
+    on_each_strategy(c, refused_where_blocks_are_at_the_high_end, 1);
+    on_each_strategy(c, what_is_refused_takes_nothing, 1);
+    on_each_strategy(c, regions_of_odd_sizes, 1);
+    on_each_strategy(c, a_small_region_is_bare, 1);
+    on_each_strategy(c, memory_that_had_a_heap_before_has_one_again, 1);
+    on_each_strategy(c, the_first_blocks_of_a_size_are_the_strategy_s, 1);
+    on_each_strategy(c, off_where_it_never_was_and_on_twice, 1);
+    return run_suite(s);
+}
+
+#else
+
+int main(void)
+{
+    return skip_without_cache();
+}
+
+#endif
