@@ -165,6 +165,7 @@ struct hmm_stats {
     size_t free_bytes;   /* bytes of the free blocks, headers and all; the free top is not in it */
     size_t free_blocks;  /* free blocks; the free top is none */
     size_t cached;       /* bytes that a cache holds and that are free to the user; in free_bytes */
+    uint64_t released;   /* bytes given back to the system so far; see below */
     size_t largest_free; /* the largest request that would be served now, the free top counted */
     size_t top_bytes;    /* between the last block and the break */
     uint64_t splits;     /* free blocks cut in two */
@@ -174,6 +175,11 @@ struct hmm_stats {
 };
 
 /*
+ * `released` is the process heap's under the preload library; other heaps have their region whole.
+ * It counts the bytes of large free blocks and of the free top that were handed to the system
+ * because they had not been needed for a while, or malloc_trim was called: each time anew that they
+ * were used in between, and whether or not all of their pages were resident. It only rises.
+ *
  * In constant time but for largest_free, which may take the strategy a logarithm; of a plug-in
  * without `largest` it is what the free top would serve. With a cache what lives, what is free and
  * what is cached is counted block by block, in time in proportion to them; live_peak, splits and

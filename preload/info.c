@@ -25,7 +25,7 @@ static struct hmm_stats stats_now(const char **strategy)
     enum lock_hold hold = hmm__process_lock();
     *strategy = "";
     if (hold != LOCK_UNAVAILABLE) {
-        hmm_heap_stats(h, &s);
+        hmm__process_stats(&s);
         *strategy = hmm_strategy_name(hmm_heap_strategy(h));
     }
     hmm__process_unlock(hold);

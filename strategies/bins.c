@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "by_size.h"
 
-void *hmm__held_serve(struct hmm_heap *h, size_t n)
+HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, size_t n)
 {
     struct bins *s = h->state;
     hmm_ref r = s->victim;
@@ -25,6 +25,22 @@ void *hmm__held_serve(struct hmm_heap *h, size_t n)
     h->bin_splits++;
     live_add(h, bytes - HMM_HEADER_BYTES);
     return p;
+}
+
+/* A block that large.c knows of. */
+static __attribute__((noinline)) void *held_serve_large(struct hmm_heap *h, size_t n)
+{
+    const struct bins *s = h->state;
+    large_taken(h, block_payload(h, s->victim), s->victim_size, s->victim_size - n);
+    return held_serve(h, n);
+}
+
+void *hmm__held_serve(struct hmm_heap *h, size_t n)
+{
+    const struct bins *s = h->state;
+    if (hmm__unlikely(header_make(s->victim_size, 0) > h->large_above))
+        return held_serve_large(h, n);
+    return held_serve(h, n);
 }
 
 void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,

@@ -118,9 +118,19 @@ static __attribute__((noinline)) void *first_hand_whole(struct hmm_heap *h, char
     return address_serve_whole(h, p, word);
 }
 
+/* A block that large.c knows of. */
+static __attribute__((noinline)) void *first_hand_large(struct hmm_heap *h, char *p, uint32_t word,
+                                                        uint32_t n)
+{
+    large_taken(h, p, header_size(word), header_size(word) - n);
+    return address_serve(h, p, word, n, NULL, first_hand_whole, first_put_rest);
+}
+
 static __attribute__((noinline)) void *first_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                   uint32_t n)
 {
+    if (hmm__unlikely(word > h->large_above))
+        return first_hand_large(h, p, word, n);
     return address_serve(h, p, word, n, NULL, first_hand_whole, first_put_rest);
 }
 

@@ -205,9 +205,19 @@ static __attribute__((noinline)) void *next_hand_whole(struct hmm_heap *h, char 
     return address_serve_whole(h, p, word);
 }
 
+/* A block that large.c knows of. */
+static __attribute__((noinline)) void *next_hand_large(struct hmm_heap *h, char *p, uint32_t word,
+                                                       uint32_t n)
+{
+    large_taken(h, p, header_size(word), header_size(word) - n);
+    return address_serve(h, p, word, n, next_end, next_hand_whole, next_put_rest);
+}
+
 static __attribute__((noinline)) void *next_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                  uint32_t n)
 {
+    if (hmm__unlikely(word > h->large_above))
+        return next_hand_large(h, p, word, n);
     return address_serve(h, p, word, n, next_end, next_hand_whole, next_put_rest);
 }
 

@@ -373,7 +373,8 @@ for s in first-fit next-fit best-fit segregated; do
             f["reserved"] >= f["capacity"] && f["cached"] <= f["free_bytes"]) }' "$dir/err"
     report $? "hmm run --stats --strategy $s: address space is not use"
 done
-for bad in HMM_STRATEGY=bets-fit HMM_STRATEGY=./nowhere.so HMM_CHECK=5 HMM_CACHE=2 HMM_HEAP_SIZE=1; do
+for bad in HMM_STRATEGY=bets-fit HMM_STRATEGY=./nowhere.so HMM_CHECK=5 HMM_CACHE=2 HMM_HEAP_SIZE=1 \
+    HMM_RELEASE=-2 HMM_RELEASE=1s HMM_RELEASE=3600001; do
     env "$bad" "$HMM" run -- "$dir/odd" say something > "$dir/out" 2> "$dir/err"
     code=$?
     [ "$code" -eq 125 ] && [ ! -s "$dir/out" ] && [ "$(wc -l < "$dir/err")" -eq 1 ] &&

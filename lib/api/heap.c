@@ -204,12 +204,23 @@ void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
     return heap->malloc_entry(heap, size);
 }
 
+static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t size)
+{
+    hmm_ref zero_top = hmm__zero_begin(h);
+    void *p = h->malloc_entry(h, size);
+    if (p != NULL)
+        hmm__zero_payload(h, p, zero_top);
+    return p;
+}
+
 void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
 {
     if (size != 0 && count > (size_t)PTRDIFF_MAX / size)
         return hmm__fail(heap, SIZE_MAX);
     if (hmm__unlikely(heap->check_flags))
         return hmm__checked_calloc(heap, count, size);
+    if (count * size >= HMM__ZERO_MIN)
+        return large_calloc(heap, count * size);
     void *p = heap->malloc_entry(heap, count * size);
     return p ? memset(p, 0, hmm_heap_usable_size(heap, p)) : NULL;
 }

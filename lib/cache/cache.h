@@ -33,17 +33,19 @@
  * an event. The event depends on the run's state:
  *
  *     FULL     no object is free. The first free makes it PARTIAL.
- *     PARTIAL  some are free. When all are, the run is empty and goes back to the heap; but empty
+ *     PARTIAL  some are free. When only an 8th is in use, other threads may be given the run (see
+ *              the pool). When all are free, the run is empty and goes back to the heap; but empty
  *              runs up to a 32nd of the heap, shared among the thread caches, stay until the break
  *              would have to rise.
  *     ACTIVE   its free objects are in the thread cache's free list. There is no event when all
  *              are free, since they will be requested again; the countdown has no meaning.
+ *     CLAIMED  another thread may be about to return it to the heap.
  *     RETIRED  it has gone back to the heap; its descriptor is still in the queue.
  *
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
  * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has
  * objects: the remote frees, the uncarved part of the active run, the oldest run of the queue, a
- * run of an abandoned thread cache, a new run.
+ * run of the pool, a new run.
  *
  * A free object has a tag behind its link: 64 bits, its address plus a key. free finds the tag when
  * an object is freed twice. free also checks that the pointer is an object's: the distance from the
@@ -59,12 +61,25 @@
  * while it is sent is found when the owner collects it.
  *
  * A free of another thread's object goes to the owner's list of remote frees. Any thread pushes to
- * it, a batch of objects by one atomic operation; only the owner removes, all of it at once. When a
- * thread ends, its thread cache is abandoned: the next new thread takes it over, other threads
- * reclaim its queued runs, and a thread that frees one of its objects collects the remote frees,
- * with the heap's lock. After a fork the child cannot know what the other threads were about to do:
- * their thread caches are orphaned, and their objects are never reused. A signal handler may fork.
- * It may not allocate, as in every standard: it would find a free list in the middle of a change.
+ * it, a batch of objects by one atomic operation. The owner takes all of it off at once, and
+ * returns the objects to their runs in portions, so that no request takes long: what is left of
+ * them is `pending`, where the reclaimer finds it. Before a request fails the thread that makes it
+ * takes back, with the heap's lock, all runs of which no object is in use, from all threads
+ * (reclaim.c has the theory); so a run's state and countdown are atomic.
+ *
+ * When a thread ends, its thread cache is abandoned: the next new thread takes it over, with its
+ * runs; until then other threads may take runs from it. If there are a few of them already, the
+ * queued runs go to the pool instead, a thread cache that no thread has, where any thread that
+ * wants a run of a class finds the oldest at once, however many threads there were; the FULL runs
+ * follow when an object of them is free. Where there are several threads, each gives the pool
+ * queued runs of which at most an 8th is in use, but for a few of each class: what a thread has had
+ * and does not use is not to wait for its next job. Who frees an object of a thread cache without a
+ * thread collects the remote frees itself, with the lock.
+ *
+ * After a fork the child cannot know what the other threads were about to do: their thread caches
+ * are orphaned. Their runs come back when they are empty; else their objects are never reused. A
+ * signal handler may fork. It may not allocate, as in every standard: it would find a free list in
+ * the middle of a change.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
  * objects and 4 KiB, at most 32 KiB and a 32nd of the heap. The first one has room for two objects.
@@ -80,10 +95,12 @@
  *     run.
  * F2  An object is free iff it has a tag. The free objects of a run are in its own list or, if it
  * is the active run, in the thread cache's free list, and have the tag `free`. Objects in a list of
- *     remote frees or in a remote batch have the tag `sent` and count as in use.
- * F3  The countdown of a FULL run is 1; that of a PARTIAL run is the number of objects in use.
- * F4  A queue holds PARTIAL runs of its thread cache, and RETIRED descriptors, but not as the
- *     oldest. empty_pages is the number of pages of the queued runs whose objects are all free.
+ *     remote frees, pending or not, or in a remote batch have the tag `sent` and count as in use.
+ * F3  The countdown of a FULL run is 1; that of a PARTIAL run, and `below`, are together the number
+ *     of objects in use.
+ * F4  A queue holds PARTIAL runs of its thread cache, and RETIRED descriptors. A queued run that is
+ *     empty is counted as empty; empty_pages is the sum of the pages of those that are, until the
+ *     owner unlinks them. No run is CLAIMED while the lock is free.
  */
 #ifndef HMM_CACHE_H
 #define HMM_CACHE_H
@@ -109,7 +126,7 @@ _Static_assert(CACHE_CLASSES % 8 == 0 && CACHE_CLASSES <= UINT8_MAX, "run.class 
 _Static_assert(CACHE_OBJECT_MAX <= CACHE_PAGE, "a run of two objects has few pages");
 _Static_assert(MEDIUM_SLOTS <= 64, "medium_map has a bit for each slot");
 
-enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_RETIRED };
+enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_CLAIMED, RUN_RETIRED };
 
 struct HMM__MAY_ALIAS object {
     struct object *next;
@@ -132,11 +149,11 @@ struct run {
     struct object *free;  /* its own free list */
     struct object **list; /* the head of the list that free pushes its objects to */
     uint32_t owner;       /* the low half of its thread cache's address; atomic */
-    uint16_t countdown;
+    uint16_t countdown;   /* atomic */
     uint8_t class;
-    uint8_t state : 4, high : 4; /* high: how many times 4 GiB it is above the region's start */
-    uint32_t start;              /* the low half of its first object's address */
-    uint32_t inverse;            /* 2^32 divided by the size, rounded up */
+    uint8_t state;    /* of enum run_state; atomic */
+    uint32_t start;   /* the low half of its first object's address */
+    uint32_t inverse; /* 2^32 divided by the size, rounded up */
 #if UINTPTR_MAX <= UINT32_MAX
     uint32_t unused[2];
 #endif
@@ -144,8 +161,14 @@ struct run {
 
 /* The part of a descriptor that the fast path does not read. */
 struct run_rest {
-    int32_t link;           /* the next in a queue, as an entry of the page map; 0: none */
-    uint16_t carved, count; /* objects: carved so far, and in all */
+    int32_t link;    /* the next in a list, as an entry of the page map; 0: none */
+    uint16_t carved; /* objects so far */
+    uint16_t count : 12,
+        high : 4;       /* objects in all; how many times 4 GiB above the region's start */
+    uint16_t below;     /* objects in use at the event of the countdown; atomic */
+    uint16_t in_hand;   /* objects that the reclaimer holds; 0 without the lock */
+    uint8_t pages;      /* those of the class that are still counted for it */
+    bool counted_empty; /* its pages are in empty_pages */
 };
 
 _Static_assert(sizeof(struct run) == 32, "two descriptors fill a cache line");
@@ -160,6 +183,7 @@ struct size_class {
     int32_t oldest, newest; /* the ends of the queue, as entries of the page map */
     uint32_t pages;         /* of all its runs */
     uint32_t tries;         /* requests before it had a run */
+    uint32_t declines;      /* runs that were FULL and are not, since one was wanted */
 };
 
 /* Objects of another thread, before they are pushed to its remote frees. */
@@ -177,12 +201,16 @@ struct thread_cache {
     uint8_t class_of[CACHE_OBJECT_MAX / 16 + 1]; /* by (size + 15) / 16 */
     struct cache *cache;
     struct thread_cache *next; /* in the list of all thread caches */
-    int state;                 /* of enum thread_cache_state; atomic */
-    int32_t unused;            /* the list of unused descriptors, as an entry of the page map */
-    uint32_t empty_pages;      /* F4 */
-    uint32_t empty_pages_max;  /* of those that stay */
+    struct thread_cache *next_abandoned;
+    bool emptied;             /* abandoned, and what it can spare is the pool's; with the lock */
+    int state;                /* of enum thread_cache_state; atomic */
+    int32_t unused;           /* the list of unused descriptors, as an entry of the page map */
+    uint32_t empty_pages;     /* F4 */
+    uint32_t empty_pages_max; /* of those that stay */
     struct remote_batch batch;
     struct size_class classes[CACHE_CLASSES];
+    struct object *pending; /* remote frees that were taken off and not returned yet; atomic */
+    int32_t reclaimed;      /* FULL runs that were reclaimed: their descriptors; with the lock */
     _Alignas(64) struct object *remote_frees; /* atomic; other threads write this line only */
 };
 
@@ -206,7 +234,11 @@ struct cache {
     char *end;            /* and ends here */
     size_t map_committed; /* entries of the page map that are committed and cleared */
     struct thread_cache *thread_caches;
-    uint32_t in_use, abandoned; /* numbers of thread caches */
+    struct thread_cache *abandoned; /* for new threads, with their runs; a few */
+    struct thread_cache *emptied;   /* for new threads, with FULL runs only */
+    uint32_t abandoned_count;       /* of `abandoned` */
+    struct thread_cache *pool;      /* owns what ended threads had; NULL without threads */
+    uint32_t in_use;                /* how many thread caches have a thread */
     bool open; /* else no runs are made, and frees of medium blocks reach the heap */
 
     /* medium.h */
@@ -332,6 +364,67 @@ HMM__ALWAYS_INLINE struct run_rest *run_rest(const struct run *d)
     return (struct run_rest *)(batch + RUN_BATCH * sizeof *d) + ((uintptr_t)d - batch) / sizeof *d;
 }
 
+/* ---- A run's state and countdown: another thread may read them, with the lock (reclaim.c) ---- */
+
+HMM__ALWAYS_INLINE enum run_state run_state(const struct run *d)
+{
+    return (enum run_state)__atomic_load_n(&d->state, __ATOMIC_ACQUIRE);
+}
+
+HMM__ALWAYS_INLINE void run_set_state(struct run *d, enum run_state state)
+{
+    __atomic_store_n(&d->state, (uint8_t)state, __ATOMIC_RELEASE);
+}
+
+/* False: the state is another than `from`. */
+HMM__ALWAYS_INLINE bool run_change_state(struct run *d, enum run_state from, enum run_state to)
+{
+#if defined(HMM__THREADS)
+    uint8_t was = (uint8_t)from;
+    return __atomic_compare_exchange_n(&d->state, &was, (uint8_t)to, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+#else
+    if (d->state != from)
+        return false;
+    d->state = (uint8_t)to;
+    return true;
+#endif
+}
+
+HMM__ALWAYS_INLINE void run_set_countdown(struct run *d, uint32_t n)
+{
+    __atomic_store_n(&d->countdown, (uint16_t)n, __ATOMIC_RELEASE);
+}
+
+/* Objects in use of a run that is PARTIAL, as its owner counts them. Another thread may find too
+ * many, but never too few: the owner raises the countdown before it lowers `below`. */
+HMM__ALWAYS_INLINE uint32_t run_used(const struct run *d)
+{
+    uint32_t below = __atomic_load_n(&run_rest(d)->below, __ATOMIC_ACQUIRE);
+    return below + __atomic_load_n(&d->countdown, __ATOMIC_ACQUIRE);
+}
+
+/* So many objects are in use; the next event is when `below` are. */
+HMM__ALWAYS_INLINE void run_set_used(struct run *d, uint32_t used, uint32_t below)
+{
+    run_set_countdown(d, used - below);
+    __atomic_store_n(&run_rest(d)->below, (uint16_t)below, __ATOMIC_RELEASE);
+}
+
+/* Whether it comes to 0. Release order, so that who reads the countdown sees the object in its
+ * list; every store of an x86 has it, and there the decrement and its test are one instruction. */
+HMM__ALWAYS_INLINE bool run_count_down(struct run *d)
+{
+#if HMM__TSAN || !(defined(__x86_64__) || defined(__i386__))
+    uint16_t n = (uint16_t)(d->countdown - 1);
+    __atomic_store_n(&d->countdown, n, __ATOMIC_RELEASE);
+    return n == 0;
+#else
+    __atomic_signal_fence(__ATOMIC_RELEASE);
+    return --d->countdown == 0;
+#endif
+}
+
 HMM__ALWAYS_INLINE bool run_is_carved(const struct run *d)
 {
     return run_rest(d)->carved == run_rest(d)->count;
@@ -339,7 +432,8 @@ HMM__ALWAYS_INLINE bool run_is_carved(const struct run *d)
 
 HMM__ALWAYS_INLINE void *run_start(const struct cache *cache, const struct run *d)
 {
-    return (char *)cache->base + (d->start - (uint32_t)cache->base + ((uint64_t)d->high << 32));
+    return (char *)cache->base +
+           (d->start - (uint32_t)cache->base + ((uint64_t)run_rest(d)->high << 32));
 }
 
 /* Whether o, any pointer, is a free object of d, and so may stand in a free list of d's objects. */
@@ -395,15 +489,40 @@ HMM__HIDDEN bool hmm__cache_suits(const struct hmm_heap *h);
 /* Pushes the remote batch to its owner. `locked`: the caller has the lock. */
 HMM__HIDDEN void hmm__flush_remote(struct thread_cache *tc, bool locked);
 
+/* Returns tc's remote frees to their runs, at most so many. `locked`: the caller has the lock. */
+HMM__HIDDEN void hmm__collect_remote_frees(struct thread_cache *tc, size_t max, bool locked);
+
+/* Whether tc has remote frees. */
+HMM__ALWAYS_INLINE bool has_remote_frees(const struct thread_cache *tc)
+{
+    return __atomic_load_n(&tc->remote_frees, __ATOMIC_RELAXED) != NULL ||
+           __atomic_load_n(&tc->pending, __ATOMIC_RELAXED) != NULL;
+}
+
+/* Pushes a list of objects of tc's to its remote frees. */
+HMM__HIDDEN void hmm__send_remote(struct thread_cache *tc, struct object *first,
+                                  struct object *last, bool locked);
+
+/* The thread cache that d belongs to. */
+HMM__HIDDEN struct thread_cache *hmm__run_owner(const struct cache *cache, const struct run *d);
+
+/* o should be an object that was freed remotely, and is none: ends the program. */
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__freed_while_remote(const struct object *o);
+
+/* The free lists of tc go back to the active runs, which become PARTIAL. */
+HMM__HIDDEN void hmm__return_free_lists(struct thread_cache *tc);
+
+/* ---- reclaim.c: with the lock ---- */
+
 /* Returns to the heap all memory of tc that is not in use, and all medium blocks. False: there was
- * none. With the lock, by tc's thread. */
+ * none. By tc's thread. */
 HMM__HIDDEN bool hmm__cache_trim(struct thread_cache *tc);
 
 /* The same of the calling thread's empty runs and the medium blocks only. */
 HMM__HIDDEN bool hmm__cache_reclaim_idle(struct cache *cache);
 
-/* Returns tc's remote frees to their runs. `locked`: the caller has the lock. */
-HMM__HIDDEN void hmm__collect_remote_frees(struct thread_cache *tc, bool locked);
+/* The same of all that can be had back of all threads. `tc`: the calling thread's, or NULL. */
+HMM__HIDDEN bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc);
 
 /* ---- inspect.c ---- */
 
@@ -417,12 +536,20 @@ HMM__HIDDEN size_t hmm__cache_usable(const struct cache *cache, const void *bloc
 HMM__HIDDEN struct run *hmm__run_new(struct thread_cache *tc, unsigned c);
 /* Returns a queued run to the heap. */
 HMM__HIDDEN void hmm__run_return(struct thread_cache *tc, struct run *d);
+/* The same for the reclaimer: of a run that it has claimed, of any thread cache. */
+HMM__HIDDEN void hmm__run_return_claimed(struct cache *cache, struct run *d);
+/* Returns the empty runs of the queue, and unlinks all RETIRED descriptors. False: none was empty.
+ */
+HMM__HIDDEN bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s);
+/* Counts a run of the queue as empty. */
+HMM__HIDDEN void hmm__run_count_empty(struct thread_cache *tc, struct run *d);
+/* Takes back the descriptors of tc's runs that were reclaimed while FULL. With the lock. */
+HMM__HIDDEN void hmm__run_collect_descriptors(struct thread_cache *tc);
 HMM__HIDDEN void hmm__run_enqueue(struct thread_cache *tc, struct run *d);
 /* The next run in the queue, PARTIAL or RETIRED. */
 HMM__HIDDEN struct run *hmm__run_next(const struct cache *cache, struct run *d);
 /* The oldest run of the queue. NULL: the queue is empty. */
 HMM__HIDDEN struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c);
-HMM__HIDDEN uint32_t hmm__run_pages(const struct cache *cache, const struct run *d);
 /* Whether the header of the run's block agrees with the descriptor. */
 HMM__HIDDEN bool hmm__run_is_whole(const struct cache *cache, const struct run *d);
 /* Reserves room for the cache before a strategy's state is placed at the region's high end. */
@@ -436,8 +563,13 @@ HMM__HIDDEN struct thread_cache *hmm__thread_cache_new(struct cache *cache);
 HMM__HIDDEN void hmm__thread_cache_abandon(struct thread_cache *tc);
 /* The calling thread's. NULL: it has none. */
 HMM__HIDDEN struct thread_cache *hmm__thread_cache_here(struct cache *cache);
-/* A run of an abandoned thread cache, with free objects, now tc's. NULL: there is none. */
-HMM__HIDDEN struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c);
+/* Makes the pool. False: there is no room. */
+HMM__HIDDEN bool hmm__pool_open(struct cache *cache);
+/* Takes a run of the pool's for tc. NULL: it has none of this class. */
+HMM__HIDDEN struct run *hmm__pool_take(struct thread_cache *tc, unsigned c);
+/* Moves d, a run of tc's that is in no queue and has free objects, to the pool. Of it so many are
+ * in use. */
+HMM__HIDDEN void hmm__pool_give(struct thread_cache *tc, struct run *d, uint32_t used);
 
 #endif
 #endif

@@ -67,7 +67,7 @@ HMM__ALWAYS_INLINE bool cache_free_hit(struct cache *cache, struct thread_cache 
     if (hmm__unlikely(!run_object_is_valid(cache, d, p)))
         hmm__run_object_invalid(p, d, "free");
     cache_push_free(cache, d, p);
-    if (hmm__unlikely(--d->countdown == 0))
+    if (hmm__unlikely(run_count_down(d)))
         hmm__on_countdown_zero(p, d, tc);
     return true;
 }
@@ -80,7 +80,7 @@ HMM__ALWAYS_INLINE void *cache_exchange(const struct cache *cache, struct thread
     for (size_t i = 0; i < bytes; i += 16)
         __builtin_memcpy((char *)to + i, from + i, 16);
     cache_push_free(cache, d, p);
-    return hmm__likely(--d->countdown != 0) ? to : hmm__on_countdown_zero_then(tc, d, to);
+    return hmm__likely(!run_count_down(d)) ? to : hmm__on_countdown_zero_then(tc, d, to);
 }
 
 /* An object stays where it is if the new size fits and is more than half of its size. Else, if few

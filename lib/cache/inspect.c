@@ -131,7 +131,7 @@ static const char *check_map(const struct cache *cache, const struct run *d)
 {
     const char *start = run_start(cache, d);
     size_t page = cache_page_of(cache, start);
-    uint32_t pages = hmm__run_pages(cache, d);
+    uint32_t pages = run_rest(d)->pages;
     if (!hmm__run_is_whole(cache, d))
         return "F1: a run is not a block in use of its size";
     for (uint32_t i = 0; i < pages; i++)
@@ -176,6 +176,7 @@ static uint32_t count_sent(const struct cache *cache, const struct run *d)
     uint32_t n = 0;
     for (const struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next)
         n += sent_length(cache, d, tc->remote_frees, UINT32_MAX) +
+             sent_length(cache, d, tc->pending, UINT32_MAX) +
              sent_length(cache, d, tc->batch.first, tc->batch.count);
     return n;
 }
@@ -205,7 +206,7 @@ static const char *check_objects(const struct cache *cache, const struct thread_
         return "F2: a free object is in no list, or a used one in one";
     if (active                 ? own != 0
         : d->state == RUN_FULL ? d->countdown != 1 || own != 0
-                               : d->countdown + own != r->carved)
+                               : run_used(d) + own != r->carved)
         return "F3: the countdown of a run is not the number of its objects in use";
     return NULL;
 }
@@ -213,6 +214,9 @@ static const char *check_objects(const struct cache *cache, const struct thread_
 static const char *check_queues(const struct cache *cache, const struct thread_cache *tc)
 {
     uint32_t empty_pages = 0;
+    for (int32_t at = tc->reclaimed; at != 0; at = run_rest(run_at(cache, at))->link)
+        if (run_at(cache, at)->state != RUN_RETIRED)
+            return "F4: a run that was reclaimed is not RETIRED";
     for (unsigned c = 0; c < CACHE_CLASSES; c++) {
         const struct size_class *s = &tc->classes[c];
         const struct run *active = tc->active[c];
@@ -222,13 +226,14 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
         if (tc->state == THREAD_CACHE_ABANDONED && (active != NULL || tc->free_list[c] != NULL))
             return "F4: an abandoned thread cache has an active run";
         struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
-        if (d != NULL && d->state == RUN_RETIRED)
-            return "F4: the oldest run of a queue is RETIRED";
+        if (d != NULL && tc->state == THREAD_CACHE_ABANDONED && tc->emptied && tc != cache->pool)
+            return "F4: an emptied thread cache has queued runs";
         for (; d != NULL; d = hmm__run_next(cache, d)) {
             if (d->state != RUN_RETIRED && (d->state != RUN_PARTIAL || !run_is_of(d, tc)))
                 return "F4: a queue holds a run that is not its thread cache's, or not PARTIAL";
-            if (d->state == RUN_PARTIAL && d->countdown == 0)
-                empty_pages += hmm__run_pages(cache, d);
+            if (d->state == RUN_PARTIAL && run_used(d) == 0 && !run_rest(d)->counted_empty)
+                return "F4: an empty run is not counted as empty";
+            empty_pages += run_rest(d)->counted_empty ? run_rest(d)->pages : 0;
             last = cache_offset(cache, d);
         }
         if (last != s->newest)
@@ -236,6 +241,21 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
     }
     return empty_pages == tc->empty_pages ? NULL
                                           : "F4: empty_pages is not the pages of the empty runs";
+}
+
+/* Pages of runs that were reclaimed, and whose thread cache does not know it yet. */
+static size_t reclaimed_pages(const struct cache *cache, const struct thread_cache *tc)
+{
+    size_t pages = 0;
+    for (int32_t at = tc->reclaimed; at != 0; at = run_rest(run_at(cache, at))->link)
+        pages += run_rest(run_at(cache, at))->pages;
+    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
+        int32_t oldest = tc->classes[c].oldest;
+        struct run *d = oldest ? run_at(cache, oldest) : NULL;
+        for (; d != NULL; d = hmm__run_next(cache, d))
+            pages += d->state == RUN_RETIRED ? run_rest(d)->pages : 0;
+    }
+    return pages;
 }
 
 /* Other threads are not stopped: this is exact only while they do not use the heap. */
@@ -252,13 +272,14 @@ const char *hmm__cache_verify(const struct cache *cache)
         broken = check_map(cache, d);
         if (broken == NULL)
             broken = check_objects(cache, tc, d);
-        pages += hmm__run_pages(cache, d);
+        pages += run_rest(d)->pages;
     }
     for (const struct thread_cache *tc = cache->thread_caches; broken == NULL && tc != NULL;
          tc = tc->next) {
         if (tc->state == THREAD_CACHE_ORPHANED)
             continue;
         broken = check_queues(cache, tc);
+        pages += reclaimed_pages(cache, tc);
         for (unsigned c = 0; c < CACHE_CLASSES; c++)
             pages -= tc->classes[c].pages;
     }

@@ -5,6 +5,7 @@
  */
 #include "cache/fast_path.h"
 #include "cache/medium.h"
+#include "cache/tick.h"
 #include "base/secret.h"
 
 #if HMM__CACHE
@@ -12,8 +13,22 @@
 /* Bytes of a run that are carved at once. */
 #define CARVE_BYTES 4096u
 
+/* Remote frees that one request returns to their runs, so that it takes less than 100 microseconds,
+ * unless it would fail otherwise. */
+#define COLLECT_MAX 300u
+
 /* The smallest region with a cache: of a smaller one a thread cache would take too large a part. */
 #define CACHE_REGION_MIN ((size_t)128 << 10)
+
+/* A thread wants fewer runs of a class after so many were FULL and are not, and none was wanted in
+ * between. If it has so many pages of the class, then whenever a run has only an 8th in use, or is
+ * returned, up to four are looked at: those of which at most an 8th is in use go to the pool, but
+ * for three. */
+#define SHARE_AFTER 8u
+#define SHARE_PAGES 128u
+#define SHARE_RUNS 4u
+#define SHARE_PART 8u
+#define KEEP_RUNS 3u
 
 /* ---- The free list is empty ---- */
 
@@ -41,39 +56,52 @@ static void carve_more(struct thread_cache *tc, struct run *d)
 /* The free list is empty: all objects of the active run are in use. */
 static void end_active(struct thread_cache *tc, struct run *d)
 {
-    HMM_ASSERT(d->state == RUN_ACTIVE && tc->active[d->class] == d);
+    HMM_ASSERT(run_state(d) == RUN_ACTIVE && tc->active[d->class] == d);
     HMM_ASSERT(tc->free_list[d->class] == NULL && d->free == NULL);
-    d->state = RUN_FULL;
-    d->countdown = 1;
+    run_set_countdown(d, 1);
     d->list = &d->free;
     tc->active[d->class] = NULL;
+    run_set_state(d, RUN_FULL);
 }
 
+/* d is in no queue. */
 static void make_active(struct thread_cache *tc, struct run *d)
 {
-    HMM_ASSERT(run_is_of(d, tc) && d->state != RUN_RETIRED);
+    HMM_ASSERT(run_is_of(d, tc) && run_state(d) != RUN_RETIRED);
     HMM_ASSERT(tc->active[d->class] == NULL && tc->free_list[d->class] == NULL);
+    run_set_state(d, RUN_ACTIVE);
     tc->active[d->class] = d;
     tc->free_list[d->class] = d->free;
     d->free = NULL;
-    d->state = RUN_ACTIVE;
-    d->countdown = UINT16_MAX;
+    run_set_countdown(d, cache_tick_countdown(tc->cache));
     d->list = &tc->free_list[d->class];
 }
 
-/* A run that tc does not have yet: an abandoned one, or a new one. */
+/* A run that tc does not have yet: of an ended thread, of the pool, or a new one. */
 static struct run *acquire_run(struct thread_cache *tc, unsigned c)
 {
     struct cache *cache = tc->cache;
     enum lock_hold hold = cache_lock(cache);
-    struct run *d = NULL;
     if (hold == LOCK_UNAVAILABLE)
         return NULL;
-    if (cache->abandoned != 0)
-        d = hmm__reclaim_abandoned_run(tc, c);
+    struct run *d = hmm__pool_take(tc, c);
     if (d == NULL && cache->open)
         d = hmm__run_new(tc, c);
     cache_unlock(cache, hold);
+    return d;
+}
+
+/* All remote frees before the request is for the heap: the class has runs, and there is no memory
+ * for more. NULL: there are no objects. */
+static struct run *run_of_remote_frees(struct thread_cache *tc, unsigned c)
+{
+    struct run *d = NULL;
+    while (d == NULL && tc->free_list[c] == NULL && tc->classes[c].pages != 0 &&
+           has_remote_frees(tc)) {
+        hmm__collect_remote_frees(tc, COLLECT_MAX, false);
+        if (tc->free_list[c] == NULL)
+            d = hmm__run_dequeue(tc, c);
+    }
     return d;
 }
 
@@ -81,8 +109,8 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
 {
     unsigned c = cache_class(tc, size);
     hmm__flush_remote(tc, false);
-    if (hmm__unlikely(__atomic_load_n(&tc->remote_frees, __ATOMIC_RELAXED) != NULL)) {
-        hmm__collect_remote_frees(tc, false);
+    if (hmm__unlikely(has_remote_frees(tc))) {
+        hmm__collect_remote_frees(tc, COLLECT_MAX, false);
         if (tc->free_list[c] != NULL)
             return cache_pop(tc, c);
     }
@@ -93,9 +121,10 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     }
     if (d != NULL)
         end_active(tc, d);
+    tc->classes[c].declines = 0;
     d = hmm__run_dequeue(tc, c);
-    if (d == NULL && (d = acquire_run(tc, c)) == NULL)
-        return NULL;
+    if (d == NULL && (d = acquire_run(tc, c)) == NULL && (d = run_of_remote_frees(tc, c)) == NULL)
+        return cache_pop(tc, c);
     make_active(tc, d);
     if (tc->free_list[c] == NULL)
         carve_more(tc, d);
@@ -104,35 +133,107 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
 
 /* ---- A countdown is 0 ---- */
 
+/* Whether so many more runs are in the queue, from this one on. */
+static bool queue_is_longer(const struct cache *cache, int32_t entry, unsigned than)
+{
+    while (entry != 0 && than-- != 0)
+        entry = run_rest(run_at(cache, entry))->link;
+    return entry != 0;
+}
+
+/* Whether tc has many runs of the class and wants fewer, and other threads may have them. */
+static bool may_share(const struct thread_cache *tc, unsigned c)
+{
+    const struct size_class *s = &tc->classes[c];
+    return s->declines >= SHARE_AFTER && s->pages >= SHARE_PAGES &&
+           CACHE_READ(tc->cache->in_use) > 1;
+}
+
+static bool is_hardly_used(const struct run *d)
+{
+    uint32_t used = run_used(d);
+    return used != 0 && used <= run_rest(d)->count / SHARE_PART;
+}
+
+/* Moves the oldest run of the queue into the pool, with the lock, or makes it the newest. */
+static void share_oldest(struct thread_cache *tc, unsigned c, bool give)
+{
+    struct run *d = hmm__run_dequeue(tc, c);
+    if (d == NULL)
+        return;
+    if (give && is_hardly_used(d)) {
+        hmm__pool_give(tc, d, run_used(d));
+        return;
+    }
+    hmm__run_enqueue(tc, d);
+    if (run_used(d) == 0)
+        hmm__run_count_empty(tc, d);
+}
+
+/* Of runs that hardly have an object in use the thread keeps a few of each class; others go to the
+ * pool, where all threads find them: this one may be about to sleep. What has more in use becomes
+ * the newest of the queue, and is looked at again later. */
+static void share_runs(struct thread_cache *tc, unsigned c, bool locked)
+{
+    struct cache *cache = tc->cache;
+    const struct size_class *s = &tc->classes[c];
+    if (!may_share(tc, c) || __atomic_load_n(&tc->state, __ATOMIC_RELAXED) != THREAD_CACHE_IN_USE)
+        return;
+    for (unsigned i = 0; i < SHARE_RUNS; i++) {
+        if (!queue_is_longer(cache, s->oldest, KEEP_RUNS))
+            return;
+        bool give = is_hardly_used(run_at(cache, s->oldest));
+        enum lock_hold hold = give && !locked ? cache_lock(cache) : LOCK_NONE;
+        if (hold == LOCK_UNAVAILABLE)
+            return;
+        share_oldest(tc, c, give);
+        cache_unlock(cache, hold);
+    }
+}
+
 static void return_empty_run(struct thread_cache *tc, struct run *d, bool locked)
 {
     enum lock_hold hold = locked ? LOCK_NONE : cache_lock(tc->cache);
     if (hold == LOCK_UNAVAILABLE) { /* the run stays in the queue */
-        tc->empty_pages += hmm__run_pages(tc->cache, d);
+        hmm__run_count_empty(tc, d);
         return;
     }
     hmm__run_return(tc, d);
+    share_runs(tc, d->class, true);
     if (!locked)
         cache_unlock(tc->cache, hold);
 }
 
-/* Whether tc has free objects of the class besides its queue. An abandoned thread cache counts as
- * having some, so that its runs are queued: there other threads find them. */
+/* Whether tc has free objects of the class besides its queue. */
 static bool has_free_objects(const struct thread_cache *tc, unsigned c)
 {
     const struct run *active = tc->active[c];
-    return tc->free_list[c] != NULL || (active != NULL && !run_is_carved(active)) ||
-           __atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED;
+    return tc->free_list[c] != NULL || (active != NULL && !run_is_carved(active));
+}
+
+/* Counts a run that was FULL, where it matters; whether tc is to share runs of the class. */
+static bool declines(struct thread_cache *tc, unsigned c)
+{
+    if (CACHE_READ(tc->cache->in_use) < 2)
+        return false;
+    tc->classes[c].declines++;
+    return may_share(tc, c);
 }
 
 /* If the thread cache has no free objects of the class, the run becomes the active one, so that
- * malloc finds the object in the free list. Else it is queued. */
+ * malloc finds the object in the free list. Else it is queued: of an ended thread's always, since
+ * others look there, or in the pool. Then the caller has the lock. */
 static void first_free_of_full(struct thread_cache *tc, struct run *d)
 {
     struct run *active = tc->active[d->class];
-    HMM_ASSERT(d != active && d->countdown == 0);
-    if (has_free_objects(tc, d->class)) {
-        d->countdown = (uint16_t)(run_rest(d)->count - 1);
+    bool abandoned = __atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED;
+    if (abandoned && tc->emptied) {
+        hmm__pool_give(tc, d, run_rest(d)->count - 1u);
+        return;
+    }
+    if (abandoned || has_free_objects(tc, d->class)) {
+        uint32_t count = run_rest(d)->count;
+        run_set_used(d, count - 1, hmm__unlikely(declines(tc, d->class)) ? count / SHARE_PART : 0);
         hmm__run_enqueue(tc, d);
         return;
     }
@@ -143,18 +244,20 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
 
 static void countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
 {
-    HMM_ASSERT(run_is_of(d, tc) && d->state != RUN_RETIRED);
+    HMM_ASSERT(run_is_of(d, tc));
     HMM_ASSERT(!locked || cache_is_locked(tc->cache));
-    if (d->state == RUN_FULL) {
+    enum run_state state = run_state(d);
+    if (state == RUN_FULL) {
         first_free_of_full(tc, d);
-    } else if (d->state == RUN_PARTIAL) {
-        uint32_t pages = hmm__run_pages(tc->cache, d);
-        if (tc->empty_pages + pages <= tc->empty_pages_max)
-            tc->empty_pages += pages;
-        else
-            return_empty_run(tc, d, locked);
+    } else if (state == RUN_ACTIVE) {
+        run_set_countdown(d, cache_tick(tc->cache, locked));
+    } else if (run_rest(d)->below != 0) {
+        run_set_used(d, run_rest(d)->below, 0);
+        share_runs(tc, d->class, locked);
+    } else if (tc->empty_pages + run_rest(d)->pages <= tc->empty_pages_max) {
+        hmm__run_count_empty(tc, d);
     } else {
-        d->countdown = UINT16_MAX;
+        return_empty_run(tc, d, locked);
     }
 }
 
@@ -170,8 +273,7 @@ void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *
     return result;
 }
 
-/* The free lists go back to the active runs, which become PARTIAL. */
-static void return_free_lists(struct thread_cache *tc)
+void hmm__return_free_lists(struct thread_cache *tc)
 {
     for (unsigned c = 0; c < CACHE_CLASSES; c++) {
         struct run *d = tc->active[c];
@@ -181,87 +283,22 @@ static void return_free_lists(struct thread_cache *tc)
             end_active(tc, d);
             continue;
         }
-        d->countdown = run_rest(d)->carved;
+        uint32_t used = run_rest(d)->carved;
         const struct object *before = tc->free_list[c];
         for (const struct object *o = before; o != NULL; before = o, o = o->next) {
-            if (d->countdown == 0 || !run_may_list(tc->cache, d, o))
+            if (used == 0 || !run_may_list(tc->cache, d, o))
                 hmm__links_broken(tc->cache->heap, block_of(tc->cache->heap, before));
-            d->countdown--;
+            used--;
         }
         d->free = tc->free_list[c];
         d->list = &d->free;
         tc->free_list[c] = NULL;
         tc->active[c] = NULL;
+        run_set_used(d, used, 0);
         hmm__run_enqueue(tc, d);
-        if (d->countdown == 0)
-            tc->empty_pages += hmm__run_pages(tc->cache, d);
+        if (used == 0)
+            hmm__run_count_empty(tc, d);
     }
-}
-
-static bool trim_queue(struct thread_cache *tc, struct size_class *s)
-{
-    struct cache *cache = tc->cache;
-    struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
-    bool any = false;
-    HMM_ASSERT(cache_is_locked(cache));
-    while (d != NULL) {
-        bool oldest = cache_offset(cache, d) == s->oldest;
-        struct run *next = hmm__run_next(cache, d);
-        if (d->state == RUN_PARTIAL && d->countdown == 0) {
-            tc->empty_pages -= hmm__run_pages(cache, d);
-            hmm__run_return(tc, d);
-            any = true;
-            if (oldest) /* RETIRED ones behind it have left the queue too */
-                next = s->oldest ? run_at(cache, s->oldest) : NULL;
-        }
-        d = next;
-    }
-    return any;
-}
-
-/* Free lists and active runs stay: they are in use. */
-bool hmm__cache_reclaim_idle(struct cache *cache)
-{
-    struct thread_cache *tc = hmm__thread_cache_here(cache);
-    bool any = hmm__medium_empty(cache);
-    for (unsigned c = 0; tc != NULL && tc->empty_pages != 0 && c < CACHE_CLASSES; c++)
-        any |= trim_queue(tc, &tc->classes[c]);
-    return any;
-}
-
-bool hmm__cache_trim(struct thread_cache *tc)
-{
-    HMM_ASSERT(cache_is_locked(tc->cache));
-    bool any = hmm__medium_empty(tc->cache);
-    hmm__flush_remote(tc, true);
-    hmm__collect_remote_frees(tc, true); /* may make a FULL run the active one */
-    return_free_lists(tc);
-    for (struct size_class *s = tc->classes; s < tc->classes + CACHE_CLASSES; s++)
-        any |= trim_queue(tc, s);
-    return any;
-}
-
-/* hmm_heap.reclaim: returns memory of the calling thread, and medium blocks. With the lock. */
-static bool reclaim_for_heap(struct hmm_heap *h, enum hmm__reclaim what)
-{
-    struct cache *cache = h->cache;
-    struct thread_cache *tc = hmm__thread_cache_here(cache);
-    if (what == HMM__RECLAIM_IDLE)
-        return hmm__cache_reclaim_idle(cache);
-    return tc ? hmm__cache_trim(tc) : hmm__medium_empty(cache);
-}
-
-/* hmm_heap.reserve */
-static void reserve_for_heap(struct hmm_heap *h)
-{
-    hmm__cache_reserve(h->cache);
-}
-
-void hmm__cache_serve(struct hmm_heap *h, struct cache *cache)
-{
-    h->cache = cache;
-    h->reclaim = reclaim_for_heap;
-    h->reserve = reserve_for_heap;
 }
 
 /* ---- Remote frees ---- */
@@ -269,11 +306,11 @@ void hmm__cache_serve(struct hmm_heap *h, struct cache *cache)
 static void collect_object(struct thread_cache *tc, struct run *d, struct object *o, bool locked)
 {
     cache_push_free(tc->cache, d, o);
-    if (--d->countdown == 0)
+    if (run_count_down(d))
         countdown_is_zero(tc, d, locked);
 }
 
-static struct thread_cache *owner_of(const struct cache *cache, const struct run *d)
+struct thread_cache *hmm__run_owner(const struct cache *cache, const struct run *d)
 {
     uint32_t owner = __atomic_load_n(&d->owner, __ATOMIC_ACQUIRE);
     return (struct thread_cache *)(void *)(cache->table +
@@ -292,8 +329,8 @@ static void push_remote_frees(struct thread_cache *tc, struct object *first, str
 /* Pushes to tc's remote frees; if tc is abandoned, collects them in its thread's place. The push
  * and the read of the state are in one order with hmm__thread_cache_abandon's store of the state
  * and collection (all are sequentially consistent), so that one of the two threads collects. */
-static void send_remote(struct thread_cache *tc, struct object *first, struct object *last,
-                        bool locked)
+void hmm__send_remote(struct thread_cache *tc, struct object *first, struct object *last,
+                      bool locked)
 {
     struct cache *cache = tc->cache;
     push_remote_frees(tc, first, last);
@@ -303,35 +340,54 @@ static void send_remote(struct thread_cache *tc, struct object *first, struct ob
     if (hold == LOCK_UNAVAILABLE)
         return;
     if (__atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED)
-        hmm__collect_remote_frees(tc, true);
+        hmm__collect_remote_frees(tc, SIZE_MAX, true);
     if (!locked)
         cache_unlock(cache, hold);
 }
 
 /* The owner or another thread has freed the object too, or it was written to after its free. */
-static HMM__COLD _Noreturn void freed_while_remote(const struct object *o)
+void hmm__freed_while_remote(const struct object *o)
 {
     hmm__panic("free", o, "double free, or it was written to after it was freed");
 }
 
-/* An object's run may have another owner since the object was sent. */
-void hmm__collect_remote_frees(struct thread_cache *tc, bool locked)
+/* What was taken off first, or what is there now. Nobody but the owner makes `pending` other than
+ * NULL. */
+static struct object *take_off(struct thread_cache *tc)
 {
-    struct object *o = __atomic_exchange_n(&tc->remote_frees, NULL, __ATOMIC_SEQ_CST), *before = o;
-    while (o != NULL) {
+    struct object *o = NULL;
+    if (__atomic_load_n(&tc->pending, __ATOMIC_RELAXED) != NULL)
+        o = __atomic_exchange_n(&tc->pending, NULL, __ATOMIC_ACQ_REL);
+    return o ? o : __atomic_exchange_n(&tc->remote_frees, NULL, __ATOMIC_SEQ_CST);
+}
+
+/* An object's run may have another owner since the object was sent. */
+static void collect_list(struct thread_cache *tc, struct object *o, size_t max, bool locked)
+{
+    struct object *before = o;
+    for (; o != NULL && max != 0; max--) {
         struct run *d = cache_run_of(tc->cache, o);
         if (hmm__unlikely(d == NULL || !run_has_object(d, o)))
-            freed_while_remote(before); /* its link does not lead to an object */
+            hmm__freed_while_remote(before); /* its link does not lead to an object */
         if (hmm__unlikely(!object_has_tag(tc->cache->keys.sent, o)))
-            freed_while_remote(o);
+            hmm__freed_while_remote(o);
         struct object *next = o->next;
         if (run_is_of(d, tc))
             collect_object(tc, d, o, locked);
         else
-            send_remote(owner_of(tc->cache, d), o, o, locked);
+            hmm__send_remote(hmm__run_owner(tc->cache, d), o, o, locked);
         before = o;
         o = next;
     }
+    if (o != NULL)
+        __atomic_store_n(&tc->pending, o, __ATOMIC_RELEASE);
+}
+
+void hmm__collect_remote_frees(struct thread_cache *tc, size_t max, bool locked)
+{
+    collect_list(tc, take_off(tc), max, locked);
+    if (max == SIZE_MAX) /* if that was pending */
+        collect_list(tc, take_off(tc), max, locked);
 }
 
 void hmm__flush_remote(struct thread_cache *tc, bool locked)
@@ -340,7 +396,7 @@ void hmm__flush_remote(struct thread_cache *tc, bool locked)
     if (batch->count == 0)
         return;
     batch->count = 0;
-    send_remote(batch->to, batch->first, batch->last, locked);
+    hmm__send_remote(batch->to, batch->first, batch->last, locked);
 }
 
 /* The batch has objects of one owner only. */
@@ -370,9 +426,9 @@ void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *
         hmm__run_object_invalid(p, d, "free");
     o->tag = object_tag(cache->keys.sent, p);
     if (tc->cache != NULL)
-        add_to_batch(tc, owner_of(cache, d), o);
+        add_to_batch(tc, hmm__run_owner(cache, d), o);
     else
-        send_remote(owner_of(cache, d), o, o, false);
+        hmm__send_remote(hmm__run_owner(cache, d), o, o, false);
 }
 
 void hmm__run_object_invalid(const void *p, const struct run *d, const char *operation)
@@ -414,7 +470,7 @@ bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock)
     memset(no_run, 0, sizeof *no_run);
     no_run->owner = 1; /* no thread cache has an odd address */
     cache->thread_cache = hmm__thread_cache_new(cache);
-    cache->open = cache->thread_cache != NULL;
+    cache->open = cache->thread_cache != NULL && (lock == NULL || hmm__pool_open(cache));
     return cache->open;
 }
 

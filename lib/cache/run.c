@@ -32,7 +32,7 @@
 
 _Static_assert(RUN_PAGES_MAX *CACHE_PAGE <= 1u << 15 && 1u << 15 < RUN_FRACTION,
                "run_has_object is exact for 2^15 bytes");
-_Static_assert(RUN_PAGES_MAX *CACHE_PAGE / 16 <= UINT16_MAX, "run_rest.count has 16 bits");
+_Static_assert(RUN_PAGES_MAX *CACHE_PAGE / 16 < 1u << 12, "run_rest.count has 12 bits");
 
 #define ALIGN_UP(n, to) (((n) + (to)-1) & ~((size_t)(to)-1))
 
@@ -107,7 +107,7 @@ static bool extend_map(struct cache *cache, size_t page)
 
 static void retire_descriptor(struct thread_cache *tc, struct run *d)
 {
-    d->state = RUN_RETIRED;
+    run_set_state(d, RUN_RETIRED);
     run_rest(d)->link = tc->unused;
     tc->unused = cache_offset(tc->cache, d);
 }
@@ -125,33 +125,33 @@ static struct run *new_descriptor(struct thread_cache *tc)
     return d;
 }
 
+static void forget_pages(struct thread_cache *tc, struct run *d)
+{
+    tc->classes[d->class].pages -= run_rest(d)->pages;
+    run_rest(d)->pages = 0;
+}
+
+void hmm__run_collect_descriptors(struct thread_cache *tc)
+{
+    while (tc->reclaimed != 0) {
+        struct run *d = run_at(tc->cache, tc->reclaimed);
+        tc->reclaimed = run_rest(d)->link;
+        forget_pages(tc, d);
+        retire_descriptor(tc, d);
+    }
+}
+
 /* ---- The queue ---- */
 
 void hmm__run_enqueue(struct thread_cache *tc, struct run *d)
 {
     struct size_class *s = &tc->classes[d->class];
     int32_t entry = cache_offset(tc->cache, d);
-    HMM_ASSERT(run_is_of(d, tc) && d->state != RUN_PARTIAL && d->state != RUN_RETIRED);
-    d->state = RUN_PARTIAL;
+    HMM_ASSERT(run_is_of(d, tc) && run_state(d) != RUN_RETIRED);
     run_rest(d)->link = 0;
     *(s->newest ? &run_rest(run_at(tc->cache, s->newest))->link : &s->oldest) = entry;
     s->newest = entry;
-}
-
-static struct run *unlink_oldest(struct cache *cache, struct size_class *s)
-{
-    struct run *d = run_at(cache, s->oldest);
-    s->oldest = run_rest(d)->link;
-    if (s->oldest == 0)
-        s->newest = 0;
-    return d;
-}
-
-/* Takes RETIRED descriptors from the old end, until the oldest run is there (F4). */
-static void unlink_retired(struct thread_cache *tc, struct size_class *s)
-{
-    while (s->oldest != 0 && run_at(tc->cache, s->oldest)->state == RUN_RETIRED)
-        retire_descriptor(tc, unlink_oldest(tc->cache, s));
+    run_set_state(d, RUN_PARTIAL);
 }
 
 struct run *hmm__run_next(const struct cache *cache, struct run *d)
@@ -160,16 +160,62 @@ struct run *hmm__run_next(const struct cache *cache, struct run *d)
     return next ? run_at(cache, next) : NULL;
 }
 
+void hmm__run_count_empty(struct thread_cache *tc, struct run *d)
+{
+    run_rest(d)->counted_empty = true;
+    tc->empty_pages += run_rest(d)->pages;
+}
+
+/* Takes d, which is behind `before`, out of the queue. before == NULL: d is the oldest. */
+static void unlink_run(struct thread_cache *tc, struct size_class *s, struct run *before,
+                       struct run *d)
+{
+    struct run_rest *r = run_rest(d);
+    *(before ? &run_rest(before)->link : &s->oldest) = r->link;
+    if (r->link == 0)
+        s->newest = before ? cache_offset(tc->cache, before) : 0;
+    if (hmm__unlikely(r->counted_empty)) {
+        r->counted_empty = false;
+        tc->empty_pages -= r->pages;
+    }
+}
+
+static void unlink_retired(struct thread_cache *tc, struct size_class *s, struct run *before,
+                           struct run *d)
+{
+    unlink_run(tc, s, before, d);
+    forget_pages(tc, d);
+    retire_descriptor(tc, d);
+}
+
+/* The oldest descriptor is not PARTIAL. A CLAIMED run is passed over: the reclaimer returns it to
+ * the heap or makes it PARTIAL again. */
+static HMM__COLD struct run *dequeue_next(struct thread_cache *tc, struct size_class *s)
+{
+    struct run *d = s->oldest ? run_at(tc->cache, s->oldest) : NULL, *before = NULL, *next;
+    for (; d != NULL; d = next) {
+        next = hmm__run_next(tc->cache, d);
+        if (run_change_state(d, RUN_PARTIAL, RUN_ACTIVE)) {
+            unlink_run(tc, s, before, d);
+            return d;
+        }
+        if (run_state(d) == RUN_RETIRED)
+            unlink_retired(tc, s, before, d);
+        else
+            before = d;
+    }
+    return NULL;
+}
+
 struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c)
 {
     struct size_class *s = &tc->classes[c];
     if (s->oldest == 0)
         return NULL;
-    struct run *d = unlink_oldest(tc->cache, s);
-    HMM_ASSERT(d->state == RUN_PARTIAL && run_is_of(d, tc));
-    if (hmm__unlikely(d->countdown == 0))
-        tc->empty_pages -= hmm__run_pages(tc->cache, d);
-    unlink_retired(tc, s);
+    struct run *d = run_at(tc->cache, s->oldest);
+    if (hmm__unlikely(!run_change_state(d, RUN_PARTIAL, RUN_ACTIVE)))
+        return dequeue_next(tc, s);
+    unlink_run(tc, s, NULL, d);
     return d;
 }
 
@@ -258,12 +304,6 @@ static void set_map(struct cache *cache, const struct run *d, uint32_t pages, in
         map[i] = entry;
 }
 
-HMM__UNSEEN uint32_t hmm__run_pages(const struct cache *cache, const struct run *d)
-{
-    const char *start = run_start(cache, d);
-    return block_size(cache->heap, block_of(cache->heap, start)) / (CACHE_PAGE / HMM_GRANULE);
-}
-
 static uint32_t objects_in(uint32_t pages, size_t size)
 {
     return (uint32_t)((pages * CACHE_PAGE - HMM_HEADER_BYTES) / size);
@@ -273,9 +313,10 @@ HMM__UNSEEN bool hmm__run_is_whole(const struct cache *cache, const struct run *
 {
     const struct hmm_heap *h = cache->heap;
     hmm_ref r = block_of(h, run_start(cache, d));
-    uint32_t word = block_header(h, r), pages = hmm__run_pages(cache, d);
+    uint32_t word = block_header(h, r);
+    uint32_t pages = header_size(word) / (CACHE_PAGE / HMM_GRANULE);
     return !(word & HMM__FREE) && header_size(word) <= h->top - r && pages != 0 &&
-           objects_in(pages, class_bytes(d->class)) == run_rest(d)->count;
+           pages == run_rest(d)->pages;
 }
 
 static void describe(struct cache *cache, struct run *d, unsigned c, const char *start,
@@ -283,12 +324,14 @@ static void describe(struct cache *cache, struct run *d, unsigned c, const char 
 {
     size_t size = class_bytes(c);
     d->free = NULL;
-    d->countdown = run_rest(d)->carved = 0;
-    run_rest(d)->count = (uint16_t)objects_in(pages, size);
     d->class = (uint8_t)c;
-    d->state = RUN_ACTIVE;
     d->list = &d->free;
-    d->high = (uint8_t)(((uint64_t)((uintptr_t)start - cache->base) >> 32) & 15);
+    *run_rest(d) = (struct run_rest){
+        .count = (uint16_t)(objects_in(pages, size) & 0xfff),
+        .high = (uint16_t)(((uint64_t)((uintptr_t)start - cache->base) >> 32) & 15),
+        .pages = (uint8_t)pages};
+    run_set_countdown(d, 0);
+    run_set_state(d, RUN_ACTIVE);
     d->start = low_half(start);
     d->inverse = UINT32_MAX / (uint32_t)size + 1;
 }
@@ -304,6 +347,7 @@ struct run *hmm__run_new(struct thread_cache *tc, unsigned c)
     struct cache *cache = tc->cache;
     struct size_class *s = &tc->classes[c];
     size_t size = class_bytes(c);
+    hmm__run_collect_descriptors(tc);
     uint32_t pages = is_worth_a_run(s, size) ? wanted_pages(cache, s, size) : 0;
     struct run *d = pages ? new_descriptor(tc) : NULL;
     char *start = d ? place_run(cache, &pages, size) : NULL;
@@ -343,21 +387,51 @@ static void clear_tags(const struct cache *cache, const struct run *d)
         clear_tag(p);
 }
 
-void hmm__run_return(struct thread_cache *tc, struct run *d)
+/* Takes the run's memory back. It is nobody's else: RETIRED or CLAIMED. */
+static void free_pages(struct cache *cache, const struct run *d)
 {
-    struct cache *cache = tc->cache;
-    struct size_class *s = &tc->classes[d->class];
     void *start = run_start(cache, d);
-    uint32_t pages = hmm__run_pages(cache, d);
-    HMM_ASSERT(d->state == RUN_PARTIAL && d->countdown == 0 && run_is_of(d, tc));
     if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
         hmm__block_broken(cache->heap, block_of(cache->heap, start));
-    set_map(cache, d, pages, 0);
-    s->pages -= pages;
-    d->state = RUN_RETIRED;
+    set_map(cache, d, run_rest(d)->pages, 0);
     clear_tags(cache, d);
     hmm__free(cache->heap, start);
-    unlink_retired(tc, s);
+}
+
+/* The descriptor stays in the queue. */
+void hmm__run_return(struct thread_cache *tc, struct run *d)
+{
+    if (!run_change_state(d, RUN_PARTIAL, RUN_RETIRED))
+        return; /* it was reclaimed meanwhile */
+    free_pages(tc->cache, d);
+    if (run_rest(d)->counted_empty)
+        tc->empty_pages -= run_rest(d)->pages;
+    run_rest(d)->counted_empty = false;
+    forget_pages(tc, d);
+}
+
+void hmm__run_return_claimed(struct cache *cache, struct run *d)
+{
+    free_pages(cache, d);
+    run_set_state(d, RUN_RETIRED); /* from here on the descriptor is its owner's */
+}
+
+bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s)
+{
+    struct run *d = s->oldest ? run_at(tc->cache, s->oldest) : NULL, *before = NULL, *next;
+    bool any = false;
+    for (; d != NULL; d = next) {
+        next = hmm__run_next(tc->cache, d);
+        if (run_state(d) == RUN_PARTIAL && run_used(d) == 0) {
+            hmm__run_return(tc, d);
+            any = true;
+        }
+        if (run_state(d) == RUN_RETIRED)
+            unlink_retired(tc, s, before, d);
+        else
+            before = d;
+    }
+    return any;
 }
 
 #endif

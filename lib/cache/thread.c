@@ -7,6 +7,9 @@
 
 #if HMM__CACHE
 
+/* So many thread caches wait for new threads with all their runs. */
+#define ABANDONED_MAX 8u
+
 #if defined(HMM__THREADS)
 #include <pthread.h>
 
@@ -41,6 +44,12 @@ static void set_classes(struct thread_cache *tc)
     HMM_ASSERT(c == CACHE_CLASSES - 1);
 }
 
+/* Written with the lock, and read without. */
+static void count_in_use(struct cache *cache, int by)
+{
+    __atomic_store_n(&cache->in_use, cache->in_use + (uint32_t)by, __ATOMIC_RELAXED);
+}
+
 struct thread_cache *hmm__thread_cache_new(struct cache *cache)
 {
     struct thread_cache *tc;
@@ -53,7 +62,7 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
     tc->cache = cache;
     tc->next = cache->thread_caches;
     cache->thread_caches = tc;
-    cache->in_use++;
+    count_in_use(cache, 1);
     return tc;
 }
 
@@ -62,10 +71,18 @@ void hmm__thread_cache_abandon(struct thread_cache *tc)
 {
     HMM_ASSERT(cache_is_locked(tc->cache) && tc->state == THREAD_CACHE_IN_USE);
     tc->empty_pages_max = 0;
-    tc->cache->abandoned++;
-    tc->cache->in_use--;
+    struct cache *cache = tc->cache;
+    tc->emptied = cache->abandoned_count == ABANDONED_MAX;
+    struct thread_cache **list = tc->emptied ? &cache->emptied : &cache->abandoned;
+    tc->next_abandoned = *list;
+    *list = tc;
+    cache->abandoned_count += !tc->emptied;
+    count_in_use(cache, -1);
     __atomic_store_n(&tc->state, THREAD_CACHE_ABANDONED, __ATOMIC_SEQ_CST);
     hmm__cache_trim(tc);
+    for (unsigned c = 0; tc->emptied && c < CACHE_CLASSES; c++)
+        for (struct run *d; (d = hmm__run_dequeue(tc, c)) != NULL;)
+            hmm__pool_give(tc, d, run_used(d));
 }
 
 struct thread_cache *hmm__thread_cache_here(struct cache *cache)
@@ -74,25 +91,45 @@ struct thread_cache *hmm__thread_cache_here(struct cache *cache)
     return tc != NULL && tc->cache == cache ? tc : NULL;
 }
 
-/* With the lock. */
-struct run *hmm__reclaim_abandoned_run(struct thread_cache *tc, unsigned c)
+/* ---- The pool: with the lock ---- */
+
+static void change_owner(struct thread_cache *from, struct thread_cache *to, struct run *d)
 {
-    HMM_ASSERT(cache_is_locked(tc->cache));
-    for (struct thread_cache *other = tc->cache->thread_caches; other != NULL;
-         other = other->next) {
-        struct run *d;
-        if (__atomic_load_n(&other->state, __ATOMIC_RELAXED) != THREAD_CACHE_ABANDONED)
-            continue;
-        d = hmm__run_dequeue(other, c);
-        if (d == NULL)
-            continue;
-        uint32_t pages = hmm__run_pages(tc->cache, d);
-        other->classes[c].pages -= pages;
-        tc->classes[c].pages += pages;
-        __atomic_store_n(&d->owner, low_half(tc), __ATOMIC_RELEASE); /* after tc was set up */
-        return d;
+    from->classes[d->class].pages -= run_rest(d)->pages;
+    to->classes[d->class].pages += run_rest(d)->pages;
+    __atomic_store_n(&d->owner, low_half(to), __ATOMIC_RELEASE); /* after it was set up */
+}
+
+void hmm__pool_give(struct thread_cache *tc, struct run *d, uint32_t used)
+{
+    run_set_used(d, used, 0);
+    change_owner(tc, tc->cache->pool, d);
+    hmm__run_enqueue(tc->cache->pool, d);
+}
+
+struct run *hmm__pool_take(struct thread_cache *tc, unsigned c)
+{
+    struct thread_cache *from = tc->cache->abandoned;
+    struct run *d = NULL;
+    for (; from != NULL && (d = hmm__run_dequeue(from, c)) == NULL; from = from->next_abandoned) {
     }
-    return NULL;
+    if (d == NULL && (from = tc->cache->pool) != NULL)
+        d = hmm__run_dequeue(from, c);
+    if (d != NULL)
+        change_owner(from, tc, d);
+    return d;
+}
+
+bool hmm__pool_open(struct cache *cache)
+{
+    struct thread_cache *pool = hmm__thread_cache_new(cache);
+    if (pool == NULL)
+        return false;
+    pool->state = THREAD_CACHE_ABANDONED;
+    pool->emptied = true;
+    count_in_use(cache, -1);
+    cache->pool = pool;
+    return true;
 }
 
 #if defined(HMM__THREADS)
@@ -123,12 +160,12 @@ static __attribute__((destructor)) void delete_key(void)
 
 static struct thread_cache *reclaim_thread_cache(struct cache *cache)
 {
-    struct thread_cache *tc = cache->abandoned ? cache->thread_caches : NULL;
-    while (tc != NULL && __atomic_load_n(&tc->state, __ATOMIC_RELAXED) != THREAD_CACHE_ABANDONED)
-        tc = tc->next;
+    struct thread_cache **list = cache->abandoned ? &cache->abandoned : &cache->emptied,
+                        *tc = *list;
     if (tc != NULL) {
-        cache->abandoned--;
-        cache->in_use++;
+        *list = tc->next_abandoned;
+        cache->abandoned_count -= !tc->emptied;
+        count_in_use(cache, 1);
         __atomic_store_n(&tc->state, THREAD_CACHE_IN_USE, __ATOMIC_RELAXED);
     }
     return tc;
@@ -208,7 +245,7 @@ void hmm__thread_caches_after_fork(struct cache *cache)
         if (tc != hmm__thread_cache_mine && tc != cache->thread_cache &&
             tc->state == THREAD_CACHE_IN_USE) {
             tc->state = THREAD_CACHE_ORPHANED;
-            cache->in_use--;
+            count_in_use(cache, -1);
         }
 }
 

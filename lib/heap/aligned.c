@@ -36,6 +36,8 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
     HMM_ASSERT((block_header(h, r) & HMM__FREE) && s >= gap && s - gap >= n);
     h->strategy->remove(h, h->state, r);
     h->free_unbinned--;
+    if (header_make(s, 0) > h->large_above)
+        hmm__large_cut(h, r, s, gap, rest);
     if (rest >= HMM_MIN_GRANULES) {
         block_make_free(h, at + n, rest, 0);
         h->strategy->insert(h, h->state, at + n);
@@ -80,6 +82,8 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
         h->strategy->insert(h, h->state, r);
         h->free_unbinned++;
         h->top_blocks++;
+        if (header_make(gap, 0) > h->large_above)
+            hmm__large_joined(h, r, 0, header_make(gap, 0), 0);
     }
     return at;
 }

@@ -82,7 +82,7 @@ static HMM__COLD void *search_last(struct hmm_heap *h, uint32_t n)
 static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
 {
     void *p = search_last(h, n);
-    if (p == NULL && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
+    if (p == NULL && h->limit - h->first >= n && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
         p = try_granules(h, n);
         if (p == NULL)
             p = raise_and_try(h, n);
@@ -129,11 +129,17 @@ void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
         return;
     }
     word_store(p, word | HMM__FREE);
+    hmm_ref was = h->top;
+    if (was > h->zero_top)
+        h->zero_top = was;
     while (word & HMM__PREV_FREE) {
+        hmm_ref end = r;
         r = low;
         h->strategy->remove(h, h->state, r);
         char *q = block_payload(h, r);
         word = word_load(q);
+        if (header_scaled(word) > h->large_above)
+            hmm__large_drop(h, end);
         h->free_unbinned--;
         h->merges++;
         if (hmm__unlikely((word & HMM__PREV_FREE) && !prev_agrees(h, r, q, footer_load(q), &low)))
@@ -141,10 +147,13 @@ void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
     }
     block_make_top(h, r);
     h->top_blocks--;
-    if (hmm__unlikely(r < h->trim_below))
+    if (hmm__unlikely(r < h->trim_below)) {
         hmm__brk_lower(h);
-    if (hmm__unlikely(h->live_below_peak > h->decommit_threshold))
-        hmm__decommit(h);
+        if (was > h->top_seen)
+            h->top_seen = was;
+        hmm__decommit_due(h);
+        hmm__decommit_excess(h, was - r);
+    }
 }
 
 void hmm__free_invalid(struct hmm_heap *h, void *payload)
@@ -217,16 +226,18 @@ static void hook_merge_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scale
     merge_both_by(h, p, r, scaled, next_header, to_top, hook_join_both, NULL);
 }
 
-/* Frees block r at p, which together with its free neighbours is too large for a header (B3):
- * merges it with one of them, if that fits, or with none. */
-static void release_too_large(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                              size_t next_size, size_t prev_size)
+/* Frees block r at p and merges it with the neighbours whose sizes are given, 0 if there is none or
+ * it stays apart; prev_bit is set if the block below is free and stays apart. */
+static void release_with(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
+                         size_t prev_size, uint32_t prev_bit)
 {
-    uint32_t prev_bit = prev_size ? HMM__PREV_FREE : 0;
-    if (next_size != 0 && scaled + next_size <= UINT32_MAX) {
+    hmm_ref low = r - (hmm_ref)scaled_granules(prev_size);
+    if (next_size != 0 && prev_size != 0) {
+        hook_join_both(h, p, r, scaled, next_size, prev_size);
+    } else if (next_size != 0) {
         join_next(h, p, r, scaled, next_size, prev_bit, hook_resize);
-    } else if (prev_size != 0 && prev_size + scaled <= UINT32_MAX) {
-        join_prev(h, p, r - (hmm_ref)scaled_granules(prev_size), scaled, prev_size, hook_resize);
+    } else if (prev_size != 0) {
+        join_prev(h, p, low, scaled, prev_size, hook_resize);
     } else {
         word_store(p, (uint32_t)scaled + HMM__FREE + prev_bit);
         footer_store(p + scaled_bytes(scaled), (uint32_t)scaled);
@@ -234,23 +245,37 @@ static void release_too_large(struct hmm_heap *h, char *p, hmm_ref r, size_t sca
         h->free_unbinned++;
         h->strategy->insert(h, h->state, r);
     }
+    if (h->large != NULL && prev_size + scaled + next_size > h->large_above)
+        hmm__large_joined(h, low, prev_size, scaled, next_size);
 }
 
-/* The threshold is at its maximum while the block is released, so that needs_slow_release does not
- * lead here again. */
+/* Frees block r at p, which together with its free neighbours is too large for a header (B3):
+ * merges it with one of them, if that fits, or with none. */
+static void release_too_large(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
+                              size_t next_size, size_t prev_size)
+{
+    uint32_t prev_bit = prev_size ? HMM__PREV_FREE : 0;
+    hmm_ref next = r + (hmm_ref)scaled_granules(scaled);
+    if (h->large != NULL && next_size > h->large_above) /* no join will do it */
+        hmm__large_clip(hmm__large_at(h, next + (hmm_ref)scaled_granules(next_size)), next);
+    if (next_size != 0 && scaled + next_size <= UINT32_MAX)
+        release_with(h, p, r, scaled, next_size, 0, prev_bit);
+    else if (prev_size != 0 && prev_size + scaled <= UINT32_MAX)
+        release_with(h, p, r, scaled, 0, prev_size, 0);
+    else
+        release_with(h, p, r, scaled, 0, 0, prev_bit);
+}
+
 void hmm__slow_release(struct hmm_heap *h, char *p, hmm_ref r)
 {
     uint32_t word = word_load(p), next_header = word_load(p + scaled_bytes(header_scaled(word)));
     size_t scaled = header_scaled(word);
     size_t next_size = next_header & HMM__FREE ? header_scaled(next_header) : 0;
     size_t prev_size = word & HMM__PREV_FREE ? footer_load(p) : 0;
-    if (prev_size + scaled + next_size > UINT32_MAX) {
+    if (prev_size + scaled + next_size > UINT32_MAX)
         release_too_large(h, p, r, scaled, next_size, prev_size);
-        return;
-    }
-    h->decommit_threshold = INTPTR_MAX;
-    hmm__release(h, r);
-    hmm__decommit(h);
+    else
+        release_with(h, p, r, scaled, next_size, prev_size, 0);
 }
 
 void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size)

@@ -28,6 +28,8 @@ void hmm__brk_settle(struct hmm_heap *h)
     h->trim_below = h->brk > slack ? h->brk - (uint32_t)slack : 0;
     if (h->brk > h->brk_peak)
         h->brk_peak = h->brk;
+    if (h->limit < h->zero_limit)
+        h->zero_limit = h->limit;
 }
 
 /* Raises the break to at least `to`. False iff that is above the limit, or the system has no pages
@@ -43,6 +45,9 @@ bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
             return false;
         brk = to;
     }
+    hmm_ref resident = h->brk > h->zero_top ? h->brk : h->zero_top;
+    if (brk > resident && brk - resident >= HMM__LARGE_GRANULES)
+        hmm__decommit_instead(h, brk - resident);
     h->brk = brk;
     hmm__brk_settle(h);
     return true;

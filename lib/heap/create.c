@@ -78,6 +78,25 @@ static uint32_t power_of_two_below(uint32_t limit)
     return limit == 0 ? 0 : power;
 }
 
+/* Where the table of large free blocks begins, at a page, in a region that ends at `whole`. */
+static uint32_t below_table(const void *memory, uint32_t whole)
+{
+    size_t bytes = hmm__large_table_bytes((size_t)whole * HMM_GRANULE) + 4096;
+    if (bytes >= (size_t)whole * HMM_GRANULE)
+        return 0;
+    uintptr_t end = (uintptr_t)memory + (size_t)whole * HMM_GRANULE - bytes + 4095;
+    return (uint32_t)(((end & ~(uintptr_t)4095) - (uintptr_t)memory) / HMM_GRANULE);
+}
+
+static bool add_table(struct hmm_heap *h, uint32_t whole)
+{
+    h->large = block_payload(h, h->limit);
+    h->large_bytes = (size_t)(whole - h->limit) * HMM_GRANULE;
+    h->large_above = header_make(HMM__LARGE_GRANULES, 0) - 1;
+    h->release_after = HMM__RELEASE_AFTER;
+    return hmm__commit_table(h, h->first);
+}
+
 struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strategy *strategy,
                              bool zeroed, const struct hmm__page_source *page_source)
 {
@@ -86,7 +105,9 @@ struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strateg
         return refuse(EINVAL);
     if (memory == NULL)
         return refuse(ENOMEM);
-    uint32_t limit = region_granules(&memory, size, &skew);
+    uint32_t limit = region_granules(&memory, size, &skew), whole = limit;
+    if (page_source)
+        limit = below_table(memory, limit);
     if (!has_room(strategy, limit)) {
         limit = power_of_two_below(limit);
         if (!has_room(strategy, limit))
@@ -104,7 +125,11 @@ struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strateg
     h->first = h->brk = first;
     h->sparse = zeroed;
     h->committed_end = page_source ? first : UINT32_MAX;
-    h->decommit_threshold = page_source ? 0 : INTPTR_MAX;
+    h->large_above = UINT32_MAX;
+    h->zero_top = first;
+    h->zero_limit = zeroed || page_source ? limit : 0;
+    if (page_source && !add_table(h, whole))
+        return refuse(ENOMEM);
     h->check_level = 1;
     hmm__adopt_strategy(h, strategy, h + 1, zeroed);
     block_make_top(h, h->first);

@@ -89,11 +89,27 @@ struct hmm__page_source {
     uint64_t (*clock)(void);
 };
 
+/* large.c: an entry of the table of large free blocks. */
+struct hmm__large {
+    hmm_ref end;         /* of the block; 0: the entry is not in use */
+    uint32_t next, prev; /* in the list, by index; UINT32_MAX: it is in none */
+    uint32_t since;      /* the clock, in milliseconds */
+    uint32_t counted;    /* granules of it that may be resident */
+    hmm_ref zero_from, zero_to;
+};
+
+/* The smallest free block whose pages are worth a call: 64 KiB. */
+#define HMM__LARGE_GRANULES ((64u << 10) / HMM_GRANULE)
+
+/* hmm_heap.release_after: pages are given back only when asked for; and what is usual. */
+#define HMM__RELEASE_NEVER UINT32_MAX
+#define HMM__RELEASE_AFTER 250u
+
 struct hmm_heap {
     /* The first 8 bytes are where the links of ref 0 would be: a strategy that follows an
      * overwritten link of 0 writes here. No check needs what is lost by that. */
     uint64_t failed;
-    uint64_t decommitted_at; /* page_source's clock when pages were last decommitted; 0: never */
+    uint64_t released; /* bytes that were given back to the system, each time anew */
     uint32_t check_count;
     /* Hot, up to check_flags: three cache lines. */
     const struct hmm_strategy *strategy;
@@ -101,10 +117,10 @@ struct hmm_heap {
     void *(*malloc_entry)(struct hmm_heap *, size_t);
     void (*free_entry)(struct hmm_heap *, void *);
     hmm_ref first, top, brk;
-    hmm_ref trim_below;          /* the break falls when the top does below this */
-    size_t extent;               /* top - first */
-    intptr_t live_below_peak;    /* live_peak minus the live bytes: one subtraction updates both */
-    intptr_t decommit_threshold; /* pages are decommitted when live_below_peak exceeds this */
+    hmm_ref trim_below;       /* the break falls when the top does below this */
+    size_t extent;            /* top - first */
+    intptr_t live_below_peak; /* live_peak minus the live bytes: one subtraction updates both */
+    size_t large_above;       /* scaled; a larger free block is known to large.c */
     /* Each path through malloc and free adds to one count; the statistics are sums of them. */
     uint64_t splits, merges, visited;
     uint64_t bin_whole,
@@ -121,11 +137,23 @@ struct hmm_heap {
     void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
     void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
     size_t aligned_blocks;                      /* live blocks that are ALIGNED */
-    size_t live_peak;                           /* the largest since pages were decommitted */
-    size_t live_peak_then;                      /* the largest before that */
+    size_t live_peak;                           /* the most that the live bytes have been */
     const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
-    size_t decommitted_live;                    /* the live bytes when pages were decommitted */
-    size_t decommit_slack;
+    /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
+    struct hmm__large *large;
+    size_t large_bytes, large_committed;
+    uint32_t large_count;
+    uint64_t large_dirty; /* granules of them that may be resident and are not needed */
+    /* What is known to be zero: from zero_top, or from the top if that is higher, to zero_limit;
+     * and of the block that was allocated last. */
+    hmm_ref zero_top, zero_limit;
+    hmm_ref taken_zero_from, taken_zero_to;
+    /* Milliseconds that pages stay resident which are not needed; the page source's clock when some
+     * are to be given back next, read without the lock; the top, and when it was there. */
+    uint32_t release_after;
+    hmm_ref top_seen;
+    uint64_t release_due, top_seen_at;
+    uint64_t released_then; /* released, when the cache was last asked for what is idle */
     /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
      * pointers are misuse. */
     bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
@@ -147,8 +175,7 @@ struct hmm_heap {
     /* Before a state is placed at the region's high end: lowers high_limit by what the cache will
      * need there. */
     void (*reserve)(struct hmm_heap *h);
-    bool sparse;         /* bytes of the region that are not touched cost nothing: address space */
-    bool scan_is_costly; /* the last decommit looked at many blocks for each page */
+    bool sparse; /* bytes of the region that are not touched cost nothing: address space */
 };
 
 _Static_assert(offsetof(struct hmm_heap, failed) == 0, "the links of ref 0");
@@ -160,6 +187,12 @@ _Static_assert(_Alignof(struct hmm_heap) <= HMM_GRANULE, "a region is aligned to
 HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
 {
     return (size_t)h->first * HMM_GRANULE - HMM_HEADER_BYTES - sizeof *h;
+}
+
+/* The region that the heap is in, as far as it uses it. */
+HMM__ALWAYS_INLINE size_t region_bytes(const struct hmm_heap *h)
+{
+    return (size_t)h->capacity * HMM_GRANULE + h->large_bytes;
 }
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
@@ -249,9 +282,61 @@ HMM__HIDDEN void hmm__high_raise(struct hmm_heap *h, hmm_ref limit, hmm_ref high
 
 /* pages.c */
 HMM__HIDDEN HMM__COLD bool hmm__commit(struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN bool hmm__commit_table(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
-HMM__HIDDEN HMM__COLD void hmm__decommit(struct hmm_heap *h);
+/* Gives back a step of what has not been needed for a while, if there is any. */
+HMM__HIDDEN HMM__COLD void hmm__decommit_due(struct hmm_heap *h);
+/* Whether there may be; without the lock. */
+HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
+/* The same as hmm__decommit_due at times when no operation on the heap is under way: the cache
+ * gives back what is idle too, after much else was not needed. */
+HMM__HIDDEN HMM__COLD void hmm__tick(struct hmm_heap *h);
+/* So many granules have been freed. If too much is resident that is not needed, some goes. */
+HMM__HIDDEN void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed);
+HMM__HIDDEN HMM__COLD void hmm__decommit_instead(struct hmm_heap *h, uint32_t granules);
 HMM__HIDDEN HMM__COLD size_t hmm__decommit_all(struct hmm_heap *h);
+
+/* large.c */
+HMM__HIDDEN size_t hmm__large_table_bytes(size_t region);
+
+/* Free block [low, ...) has come of a used one, of `scaled`, and its free neighbours, 0 where there
+ * is none. It is large. */
+HMM__HIDDEN void hmm__large_joined(struct hmm_heap *h, hmm_ref low, size_t prev_size, size_t scaled,
+                                   size_t next_size);
+
+/* The large free block that ended here is not free any more, or is not large. */
+HMM__HIDDEN HMM__COLD void hmm__large_drop(struct hmm_heap *h, hmm_ref end);
+
+/* The same: it is being allocated, or its low end is. */
+HMM__HIDDEN HMM__COLD void hmm__large_allocated(struct hmm_heap *h, hmm_ref end);
+
+/* Of large free block r, of `size`, what is left is `gap` at its low end and `rest` at its high
+ * end. */
+HMM__HIDDEN HMM__COLD void hmm__large_cut(struct hmm_heap *h, hmm_ref r, uint32_t size,
+                                          uint32_t gap, uint32_t rest);
+
+/* The entry of the large free block that ends here. */
+HMM__HIDDEN struct hmm__large *hmm__large_at(const struct hmm_heap *h, hmm_ref end);
+
+/* The one whose pages have not been needed for the longest time; NULL: there is none. */
+HMM__HIDDEN struct hmm__large *hmm__large_oldest(const struct hmm_heap *h);
+
+/* Its pages are given back, or some of them; it begins at `start`. */
+HMM__HIDDEN void hmm__large_given_back(struct hmm_heap *h, struct hmm__large *b, hmm_ref start,
+                                       bool all);
+
+/* Its block begins at `start`: what is known to be zero is cut to it. */
+HMM__HIDDEN void hmm__large_clip(struct hmm__large *b, hmm_ref start);
+
+HMM__HIDDEN const char *hmm__large_verify(const struct hmm_heap *h);
+
+/* Zeroes a payload that was allocated just now; what is known to be zero is not written. Before the
+ * allocation begin is to be called; what it returns is the third argument. */
+HMM__HIDDEN hmm_ref hmm__zero_begin(struct hmm_heap *h);
+HMM__HIDDEN void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref zero_top);
+
+/* Blocks of at least so many bytes are zeroed so. */
+#define HMM__ZERO_MIN ((size_t)64 << 10)
 
 /* malloc and free without the cache and without checks of the whole heap. */
 HMM__ALWAYS_INLINE void *hmm__malloc(struct hmm_heap *h, size_t size)

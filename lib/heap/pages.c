@@ -1,39 +1,67 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Commit and decommit: which pages of the region the system provides. Calls the region's page
- * source.
+ * source; large.c tells where pages are that are not needed.
  *
  * Before the break rises above committed_end, pages are committed, an eighth of the committed size
  * ahead. The system provides a page when it is first written.
  *
- * Pages are decommitted when the live bytes have fallen by a slack below their peak since the last
- * time: the pages of the free top, and those inside every large free block. The slack is a quarter
- * of the live bytes, so that the resident size follows what is in use; it is all of the live bytes
- * if the walk over the blocks is long for the pages that it finds. A program that frees and
- * allocates the same memory repeatedly, within a second, would pay each time: the slack then
- * doubles, or rises to 5/4 of what the program allocates again. All this costs one count that every
- * free makes (hmm_heap.live_below_peak). It is tested where a large block becomes free: elsewhere
- * no page becomes free.
+ * Pages are given back when they have not been needed for a while (release_after): those inside
+ * large free blocks, the oldest first, and those of the free top above the highest that the top was
+ * in that while. A program that frees and allocates the same memory again keeps it; one that does
+ * not loses it a little later. There is no thread for it: the slow paths of malloc and free read
+ * the clock, and each gives back at most RELEASE_STEP, so that no call takes long, whatever the
+ * number of blocks. What may wait so is limited: if nobody calls any more, that is what stays. If
+ * the break rises into pages that were not resident, as many go at once, however young they are.
  */
 #include "heap/block.h"
 
 #define AHEAD_MIN ((256u << 10) / HMM_GRANULE)
 #define AHEAD_MAX ((32u << 20) / HMM_GRANULE)
 
-#define SLACK_MIN ((size_t)1 << 20)
+/* Bytes that one call gives back: about a third of a millisecond. */
+#define RELEASE_STEP ((size_t)4 << 20)
 
-/* Milliseconds between two decommits of a program that frees and allocates the same memory. */
-#define LATELY 1000u
+/* When so much has been given back, and no more is due, a burst is over. */
+#define IDLE_BYTES ((size_t)1 << 20)
 
-/* The walk is costly if it looks at more blocks for each page that it decommits. */
-#define BLOCKS_PER_PAGE_MAX 64u
-#define SCAN_PAGE 4096u
+/* So much and a quarter of the live bytes may be resident and not needed; beyond it a free gives
+ * back as much as it frees, and a step. */
+#define EXCESS_BYTES ((size_t)64 << 20)
 
-/* The smallest free block whose pages are worth a call. */
-#define DECOMMIT_MIN ((64u << 10) / HMM_GRANULE)
+/* Where the system's pages are larger, their edges stay. */
+#define RELEASE_PAGE ((uintptr_t)4096)
 
-_Static_assert(DECOMMIT_MIN *HMM_GRANULE > HMM_LINKS_KEPT + 2 * HMM_HEADER_BYTES,
-               "the links and the footer stay");
+#define LARGE_BYTES ((size_t)HMM__LARGE_GRANULES * HMM_GRANULE)
+
+/* ---- Commit ---- */
+
+/* The table of large free blocks as far as blocks can end below `to`. */
+bool hmm__commit_table(struct hmm_heap *h, hmm_ref to)
+{
+    size_t bytes = hmm__large_table_bytes((size_t)to * HMM_GRANULE);
+    if (bytes <= h->large_committed)
+        return true;
+    size_t step = h->large_committed + ((size_t)16 << 10), all = h->large_bytes;
+    size_t wanted = bytes > step ? bytes : step;
+    wanted = wanted < all ? wanted : all;
+    char *table = (char *)h->large;
+    if (!h->page_source->commit(table + h->large_committed, table + wanted))
+        return false;
+    if (!h->sparse)
+        hmm__clear(h, table + h->large_committed, wanted - h->large_committed);
+    h->large_committed = wanted;
+    return true;
+}
+
+static bool commit_to(struct hmm_heap *h, hmm_ref to)
+{
+    char *from = block_payload(h, h->committed_end);
+    if (!hmm__commit_table(h, to) || !h->page_source->commit(from, block_payload(h, to)))
+        return false;
+    h->committed_end = to;
+    return true;
+}
 
 bool hmm__commit(struct hmm_heap *h, hmm_ref to)
 {
@@ -45,112 +73,198 @@ bool hmm__commit(struct hmm_heap *h, hmm_ref to)
     if (ahead > AHEAD_MAX)
         ahead = AHEAD_MAX;
     hmm_ref max = h->limit - to < ahead ? h->limit : to + ahead;
-    char *from = block_payload(h, h->committed_end);
-    if (h->page_source->commit(from, block_payload(h, max)))
-        h->committed_end = max;
-    else if (h->page_source->commit(from, block_payload(h, to)))
-        h->committed_end = to;
-    return to <= h->committed_end;
+    return commit_to(h, max) || commit_to(h, to);
 }
 
-/* Makes the bytes zero. The system does it where there are many: decommitted pages read as zero. */
+/* Decommits and so clears, from a size on at which that is faster than writing. */
 void hmm__clear(struct hmm_heap *h, char *from, size_t bytes)
 {
-    if (h->page_source && bytes >= DECOMMIT_MIN * HMM_GRANULE)
+    if (h->page_source && bytes >= LARGE_BYTES)
         h->page_source->decommit(from, from + bytes);
     else
         memset(from, 0, bytes);
 }
 
-/* The strategy's links at the block's low end stay, and the footer. */
-static size_t decommit_block(struct hmm_heap *h, hmm_ref r, uint32_t n)
+/* ---- Decommit ---- */
+
+/* Gives back [from, to), or of it the low or the high end, as much as the budget has. Returns how
+ * many granules. */
+enum which_end { LOW_END, HIGH_END };
+static uint32_t give_back(struct hmm_heap *h, hmm_ref from, hmm_ref to, enum which_end which,
+                          size_t *budget)
 {
-    HMM_ASSERT(n >= DECOMMIT_MIN && (block_header(h, r) & HMM__FREE));
-    char *from = (char *)block_payload(h, r) + HMM_LINKS_KEPT;
-    char *to = (char *)block_payload(h, r + n) - 2 * HMM_HEADER_BYTES;
-    h->page_source->decommit(from, to);
-    return (size_t)(to - from);
+    size_t bytes = (size_t)(to - from) * HMM_GRANULE;
+    if (bytes > *budget)
+        bytes = *budget & ~(LARGE_BYTES - 1);
+    uint32_t n = (uint32_t)(bytes / HMM_GRANULE);
+    if (n == 0)
+        return 0;
+    if (which == HIGH_END)
+        from = to - n;
+    char *p = block_payload(h, from);
+    h->page_source->decommit(p, p + bytes);
+    h->released += bytes;
+    *budget -= bytes;
+    return n;
 }
 
-/* No walk, if the strategy knows that no free block is large. */
-static size_t decommit_blocks(struct hmm_heap *h)
+/* The first ref at a page from r on; the last one up to r. */
+static hmm_ref page_above(const struct hmm_heap *h, hmm_ref r)
 {
-    size_t bytes = 0, looks = 0;
-    const struct hmm_strategy *s = h->strategy;
-    h->scan_is_costly = false;
-    if (free_blocks(h) == 0 || (s->largest && s->largest(h, h->state) < DECOMMIT_MIN))
-        return 0;
-    for (hmm_ref r = h->first; r != h->top;) {
-        uint32_t word = block_header(h, r), n = header_size(word);
-        hmm_ref next = block_step(h, r, word);
-        if ((word & HMM__FREE) && n >= DECOMMIT_MIN)
-            bytes += decommit_block(h, r, n);
-        r = next;
-        looks++;
+    uintptr_t at = (uintptr_t)block_payload(h, r);
+    return r + (hmm_ref)((-at & (RELEASE_PAGE - 1)) / HMM_GRANULE);
+}
+
+static hmm_ref page_below(const struct hmm_heap *h, hmm_ref r)
+{
+    uintptr_t at = (uintptr_t)block_payload(h, r);
+    return r - (hmm_ref)((at & (RELEASE_PAGE - 1)) / HMM_GRANULE);
+}
+
+/* The start of the large free block that ends at `end`. */
+static hmm_ref start_of(const struct hmm_heap *h, hmm_ref end)
+{
+    uint32_t n = block_footer_below(h, end);
+    if (n < HMM__LARGE_GRANULES || n > end - h->first)
+        hmm__block_broken(h, end);
+    uint32_t word = block_header(h, end - n);
+    if (!(word & HMM__FREE) || header_size(word) != n)
+        hmm__block_broken(h, end - n);
+    return end - n;
+}
+
+/* The range that is zero grows, upward and then downward, until it is all but the strategy's links
+ * and the footer. */
+static void give_back_block(struct hmm_heap *h, struct hmm__large *b, size_t *budget)
+{
+    hmm_ref start = start_of(h, b->end);
+    hmm_ref from = start + HMM_LINKS_KEPT / HMM_GRANULE, to = b->end - 1;
+    hmm__large_clip(b, start);
+    b->zero_from = page_above(h, b->zero_from);
+    b->zero_to = page_below(h, b->zero_to);
+    if (b->zero_from >= b->zero_to)
+        b->zero_from = b->zero_to = to;
+    b->zero_to += give_back(h, b->zero_to, to, LOW_END, budget);
+    if (b->zero_to == to)
+        b->zero_from -= give_back(h, from, b->zero_from, HIGH_END, budget);
+    hmm__large_given_back(h, b, start, b->zero_from == from && b->zero_to == to);
+}
+
+/* Of the free top what lies above `keep`. Whether nothing is left of it that is worth a call. */
+static bool give_back_top(struct hmm_heap *h, hmm_ref keep, size_t *budget)
+{
+    if (h->zero_top > h->limit)
+        h->zero_top = h->limit;
+    if (h->zero_top <= keep || h->zero_top - keep < HMM__LARGE_GRANULES)
+        return true;
+    h->zero_top -= give_back(h, keep, h->zero_top, HIGH_END, budget);
+    return h->zero_top == keep;
+}
+
+/* Whether nothing is left that was last needed at `until` or before. */
+static bool give_back_blocks(struct hmm_heap *h, uint32_t until, size_t *budget)
+{
+    struct hmm__large *b;
+    while ((b = hmm__large_oldest(h)) != NULL && (int32_t)(until - b->since) >= 0) {
+        if (*budget < LARGE_BYTES)
+            return false;
+        give_back_block(h, b, budget);
     }
-    h->scan_is_costly = looks > bytes / SCAN_PAGE * BLOCKS_PER_PAGE_MAX;
-    return bytes;
+    return true;
 }
 
-static size_t decommit_top(struct hmm_heap *h)
+/* At intervals of release_after: what lies above the top as it was at the last one, or before it
+ * fell far since then. */
+static bool give_back_due_top(struct hmm_heap *h, uint64_t now, size_t *budget)
 {
-    char *from = block_payload(h, h->top), *to = block_payload(h, h->committed_end);
-    if (to - from < (ptrdiff_t)(DECOMMIT_MIN * HMM_GRANULE))
-        return 0;
-    h->page_source->decommit(from, to);
-    return (size_t)(to - from);
+    hmm_ref keep = h->top;
+    if (now - h->top_seen_at < h->release_after)
+        return true;
+    if (h->release_after != 0 && h->top_seen > keep)
+        keep = h->top_seen;
+    if (!give_back_top(h, keep, budget))
+        return false;
+    h->top_seen = h->top;
+    h->top_seen_at = now;
+    return true;
 }
 
-/* Restarts the peak at the present live bytes. */
-static void reset_peak(struct hmm_heap *h, size_t live)
+void hmm__decommit_due(struct hmm_heap *h)
 {
-    if (h->live_peak > h->live_peak_then)
-        h->live_peak_then = h->live_peak;
-    h->live_peak = h->decommitted_live = live;
-    h->live_below_peak = 0;
-    h->decommit_threshold = (intptr_t)h->decommit_slack;
-}
-
-static size_t min_slack(const struct hmm_heap *h, size_t live)
-{
-    size_t slack = h->scan_is_costly ? live : live / 4;
-    return slack > SLACK_MIN ? slack : SLACK_MIN;
-}
-
-/* Memory that was allocated again shortly after a decommit is to stay committed the next time. How
- * far the live bytes had fallen in between is not known, and may be more than `again`. */
-static size_t next_slack(struct hmm_heap *h, size_t min)
-{
-    uint64_t now = h->page_source->clock();
-    bool lately = h->decommitted_at != 0 && now - h->decommitted_at < LATELY;
-    size_t slack = lately && h->decommit_slack > min ? h->decommit_slack : min;
-    size_t again = h->live_peak > h->decommitted_live ? h->live_peak - h->decommitted_live : 0;
-    h->decommitted_at = now;
-    if (lately && again > slack / 2)
-        slack = 2 * slack > again + again / 4 ? 2 * slack : again + again / 4;
-    return slack;
-}
-
-void hmm__decommit(struct hmm_heap *h)
-{
-    size_t live = live_bytes(h);
-    size_t min = min_slack(h, live);
-    if (h->live_peak - live <= min) { /* the heap has grown since decommit_threshold was set */
-        h->decommit_threshold = (intptr_t)min;
+    if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
         return;
+    uint64_t now = h->page_source->clock();
+    if (now < h->release_due)
+        return;
+    size_t budget = h->release_after == 0 ? SIZE_MAX : RELEASE_STEP;
+    bool done = give_back_due_top(h, now, &budget) &&
+                give_back_blocks(h, (uint32_t)now - h->release_after, &budget);
+    uint64_t due = now;
+    if (done) {
+        const struct hmm__large *b = hmm__large_oldest(h);
+        uint32_t age = b ? (uint32_t)now - b->since : 0;
+        due += h->release_after - (age < h->release_after ? age : 0);
     }
-    decommit_blocks(h);
-    decommit_top(h);
-    h->decommit_slack = next_slack(h, min_slack(h, live));
-    reset_peak(h, live);
+    __atomic_store_n(&h->release_due, due, __ATOMIC_RELAXED);
 }
 
-/* Returns the number of bytes decommitted. Only the system knows how many pages were resident. */
+bool hmm__decommit_is_due(const struct hmm_heap *h)
+{
+    return h->page_source != NULL && h->release_after != HMM__RELEASE_NEVER &&
+           h->page_source->clock() >= __atomic_load_n(&h->release_due, __ATOMIC_RELAXED);
+}
+
+void hmm__tick(struct hmm_heap *h)
+{
+    uint64_t before = h->released;
+    hmm__decommit_due(h);
+    if (h->released != before || h->released - h->released_then < IDLE_BYTES)
+        return;
+    h->released_then = h->released;
+    hmm__reclaim(h, HMM__RECLAIM_IDLE);
+}
+
+static HMM__COLD void give_back_excess(struct hmm_heap *h, uint64_t excess, uint32_t freed)
+{
+    size_t budget = RELEASE_STEP + (size_t)freed * HMM_GRANULE;
+    if (budget > excess * HMM_GRANULE)
+        budget = (size_t)excess * HMM_GRANULE;
+    budget += LARGE_BYTES - 1;
+    give_back_top(h, h->top, &budget);
+    struct hmm__large *b;
+    while (budget >= LARGE_BYTES && (b = hmm__large_oldest(h)) != NULL)
+        give_back_block(h, b, &budget);
+}
+
+void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed)
+{
+    uint64_t dirty = h->large_dirty + (h->zero_top > h->top ? h->zero_top - h->top : 0);
+    uint64_t max = (EXCESS_BYTES + live_bytes(h) / 4) / HMM_GRANULE;
+    if (hmm__unlikely(dirty > max) && h->page_source && h->release_after != HMM__RELEASE_NEVER)
+        give_back_excess(h, dirty - max, freed);
+}
+
+/* The break is about to rise over `granules` that are not resident. */
+void hmm__decommit_instead(struct hmm_heap *h, uint32_t granules)
+{
+    size_t budget = (size_t)granules * HMM_GRANULE + LARGE_BYTES - 1;
+    if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
+        return;
+    struct hmm__large *b;
+    while (budget >= LARGE_BYTES && (b = hmm__large_oldest(h)) != NULL)
+        give_back_block(h, b, &budget);
+}
+
+/* Returns the number of bytes; how many of their pages were resident, only the system knows. */
 size_t hmm__decommit_all(struct hmm_heap *h)
 {
+    size_t budget = SIZE_MAX;
+    struct hmm__large *b;
     if (h->page_source == NULL)
         return 0;
-    size_t bytes = decommit_blocks(h) + decommit_top(h);
-    reset_peak(h, live_bytes(h));
-    return bytes;
+    while ((b = hmm__large_oldest(h)) != NULL)
+        give_back_block(h, b, &budget);
+    give_back_top(h, h->top, &budget);
+    h->top_seen = h->top;
+    return SIZE_MAX - budget;
 }

@@ -59,12 +59,21 @@ HMM__ALWAYS_INLINE void carve_whole(char *p, size_t scaled)
     word_lessen(p, HMM__FREE);
 }
 
+/* The low end of the free block at p, of `size` granules, is allocated; `rest` granules are left.
+ */
+HMM__ALWAYS_INLINE void large_taken(struct hmm_heap *h, const char *p, size_t size, size_t rest)
+{
+    if (hmm__unlikely(size << HMM__SIZE_SHIFT > h->large_above) && rest < HMM__LARGE_GRANULES)
+        hmm__large_allocated(h, block_of(h, p) + (hmm_ref)size);
+}
+
 /* One or the other, of a free block of `size` granules that is no longer in the index; the
  * remainder is in the index already. Returns the used block's size. */
 HMM__ALWAYS_INLINE uint32_t carve(struct hmm_heap *h, char *p, uint32_t n, uint32_t size)
 {
     HMM_ASSERT(size >= n && n >= HMM_MIN_GRANULES);
     HMM_ASSERT(word_load(p) & HMM__FREE);
+    large_taken(h, p, size, size - n);
     if (size - n >= HMM_MIN_GRANULES) {
         carve_low(p, p + scaled_bytes(header_make(n, 0)), header_make(size - n, 0));
         h->splits++;
@@ -125,11 +134,10 @@ HMM__ALWAYS_INLINE bool prev_agrees(const struct hmm_heap *h, hmm_ref r, char *p
 /* The smallest scaled size of a large free block. */
 #define LARGE_SCALED ((size_t)64 << HMM__SIZE_SHIFT)
 
-/* Whether the size does not fit in a header, or pages are to be decommitted. The latter is tested
- * only where a large block becomes free. */
+/* Whether the size does not fit in a header, or large.c is to know of the block. */
 HMM__ALWAYS_INLINE bool needs_slow_release(const struct hmm_heap *h, size_t scaled)
 {
-    return scaled > UINT32_MAX || h->live_below_peak > h->decommit_threshold;
+    return scaled > h->large_above;
 }
 
 /*

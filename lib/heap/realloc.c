@@ -35,8 +35,6 @@ static __attribute__((noinline)) void shrink(struct hmm_heap *h, hmm_ref r, uint
     live_sub(h, (size_t)(s - n) * HMM_GRANULE);
     h->top_blocks++;
     hmm__release(h, r + n);
-    if (h->live_below_peak > h->decommit_threshold)
-        hmm__decommit(h);
 }
 
 /* The free granules directly above `end`: of a free block, or of the top. Raises the break for
@@ -67,6 +65,8 @@ static uint32_t absorb_next(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t 
     if (!(word & HMM__FREE))
         return s;
     h->strategy->remove(h, h->state, end);
+    if (header_scaled(word) > h->large_above)
+        hmm__large_drop(h, end + header_size(word));
     h->free_unbinned--;
     h->merges++;
     block_clear_prev_free(h, end + header_size(word));
@@ -89,7 +89,10 @@ static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
 static uint32_t absorb_below(struct hmm_heap *h, hmm_ref low, uint32_t gap)
 {
     uint32_t prev_bit = block_header(h, low) & HMM__PREV_FREE;
+    uint32_t size = block_size(h, low);
     h->strategy->remove(h, h->state, low);
+    if (header_make(size, 0) > h->large_above)
+        hmm__large_cut(h, low, size, gap, 0);
     if (gap == 0) {
         h->free_unbinned--;
         h->merges++;
@@ -185,6 +188,8 @@ static bool grow_up_fast(struct hmm_heap *h, hmm_ref r, char *p, const struct bl
         if (!(b->next_header & HMM__FREE) || next_size < more + header_make(HMM_MIN_GRANULES, 0))
             return false;
         h->strategy->remove(h, h->state, r + (hmm_ref)scaled_granules(b->scaled));
+        large_taken(h, p + scaled_bytes(b->scaled), scaled_granules(next_size),
+                    scaled_granules(next_size - more));
         block_make_free(h, r + n, (uint32_t)scaled_granules(next_size - more), 0);
         h->strategy->insert(h, h->state, r + n);
         h->merges++;

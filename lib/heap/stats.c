@@ -95,21 +95,29 @@ size_t hmm__used_peak(const struct hmm_heap *h)
     return peak > h->used_peak ? peak : h->used_peak;
 }
 
+/* Of the table of large free blocks what may be touched. */
+static size_t large_bytes(const struct hmm_heap *h)
+{
+    size_t bytes =
+        h->large ? hmm__large_table_bytes((size_t)(h->brk_peak - h->first) * HMM_GRANULE) : 0;
+    return bytes < h->large_bytes ? bytes : h->large_bytes;
+}
+
 void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
 {
-    *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit) + cache_bytes(heap),
-                                .reserved = bytes(heap, heap->capacity),
-                                .control = control_bytes(heap),
+    *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit) + cache_bytes(heap) +
+                                            heap->large_bytes,
+                                .reserved = bytes(heap, heap->capacity) + heap->large_bytes,
+                                .control = control_bytes(heap) + large_bytes(heap),
                                 .brk = used_bytes(heap, heap->brk),
                                 .brk_peak = hmm__used_peak(heap),
                                 .live_bytes = live_bytes(heap),
-                                .live_peak = heap->live_peak > heap->live_peak_then
-                                                 ? heap->live_peak
-                                                 : heap->live_peak_then,
+                                .live_peak = heap->live_peak,
                                 .live_blocks = live_blocks(heap),
                                 .free_bytes = (size_t)free_granules(heap) * HMM_GRANULE,
                                 .free_blocks = free_blocks(heap),
                                 .largest_free = largest_request(heap),
+                                .released = heap->released,
                                 .top_bytes = (size_t)(heap->brk - heap->top) * HMM_GRANULE,
                                 .splits = heap->splits + heap->bin_splits,
                                 .merges = heap->merges,

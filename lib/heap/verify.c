@@ -73,7 +73,8 @@ const char *hmm__verify(struct hmm_heap *h)
         t.live_blocks != live_blocks(h) || t.live_bytes != live_bytes(h) ||
         t.aligned_blocks != h->aligned_blocks)
         return "B7: the counts are not those of the blocks";
-    return check_index(h);
+    broken = hmm__large_verify(h);
+    return broken ? broken : check_index(h);
 }
 
 bool hmm__seems_valid(const struct hmm_heap *h, const void *payload)

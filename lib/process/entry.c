@@ -74,6 +74,8 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
 {
     HMM_ASSERT(lock_is_held(&hmm__process.lock));
+    if (hmm__unlikely(--hmm__process.frees_until_tick == 0))
+        hmm__process_tick(h);
     if (!put_medium(block))
         hmm_heap_free(h, block);
 }

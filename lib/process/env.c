@@ -197,6 +197,28 @@ static int read_foreign(struct options *o)
     return refuse_value("HMM_FOREIGN", value, "allowed are abort and ignore");
 }
 
+#define RELEASE_MAX 3600000u
+
+static int read_release(struct options *o)
+{
+    const char *value = env_value("HMM_RELEASE");
+    uint32_t ms = 0;
+    size_t i = 0;
+    o->release = HMM__RELEASE_AFTER;
+    if (value == NULL)
+        return 0;
+    if (hmm__text_same(value, "-1")) {
+        o->release = HMM__RELEASE_NEVER;
+        return 0;
+    }
+    for (; value[i] >= '0' && value[i] <= '9' && ms <= RELEASE_MAX; i++)
+        ms = ms * 10 + (uint32_t)(value[i] - '0');
+    if (value[i] != '\0' || ms > RELEASE_MAX)
+        return refuse_value("HMM_RELEASE", value, "allowed are -1 and 0 to 3600000 (milliseconds)");
+    o->release = ms;
+    return 0;
+}
+
 static int read_heap_size(struct options *o, size_t largest)
 {
     const char *value = env_value("HMM_HEAP_SIZE");
@@ -225,6 +247,7 @@ int hmm__options_read(struct options *o, const struct hmm_strategy *fallback, si
     int bad = with_strategy ? read_strategy(o) : 0;
     bad += read_heap_size(o, largest_heap);
     bad += read_foreign(o);
+    bad += read_release(o);
     bad += read_digit("HMM_CHECK", 4, &o->check);
     bad += read_digit("HMM_CACHE", 1, &cache);
     bad += read_digit("HMM_VERBOSE", 1, &verbose);

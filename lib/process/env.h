@@ -15,6 +15,7 @@ struct options {
     const struct hmm_strategy *strategy;
     size_t heap_size; /* 0: not set */
     int check;        /* level */
+    uint32_t release; /* hmm_heap.release_after */
     bool cache;
     bool verbose;
     bool foreign;         /* frees of foreign pointers are ignored */
@@ -25,9 +26,9 @@ struct options {
 
 /*
  * Sets the options to their defaults, then to the values of HMM_STRATEGY, HMM_HEAP_SIZE, HMM_CACHE,
- * HMM_CHECK, HMM_STATS, HMM_FOREIGN and HMM_VERBOSE. For each bad value it prints one line on
- * stderr and leaves the default. Returns the number of bad values. HMM_STRATEGY is not read if
- * with_strategy is false. fallback is the default strategy.
+ * HMM_CHECK, HMM_STATS, HMM_FOREIGN, HMM_RELEASE and HMM_VERBOSE. For each bad value it prints one
+ * line on stderr and leaves the default. Returns the number of bad values. HMM_STRATEGY is not read
+ * if with_strategy is false. fallback is the default strategy.
  */
 HMM__HIDDEN int hmm__options_read(struct options *o, const struct hmm_strategy *fallback,
                                   size_t largest_heap, bool with_strategy);

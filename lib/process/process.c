@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #endif
 
-struct process_heap hmm__process = {.lock = {.released = hmm__process_free_deferred}};
+struct process_heap hmm__process = {.lock = {.released = hmm__process_free_deferred},
+                                    .frees_until_tick = HMM__TICK_FREES};
 
 #if HMM__CACHE
 struct cache hmm__process_cache;
@@ -34,6 +35,20 @@ enum lock_hold hmm__process_lock(void)
 void hmm__process_unlock(enum lock_hold hold)
 {
     lock_release(&hmm__process.lock, hold);
+}
+
+void hmm__process_tick(struct hmm_heap *h)
+{
+    hmm__tick(h);
+    hmm__process.frees_until_tick = hmm__decommit_is_due(h) ? 1 : HMM__TICK_FREES;
+}
+
+void hmm__process_stats(struct hmm_stats *stats)
+{
+    size_t medium = medium_bytes();
+    hmm__stats(hmm__process.heap, stats);
+    stats->live_bytes -= medium;
+    stats->free_bytes += medium;
 }
 
 bool hmm__process_trim(void)
@@ -85,7 +100,8 @@ static int set_up(const struct hmm_strategy *strategy)
     notice_thread_ends();
     hmm_heap_set_check(h, o->check);
     h->foreign = hmm__foreign_free;
-    hmm__process.region_bytes = (size_t)h->high_limit * HMM_GRANULE;
+    hmm__process.region_bytes = region_bytes(h);
+    h->release_after = o->release;
     if (o->cache && h->check_flags == 0) /* checks need each block in the heap itself */
         open_cache(h, &hmm__process.lock);
     size_t pool_size;
@@ -105,6 +121,7 @@ static int read_late(struct options *o)
     if (hold == LOCK_UNAVAILABLE)
         return bad + 1;
     hmm_heap_set_check(hmm__process.heap, o->check);
+    hmm__process.heap->release_after = o->release;
     if (!o->cache)
         hmm_heap_set_cache(hmm__process.heap, 0);
     if (hmm_heap_set_strategy(hmm__process.heap, o->strategy) != 0)

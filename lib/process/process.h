@@ -12,6 +12,7 @@
 struct process_heap {
     struct hmm_heap *heap; /* NULL: not made yet; atomic */
     struct lock lock;
+    uint32_t frees_until_tick;
     size_t region_bytes; /* the whole region, blocks or not */
 };
 
@@ -36,8 +37,18 @@ HMM__ALWAYS_INLINE bool in_region(const struct hmm_heap *h, const void *p)
  * Returns the number of bad values in the environment. */
 HMM__HIDDEN int hmm__process_finish(void);
 
+/* As hmm_heap_stats, but in constant time: of small blocks what the cache has of the heap counts as
+ * in use, whether it is or not. With the lock. */
+HMM__HIDDEN void hmm__process_stats(struct hmm_stats *stats);
+
 /* Returns to the heap what the cache has for this thread. False: nothing. With the lock. */
 HMM__HIDDEN bool hmm__process_trim(void);
+
+/* At each so many frees that take the lock, or more often while there is much to give back, the
+ * clock is read and pages are given back that are not needed. With the lock, and before the free.
+ */
+#define HMM__TICK_FREES 64u
+HMM__HIDDEN HMM__COLD void hmm__process_tick(struct hmm_heap *h);
 
 /* The lock, for operations on hmm_process_heap() that have no entry point. */
 HMM__HIDDEN enum lock_hold hmm__process_lock(void);

@@ -84,11 +84,17 @@ HMM__ALWAYS_INLINE bool put_medium(void *block)
     return hmm__process_cache.open && medium_put(&hmm__process_cache, block);
 }
 
+/* Bytes of the medium blocks that the cache holds. */
+HMM__ALWAYS_INLINE size_t medium_bytes(void)
+{
+    return hmm__process_cache.medium_bytes;
+}
+
 /* Returns to the heap what the cache has for this thread. False: nothing. */
 HMM__ALWAYS_INLINE bool trim_cache(void)
 {
     struct thread_cache *tc = thread_cache_mine();
-    return tc->cache ? hmm__cache_trim(tc) : hmm__medium_empty(&hmm__process_cache);
+    return hmm__cache_reclaim_all(&hmm__process_cache, tc->cache ? tc : NULL);
 }
 
 HMM__ALWAYS_INLINE void thread_caches_after_fork(void)
@@ -151,6 +157,11 @@ HMM__ALWAYS_INLINE void *take_medium(size_t size)
 HMM__ALWAYS_INLINE bool put_medium(void *block)
 {
     return free_hit(block);
+}
+
+HMM__ALWAYS_INLINE size_t medium_bytes(void)
+{
+    return 0;
 }
 
 HMM__ALWAYS_INLINE bool trim_cache(void)

@@ -23,7 +23,7 @@ void hmm__report_start(const char *who, const struct hmm_heap *h, const struct o
     hmm__text_add(&t, ", region ");
     hmm__text_hex(&t, (uintptr_t)h);
     hmm__text_add(&t, " of ");
-    hmm__text_size(&t, hmm_heap_capacity(h));
+    hmm__text_size(&t, region_bytes(h));
     hmm__text_add(&t, ", check level ");
     hmm__text_decimal(&t, (uint64_t)o->check);
     hmm__text_add(&t, h->cache ? ", with a cache" : ", without a cache");
@@ -39,22 +39,32 @@ struct field {
     uint64_t value;
 };
 
-#define FIELDS 18
+#define FIELDS 19
 
 static uint64_t process_number(void);
 
 static void fields_of(const struct hmm_stats *s, struct field *f)
 {
     const struct field all[FIELDS] = {
-        {"capacity", s->capacity},     {"reserved", s->reserved},
-        {"control", s->control},       {"brk", s->brk},
-        {"brk_peak", s->brk_peak},     {"live_bytes", s->live_bytes},
-        {"live_peak", s->live_peak},   {"live_blocks", s->live_blocks},
-        {"free_bytes", s->free_bytes}, {"free_blocks", s->free_blocks},
-        {"cached", s->cached},         {"largest_free", s->largest_free},
-        {"top_bytes", s->top_bytes},   {"splits", s->splits},
-        {"merges", s->merges},         {"visited", s->visited},
-        {"failed", s->failed},         {"pid", process_number()},
+        {"capacity", s->capacity},
+        {"reserved", s->reserved},
+        {"control", s->control},
+        {"brk", s->brk},
+        {"brk_peak", s->brk_peak},
+        {"live_bytes", s->live_bytes},
+        {"live_peak", s->live_peak},
+        {"live_blocks", s->live_blocks},
+        {"free_bytes", s->free_bytes},
+        {"free_blocks", s->free_blocks},
+        {"cached", s->cached},
+        {"released", s->released},
+        {"largest_free", s->largest_free},
+        {"top_bytes", s->top_bytes},
+        {"splits", s->splits},
+        {"merges", s->merges},
+        {"visited", s->visited},
+        {"failed", s->failed},
+        {"pid", process_number()},
     };
     memcpy(f, all, sizeof all);
 }

@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <stdint.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "case.h"
@@ -217,10 +218,13 @@ static void pages_of(void)
     }
 }
 
+/* The first time the cache may take what it will hold. */
 static void other_frees(void)
 {
-    size_t before = mallinfo2().uordblks;
-    for (int i = 0; i < 100; i++) {
+    size_t before = 0;
+    for (int i = 0; i < 200; i++) {
+        if (i == 100)
+            before = mallinfo2().uordblks;
         void *p = malloc(5000), *q = malloc(70), *r = aligned_alloc(64, 128);
         KEEP(p);
         KEEP(q);
@@ -333,7 +337,13 @@ static void resident_inside(void)
     size_t most = resident();
     for (int i = 0; i < 128; i++)
         free(p[i]);
-    CHECK(most > before + 120 * MEGA && resident() < before + 40 * MEGA);
+    for (int i = 0; i < 1000; i++) { /* a second, in which little is done */
+        void *q = malloc(64);
+        KEEP(q);
+        free(q);
+        usleep(1000);
+    }
+    CHECK(most > before + 120 * MEGA && resident() < before + 5 * MEGA);
     for (int i = 0; i < 128; i++)
         CHECK(holds(between[i], 2, 100));
 }
@@ -352,6 +362,44 @@ static void hysteresis(void)
     }
     CHECK(least > 8 * MEGA);
     free(hold);
+}
+
+/* Two bytes are written, of much: before, and where something was freed. */
+static void resident_calloc(void)
+{
+    size_t before = resident(), size = sizeof(size_t) > 4 ? 1024 * MEGA : 64 * MEGA;
+    for (int turn = 0; turn < 3; turn++) {
+        char *p = calloc(1, size);
+        CHECK(p != NULL && p[0] == 0 && p[size / 2] == 0 && p[size - 1] == 0);
+        p[0] = p[size / 2] = 1;
+        KEEP(p);
+        CHECK(resident() < before + size / 64); /* some of it is index */
+        free(p);
+        malloc_trim(0);
+    }
+}
+
+static double cpu_ms(void)
+{
+    struct timespec t;
+    CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* It does not depend on how many blocks there are. */
+static void info_is_quick(void)
+{
+    enum { N = 300000 };
+    void **p = calloc(N, sizeof *p);
+    for (int i = 0; i < N; i++)
+        p[i] = malloc(64);
+    double begun = cpu_ms();
+    for (int i = 0; i < 100; i++)
+        CHECK(mallinfo2().uordblks >= (size_t)N * 64);
+    CHECK(cpu_ms() - begun < 10);
+    for (int i = 0; i < N; i++)
+        free(p[i]);
+    free(p);
 }
 
 /* With a heap that is limited from outside. */
@@ -435,6 +483,8 @@ static const struct a_case cases[] = {
     {"info", info},
     {"resident-top", resident_top},
     {"resident-inside", resident_inside},
+    {"resident-calloc", resident_calloc},
+    {"info-is-quick", info_is_quick},
     {"hysteresis", hysteresis},
     {NULL, NULL},
 };

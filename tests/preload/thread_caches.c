@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "case.h"
@@ -55,6 +56,7 @@ struct parcel {
 
 static struct parcel *table[SLOTS];
 static int stop;
+static pthread_barrier_t resting, going_on;
 
 static uint32_t any(uint32_t *state)
 {
@@ -178,8 +180,6 @@ static void through_a_table(void)
     check_heap();
 }
 
-static pthread_barrier_t resting, going_on;
-
 static void *trading_and_resting(void *seed)
 {
     uint32_t state = (uint32_t)(uintptr_t)seed * 2654435761u + 1;
@@ -284,14 +284,203 @@ static void orphans(void)
     check_heap();
 }
 
-#if defined(HMM_DOORS) /* where the heap is this program's only */
-
 /* Becomes itself again with a heap of 24 MiB. */
 static void in_a_small_heap(const char *name)
 {
     if (getenv("HMM_HEAP_SIZE") == NULL && setenv("HMM_HEAP_SIZE", "24M", 1) == 0)
         execl("/proc/self/exe", "thread_caches", name, NULL);
 }
+
+/* ---- Memory that other threads' caches hold ---- */
+
+#define SMALL_HEAP ((size_t)24 << 20)
+
+static void *many[400000];
+static size_t many_count;
+
+/* Takes objects of `size` bytes, until there are so many bytes of them. */
+static void take_many(size_t size, size_t bytes)
+{
+    for (size_t n = bytes / size; n != 0; n--)
+        CHECK((many[many_count++] = malloc(size)) != NULL);
+}
+
+static void free_many(size_t step)
+{
+    for (size_t first = 0; first < step; first++)
+        for (size_t i = first; i < many_count; i += step)
+            free(many[i]);
+    many_count = 0;
+}
+
+/* The thread rests until it is to end. */
+static void rest(void)
+{
+    pthread_barrier_wait(&resting);
+    pthread_barrier_wait(&going_on);
+}
+
+static void end_resting(pthread_t t)
+{
+    pthread_barrier_wait(&going_on);
+    CHECK(pthread_join(t, NULL) == 0);
+}
+
+static void serves(size_t size)
+{
+    void *p = malloc(size);
+    KEEP(p);
+    CHECK(p != NULL);
+    free(p);
+}
+
+static void *taking_many(void *which)
+{
+    static const size_t sizes[] = {208, 72, 880};
+    take_many(sizes[(uintptr_t)which % 3], SMALL_HEAP * 3 / 4);
+    rest();
+    return NULL;
+}
+
+/* A thread sleeps; another frees all that it has, in order or not, and then wants a large block. */
+static void freed_for_a_sleeper(void)
+{
+    in_a_small_heap("freed-for-a-sleeper");
+    for (uintptr_t i = 0; i < 6; i++) {
+        pthread_t t;
+        CHECK(pthread_barrier_init(&resting, NULL, 2) == 0);
+        CHECK(pthread_barrier_init(&going_on, NULL, 2) == 0);
+        CHECK(pthread_create(&t, NULL, taking_many, (void *)i) == 0);
+        pthread_barrier_wait(&resting);
+        free_many(i < 3 ? 1 : 97);
+        size_t failed = stats().failed;
+        serves(SMALL_HEAP * 2 / 3);
+        CHECK(stats().failed == failed);
+        check_heap();
+        end_resting(t);
+        serves(SMALL_HEAP * 7 / 8);
+        check_heap();
+    }
+}
+
+static void *leaving_empty_runs(void *unused)
+{
+    for (size_t size = 48; size < 1000; size += 176) {
+        take_many(size, SMALL_HEAP / 16);
+        free_many(1);
+    }
+    rest();
+    return unused;
+}
+
+/* What a sleeping thread has empty is there for others, but one run of each class. In a heap that
+ * is large when its runs become empty. */
+static void empty_for_a_sleeper(void)
+{
+    pthread_t t;
+    in_a_small_heap("empty-for-a-sleeper");
+    size_t most = stats().largest_free, got = 0;
+    void *large = malloc(SMALL_HEAP * 3 / 4);
+    CHECK(large != NULL && pthread_barrier_init(&resting, NULL, 2) == 0);
+    CHECK(pthread_barrier_init(&going_on, NULL, 2) == 0);
+    CHECK(pthread_create(&t, NULL, leaving_empty_runs, NULL) == 0);
+    pthread_barrier_wait(&resting);
+    free(large);
+    while ((many[got] = malloc(1500)) != NULL)
+        got++;
+    CHECK(got * 1500 > most - 6 * (32 << 10) - (160 << 10));
+    while (got-- > 0)
+        free(many[got]);
+    check_heap();
+    end_resting(t);
+}
+
+static void *trading_to_the_end(void *seed)
+{
+    uint32_t state = (uint32_t)(uintptr_t)seed * 2654435761u + 1;
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE))
+        trade(&state, 100);
+    return NULL;
+}
+
+/* While threads are at work on their runs all that they do not use is taken from them, again and
+ * again: the request is for more than there can be. */
+static void taken_from_the_busy(void)
+{
+    pthread_t t[THREADS];
+    uint32_t state = 77;
+    in_a_small_heap("taken-from-the-busy");
+    begin();
+    for (uintptr_t i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&t[i], NULL, trading_to_the_end, (void *)i) == 0);
+    for (int i = 0; i < TIMES(3000); i++) {
+        void *p = malloc(SMALL_HEAP * 5 / 6);
+        KEEP(p);
+        CHECK(p == NULL);
+        if (i % 4 == 0)
+            trade(&state, 20);
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+    check_heap();
+    empty_table();
+    serves(SMALL_HEAP / 2);
+    check_heap();
+}
+
+/* A few objects of which two make a run: each run is empty, allocated from, full and queued again
+ * every few turns, some of its objects freed by the next thread. */
+static void *turning_over(void *seed)
+{
+    uint32_t state = (uint32_t)(uintptr_t)seed * 2654435761u + 1;
+    uint64_t *mine[24] = {NULL};
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+        uint32_t i = any(&state) % 24;
+        uint64_t *p = mine[i];
+        mine[i] = NULL;
+        if (p == NULL) {
+            CHECK((p = malloc(1000)) != NULL);
+            p[0] = p[124] = (uintptr_t)p + state;
+            p[1] = state;
+            mine[i] = p;
+            continue;
+        }
+        CHECK(p[0] == (uintptr_t)p + p[1] && p[124] == p[0]);
+        if (any(&state) % 4 == 0)
+            p = __atomic_exchange_n((uint64_t **)(void *)&table[any(&state) % 8], p,
+                                    __ATOMIC_ACQ_REL);
+        CHECK(p == NULL || (p[0] == (uintptr_t)p + p[1] && p[124] == p[0]));
+        free(p);
+    }
+    for (int i = 0; i < 24; i++)
+        free(mine[i]);
+    return NULL;
+}
+
+static void taken_while_they_turn_over(void)
+{
+    pthread_t t[3];
+    in_a_small_heap("taken-while-they-turn-over");
+    begin();
+    for (uintptr_t i = 0; i < 3; i++)
+        CHECK(pthread_create(&t[i], NULL, turning_over, (void *)i) == 0);
+    for (int i = 0; i < TIMES(6000); i++) {
+        void *p = malloc(SMALL_HEAP * 5 / 6);
+        KEEP(p);
+        CHECK(p == NULL);
+        if (i % 64 == 0)
+            sched_yield();
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    for (int i = 0; i < 3; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+    for (int i = 0; i < 8; i++)
+        free(table[i]);
+    check_heap();
+}
+
+#if defined(HMM_DOORS) /* where the heap is this program's only */
 
 /* Nothing is left of threads that are gone, when their blocks are: a block that fitted before them
  * fits again. */
@@ -374,6 +563,155 @@ static void again_and_again(void)
     CHECK(stats().brk < most + most / 4);
     empty_table();
     check_heap();
+}
+
+#if !UNDER_TSAN
+
+static double now_of_this_thread(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+static void *freeing_many(void *unused)
+{
+    free_many(61);
+    return unused;
+}
+
+/* What others have freed is returned to its runs little by little: each of many requests is short,
+ * and what was freed is used again. */
+static void taken_in_portions(void)
+{
+    double longest = 0;
+    many_count = 0;
+    take_many(32, sizeof many / sizeof *many * 32);
+    size_t brk = stats().brk;
+    run_threads(freeing_many, 1, 0);
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++) {
+        double from = now_of_this_thread();
+        CHECK((many[i] = malloc(32)) != NULL);
+        double took = now_of_this_thread() - from;
+        longest = took > longest ? took : longest;
+        if (i == 200)
+            check_heap();
+    }
+    if (longest > 1.5e6)
+        fprintf(stderr, "%.0f ns\n", longest);
+    CHECK(longest <= 1.5e6 && stats().brk < brk + (1 << 20));
+    check_heap();
+}
+
+static void *leaving_a_little(void *unused)
+{
+    void *p[60];
+    for (size_t i = 0; i < 60; i++)
+        CHECK((p[i] = malloc(i * 17)) != NULL);
+    for (size_t i = 0; i < 60; i++)
+        if (i % 20 != 7)
+            free(p[i]);
+    pthread_barrier_wait(&resting);
+    return unused;
+}
+
+/* Nanoseconds of a malloc and free, of the processor's time, where many runs come and go. */
+static double cost_of_new_runs(void)
+{
+    static void *p[1500];
+    double least = 1e9;
+    for (int round = 0; round < 5; round++) {
+        double from = now_of_this_thread();
+        for (size_t size = 24; size <= 1000; size += 64) {
+            for (int i = 0; i < 1500; i++)
+                CHECK((p[i] = malloc(size)) != NULL);
+            for (int i = 0; i < 1500; i++)
+                free(p[i]);
+        }
+        double ns = (now_of_this_thread() - from) / (16 * 1500);
+        least = ns < least ? ns : least;
+    }
+    return least;
+}
+
+/* After many threads that are gone what a thread does costs what it did. */
+static void after_a_burst(void)
+{
+    enum { BURST = 6000 };
+    static pthread_t t[BURST];
+    pthread_attr_t small;
+    double before = cost_of_new_runs();
+    CHECK(pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 32768) == 0);
+    CHECK(pthread_barrier_init(&resting, NULL, BURST) == 0);
+    for (int i = 0; i < BURST; i++)
+        CHECK(pthread_create(&t[i], &small, leaving_a_little, NULL) == 0);
+    for (int i = 0; i < BURST; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+    double after = cost_of_new_runs();
+    if (after > 8 * before + 20)
+        fprintf(stderr, "%.1f ns before, %.1f ns after\n", before, after);
+    CHECK(after <= 8 * before + 20);
+    check_heap();
+}
+
+#endif
+
+/* ---- Jobs in turn ---- */
+
+enum { WORKERS = 10, JOBS = 120 };
+
+static pthread_mutex_t job_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t job_is_next = PTHREAD_COND_INITIALIZER;
+static int next_job, last_job;
+
+/* Takes 8 MiB, and frees all but one object in 700, in any order. */
+static void do_job(uint32_t *state)
+{
+    size_t n = 0;
+    for (size_t bytes = 0; bytes < (size_t)8 << 20; n++) {
+        size_t size = 20 + any(state) % 600;
+        CHECK((many[n] = malloc(size)) != NULL);
+        bytes += size;
+    }
+    for (size_t i = n - 1; i > 0; i--) {
+        size_t k = any(state) % (i + 1);
+        void *p = many[i];
+        many[i] = many[k];
+        many[k] = p;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (i % 700 != 0)
+            free(many[i]);
+}
+
+static void *working(void *me)
+{
+    uint32_t state = (uint32_t)(uintptr_t)me * 2654435761u + 1;
+    pthread_mutex_lock(&job_lock);
+    while (next_job < last_job) {
+        if (next_job % WORKERS == (int)(uintptr_t)me - 1) {
+            do_job(&state);
+            next_job++;
+            pthread_cond_broadcast(&job_is_next);
+        } else {
+            pthread_cond_wait(&job_is_next, &job_lock);
+        }
+    }
+    pthread_mutex_unlock(&job_lock);
+    return NULL;
+}
+
+/* A worker sleeps after its job: what it has free serves the next. */
+static void jobs_in_turn(void)
+{
+    pthread_t t[WORKERS];
+    last_job = JOBS;
+    for (uintptr_t i = 0; i < WORKERS; i++)
+        CHECK(pthread_create(&t[i], NULL, working, (void *)(i + 1)) == 0);
+    for (int i = 0; i < WORKERS; i++)
+        CHECK(pthread_join(t[i], NULL) == 0);
+    check_heap();
+    CHECK(stats().brk_peak < (size_t)32 << 20);
 }
 
 /* ---- Destructors ---- */
@@ -510,6 +848,33 @@ static void be_child(int depth, uint32_t state)
     check_heap();
 }
 
+/* In a child what threads had that are gone comes back, freed before the fork or after it. */
+static void freed_for_the_gone(void)
+{
+    in_a_small_heap("freed-for-the-gone");
+    for (uintptr_t i = 0; i < 6; i++) {
+        pthread_t t;
+        CHECK(pthread_barrier_init(&resting, NULL, 2) == 0);
+        CHECK(pthread_barrier_init(&going_on, NULL, 2) == 0);
+        CHECK(pthread_create(&t, NULL, taking_many, (void *)i) == 0);
+        pthread_barrier_wait(&resting);
+        if (i % 2)
+            free_many(31);
+        pid_t pid = fork();
+        if (pid == 0) {
+            free_many(1);
+            serves(SMALL_HEAP * 2 / 3);
+            run_threads(filling, 2, i);
+            empty_table();
+            check_heap();
+            _exit(0);
+        }
+        end_child(pid);
+        free_many(1);
+        end_resting(t);
+    }
+}
+
 static void forks(void)
 {
     pthread_t t[4];
@@ -575,9 +940,17 @@ static const struct a_case cases[] = {
 #endif
     {"idle-is-shared", idle_is_shared},
     {"again-and-again", again_and_again},
+    {"freed-for-a-sleeper", freed_for_a_sleeper},
+    {"empty-for-a-sleeper", empty_for_a_sleeper},
+    {"taken-from-the-busy", taken_from_the_busy},
+    {"jobs-in-turn", jobs_in_turn},
+    {"taken-while-they-turn-over", taken_while_they_turn_over},
     {"destructors", destructors},
 #if !UNDER_TSAN
     {"forks", forks},
+    {"freed-for-the-gone", freed_for_the_gone},
+    {"after-a-burst", after_a_burst},
+    {"taken-in-portions", taken_in_portions},
 #endif
     {NULL, NULL},
 };

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory that caches hold goes back to the heap: of the calling thread, and of all others, whether
+ * they sleep or run. Everything here is done with the heap's lock. Calls run.c, medium.c, refill.c
+ * and the heap.
+ *
+ * THEORY
+ *
+ * A thread works on its runs without a lock, an atomic read-modify-write or a fence; the reclaimer,
+ * which is any thread that holds the lock, must all the same take whole runs from it. It takes only
+ * runs of which no object is in use, and it knows that by counting: the objects in lists of remote
+ * frees, which it takes away whole and so has in hand, and the run's countdown.
+ *
+ *     FULL     the owner takes all objects for used. If all are in hand the owner can free none,
+ *              and nothing changes the state: the run is the reclaimer's.
+ *     PARTIAL  the countdown, and `below`, are the objects that the owner takes for used. If as
+ * many are in hand, the others are in the run's free list. But the owner may dequeue the run at any
+ * moment, allocate from it, and queue it again with another countdown. So the reclaimer claims the
+ * run first, by a compare-and-swap of PARTIAL to CLAIMED; the owner dequeues by one of PARTIAL to
+ * ACTIVE, and passes over what is CLAIMED. Then the reclaimer reads the countdown again: from now
+ * on it can only fall, by frees of objects in use. If it still is the number in hand, no object is
+ * in use, and the run is the reclaimer's. If not, it is PARTIAL again. ACTIVE   the owner allocates
+ * from it: it is never taken.
+ *
+ * The owner stores the countdown with release order after it has put the object into its list, and
+ * the state after all that belongs to it; the reclaimer reads both with acquire order.
+ *
+ * A run that is taken becomes RETIRED. The descriptor of one that was PARTIAL stays in the queue,
+ * where its owner finds it; that of one that was FULL is put into a list of the owner's,
+ * `reclaimed`, that the owner empties when it has the lock. Objects whose runs are not taken go
+ * back to their owners as remote frees.
+ *
+ * Before a run goes to the heap each of its objects must have a tag: that of a free object, or the
+ * one that the reclaimer gives what it has in hand. An object that was freed twice is found here at
+ * the latest, and no run goes while one of its objects is in use.
+ *
+ * After a fork the child takes the runs of orphaned thread caches in the same way. What their
+ * threads were in the middle of does not add up, or has no tag, and stays.
+ *
+ * Not reclaimed of another living thread: its ACTIVE runs, one a class, and its remote batch.
+ */
+#include "cache/medium.h"
+
+#if HMM__CACHE
+
+/* ---- Of the calling thread ---- */
+
+bool hmm__cache_reclaim_idle(struct cache *cache)
+{
+    struct thread_cache *tc = hmm__thread_cache_here(cache);
+    bool any = hmm__medium_empty(cache);
+    for (unsigned c = 0; tc != NULL && tc->empty_pages != 0 && c < CACHE_CLASSES; c++)
+        any |= hmm__run_trim_queue(tc, &tc->classes[c]);
+    return any;
+}
+
+bool hmm__cache_trim(struct thread_cache *tc)
+{
+    bool any = hmm__medium_empty(tc->cache);
+    hmm__flush_remote(tc, true);
+    hmm__collect_remote_frees(tc, SIZE_MAX, true); /* may make a FULL run the active one */
+    hmm__return_free_lists(tc);
+    hmm__run_collect_descriptors(tc);
+    for (struct size_class *s = tc->classes; s < tc->classes + CACHE_CLASSES; s++)
+        any |= hmm__run_trim_queue(tc, s);
+    return any;
+}
+
+/* ---- Objects in hand ---- */
+
+static uint64_t tag_in_hand(const struct cache *cache, const void *p)
+{
+    return ~object_tag(cache->keys.sent, p);
+}
+
+static bool is_orphaned(const struct thread_cache *tc)
+{
+    return __atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ORPHANED;
+}
+
+/* The object's run, if it has just been freed remotely, as it must have been. */
+static struct run *run_of_sent(const struct cache *cache, const struct object *o)
+{
+    struct run *d = cache_run_of(cache, o);
+    return d != NULL && run_has_object(d, o) && object_has_tag(cache->keys.sent, o) ? d : NULL;
+}
+
+/* Takes tc's list in hand, in front of `rest`. That of an orphan, of which a part may have been
+ * copied before another was written, is believed as far as its objects have tags. */
+static struct object *take_list(struct thread_cache *tc, struct object **list, struct object *rest)
+{
+    const struct cache *cache = tc->cache;
+    struct object *o = __atomic_exchange_n(list, NULL, __ATOMIC_ACQ_REL), *next;
+    for (; o != NULL; o = next) {
+        struct run *d = run_of_sent(cache, o);
+        if (hmm__unlikely(d == NULL)) {
+            if (is_orphaned(tc))
+                break;
+            hmm__freed_while_remote(o);
+        }
+        next = o->next;
+        o->tag = tag_in_hand(cache, o);
+        run_rest(d)->in_hand++;
+        o->next = rest;
+        rest = o;
+    }
+    return rest;
+}
+
+/* What was in hand goes back, to the owners that it has now. */
+static void put_back(struct cache *cache, struct object *o)
+{
+    while (o != NULL) {
+        struct thread_cache *owner = hmm__run_owner(cache, cache_run_of(cache, o));
+        struct object *first = o, *last;
+        do {
+            o->tag = object_tag(cache->keys.sent, o);
+            last = o;
+            o = o->next;
+        } while (o != NULL && hmm__run_owner(cache, cache_run_of(cache, o)) == owner);
+        hmm__send_remote(owner, first, last, true);
+    }
+}
+
+/* ---- Whole runs ---- */
+
+static bool all_are_free(const struct cache *cache, const struct run *d)
+{
+    size_t size = class_bytes(d->class);
+    const char *p = run_start(cache, d);
+    for (uint32_t n = run_rest(d)->carved; n != 0; n--, p += size)
+        if (!object_has_tag(cache->keys.free, p) &&
+            ((const struct object *)(const void *)p)->tag != tag_in_hand(cache, p))
+            return false;
+    return true;
+}
+
+/* Whether d, of which so many objects are in hand, is the reclaimer's. */
+static bool claim(struct cache *cache, struct run *d, uint32_t in_hand)
+{
+    enum run_state state = run_state(d);
+    struct thread_cache *owner = hmm__run_owner(cache, d);
+    if (state == RUN_FULL ? in_hand != run_rest(d)->count
+                          : state != RUN_PARTIAL || run_used(d) != in_hand)
+        return false;
+    if (!run_change_state(d, state, RUN_CLAIMED))
+        return false;
+    if (state == RUN_PARTIAL && run_used(d) != in_hand) {
+        run_set_state(d, RUN_PARTIAL);
+        return false;
+    }
+    if (hmm__unlikely(!all_are_free(cache, d))) {
+        if (!is_orphaned(owner))
+            hmm__freed_while_remote(run_start(cache, d));
+        run_set_state(d, state);
+        return false;
+    }
+    if (state == RUN_FULL) {
+        run_rest(d)->link = owner->reclaimed;
+        owner->reclaimed = cache_offset(cache, d);
+    }
+    return true;
+}
+
+/* Returns the runs of which all objects that are in use are in hand. */
+static bool reclaim_in_hand(struct cache *cache, struct object *o)
+{
+    struct object *rest = NULL, *claimed = NULL, *next; /* claimed: one object of each run */
+    for (; o != NULL; o = next) {
+        struct run *d = cache_run_of(cache, o);
+        uint32_t in_hand = run_rest(d)->in_hand;
+        next = o->next;
+        run_rest(d)->in_hand = 0;
+        if (in_hand != 0 && claim(cache, d, in_hand)) {
+            o->next = claimed;
+            claimed = o;
+        } else if (run_state(d) != RUN_CLAIMED) {
+            o->next = rest;
+            rest = o;
+        }
+    }
+    bool any = claimed != NULL;
+    for (; claimed != NULL; claimed = next) {
+        next = claimed->next;
+        hmm__run_return_claimed(cache, cache_run_of(cache, claimed));
+    }
+    put_back(cache, rest);
+    return any;
+}
+
+/* Returns the empty runs of all thread caches. */
+static bool reclaim_empty(struct cache *cache)
+{
+    const int32_t *map = cache_page_map(cache);
+    bool any = false;
+    for (size_t page = 0, next; page < cache->pages; page = next) {
+        next = page + 1;
+        if (map[page] == 0)
+            continue;
+        struct run *d = run_at(cache, map[page]);
+        next = page + run_rest(d)->pages;
+        if (claim(cache, d, 0)) {
+            hmm__run_return_claimed(cache, d);
+            any = true;
+        }
+    }
+    return any;
+}
+
+/* ---- Of all threads ---- */
+
+static bool reclaim_of_others(struct cache *cache, const struct thread_cache *tc)
+{
+    struct object *in_hand = NULL;
+    for (struct thread_cache *t = cache->thread_caches; t != NULL; t = t->next)
+        if (t != tc && has_remote_frees(t)) {
+            in_hand = take_list(t, &t->pending, in_hand);
+            in_hand = take_list(t, &t->remote_frees, in_hand);
+        }
+    bool any = reclaim_in_hand(cache, in_hand);
+    return reclaim_empty(cache) || any;
+}
+
+bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)
+{
+    bool any = tc ? hmm__cache_trim(tc) : hmm__medium_empty(cache);
+    bool others = cache->lock != NULL && cache->thread_caches != NULL &&
+                  (cache->thread_caches != tc || tc->next != NULL);
+    return (others && reclaim_of_others(cache, tc)) || any;
+}
+
+/* ---- What the heap asks for ---- */
+
+/* hmm_heap.reclaim */
+static bool reclaim_for_heap(struct hmm_heap *h, enum hmm__reclaim what)
+{
+    struct cache *cache = h->cache;
+    return what == HMM__RECLAIM_IDLE ? hmm__cache_reclaim_idle(cache)
+                                     : hmm__cache_reclaim_all(cache, hmm__thread_cache_here(cache));
+}
+
+/* hmm_heap.reserve */
+static void reserve_for_heap(struct hmm_heap *h)
+{
+    hmm__cache_reserve(h->cache);
+}
+
+void hmm__cache_serve(struct hmm_heap *h, struct cache *cache)
+{
+    h->cache = cache;
+    h->reclaim = reclaim_for_heap;
+    h->reserve = reserve_for_heap;
+}
+
+#endif
