@@ -47,13 +47,6 @@ HMM__ALWAYS_INLINE void *realloc_by_moving(const struct mover *by, const struct 
     return p;
 }
 
-/* An allocate_less: the block stays. */
-HMM__ALWAYS_INLINE void *stay(const struct moving_block *b, size_t size)
-{
-    (void)b, (void)size;
-    return NULL;
-}
-
 /* heap.c: sets malloc_entry and free_entry after a change of the cache, the checks or the
  * strategy. */
 HMM__HIDDEN void hmm__set_entries(struct hmm_heap *h);

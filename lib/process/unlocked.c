@@ -74,6 +74,13 @@ static size_t alignment_of_block(const struct hmm_heap *h, void *block)
     return (size_t)hmm__alignment_of(h, block_of(h, block), "realloc") * HMM_GRANULE;
 }
 
+/* The block stays. */
+static void *allocate_nothing(const struct moving_block *b, size_t size)
+{
+    (void)b, (void)size;
+    return NULL;
+}
+
 static void *allocate_aligned_so(const struct moving_block *b, size_t size)
 {
     return alloc_unlocked(b->heap, alignment_of_block(b->heap, b->block), size);
@@ -88,7 +95,7 @@ static void defer_release(const struct moving_block *b)
  * use, and others change only the bits of it that tell of the block below. */
 void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size)
 {
-    static const struct mover mover = {allocate_aligned_so, stay, defer_release};
+    static const struct mover mover = {allocate_aligned_so, allocate_nothing, defer_release};
     const struct moving_block b = {h, block, hmm_heap_usable_size(h, block), NULL};
     return realloc_by_moving(&mover, &b, size);
 }
@@ -118,7 +125,7 @@ void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size)
         hmm__set_errno(ENOMEM);
         return NULL;
     }
-    static const struct mover mover = {allocate_in_heap, stay, release_emergency};
+    static const struct mover mover = {allocate_in_heap, allocate_nothing, release_emergency};
     const struct moving_block b = {h, block, hmm__emergency_usable(block), NULL};
     return realloc_by_moving(&mover, &b, size);
 }
