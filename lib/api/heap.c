@@ -11,6 +11,8 @@
 #include "cache/inspect.h"
 #include "cache/medium.h"
 
+#if !HMM__SMALL
+
 /* ---- Create, destroy, switch ---- */
 
 struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_strategy *strategy,
@@ -113,6 +115,8 @@ static void cached_free(struct hmm_heap *h, void *block)
     free_uncached(h, block);
 }
 
+#if HMM_WITH_REALLOC
+
 /* Memory for an object that shrinks to less than half; NULL: there is none that costs little. A
  * cache that threads share has no thread cache of its own. */
 static void *malloc_to_shrink(struct hmm_heap *h, size_t size)
@@ -147,6 +151,8 @@ static void *realloc_object(struct hmm_heap *h, void *block, size_t usable, size
     return p;
 }
 
+#endif
+
 void hmm__set_entries(struct hmm_heap *h)
 {
     bool own_cache = h->cache != NULL && h->cache->lock == NULL;
@@ -162,6 +168,8 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
     return h->cache ? hmm__cache_usable(h->cache, block, operation) : 0;
 }
 
+#if HMM_WITH_REALLOC
+
 /* Ends the program if block is a medium block that was freed. */
 static void refuse_cached(const struct hmm_heap *h, const void *block, const char *operation)
 {
@@ -169,13 +177,19 @@ static void refuse_cached(const struct hmm_heap *h, const void *block, const cha
         hmm__medium_freed_twice(block, operation);
 }
 
+#endif
+
 #else
+
+#if HMM_WITH_REALLOC
 
 static void *realloc_object(struct hmm_heap *h, void *block, size_t usable, size_t size)
 {
     (void)h, (void)usable, (void)size;
     return block;
 }
+
+#endif
 
 void hmm__set_entries(struct hmm_heap *h)
 {
@@ -190,10 +204,14 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
     return 0;
 }
 
+#if HMM_WITH_REALLOC
+
 static void refuse_cached(const struct hmm_heap *h, const void *block, const char *operation)
 {
     (void)h, (void)block, (void)operation;
 }
+
+#endif
 
 #endif
 
@@ -204,6 +222,10 @@ void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
     return heap->malloc_entry(heap, size);
 }
 
+#if HMM_WITH_CALLOC
+
+#if HMM__PAGES
+
 static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t size)
 {
     hmm_ref zero_top = hmm__zero_begin(h);
@@ -213,22 +235,30 @@ static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t s
     return p;
 }
 
+#endif
+
 void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
 {
     if (size != 0 && count > (size_t)PTRDIFF_MAX / size)
         return hmm__fail(heap, SIZE_MAX);
     if (hmm__unlikely(heap->check_flags))
         return hmm__checked_calloc(heap, count, size);
+#if HMM__PAGES
     if (count * size >= HMM__ZERO_MIN)
         return large_calloc(heap, count * size);
+#endif
     void *p = heap->malloc_entry(heap, count * size);
     return p ? memset(p, 0, hmm_heap_usable_size(heap, p)) : NULL;
 }
+
+#endif
 
 void hmm_heap_free(struct hmm_heap *heap, void *block)
 {
     heap->free_entry(heap, block);
 }
+
+#if HMM_WITH_REALLOC
 
 static __attribute__((noinline)) void *realloc_slow(struct hmm_heap *h, void *block, size_t size)
 {
@@ -246,12 +276,18 @@ void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
     return hmm__realloc(heap, block, size);
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
 {
     if (hmm__unlikely(heap->check_flags))
         return hmm__checked_aligned_alloc(heap, align, size);
     return hmm__aligned_alloc(heap, align, size);
 }
+
+#endif
 
 size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
 {
@@ -264,3 +300,5 @@ size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
         return hmm__checked_usable_size(heap, block);
     return header_usable(block_header(heap, block_of(heap, block)));
 }
+
+#endif

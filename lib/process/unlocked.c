@@ -10,6 +10,8 @@
 #include "heap/block.h"
 #include "process/emergency.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 /* Prints once, or once for each thread that gets here at the same time: the program may repeat the
  * request many times. Not by an atomic exchange, which on some processors is a library call. */
 static void say_refused(void)
@@ -35,7 +37,11 @@ static void *alloc_unlocked(struct hmm_heap *h, size_t align, size_t size)
         say_refused();
         return NULL;
     }
+#if HMM_WITH_ALIGNED
     p = align > HMM_GRANULE ? hmm_heap_aligned_alloc(h, align, size) : hmm_heap_malloc(h, size);
+#else
+    p = hmm_heap_malloc(h, size);
+#endif
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -44,6 +50,8 @@ void *hmm__unlocked_malloc(struct hmm_heap *h, size_t size)
 {
     return alloc_unlocked(h, 1, size);
 }
+
+#if HMM_WITH_CALLOC
 
 void *hmm__unlocked_calloc(struct hmm_heap *h, size_t count, size_t size)
 {
@@ -56,6 +64,10 @@ void *hmm__unlocked_calloc(struct hmm_heap *h, size_t count, size_t size)
     return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 {
     if (align == 0 || (align & (align - 1)) != 0) {
@@ -65,10 +77,14 @@ void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     return alloc_unlocked(h, align, size);
 }
 
+#endif
+
+#if HMM_WITH_REALLOC
+
 /* What realloc must keep. */
 static size_t alignment_of_block(const struct hmm_heap *h, void *block)
 {
-    if (!(word_load(block) & HMM__ALIGNED))
+    if (!HMM_WITH_ALIGNED || !(word_load(block) & HMM__ALIGNED))
         return 1;
     return (size_t)hmm__alignment_of(h, block_of(h, block), "realloc") * HMM_GRANULE;
 }
@@ -88,11 +104,15 @@ void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size)
     return p;
 }
 
+#endif
+
 void hmm__unlocked_free(struct hmm_heap *h, void *block)
 {
     if (!hmm__foreign_free(h, block, "free"))
         hmm__emergency_defer_free(block);
 }
+
+#if HMM_WITH_REALLOC
 
 /* A block of the emergency pool moves to the heap if it must grow. */
 void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size)
@@ -112,3 +132,7 @@ void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size)
         hmm__emergency_free(block);
     return p;
 }
+
+#endif
+
+#endif
