@@ -29,6 +29,8 @@
 #include "by_size.h"
 #include "size_index.h"
 
+#if HMM_WITH_BEST_FIT
+
 #define BEST_PIECE_TRIES 16u
 
 struct best_state {
@@ -48,12 +50,16 @@ static void best_start(struct hmm_heap *h, void *state)
     hmm__size_start(&s->sizes, hmm_heap_capacity(h));
 }
 
+#if !HMM__SMALL
+
 static void best_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
 {
     struct best_state *s = state;
     (void)old;
     hmm__size_widen(h, &s->sizes, now);
 }
+
+#endif
 
 /* ---- The large ones ---- */
 
@@ -74,17 +80,21 @@ static void best_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t
         s->bins.floor = UINT32_MAX;
 }
 
+#if !HMM__SMALL
+
 HMM__ALWAYS_INLINE bool best_index_empty(const void *state)
 {
     return hmm__size_is_empty(&((const struct best_state *)state)->sizes);
 }
+
+#endif
 
 /* The best of the large ones; 0: none. */
 static hmm_ref best_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
     const struct best_state *s = state;
     if (victim_is_next(&s->bins, n)) {
-        h->visited++;
+        COUNT(h->visited++);
         return s->bins.victim;
     }
     hmm_ref r = hmm__size_find(h, &s->sizes, n);
@@ -92,6 +102,8 @@ static hmm_ref best_large_find(struct hmm_heap *h, const void *state, uint32_t n
                ? s->bins.victim
                : r;
 }
+
+#if !HMM__SMALL
 
 /* The held block is not known to be the best. That the floor is too low may be all that was in its
  * way. */
@@ -114,7 +126,11 @@ static __attribute__((noinline)) void *best_index_malloc(struct hmm_heap *h, uin
     return finish_allocation(h, r, n, size);
 }
 
+#endif
+
 BY_SIZE(best)
+
+#if HMM__PIECES
 
 /* ---- Pieces ---- */
 
@@ -149,12 +165,20 @@ static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm
     return size <= HMM_MAX_GRANULES ? best_find(h, state, size) : 0;
 }
 
+#endif
+
+#if HMM_WITH_STATS
+
 static uint32_t best_largest(struct hmm_heap *h, void *state)
 {
     const struct best_state *s = state;
     uint32_t victim = bins_largest(&s->bins), max = hmm__size_largest(h, &s->sizes);
     return max > victim ? max : victim;
 }
+
+#endif
+
+#if HMM_WITH_CHECKS
 
 static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
@@ -166,6 +190,8 @@ static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed
     return broken;
 }
 
+#endif
+
 static const struct hmm_strategy best_fit = {
     .abi = HMM_STRATEGY_ABI,
     .name = "best-fit",
@@ -175,14 +201,24 @@ static const struct hmm_strategy best_fit = {
     .insert = best_insert,
     .remove = best_remove,
     .start = best_start,
+#if HMM__PIECES
+    .find_piece = best_find_piece,
+#endif
+#if HMM_WITH_STATS
+    .largest = best_largest,
+#endif
+#if HMM_WITH_CHECKS
+    .check = best_check,
+#endif
+#if !HMM__SMALL
     .grow = best_grow,
     .resize = best_resize,
     .take = best_take,
-    .find_piece = best_find_piece,
-    .largest = best_largest,
-    .check = best_check,
     .malloc_whole = best_malloc,
     .free_whole = best_free,
+#endif
 };
 
-const struct hmm_strategy *const HMM_BEST_FIT = &best_fit;
+const struct hmm_strategy *const HMM_BEST_FIT = HMM__STRATEGY_NAMED(best_fit);
+
+#endif

@@ -61,6 +61,8 @@ HMM__ALWAYS_INLINE void large_drop(struct hmm_heap *h, void *state, hmm_ref r, u
         drop(h, s, r, size);
 }
 
+#if !HMM__SMALL
+
 /* Into a large block that is not held; what it was may have been small. */
 HMM__ALWAYS_INLINE void large_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
                                    hmm_ref now, uint32_t size, by_size_verb *drop,
@@ -83,6 +85,8 @@ HMM__ALWAYS_INLINE void large_cut(struct hmm_heap *h, void *state, hmm_ref r, ui
         give(h, state, r + n, block_payload(h, r + n), size - n);
 }
 
+#endif
+
 /* ---- Of any size ---- */
 
 HMM__ALWAYS_INLINE void by_size_put(struct hmm_heap *h, void *state, hmm_ref r, char *p,
@@ -102,6 +106,8 @@ HMM__ALWAYS_INLINE void by_size_drop(struct hmm_heap *h, void *state, hmm_ref r,
     else
         drop(h, state, r, (uint32_t)size);
 }
+
+#if !HMM__SMALL
 
 /* Where a large block comes of it. */
 HMM__ALWAYS_INLINE void by_size_enlarge(struct hmm_heap *h, void *state, hmm_ref was,
@@ -125,6 +131,8 @@ HMM__ALWAYS_INLINE void by_size_resize(struct hmm_heap *h, void *state, hmm_ref 
         bins_move(h, state, was, block_payload(h, was), was_size, now, block_payload(h, now), size);
 }
 
+#endif
+
 /* The smallest block in a bin that is large enough, else what the large ones have. */
 HMM__ALWAYS_INLINE hmm_ref by_size_of(struct hmm_heap *h, const void *state, uint32_t n,
                                       by_size_find *large)
@@ -133,9 +141,11 @@ HMM__ALWAYS_INLINE hmm_ref by_size_of(struct hmm_heap *h, const void *state, uin
     uint32_t size = bins_least(s, n);
     if (size == 0)
         return large(h, s, n);
-    h->visited++;
+    COUNT(h->visited++);
     return s->heads[size];
 }
+
+#if !HMM__SMALL
 
 HMM__ALWAYS_INLINE hmm_ref by_size_take(struct hmm_heap *h, void *state, uint32_t n, hmm_ref r,
                                         by_size_verb *drop, insert_callback *give)
@@ -199,18 +209,15 @@ HMM__ALWAYS_INLINE void unindexed_drop(struct hmm_heap *h, void *state, hmm_ref 
 HMM__HIDDEN void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
                                      size_t next_size, size_t prev_size);
 
+#endif
+
 #define BY_SIZE_ALONE static __attribute__((noinline))
 
-/* The functions of strategy X. */
-#define BY_SIZE(X)                                                                                 \
+/* The hooks of strategy X. */
+#define BY_SIZE_HOOKS(X)                                                                           \
     BY_SIZE_ALONE void X##_large_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)   \
     {                                                                                              \
         large_drop(h, state, r, size, X##_index_drop);                                             \
-    }                                                                                              \
-    BY_SIZE_ALONE void X##_large_move(struct hmm_heap *h, void *state, hmm_ref was,                \
-                                      uint32_t was_size, hmm_ref now, uint32_t size)               \
-    {                                                                                              \
-        large_move(h, state, was, was_size, now, size, X##_large_drop, X##_index_push);            \
     }                                                                                              \
     HMM__ALWAYS_INLINE void X##_put(struct hmm_heap *h, void *state, hmm_ref r, char *p,           \
                                     size_t size)                                                   \
@@ -222,20 +229,9 @@ HMM__HIDDEN void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, siz
     {                                                                                              \
         by_size_drop(h, state, r, p, size, X##_large_drop);                                        \
     }                                                                                              \
-    HMM__ALWAYS_INLINE void X##_enlarge(struct hmm_heap *h, void *state, hmm_ref was, char *was_p, \
-                                        size_t was_size, hmm_ref now, char *now_p, size_t size)    \
-    {                                                                                              \
-        (void)was_p, (void)now_p;                                                                  \
-        by_size_enlarge(h, state, was, was_size, now, size, X##_large_move);                       \
-    }                                                                                              \
     static hmm_ref X##_find(struct hmm_heap *h, void *state, uint32_t granules)                    \
     {                                                                                              \
         return by_size_of(h, state, granules, X##_large_find);                                     \
-    }                                                                                              \
-    static hmm_ref X##_take(struct hmm_heap *h, void *state, uint32_t granules)                    \
-    {                                                                                              \
-        return by_size_take(h, state, granules, X##_find(h, state, granules), X##_large_drop,      \
-                            X##_put);                                                              \
     }                                                                                              \
     static void X##_insert(struct hmm_heap *h, void *state, hmm_ref r)                             \
     {                                                                                              \
@@ -244,6 +240,30 @@ HMM__HIDDEN void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, siz
     static void X##_remove(struct hmm_heap *h, void *state, hmm_ref r)                             \
     {                                                                                              \
         X##_drop(h, state, r, block_payload(h, r), block_size(h, r));                              \
+    }
+
+#if HMM__SMALL
+#define BY_SIZE(X) BY_SIZE_HOOKS(X)
+#else
+#define BY_SIZE(X) BY_SIZE_HOOKS(X) BY_SIZE_WHOLE(X)
+
+/* What is faster than the hooks. */
+#define BY_SIZE_WHOLE(X)                                                                           \
+    BY_SIZE_ALONE void X##_large_move(struct hmm_heap *h, void *state, hmm_ref was,                \
+                                      uint32_t was_size, hmm_ref now, uint32_t size)               \
+    {                                                                                              \
+        large_move(h, state, was, was_size, now, size, X##_large_drop, X##_index_push);            \
+    }                                                                                              \
+    HMM__ALWAYS_INLINE void X##_enlarge(struct hmm_heap *h, void *state, hmm_ref was, char *was_p, \
+                                        size_t was_size, hmm_ref now, char *now_p, size_t size)    \
+    {                                                                                              \
+        (void)was_p, (void)now_p;                                                                  \
+        by_size_enlarge(h, state, was, was_size, now, size, X##_large_move);                       \
+    }                                                                                              \
+    static hmm_ref X##_take(struct hmm_heap *h, void *state, uint32_t granules)                    \
+    {                                                                                              \
+        return by_size_take(h, state, granules, X##_find(h, state, granules), X##_large_drop,      \
+                            X##_put);                                                              \
     }                                                                                              \
     static void X##_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,    \
                            hmm_ref now)                                                            \
@@ -302,5 +322,6 @@ HMM__HIDDEN void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, siz
     {                                                                                              \
         free_by(h, block, X##_put, X##_merge_above, X##_merge_below, X##_merge_both);              \
     }
+#endif
 
 #endif

@@ -14,6 +14,8 @@
  */
 #include "address_serve.h"
 
+#if HMM_WITH_FIRST_FIT
+
 static size_t first_state_size(size_t capacity)
 {
     return hmm__address_size(capacity);
@@ -24,11 +26,15 @@ static void first_start(struct hmm_heap *h, void *state)
     hmm__address_start(h, state);
 }
 
+#if !HMM__SMALL
+
 static void first_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
 {
     (void)h, (void)old;
     hmm__address_widen(state, now);
 }
+
+#endif
 
 static __attribute__((noinline)) void first_raise(struct address_index *x, uint32_t unit,
                                                   uint32_t size, uint8_t *bound)
@@ -57,12 +63,16 @@ HMM__ALWAYS_INLINE void first_drop(struct hmm_heap *h, void *state, hmm_ref r, c
     address_drop(state, r);
 }
 
+#if !HMM__SMALL
+
 HMM__ALWAYS_INLINE void first_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
                                    size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
     (void)h, (void)was_p, (void)was_size, (void)now_p;
     address_move(state, was, now, (uint32_t)size, first_raise);
 }
+
+#endif
 
 static hmm_ref first_find(struct hmm_heap *h, void *state, uint32_t n)
 {
@@ -79,6 +89,8 @@ static void first_remove(struct hmm_heap *h, void *state, hmm_ref r)
     first_drop(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
+#if !HMM__SMALL
+
 static void first_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                          hmm_ref now)
 {
@@ -94,11 +106,19 @@ static hmm_ref first_take(struct hmm_heap *h, void *state, uint32_t n)
     return r;
 }
 
+#endif
+
+#if HMM__PIECES
+
 static hmm_ref first_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     hmm_ref from = address_hint(state, piece->granules) << ADDRESS_UNIT_LOG;
     return hmm__address_piece(h, state, from, piece);
 }
+
+#endif
+
+#if !HMM__SMALL
 
 /* ---- As a whole ---- */
 
@@ -129,7 +149,7 @@ static __attribute__((noinline)) void *first_hand_large(struct hmm_heap *h, char
 static __attribute__((noinline)) void *first_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                   uint32_t n)
 {
-    if (hmm__unlikely(word > h->large_above))
+    if (hmm__unlikely(large_knows(h, word)))
         return first_hand_large(h, p, word, n);
     return address_serve(h, p, word, n, NULL, first_hand_whole, first_put_rest);
 }
@@ -180,7 +200,7 @@ static __attribute__((noinline)) void *first_malloc_next(struct hmm_heap *h, cha
     while ((map &= map - 1) != 0) {
         p = address_first(h, map, unit);
         uint32_t other = word_load(p);
-        h->visited++;
+        COUNT(h->visited++);
         if (other >= header_make(n, 0))
             return first_hand(h, p, other, n);
         word = other > word ? other : word;
@@ -257,15 +277,25 @@ static void first_free(struct hmm_heap *h, void *block)
     free_by(h, block, first_put, first_merge_next, first_merge_prev, first_merge_both);
 }
 
+#endif
+
+#if HMM_WITH_STATS
+
 static uint32_t first_largest(struct hmm_heap *h, void *state)
 {
     return hmm__address_largest(h, state);
 }
 
+#endif
+
+#if HMM_WITH_CHECKS
+
 static const char *first_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
     return hmm__address_check(h, state, indexed);
 }
+
+#endif
 
 static const struct hmm_strategy first_fit = {
     .abi = HMM_STRATEGY_ABI,
@@ -277,14 +307,24 @@ static const struct hmm_strategy first_fit = {
     .insert = first_insert,
     .remove = first_remove,
     .start = first_start,
+#if HMM__PIECES
+    .find_piece = first_find_piece,
+#endif
+#if HMM_WITH_STATS
+    .largest = first_largest,
+#endif
+#if HMM_WITH_CHECKS
+    .check = first_check,
+#endif
+#if !HMM__SMALL
     .grow = first_grow,
     .resize = first_resize,
     .take = first_take,
-    .find_piece = first_find_piece,
-    .largest = first_largest,
-    .check = first_check,
     .malloc_whole = first_malloc,
     .free_whole = first_free,
+#endif
 };
 
-const struct hmm_strategy *const HMM_FIRST_FIT = &first_fit;
+const struct hmm_strategy *const HMM_FIRST_FIT = HMM__STRATEGY_NAMED(first_fit);
+
+#endif

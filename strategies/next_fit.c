@@ -25,6 +25,8 @@
  */
 #include "address_serve.h"
 
+#if HMM_WITH_NEXT_FIT
+
 /* What stands between the index and its maps. */
 struct next_own {
     hmm_ref cursor;
@@ -38,10 +40,14 @@ HMM__ALWAYS_INLINE struct next_own *next_own(const struct address_index *x)
     return (struct next_own *)(uintptr_t)(x + 1);
 }
 
+#if !HMM__SMALL
+
 HMM__ALWAYS_INLINE void next_end(struct address_index *x, hmm_ref end)
 {
     next_own(x)->cursor = end;
 }
+
+#endif
 
 static size_t next_state_size(size_t capacity)
 {
@@ -55,11 +61,15 @@ static void next_start(struct hmm_heap *h, void *state)
     *next_own(x) = (struct next_own){.cursor = h->first, .bare = x->floor, .bare_of = 1};
 }
 
+#if !HMM__SMALL
+
 static void next_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
 {
     (void)h, (void)old;
     hmm__address_widen(state, now);
 }
+
+#endif
 
 static __attribute__((noinline)) void next_raise(struct address_index *x, uint32_t unit,
                                                  uint32_t size, uint8_t *bound)
@@ -99,6 +109,8 @@ HMM__ALWAYS_INLINE void next_drop(struct hmm_heap *h, void *state, hmm_ref r, ch
     address_clear(state, r);
 }
 
+#if !HMM__SMALL
+
 HMM__ALWAYS_INLINE void next_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
                                   size_t was_size, hmm_ref now, char *now_p, size_t size)
 {
@@ -106,6 +118,8 @@ HMM__ALWAYS_INLINE void next_move(struct hmm_heap *h, void *state, hmm_ref was, 
     next_note(state, now, (uint32_t)size);
     address_move(state, was, now, (uint32_t)size, next_raise);
 }
+
+#endif
 
 static void next_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
@@ -117,12 +131,16 @@ static void next_remove(struct hmm_heap *h, void *state, hmm_ref r)
     next_drop(h, state, r, block_payload(h, r), block_size(h, r));
 }
 
+#if !HMM__SMALL
+
 static void next_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                         hmm_ref now)
 {
     next_move(h, state, was, block_payload(h, was), was_granules, now, block_payload(h, now),
               block_size(h, now));
 }
+
+#endif
 
 HMM__ALWAYS_INLINE hmm_ref next_hit(struct hmm_heap *h, const struct address_index *x, uint32_t n)
 {
@@ -155,6 +173,8 @@ static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t n)
     return r ? r : hmm__address_lowest(h, x, n);
 }
 
+#if !HMM__SMALL
+
 /* The low n of block r's `size` granules are placed, as address_cut takes them. */
 HMM__ALWAYS_INLINE bool next_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n)
 {
@@ -170,6 +190,8 @@ static hmm_ref next_take(struct hmm_heap *h, void *state, uint32_t n)
     return r;
 }
 
+#endif
+
 static void next_placed(struct hmm_heap *h, void *state, hmm_ref r, uint32_t granules)
 {
     struct address_index *x = state;
@@ -177,12 +199,18 @@ static void next_placed(struct hmm_heap *h, void *state, hmm_ref r, uint32_t gra
     next_own(x)->cursor = r + granules;
 }
 
+#if HMM__PIECES
+
 static hmm_ref next_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     struct address_index *x = state;
     hmm_ref r = hmm__address_piece(h, x, next_own(x)->cursor, piece);
     return r ? r : hmm__address_piece(h, x, h->first, piece);
 }
+
+#endif
+
+#if !HMM__SMALL
 
 /* ---- As a whole ---- */
 
@@ -216,7 +244,7 @@ static __attribute__((noinline)) void *next_hand_large(struct hmm_heap *h, char 
 static __attribute__((noinline)) void *next_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                  uint32_t n)
 {
-    if (hmm__unlikely(word > h->large_above))
+    if (hmm__unlikely(large_knows(h, word)))
         return next_hand_large(h, p, word, n);
     return address_serve(h, p, word, n, next_end, next_hand_whole, next_put_rest);
 }
@@ -324,7 +352,7 @@ static __attribute__((noinline)) void *next_malloc_next(struct hmm_heap *h, char
     while ((map &= map - 1) != 0) {
         p = address_first(h, map, unit);
         word = word_load(p);
-        h->visited++;
+        COUNT(h->visited++);
         if (word >= header_make(n, 0))
             return next_hand(h, p, word, n);
     }
@@ -391,10 +419,18 @@ static void next_free(struct hmm_heap *h, void *block)
     free_by(h, block, next_put, next_merge_next, next_merge_prev, next_merge_both);
 }
 
+#endif
+
+#if HMM_WITH_STATS
+
 static uint32_t next_largest(struct hmm_heap *h, void *state)
 {
     return hmm__address_largest(h, state);
 }
+
+#endif
+
+#if HMM_WITH_CHECKS
 
 static const char *next_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
@@ -413,6 +449,8 @@ static const char *next_check(struct hmm_heap *h, void *state, uint32_t *indexed
     return hmm__address_check(h, x, indexed);
 }
 
+#endif
+
 static const struct hmm_strategy next_fit = {
     .abi = HMM_STRATEGY_ABI,
     .flags = HMM_STRATEGY_CLEARS,
@@ -424,15 +462,25 @@ static const struct hmm_strategy next_fit = {
     .insert = next_insert,
     .remove = next_remove,
     .start = next_start,
+    .placed = next_placed,
+#if HMM__PIECES
+    .find_piece = next_find_piece,
+#endif
+#if HMM_WITH_STATS
+    .largest = next_largest,
+#endif
+#if HMM_WITH_CHECKS
+    .check = next_check,
+#endif
+#if !HMM__SMALL
     .grow = next_grow,
     .resize = next_resize,
     .take = next_take,
-    .find_piece = next_find_piece,
-    .placed = next_placed,
-    .largest = next_largest,
-    .check = next_check,
     .malloc_whole = next_malloc,
     .free_whole = next_free,
+#endif
 };
 
-const struct hmm_strategy *const HMM_NEXT_FIT = &next_fit;
+const struct hmm_strategy *const HMM_NEXT_FIT = HMM__STRATEGY_NAMED(next_fit);
+
+#endif

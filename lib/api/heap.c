@@ -11,6 +11,8 @@
 #include "cache/inspect.h"
 #include "cache/medium.h"
 
+#if !HMM__SMALL
+
 /* ---- Create, destroy, switch ---- */
 
 struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_strategy *strategy,
@@ -119,6 +121,8 @@ static void cached_free(struct hmm_heap *h, void *block)
     cached_free_of(h, cache_look_up(h->cache, block), block);
 }
 
+#if HMM_WITH_REALLOC
+
 /* ---- realloc with a cache ---- */
 
 /* A cache that threads share has no thread cache of its own. */
@@ -178,6 +182,8 @@ static __attribute__((noinline)) void *cached_realloc(struct hmm_heap *h, void *
                          : realloc_of_heap_block(h, block, size);
 }
 
+#endif
+
 void hmm__set_entries(struct hmm_heap *h)
 {
     bool own_cache = h->cache != NULL && h->cache->lock == NULL;
@@ -196,10 +202,14 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
 
 #else
 
+#if HMM_WITH_REALLOC
+
 static void *cached_realloc(struct hmm_heap *h, void *block, size_t size)
 {
     return hmm__realloc(h, block, size);
 }
+
+#endif
 
 void hmm__set_entries(struct hmm_heap *h)
 {
@@ -223,6 +233,10 @@ void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
     return heap->malloc_entry(heap, size);
 }
 
+#if HMM_WITH_CALLOC
+
+#if HMM__PAGES
+
 static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t size)
 {
     hmm_ref zero_top = hmm__zero_begin(h);
@@ -232,22 +246,30 @@ static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t s
     return p;
 }
 
+#endif
+
 void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
 {
     if (size != 0 && count > (size_t)PTRDIFF_MAX / size)
         return hmm__fail(heap, SIZE_MAX);
     if (hmm__unlikely(heap->check_flags))
         return hmm__checked_calloc(heap, count, size);
+#if HMM__PAGES
     if (count * size >= HMM__ZERO_MIN)
         return large_calloc(heap, count * size);
+#endif
     void *p = heap->malloc_entry(heap, count * size);
     return p ? memset(p, 0, hmm_heap_usable_size(heap, p)) : NULL;
 }
+
+#endif
 
 void hmm_heap_free(struct hmm_heap *heap, void *block)
 {
     heap->free_entry(heap, block);
 }
+
+#if HMM_WITH_REALLOC
 
 void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
 {
@@ -258,12 +280,18 @@ void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
     return hmm__realloc(heap, block, size);
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
 {
     if (hmm__unlikely(heap->check_flags))
         return hmm__checked_aligned_alloc(heap, align, size);
     return hmm__aligned_alloc(heap, align, size);
 }
+
+#endif
 
 size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
 {
@@ -276,3 +304,5 @@ size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
         return hmm__checked_usable_size(heap, block);
     return header_usable(block_header(heap, block_of(heap, block)));
 }
+
+#endif

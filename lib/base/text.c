@@ -4,6 +4,8 @@
  */
 #include "base/text.h"
 
+#if HMM_WITH_MESSAGES || !HMM__SMALL
+
 #if HMM_HOSTED
 #include <unistd.h>
 #endif
@@ -197,7 +199,7 @@ const char *hmm__text_line(struct text *t)
 
 int hmm__text_to(struct text *t, int fd)
 {
-#if HMM_HOSTED
+#if HMM_HOSTED && HMM_WITH_MESSAGES
     t->chars[t->length] = '\n';
     for (size_t done = 0; done <= t->length;) {
         ssize_t written = write(fd, t->chars + done, t->length + 1 - done);
@@ -217,3 +219,5 @@ void hmm__text_to_stderr(struct text *t)
 {
     (void)hmm__text_to(t, 2); /* a failure cannot be reported anywhere */
 }
+
+#endif

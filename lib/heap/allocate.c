@@ -6,9 +6,11 @@
  */
 #include "heap/place.h"
 
+#if !HMM__SMALL
+
 void *hmm__fail(struct hmm_heap *h, size_t size)
 {
-    h->failed++;
+    COUNT(h->failed++);
     if (h->refused)
         h->refused(h, size, false);
     hmm__set_errno(ENOMEM);
@@ -17,7 +19,7 @@ void *hmm__fail(struct hmm_heap *h, size_t size)
 
 void hmm__take_back_failure(struct hmm_heap *h)
 {
-    h->failed--;
+    COUNT(h->failed--);
     if (h->refused)
         h->refused(h, 0, true);
 }
@@ -28,8 +30,7 @@ void hmm__take_back_failure(struct hmm_heap *h)
 static void *count_and_return(struct hmm_heap *h, hmm_ref r, uint32_t n)
 {
     live_add(h, block_usable(n));
-    if (h->placed)
-        h->placed(h, h->state, r, n);
+    say_placed(h, r, n);
     return block_payload(h, r);
 }
 
@@ -38,13 +39,13 @@ static void *try_top(struct hmm_heap *h, uint32_t n)
 {
     void *p = allocate_from_top(h, n);
     if (p != NULL && h->placed)
-        h->placed(h, h->state, block_of(h, p), n);
+        h->placed(h, state_of(h), block_of(h, p), n);
     return p;
 }
 
 static void *try_granules(struct hmm_heap *h, uint32_t n)
 {
-    hmm_ref r = h->take(h, h->state, n);
+    hmm_ref r = h->take(h, state_of(h), n);
     return r ? finish_allocation(h, r, n, block_size(h, r)) : try_top(h, n);
 }
 
@@ -63,17 +64,17 @@ static void *raise_and_try(struct hmm_heap *h, uint32_t n)
 /* By the strategy's last search, if it has one. */
 static HMM__COLD void *search_last(struct hmm_heap *h, uint32_t n)
 {
-    const struct hmm_strategy *s = h->strategy;
-    hmm_ref r = s->find_last ? s->find_last(h, h->state, n) : 0;
+    const struct hmm_strategy *s = hooks_of(h);
+    hmm_ref r = s->find_last ? s->find_last(h, state_of(h), n) : 0;
     if (r == 0)
         return NULL;
     uint32_t size = block_size(h, r);
     if (hmm__unlikely(!block_is_valid(h, r, block_header(h, r))))
         hmm__block_broken(h, r);
-    s->remove(h, h->state, r);
+    s->remove(h, state_of(h), r);
     if (size - n >= HMM_MIN_GRANULES) {
         block_make_free(h, r + n, size - n, 0);
-        s->insert(h, h->state, r + n);
+        s->insert(h, state_of(h), r + n);
     }
     return count_and_return(h, r, carve(h, block_payload(h, r), n, size));
 }
@@ -103,7 +104,7 @@ static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint
 
 static __attribute__((noinline)) void *tell_placed(struct hmm_heap *h, void *payload, uint32_t n)
 {
-    h->placed(h, h->state, block_of(h, payload), n);
+    h->placed(h, state_of(h), block_of(h, payload), n);
     return payload;
 }
 
@@ -135,18 +136,18 @@ void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
     while (word & HMM__PREV_FREE) {
         hmm_ref end = r;
         r = low;
-        h->strategy->remove(h, h->state, r);
+        hooks_of(h)->remove(h, state_of(h), r);
         char *q = block_payload(h, r);
         word = word_load(q);
-        if (header_scaled(word) > h->large_above)
+        if (large_knows(h, header_scaled(word)))
             hmm__large_drop(h, end);
-        h->free_unbinned--;
-        h->merges++;
+        COUNT(h->free_unbinned--);
+        COUNT(h->merges++);
         if (hmm__unlikely((word & HMM__PREV_FREE) && !prev_agrees(h, r, q, footer_load(q), &low)))
             hmm__block_broken(h, r);
     }
     block_make_top(h, r);
-    h->top_blocks--;
+    COUNT(h->top_blocks--);
     if (hmm__unlikely(r < h->trim_below)) {
         hmm__brk_lower(h);
         if (was > h->top_seen)
@@ -171,11 +172,13 @@ void hmm__free_else(struct hmm_heap *h, void *payload)
         return;
     }
     uint32_t word = word_load(payload);
+#if HMM_WITH_ALIGNED
     if (word & HMM__ALIGNED) {
         hmm__alignment_of(h, r, "free");
         word_clear(payload, HMM__ALIGNED);
-        h->aligned_blocks--;
+        COUNT(h->aligned_blocks--);
     }
+#endif
     live_sub(h, header_usable(word));
     hmm__release(h, r);
 }
@@ -185,13 +188,13 @@ void hmm__free_else(struct hmm_heap *h, void *payload)
 static void hook_insert(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     (void)p, (void)size;
-    h->strategy->insert(h, state, r);
+    hooks_of(h)->insert(h, state, r);
 }
 
 static void hook_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
 {
     (void)p, (void)size;
-    h->strategy->remove(h, state, r);
+    hooks_of(h)->remove(h, state, r);
 }
 
 static void hook_resize(struct hmm_heap *h, void *state, hmm_ref was, char *was_p, size_t was_size,
@@ -242,8 +245,8 @@ static void release_with(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, 
         word_store(p, (uint32_t)scaled + HMM__FREE + prev_bit);
         footer_store(p + scaled_bytes(scaled), (uint32_t)scaled);
         word_set(p + scaled_bytes(scaled), HMM__PREV_FREE);
-        h->free_unbinned++;
-        h->strategy->insert(h, h->state, r);
+        COUNT(h->free_unbinned++);
+        hooks_of(h)->insert(h, state_of(h), r);
     }
     if (h->large != NULL && prev_size + scaled + next_size > h->large_above)
         hmm__large_joined(h, low, prev_size, scaled, next_size);
@@ -283,7 +286,7 @@ void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size)
     if (hmm__unlikely(size > HMM_MAX_REQUEST))
         return hmm__fail(h, size);
     uint32_t n = hmm__granules_for(size);
-    hmm_ref r = h->take(h, h->state, n);
+    hmm_ref r = h->take(h, state_of(h), n);
     return r ? finish_allocation(h, r, n, block_size(h, r)) : hmm__malloc_else(h, n);
 }
 
@@ -307,3 +310,5 @@ void hmm__release(struct hmm_heap *h, hmm_ref block)
     else
         release_alone(h, p, block, scaled, hook_insert);
 }
+
+#endif

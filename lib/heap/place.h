@@ -26,6 +26,8 @@ typedef void merge_callback(struct hmm_heap *h, char *p, hmm_ref r, size_t scale
 /* The same where the merged block is large, after all tests. */
 typedef void large_callback(struct hmm_heap *h, char *p, hmm_ref r);
 
+#if !HMM__SMALL
+
 /* ---- allocate.c: the slow path ---- */
 
 /* malloc of n granules where the strategy has no free block. */
@@ -63,7 +65,7 @@ HMM__ALWAYS_INLINE void carve_whole(char *p, size_t scaled)
  */
 HMM__ALWAYS_INLINE void large_taken(struct hmm_heap *h, const char *p, size_t size, size_t rest)
 {
-    if (hmm__unlikely(size << HMM__SIZE_SHIFT > h->large_above) && rest < HMM__LARGE_GRANULES)
+    if (hmm__unlikely(large_knows(h, size << HMM__SIZE_SHIFT)) && rest < HMM__LARGE_GRANULES)
         hmm__large_allocated(h, block_of(h, p) + (hmm_ref)size);
 }
 
@@ -76,11 +78,11 @@ HMM__ALWAYS_INLINE uint32_t carve(struct hmm_heap *h, char *p, uint32_t n, uint3
     large_taken(h, p, size, size - n);
     if (size - n >= HMM_MIN_GRANULES) {
         carve_low(p, p + scaled_bytes(header_make(n, 0)), header_make(size - n, 0));
-        h->splits++;
+        COUNT(h->splits++);
         return n;
     }
     carve_whole(p, header_make(size, 0));
-    h->free_unbinned--;
+    COUNT(h->free_unbinned--);
     return size;
 }
 
@@ -96,7 +98,7 @@ HMM__ALWAYS_INLINE void *finish_allocation(struct hmm_heap *h, hmm_ref r, uint32
 HMM__ALWAYS_INLINE void *allocate_from_top(struct hmm_heap *h, uint32_t n)
 {
     hmm_ref r = h->top;
-    if (hmm__unlikely(h->brk - r < n))
+    if (hmm__unlikely(break_of(h) - r < n))
         return NULL;
     char *p = block_payload(h, r);
     uint32_t scaled = header_make(n, 0);
@@ -104,7 +106,7 @@ HMM__ALWAYS_INLINE void *allocate_from_top(struct hmm_heap *h, uint32_t n)
     word_store(p + scaled_bytes(scaled), HMM__FREE);
     h->top = r + n;
     h->extent += n;
-    h->top_blocks++;
+    COUNT(h->top_blocks++);
     live_add(h, scaled_bytes(scaled) - HMM_HEADER_BYTES);
     return p;
 }
@@ -137,7 +139,7 @@ HMM__ALWAYS_INLINE bool prev_agrees(const struct hmm_heap *h, hmm_ref r, char *p
 /* Whether the size does not fit in a header, or large.c is to know of the block. */
 HMM__ALWAYS_INLINE bool needs_slow_release(const struct hmm_heap *h, size_t scaled)
 {
-    return scaled > h->large_above;
+    return large_knows(h, scaled);
 }
 
 /*
@@ -152,8 +154,8 @@ HMM__ALWAYS_INLINE void join_next(struct hmm_heap *h, char *p, hmm_ref r, size_t
     size_t joint = scaled + next_size;
     word_store(p, (uint32_t)joint + HMM__FREE + prev_bit);
     footer_store(p + scaled_bytes(joint), (uint32_t)joint);
-    h->merges++;
-    resize(h, h->state, r + (hmm_ref)scaled_granules(scaled), p + scaled_bytes(scaled),
+    COUNT(h->merges++);
+    resize(h, state_of(h), r + (hmm_ref)scaled_granules(scaled), p + scaled_bytes(scaled),
            scaled_granules(next_size), r, p, scaled_granules(joint));
 }
 
@@ -170,8 +172,8 @@ HMM__ALWAYS_INLINE void join_prev(struct hmm_heap *h, char *p, hmm_ref low, size
     word_add(low_p, (uint32_t)scaled);
     footer_store(end, (uint32_t)(prev_size + scaled));
     word_set(end, HMM__PREV_FREE);
-    h->merges++;
-    resize(h, h->state, low, low_p, scaled_granules(prev_size), low, low_p,
+    COUNT(h->merges++);
+    resize(h, state_of(h), low, low_p, scaled_granules(prev_size), low, low_p,
            scaled_granules(prev_size + scaled));
 }
 
@@ -184,7 +186,7 @@ HMM__ALWAYS_INLINE void join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t
                                   size_t next_size, size_t prev_size, insert_callback *drop,
                                   resize_callback *resize)
 {
-    drop(h, h->state, r + (hmm_ref)scaled_granules(scaled), p + scaled_bytes(scaled),
+    drop(h, state_of(h), r + (hmm_ref)scaled_granules(scaled), p + scaled_bytes(scaled),
          scaled_granules(next_size));
     hmm__forget(prev_size);
     hmm__forget(scaled);
@@ -194,9 +196,10 @@ HMM__ALWAYS_INLINE void join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t
     word_add(p, HMM__FREE);
     word_add(low_p, (uint32_t)(scaled + next_size));
     footer_store(low_p + scaled_bytes(joint), (uint32_t)joint);
-    h->merges += 2;
-    h->free_unbinned--;
-    resize(h, h->state, low, low_p, scaled_granules(prev_size), low, low_p, scaled_granules(joint));
+    COUNT(h->merges += 2);
+    COUNT(h->free_unbinned--);
+    resize(h, state_of(h), low, low_p, scaled_granules(prev_size), low, low_p,
+           scaled_granules(joint));
 }
 
 /* join_both with a strategy's functions. */
@@ -319,8 +322,8 @@ HMM__ALWAYS_INLINE void release_alone(struct hmm_heap *h, char *p, hmm_ref r, si
     word_store(p, (uint32_t)scaled + HMM__FREE);
     footer_store(p + scaled_bytes(scaled), (uint32_t)scaled);
     word_set(p + scaled_bytes(scaled), HMM__PREV_FREE);
-    h->free_unbinned++;
-    insert(h, h->state, r, p, size);
+    COUNT(h->free_unbinned++);
+    insert(h, state_of(h), r, p, size);
 }
 
 /* A block as its address, its header and the next one describe it. */
@@ -399,4 +402,5 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *in
     }
 }
 
+#endif
 #endif

@@ -14,6 +14,8 @@
 #include "process/emergency.h"
 #include "process/process_cache.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 /* ---- The heap, with the lock ---- */
 
 HMM__ALWAYS_INLINE void *malloc_with_lock(struct hmm_heap *h, size_t size)
@@ -40,6 +42,8 @@ HMM__ALWAYS_INLINE void *malloc_of_heap(struct hmm_heap *h, size_t size)
     return lock_is_idle() ? malloc_with_lock(h, size) : malloc_locked(h, size);
 }
 
+#if HMM_WITH_CALLOC
+
 static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
@@ -51,6 +55,10 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
     return p;
 }
 
+#endif
+
+#if HMM_WITH_REALLOC
+
 static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
@@ -61,6 +69,10 @@ static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
     return p;
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
@@ -70,6 +82,8 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     lock_release(&hmm__process.lock, hold);
     return p;
 }
+
+#endif
 
 HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
 {
@@ -125,6 +139,8 @@ HMM__ALWAYS_INLINE void free_looked_up(struct run *d, void *block)
         free_missed(block, d);
 }
 
+#if HMM_WITH_REALLOC
+
 /* ---- realloc of an object that must move ---- */
 
 static void *allocate_more(const struct moving_block *b, size_t size)
@@ -154,6 +170,8 @@ static void release_object(const struct moving_block *b)
 
 static const struct mover object_mover = {allocate_more, allocate_less, release_object};
 
+#endif
+
 /* ---- The entry points ---- */
 
 void *hmm_malloc(size_t size)
@@ -161,6 +179,8 @@ void *hmm_malloc(size_t size)
     void *p = malloc_hit(size);
     return hmm__likely(p != NULL) ? p : malloc_missed(size);
 }
+
+#if HMM_WITH_CALLOC
 
 void *hmm_calloc(size_t count, size_t size)
 {
@@ -172,6 +192,10 @@ void *hmm_calloc(size_t count, size_t size)
     void *p = hmm_malloc(bytes);
     return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
 }
+
+#endif
+
+#if HMM_WITH_REALLOC
 
 static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
 {
@@ -196,12 +220,18 @@ void *hmm_realloc(void *block, size_t size)
     return hmm__likely(p != NULL) ? p : realloc_missed(block, size, d);
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 void *hmm_aligned_alloc(size_t align, size_t size)
 {
     if (align != 0 && align <= HMM_GRANULE && (align & (align - 1)) == 0)
         return hmm_malloc(size);
     return aligned_of_heap(the_heap(), align, size);
 }
+
+#endif
 
 void hmm_free(void *block)
 {
@@ -250,5 +280,7 @@ void *realloc(void *block, size_t size) ALIAS_OF(hmm_realloc);
 void *aligned_alloc(size_t align, size_t size) ALIAS_OF(hmm_aligned_alloc);
 void free(void *block) ALIAS_OF(hmm_free);
 void cfree(void *block) ALIAS_OF(hmm_free);
+
+#endif
 
 #endif

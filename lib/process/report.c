@@ -8,6 +8,8 @@
 #include "process/refusal.h"
 #include "base/text.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 #if HMM__POSIX
 #include <fcntl.h>
 #include <unistd.h>
@@ -286,3 +288,5 @@ void hmm__report_stats(const struct hmm_heap *h)
         as_text(&t, strategy, f, count);
     put(&t);
 }
+
+#endif

@@ -11,6 +11,8 @@
 #include "heap/block.h"
 #include "process/emergency.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 /* Prints once, or once for each thread that gets here at the same time: the program may repeat the
  * request many times. Not by an atomic exchange, which on some processors is a library call. */
 static void say_refused(void)
@@ -36,7 +38,11 @@ static void *alloc_unlocked(struct hmm_heap *h, size_t align, size_t size)
         say_refused();
         return NULL;
     }
+#if HMM_WITH_ALIGNED
     p = align > HMM_GRANULE ? hmm_heap_aligned_alloc(h, align, size) : hmm_heap_malloc(h, size);
+#else
+    p = hmm_heap_malloc(h, size);
+#endif
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -45,6 +51,8 @@ void *hmm__unlocked_malloc(struct hmm_heap *h, size_t size)
 {
     return alloc_unlocked(h, 1, size);
 }
+
+#if HMM_WITH_CALLOC
 
 void *hmm__unlocked_calloc(struct hmm_heap *h, size_t count, size_t size)
 {
@@ -57,6 +65,10 @@ void *hmm__unlocked_calloc(struct hmm_heap *h, size_t count, size_t size)
     return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 {
     if (align == 0 || (align & (align - 1)) != 0) {
@@ -66,10 +78,14 @@ void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     return alloc_unlocked(h, align, size);
 }
 
+#endif
+
+#if HMM_WITH_REALLOC
+
 /* What realloc must keep. */
 static size_t alignment_of_block(const struct hmm_heap *h, void *block)
 {
-    if (!(word_load(block) & HMM__ALIGNED))
+    if (!HMM_WITH_ALIGNED || !(word_load(block) & HMM__ALIGNED))
         return 1;
     return (size_t)hmm__alignment_of(h, block_of(h, block), "realloc") * HMM_GRANULE;
 }
@@ -100,11 +116,15 @@ void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size)
     return realloc_by_moving(&mover, &b, size);
 }
 
+#endif
+
 void hmm__unlocked_free(struct hmm_heap *h, void *block)
 {
     if (!hmm__foreign_free(h, block, "free"))
         hmm__emergency_defer_free(block);
 }
+
+#if HMM_WITH_REALLOC
 
 static void *allocate_in_heap(const struct moving_block *b, size_t size)
 {
@@ -129,3 +149,7 @@ void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size)
     const struct moving_block b = {h, block, hmm__emergency_usable(block), NULL};
     return realloc_by_moving(&mover, &b, size);
 }
+
+#endif
+
+#endif
