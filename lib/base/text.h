@@ -21,6 +21,13 @@ HMM__HIDDEN void hmm__text_hex(struct text *t, uintptr_t value);
 HMM__HIDDEN size_t hmm__text_length(const char *s);
 HMM__HIDDEN bool hmm__text_same(const char *a, const char *b);
 
+/* How many letters must be put in, left out, changed or swapped with their neighbour to make b of
+ * a: a typing error is one or two. HMM__TEXT_UNLIKE if one of them has more than HMM__TEXT_WORD
+ * letters. */
+#define HMM__TEXT_WORD 31
+#define HMM__TEXT_UNLIKE 1000u
+HMM__HIDDEN unsigned hmm__text_edits(const char *a, const char *b);
+
 /* A size, in K, M or G where it is a whole number of them. */
 HMM__HIDDEN void hmm__text_size(struct text *t, uint64_t bytes);
 
