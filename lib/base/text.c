@@ -132,6 +132,8 @@ void hmm__text_size(struct text *t, uint64_t bytes)
     hmm__text_add(t, units[unit]);
 }
 
+/* Sizes are read where there are files and environments; it takes arithmetic of 64 bits. */
+#if HMM_HOSTED
 static unsigned unit_shift(char letter)
 {
     switch (letter) {
@@ -186,6 +188,7 @@ bool hmm__text_parse_size(const char *s, uint64_t *bytes)
     *bytes = too_large ? UINT64_MAX : (whole << shift) + (part << shift) / scale;
     return true;
 }
+#endif
 
 const char *hmm__text_line(struct text *t)
 {

@@ -58,8 +58,13 @@ static int refuse_value(const char *name, const char *value, const char *allowed
 
 size_t hmm__parse_size(const char *s)
 {
+#if HMM_HOSTED
     uint64_t bytes;
     return hmm__text_parse_size(s, &bytes) && bytes <= SIZE_MAX ? (size_t)bytes : 0;
+#else
+    (void)s; /* there is no environment that a size could be in */
+    return 0;
+#endif
 }
 
 /* ---- Names that are misspelt ---- */
