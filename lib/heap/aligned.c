@@ -82,7 +82,7 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
         return 0;
     uint32_t gap = hmm_piece_gap(piece, r), room = h->limit - r, n = piece->granules;
     if (room < gap || room - gap < n ||
-        (break_of(h) - r < gap + n && !hmm__brk_raise(h, r + gap + n)))
+        (heap_brk(h) - r < gap + n && !hmm__brk_raise(h, r + gap + n)))
         return 0;
     hmm_ref at = r + gap;
     block_make_top(h, at + n);

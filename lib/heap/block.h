@@ -137,7 +137,7 @@ HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref 
 /* Moves the top to r and writes its header (B5). */
 HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
 {
-    HMM_ASSERT(r >= h->first && r <= break_of(h));
+    HMM_ASSERT(r >= h->first && r <= heap_brk(h));
     h->top = r;
 #if !HMM__SMALL
     h->extent = r - h->first;

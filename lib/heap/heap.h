@@ -200,7 +200,7 @@ HMM__ALWAYS_INLINE void *state_of(const struct hmm_heap *h)
     return h->state;
 }
 
-HMM__ALWAYS_INLINE hmm_ref break_of(const struct hmm_heap *h)
+HMM__ALWAYS_INLINE hmm_ref heap_brk(const struct hmm_heap *h)
 {
     return h->brk;
 }

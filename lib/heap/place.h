@@ -144,7 +144,7 @@ HMM__ALWAYS_INLINE void *finish_allocation(struct hmm_heap *h, hmm_ref r, uint32
 HMM__ALWAYS_INLINE void *allocate_from_top(struct hmm_heap *h, uint32_t n)
 {
     hmm_ref r = h->top;
-    if (hmm__unlikely(break_of(h) - r < n))
+    if (hmm__unlikely(heap_brk(h) - r < n))
         return NULL;
     char *p = block_payload(h, r);
     uint32_t scaled = header_make(n, 0);

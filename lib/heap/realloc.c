@@ -43,9 +43,9 @@ static __attribute__((noinline)) void shrink(struct hmm_heap *h, hmm_ref r, uint
 static uint32_t room_next(struct hmm_heap *h, hmm_ref end, uint32_t wants)
 {
     if (end == h->top) {
-        if (break_of(h) - end < wants && h->limit - end >= wants)
+        if (heap_brk(h) - end < wants && h->limit - end >= wants)
             hmm__brk_raise(h, end + wants);
-        return break_of(h) - end < wants ? break_of(h) - end : h->limit - end;
+        return heap_brk(h) - end < wants ? heap_brk(h) - end : h->limit - end;
     }
     uint32_t word = block_header(h, end);
     return word & HMM__FREE ? header_size(word) : 0;
@@ -210,7 +210,7 @@ static bool grow_up_fast(struct hmm_heap *h, hmm_ref r, char *p, const struct bl
 {
     size_t more = header_make(n, 0) - b->scaled, next_size = header_scaled(b->next_header);
     if (b->to_top == b->scaled) {
-        if (break_of(h) - r < n)
+        if (heap_brk(h) - r < n)
             return false;
         block_make_top(h, r + n);
     } else {

@@ -27,7 +27,7 @@ HMM__ALWAYS_INLINE void *state_of(const struct hmm_heap *h)
     return (void *)(uintptr_t)(h + 1);
 }
 
-HMM__ALWAYS_INLINE hmm_ref break_of(const struct hmm_heap *h)
+HMM__ALWAYS_INLINE hmm_ref heap_brk(const struct hmm_heap *h)
 {
     return h->limit;
 }

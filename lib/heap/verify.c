@@ -32,7 +32,7 @@ static bool bounds_are_valid(const struct hmm_heap *h)
     if (h->extent != h->top - h->first)
         return false;
 #endif
-    return h->first <= h->top && h->top <= break_of(h) && break_of(h) <= h->limit;
+    return h->first <= h->top && h->top <= heap_brk(h) && heap_brk(h) <= h->limit;
 }
 
 static const char *check_free_block(const struct hmm_heap *h, hmm_ref r, uint32_t n)
@@ -170,7 +170,7 @@ void hmm__misuse(const struct hmm_heap *h, const void *payload, const char *oper
 {
     uintptr_t at = (uintptr_t)payload;
     if (at < (uintptr_t)block_payload(h, h->first) ||
-        at >= (uintptr_t)block_payload(h, break_of(h)))
+        at >= (uintptr_t)block_payload(h, heap_brk(h)))
         hmm__panic(operation, payload, "pointer outside the heap");
     if ((at - (uintptr_t)h) % HMM_GRANULE != 0)
         hmm__panic(operation, payload, "not a block: the pointer is misaligned");
