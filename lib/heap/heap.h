@@ -195,7 +195,7 @@ struct hmm_heap {
         /* Returns memory of the cache to the heap. False: there was none. */
         bool (*reclaim)(struct hmm_heap *h, enum hmm__reclaim what);
         /* Before a state is placed at the region's high end: lowers high_limit by what the cache
-         * will need there. */
+         * will need there. NULL: its tables do not lie in the region. */
         void (*reserve)(struct hmm_heap *h);
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };
@@ -403,7 +403,7 @@ HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
 
 /* grow.c: the region, as it was given to hmm_heap_create, has `size` bytes now, the new ones at its
  * high end. Returns 0; or -1 with the heap as it was iff they are fewer than before (EINVAL), there
- * is no room for the strategy's state (ENOMEM), or the heap has a cache (EBUSY). */
+ * is no room for the strategy's state (ENOMEM), or a cache has its tables in the region (EBUSY). */
 HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
 
 /* brk.c */
