@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* More than any command's options. */
 #define MOST_OPTIONS 30
@@ -96,6 +97,13 @@ int cli_args_next(struct cli_args *a)
         a->only_operands = true;
     }
     return CLI_ARG_END;
+}
+
+bool cli_is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
 }
 
 void cli_command_help(const struct cli_command *c)

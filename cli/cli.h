@@ -55,6 +55,9 @@ struct cli_args {
  */
 int cli_args_next(struct cli_args *args);
 
+/* Whether two paths name one regular file, which cannot be read and written at a time. */
+bool cli_is_same_file(const char *a, const char *b);
+
 /* ---- say.c: complaints, always one line on stderr. ---- */
 
 /* "hmm COMMAND: ..."; without a command where it is NULL. */

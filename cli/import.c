@@ -5,6 +5,7 @@
 #include "import.h"
 
 #include "internal.h"
+#include "packed.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -159,25 +160,21 @@ static const struct import_format *guess(struct import *m, const char *line)
     for (size_t i = 0; i < FORMATS; i++)
         if (formats[i]->begins(line))
             return formats[i];
-    if (strncmp(line, "# hmm-trace", 11) == 0)
+    if (strncmp(line, "# hmm-trace", 11) == 0 ||
+        strncmp(line, (const char *)hmm_packed_magic, 4) == 0) /* as a line it ends there */
         import_fail(m, "this is a trace already");
     else
         import_fail(m, "the first line does not tell what this is: name it with --from");
     return NULL;
 }
 
-static bool take_lines(struct import *m, struct lines *l, const struct import_format **format)
+static bool take_lines(struct import *m, struct lines *l, const struct import_format *format,
+                       char *line)
 {
-    char *line = next_line(m, l);
-    if (line == NULL)
-        return m->failed ? false : import_fail(m, "nothing in it");
-    if (*format == NULL && (*format = guess(m, line)) == NULL)
-        return false;
-    m->state = cli_alloc(1, (*format)->state_size);
     for (; line != NULL; line = next_line(m, l))
-        if (!(*format)->take(m, line))
+        if (!format->take(m, line))
             return false;
-    return !m->failed && ((*format)->end == NULL || (*format)->end(m));
+    return !m->failed && (format->end == NULL || format->end(m));
 }
 
 static void say_number(FILE *to, const char *did, uint64_t number, const char *noun,
@@ -221,18 +218,33 @@ static int conclude(struct import *m, const struct request *q, bool good)
     return code;
 }
 
-static int import_lines(struct request *q, struct import *m, struct lines *l)
+/* Opens what is written. False, said on stderr, iff it cannot be. */
+static bool open_output(const struct request *q, struct import *m)
 {
     struct hmm_trace_error error;
-    m->writer = hmm_trace_writer_open(q->output, &error);
-    if (m->writer == NULL) {
-        cli_complain("import", "%s: %s", q->output, error.reason);
+    if (cli_is_same_file(q->path, q->output))
+        cli_complain("import", "--output: %s is the file that is read", q->output);
+    else if (!hmm_trace_may_replace(q->output, &error) ||
+             (m->writer = hmm_trace_writer_open(q->output, &error)) == NULL)
+        hmm_trace_print_error(stderr, q->output, &error);
+    return m->writer != NULL;
+}
+
+/* A file whose first line is wrong leaves what is there as it is. */
+static int import_lines(struct request *q, struct import *m, struct lines *l)
+{
+    char *line = next_line(m, l);
+    if (line == NULL && !m->failed)
+        import_fail(m, "nothing in it");
+    if (line == NULL || (q->format == NULL && (q->format = guess(m, line)) == NULL))
+        return CLI_USAGE;
+    if (!open_output(q, m))
         return CLI_FAILED;
-    }
-    const int code = conclude(m, q, take_lines(m, l, &q->format));
+    m->state = cli_alloc(1, q->format->state_size);
+    const int code = conclude(m, q, take_lines(m, l, q->format, line));
     if (code == CLI_OK)
         summarize(m, q);
-    if (m->state != NULL && q->format->free_state != NULL)
+    if (q->format->free_state != NULL)
         q->format->free_state(m->state);
     free(m->state);
     import_blocks_free(m);

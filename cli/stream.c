@@ -11,7 +11,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define STRETCH 65536u
 
@@ -145,18 +144,11 @@ int cli_stream_status(const struct cli_stream *s)
 
 /* ---- Writing ---- */
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
-
 struct hmm_trace_writer *cli_stream_output(const struct cli_stream *from, const char *path)
 {
     struct hmm_trace_error error;
     struct hmm_trace_writer *writer = NULL;
-    if (is_same_file(from->path, path))
+    if (cli_is_same_file(from->path, path))
         cli_complain(from->command, "--output: %s is the trace that is read", path);
     else if (!hmm_trace_may_replace(path, &error) ||
              (writer = hmm_trace_writer_open(path, &error)) == NULL)
