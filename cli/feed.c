@@ -17,7 +17,7 @@ struct hmm_trace_tape *feed_tape(const char *command, const char *path)
     struct hmm_trace_tape *tape = hmm_trace_tape_open(path, NULL, &error);
     const struct hmm_trace_error *cut = tape != NULL ? hmm_trace_tape_cut(tape) : &error;
     if (cut != NULL) {
-        hmm_trace_print_error(stderr, path, cut);
+        cli_trace_error(path, cut);
         hmm_trace_tape_close(tape);
         return NULL;
     }

@@ -194,7 +194,7 @@ static void summarize(const struct import *m, const struct request *q)
 {
     /* Not into the trace. */
     FILE *to = is_standard_output(q) ? stderr : stdout;
-    fprintf(to, "%s: %s operation%s, of %s\n", q->output, cli_count(m->ops).chars,
+    fprintf(to, "%s: %s operation%s, of %s\n", cli_visible(q->output), cli_count(m->ops).chars,
             m->ops == 1 ? "" : "s", q->format->of);
     say_number(to, "left out", m->left_out.unknown, "free",
                "of a block that is older than the log");
@@ -226,7 +226,7 @@ static bool open_output(const struct request *q, struct import *m)
         cli_complain("import", "--output: %s is the file that is read", q->output);
     else if (!hmm_trace_may_replace(q->output, &error) ||
              (m->writer = hmm_trace_writer_open(q->output, &error)) == NULL)
-        hmm_trace_print_error(stderr, q->output, &error);
+        cli_complain("import", "%s: %s", q->output, error.reason);
     return m->writer != NULL;
 }
 
@@ -258,7 +258,7 @@ static int import_file(struct request *q)
     struct lines l = {.room = (size_t)1 << 16};
     l.source = hmm_trace_source_open(q->path, &error);
     if (l.source == NULL) {
-        hmm_trace_print_error(stderr, q->path, &error);
+        cli_trace_error(q->path, &error);
         return CLI_USAGE;
     }
     l.text = cli_alloc(l.room, 1);

@@ -37,7 +37,7 @@ static void heed_interrupts(void)
 static void complain(struct cli_stream *s, const struct hmm_trace_error *error)
 {
     cli_progress_hide();
-    hmm_trace_print_error(stderr, s->path, error);
+    cli_trace_error(s->path, error);
     s->failed = true;
 }
 
@@ -152,7 +152,7 @@ struct hmm_trace_writer *cli_stream_output(const struct cli_stream *from, const 
         cli_complain(from->command, "--output: %s is the trace that is read", path);
     else if (!hmm_trace_may_replace(path, &error) ||
              (writer = hmm_trace_writer_open(path, &error)) == NULL)
-        hmm_trace_print_error(stderr, path, &error);
+        cli_trace_error(path, &error);
     return writer;
 }
 
@@ -161,7 +161,7 @@ bool cli_stream_written(const struct cli_stream *from, struct hmm_trace_writer *
 {
     struct hmm_trace_error error;
     if (!hmm_trace_writer_close(writer, &error)) {
-        hmm_trace_print_error(stderr, path, &error);
+        cli_trace_error(path, &error);
         return false;
     }
     if (from->failed || from->interrupted)

@@ -109,7 +109,7 @@ if command -v bash >/dev/null 2>&1; then
     completes 'hmm replay --sm' --smallest
     completes 'hmm replay --strategy b' best-fit
     completes 'hmm strategies --format ' table json
-    completes 'hmm record -' -o --output --no-follow --help
+    completes 'hmm record -' -o --output --no-follow -h --help -V --version
 else
     skip 'bash completes' 'there is no bash'
 fi

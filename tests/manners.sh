@@ -114,4 +114,92 @@ if [ -w /dev/full ]; then
         report $? "no standard output: hmm $command"
     done
 fi
+
+# ---- Names with what would steer a terminal ----
+
+escape=$(printf '\033')
+bad=$(printf 'a\033[31mb\nc\177\302\233d')
+shown='a\x1b[31mb\nc\x7f\xc2\x9bd'
+cp t.trace "$bad.trace"
+
+# harmless: what was printed has no control character but the end of a line.
+harmless() {
+    LC_ALL=C awk '/[\001-\010\013-\037\177]/ || /\302[\200-\237]/ { bad = 1 } END { exit bad }' out err
+}
+
+for command in 'check --max-heap 1M' 'compare --runs 1 --allocators best-fit' 'diff t.trace' map replay \
+    stats 'map --format svg' 'compare --runs 1 --allocators best-fit --format json' \
+    'compare --runs 1 --allocators best-fit --format csv' 'replay --format json' \
+    'compare --runs 1 --allocators best-fit --format markdown' 'stats --format json' \
+    'report -o -' 'check --max-heap 1K'; do
+    # shellcheck disable=SC2086
+    hmm $command "$bad.trace"
+    [ -s out ] && harmless
+    report $? "hmm $command: a name that holds control characters"
+done
+for command in 'check --max-heap 1M' compare 'convert -o new' 'cut -o new' 'diff t.trace' map replay \
+    'report -o new' stats 'import -o new' record run; do
+    # shellcheck disable=SC2086
+    hmm $command "$bad"
+    harmless && grep -qF "$shown" err
+    report $? "hmm $command: one that is not there"
+done
+for word in "$bad" "--$bad"; do
+    hmm "$word"
+    harmless && grep -qF "$shown" err
+    report $? "hmm $(printf '%s' "$word" | tr "$escape" '?' | tr -d '\n\177'): no such"
+done
+for command in 'replay --strategy' 'check --max-heap' 'compare --for' 'compare --allocators' 'run --heap' \
+    'check-strategy' 'stats --from'; do
+    # shellcheck disable=SC2086
+    hmm $command "$bad" t.trace
+    [ "$code" -ne 0 ] && harmless
+    report $? "hmm $command: a value that holds them"
+done
+
+# ---- Widths ----
+
+# narrow WIDTH: no line is wider, unless it is one word or a command to copy.
+narrow() {
+    awk -v most="$1" '/hmm run|hmm_heap_create/ { next } length > most && / / { print; bad = 1 }
+        END { exit bad }' out
+}
+
+for width in '' 100; do
+    export COLUMNS="$width"
+    for command in check check-strategy compare convert cut diff import map record replay report run \
+        stats strategies help; do
+        hmm $command --help
+        narrow "${width:-80}" && grep -q '^Usage: hmm' out
+        report $? "hmm $command --help: ${width:-80} columns"
+        hmm $command -V
+        [ "$code" -eq 0 ] && [ "$(cat out)" = "$("$HMM" --version)" ]
+        report $? "hmm $command -V"
+    done
+    for command in 'compare --runs 1' replay 'replay --smallest --cache' stats map 'diff t.trace'; do
+        # shellcheck disable=SC2086
+        hmm $command t.trace
+        [ "$code" -eq 0 ] && narrow "${width:-80}"
+        report $? "hmm $command: ${width:-80} columns"
+    done
+    hmm strategies
+    narrow "${width:-80}"
+    report $? "hmm strategies: ${width:-80} columns"
+done
+unset COLUMNS
+if command -v script >/dev/null 2>&1; then
+    script -qec "stty cols 100; '$HMM' map t.trace" /dev/null >out 2>err </dev/null
+    awk 'length > most { most = length } END { exit most < 100 }' out
+    report $? 'the width of the terminal'
+    script -qec "NO_COLOR=1 '$HMM' map t.trace" /dev/null >out 2>err </dev/null
+    grep -q "$escape" out
+    [ $? -eq 1 ]
+    report $? 'NO_COLOR: no colour on a terminal'
+    script -qec "'$HMM' map t.trace | cat" /dev/null >out 2>err </dev/null
+    grep -q "$escape" out
+    [ $? -eq 1 ]
+    report $? 'no colour in a pipe'
+else
+    skip 'terminals' 'there is no script (Debian package bsdutils)'
+fi
 finish
