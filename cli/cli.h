@@ -149,6 +149,12 @@ __attribute__((format(printf, 2, 3))) void cli_table_add(struct cli_table *table
  * another below, beside the first column again. */
 void cli_table_print(struct cli_table *table, FILE *to);
 
+/* ---- interrupt.c: the first Ctrl-C, from when it is heeded, is only told. ---- */
+
+void cli_heed_interrupts(void);
+bool cli_interrupted(void);
+_Noreturn void cli_end_interrupted(void); /* prints what has been written, and ends as by SIGINT */
+
 /* ---- progress.c: a bar on stderr, if that is a terminal and it takes long. ---- */
 
 void cli_progress_start(const char *what);

@@ -104,6 +104,13 @@ struct lines {
     bool ended;
 };
 
+static void show(const struct import *m, const struct lines *l)
+{
+    uint64_t done, total;
+    hmm_trace_source_tell(l->source, &done, &total);
+    cli_progress_ops(total != 0 ? (double)done / (double)total : 0, m->ops);
+}
+
 /* More of the file behind what is there. False, said on stderr, iff it cannot be read. */
 static bool read_more(struct import *m, struct lines *l)
 {
@@ -127,6 +134,7 @@ static bool read_more(struct import *m, struct lines *l)
         return import_fail(m, "%s", error.reason);
     l->ended = got == 0;
     l->end += (size_t)got;
+    show(m, l);
     return true;
 }
 
@@ -194,6 +202,7 @@ static void summarize(const struct import *m, const struct request *q)
 {
     /* Not into the trace. */
     FILE *to = is_standard_output(q) ? stderr : stdout;
+    cli_progress_hide();
     fprintf(to, "%s: %s operation%s, of %s\n", cli_visible(q->output), cli_count(m->ops).chars,
             m->ops == 1 ? "" : "s", q->format->of);
     say_number(to, "left out", m->left_out.unknown, "free",
@@ -262,7 +271,9 @@ static int import_file(struct request *q)
         return CLI_USAGE;
     }
     l.text = cli_alloc(l.room, 1);
+    cli_progress_start("importing");
     const int code = import_lines(q, &m, &l);
+    cli_progress_hide();
     free(l.text);
     hmm_trace_source_close(l.source);
     return code;

@@ -11,8 +11,8 @@
 #define COLUMNS 14
 
 static const char *const heading[COLUMNS] = {
-    "allocator", "cache",        "ns/op",   "worst ns", "peak",          "smallest heap", "of live",
-    "holes",     "largest hole", "headers", "rounding", "fragmentation", "control",       "failed"};
+    "allocator", "cache",   "ns/op",   "worst ns", "peak",      "smallest heap", "of live",
+    "holes",     "largest", "headers", "rounding", "fragments", "control",       "failed"};
 
 /* ---- The cells of a row, as text ---- */
 
