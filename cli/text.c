@@ -86,32 +86,16 @@ struct cli_text cli_count(uint64_t number)
     return t;
 }
 
-/* Bytes of the UTF-8 sequence at s; 0 iff it is not one (overlong forms, surrogates and what lies
- * above U+10FFFF are none). */
-static size_t utf8_length(const unsigned char *s)
-{
-    size_t length = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (s[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 void cli_print_json_string(FILE *to, const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
     fputc('"', to);
     while (*s != '\0') {
-        size_t length = utf8_length(s);
+        size_t length = cli_utf8_length(s);
         if (length == 0)
             fputs("\\ufffd", to);
-        else if (*s < ' ' || *s == 0x7f)
-            fprintf(to, "\\u%04x", *s);
+        else if (cli_is_control(s))
+            fprintf(to, "\\u%04x", length == 1 ? *s : s[1]);
         else if (*s == '"' || *s == '\\')
             fprintf(to, "\\%c", *s);
         else

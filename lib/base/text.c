@@ -156,6 +156,12 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+/* A comma before the last three digits, or before three that another follows. */
+static bool is_separator(const char *s)
+{
+    return s[0] == ',' && is_digit(s[1]) && is_digit(s[2]) && is_digit(s[3]) && !is_digit(s[4]);
+}
+
 /* Whole numbers up to here keep their unit within 64 bits. */
 #define LARGEST_WHOLE (UINT64_MAX >> 31)
 
@@ -165,7 +171,9 @@ bool hmm__text_parse_size(const char *s, uint64_t *bytes)
     bool too_large = false, has_part = false;
     if (!is_digit(*s))
         return false;
-    for (; is_digit(*s); s++) {
+    for (; is_digit(*s) || is_separator(s); s++) {
+        if (*s == ',')
+            continue;
         whole = whole * 10 + (uint64_t)(*s - '0');
         too_large = too_large || whole > UINT64_MAX / 10 - 1;
     }
@@ -177,6 +185,10 @@ bool hmm__text_parse_size(const char *s, uint64_t *bytes)
             }
     if (s[-1] == '.')
         return false;
+    if (s[0] == ' ' && s[1] != '\0')
+        s++;
+    if (s[0] == 'B' && s[1] == '\0' && !has_part)
+        s++;
     unsigned shift = unit_shift(*s);
     if (shift == 0 && (has_part || *s != '\0'))
         return false;

@@ -31,7 +31,7 @@ HMM__HIDDEN unsigned hmm__text_edits(const char *a, const char *b);
 /* A size, in K, M or G where it is a whole number of them. */
 HMM__HIDDEN void hmm__text_size(struct text *t, uint64_t bytes);
 
-/* "4096", "64K", "8MiB", "1.5M", "2g": bytes, rounded down; UINT64_MAX: more than that. False iff
+/* "4096", "64K", "8MiB", "1.5M", "2g", "12,345", "1.50 MiB", "16 B": bytes, rounded down; UINT64_MAX: more than that. False iff
  * it is none of these. A fraction needs a unit. Not in a freestanding build. */
 HMM__HIDDEN bool hmm__text_parse_size(const char *s, uint64_t *bytes);
 

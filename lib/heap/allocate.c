@@ -8,18 +8,13 @@
 
 void *hmm__fail(struct hmm_heap *h, size_t size)
 {
+    if (h->trying)
+        return NULL;
     h->failed++;
     if (h->refused)
-        h->refused(h, size, false);
+        h->refused(h, size);
     hmm__set_errno(ENOMEM);
     return NULL;
-}
-
-void hmm__take_back_failure(struct hmm_heap *h)
-{
-    h->failed--;
-    if (h->refused)
-        h->refused(h, 0, true);
 }
 
 /* ---- Where the strategy has no free block ---- */

@@ -111,6 +111,7 @@ struct hmm_heap {
     uint64_t failed;
     uint64_t released; /* bytes that were given back to the system, each time anew */
     uint32_t check_count;
+    bool trying; /* a request that fails now has another way to be served: it is not counted */
     /* Hot, up to check_flags: three cache lines. */
     const struct hmm_strategy *strategy;
     void *state;
@@ -157,9 +158,8 @@ struct hmm_heap {
     /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
      * pointers are misuse. */
     bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
-    /* Told of a request of `size` bytes that is not served; or, with `served`, that the last of
-     * them was served after all. NULL: nobody. */
-    void (*refused)(const struct hmm_heap *h, size_t size, bool served);
+    /* Told of a request of `size` bytes that is not served. NULL: nobody. */
+    void (*refused)(const struct hmm_heap *h, size_t size);
     hmm_ref brk_peak;
     hmm_ref committed_end; /* pages below it are committed */
     uint32_t skew;         /* bytes of the caller's region below the base */
@@ -351,9 +351,6 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 
 /* allocate.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h, size_t size);
-
-/* The request that was counted as failed last is served after all. */
-HMM__HIDDEN HMM__COLD void hmm__take_back_failure(struct hmm_heap *h);
 
 /* One attempt: from a free block, else from the top below the break. NULL, which is not counted as
  * a failure: neither is large enough. */
