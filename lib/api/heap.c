@@ -94,7 +94,7 @@ static __attribute__((noinline)) void *cached_malloc_slow(struct hmm_heap *h, si
 {
     struct cache *cache = h->cache;
     void *p = size <= CACHE_OBJECT_MAX ? hmm__cache_refill(cache->thread_cache, size)
-                                       : medium_take(cache, size);
+                                       : medium_take(cache->thread_cache, size);
     return p ? p : malloc_uncached(h, size);
 }
 
@@ -108,7 +108,7 @@ static void cached_free(struct hmm_heap *h, void *block)
 {
     struct cache *cache = h->cache;
     if (hmm__likely(cache_free_hit(cache, cache->thread_cache, block)) ||
-        (cache->open && medium_put(cache, block)))
+        medium_put(cache, cache->thread_cache, block))
         return;
     free_uncached(h, block);
 }

@@ -72,9 +72,10 @@ enum hmm__check_flag {
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
 
-/* What a cache is to return to the heap: IDLE, before malloc raises the break, is empty runs and
- * medium blocks; ALL, before a request fails, is all that the calling thread does not use. */
-enum hmm__reclaim { HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
+/* What a cache is to return to the heap: UNUSED, now and then, is what has not been needed for a
+ * while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL, before a
+ * request fails, is all that the calling thread does not use. */
+enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
 enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
@@ -361,6 +362,13 @@ HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 {
     HMM_ASSERT((h->reclaim != NULL) == (h->cache != NULL));
     return h->reclaim != NULL && h->reclaim(h, what);
+}
+
+/* Whether memory for n granules above the top was below it, and was not given back since: the break
+ * may rise over it at no cost, so that the cache need not return anything before. */
+HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
+{
+    return h->zero_top > h->top && h->zero_top - h->top >= n;
 }
 
 /* Frees a used block that is not in the live counts any more. */
