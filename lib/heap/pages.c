@@ -16,6 +16,8 @@
  */
 #include "heap/block.h"
 
+#if HMM__PAGES
+
 #define AHEAD_MIN ((256u << 10) / HMM_GRANULE)
 #define AHEAD_MAX ((32u << 20) / HMM_GRANULE)
 
@@ -296,3 +298,5 @@ size_t hmm__decommit_all(struct hmm_heap *h)
     h->top_seen = h->top;
     return SIZE_MAX - budget;
 }
+
+#endif
