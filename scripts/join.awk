@@ -94,8 +94,12 @@ function simplify(cond,    terms, factors, n, m, i, j, f, term, whole) {
     return whole == "" ? "0" : whole
 }
 
-# One that ends in a group in parentheses behind &&: A && (B || C).
+# One with parentheses: A || ..., where A is 1, and A && (B || C).
 function simplify_nested(cond,    at, left, right) {
+    at = index(cond, " || ")
+    left = substr(cond, 1, at - 1)
+    if (at != 0 && left !~ /\(/ && simplify(left) == "1")
+        return "1"
     at = index(cond, " && (")
     if (at == 0 || cond !~ /\)$/ || substr(cond, 1, at - 1) ~ /\(/)
         return cond
