@@ -545,6 +545,9 @@ HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
 /* As hmm_heap_check, without the cache. */
 HMM__HIDDEN const char *hmm__verify(struct hmm_heap *h);
 
+struct hmm_block_info;
+struct hmm_stats;
+
 /* walk.c, stats.c: as hmm_heap_walk and hmm_heap_stats, without the cache: a run is one block. */
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,
                           int (*visit)(void *arg, const struct hmm_block_info *), void *arg);

@@ -321,10 +321,11 @@ static __attribute__((noinline)) void *realloc_else(struct hmm_heap *h, void *pa
         return NULL;
     }
 #if HMM_WITH_ALIGNED
-    if (word_load(payload) & HMM__ALIGNED)
-        return realloc_aligned(h, payload, size);
-#endif
+    return word_load(payload) & HMM__ALIGNED ? realloc_aligned(h, payload, size)
+                                             : hmm__fail(h, size);
+#else
     return hmm__fail(h, size);
+#endif
 }
 
 #if HMM__SMALL
