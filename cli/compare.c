@@ -394,10 +394,18 @@ static int compare_trace(const struct request *q, const char *path, bool first)
         return CLI_USAGE;
     }
     const struct cells_sink sink = {take_measured, &found};
+    cli_progress_start("comparing");
     const size_t bad = cells_run(cells.list, cells.count, tape, &q->cells, &sink);
     int code = bad == 0 ? CLI_OK : CLI_FAILED;
+    if (cli_interrupted())
+        cli_complain("compare",
+                     found != NULL ? "%s: interrupted: what is known so far follows"
+                                   : "%s: interrupted: nothing is known yet",
+                     path);
     if (found != NULL)
         judge(q, found, first);
+    if (cli_interrupted())
+        cli_end_interrupted();
     if (q->cells.heap != 0 && (found == NULL || !fits(found))) {
         explain(q, &cells, tape);
         code = CLI_FAILED;
@@ -411,7 +419,7 @@ static int compare_trace(const struct request *q, const char *path, bool first)
 static int compare_all(const struct request *q)
 {
     int worst = CLI_OK;
-    cli_progress_start("comparing");
+    cli_heed_interrupts();
     for (size_t i = 0; i < q->path_count; i++) {
         const int code = compare_trace(q, q->paths[i], i == 0);
         worst = code > worst ? code : worst;

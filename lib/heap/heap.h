@@ -72,9 +72,10 @@ enum hmm__check_flag {
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
 
-/* What a cache is to return to the heap: IDLE, before malloc raises the break, is empty runs and
- * medium blocks; ALL, before a request fails, is all that the calling thread does not use. */
-enum hmm__reclaim { HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
+/* What a cache is to return to the heap: UNUSED, now and then, is what has not been needed for a
+ * while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL, before a
+ * request fails, is all that the calling thread does not use. */
+enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
 enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
@@ -166,6 +167,7 @@ struct hmm_heap {
         void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
         void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
         uint32_t check_level, check_count;
+        bool trying; /* a request that fails now has another way to be served: not counted */
         const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
         /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
         struct hmm__large *large;
@@ -187,9 +189,8 @@ struct hmm_heap {
         /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
          * pointers are misuse. */
         bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
-        /* Told of a request of `size` bytes that is not served; or, with `served`, that the last of
-         * them was served after all. NULL: nobody. */
-        void (*refused)(const struct hmm_heap *h, size_t size, bool served);
+        /* Told of a request of `size` bytes that is not served. NULL: nobody. */
+        void (*refused)(const struct hmm_heap *h, size_t size);
         /* The next three are set by this heap's cache; NULL: there is none. */
         struct cache *cache;
         /* Returns memory of the cache to the heap. False: there was none. */
@@ -504,9 +505,6 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 /* allocate.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h, size_t size);
 
-/* The request that was counted as failed last is served after all. */
-HMM__HIDDEN HMM__COLD void hmm__take_back_failure(struct hmm_heap *h);
-
 /* One attempt: from a free block, else from the top below the break. NULL, which is not counted as
  * a failure: neither is large enough. */
 HMM__HIDDEN void *hmm__try_malloc(struct hmm_heap *h, size_t size);
@@ -521,6 +519,13 @@ HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
     (void)h, (void)what;
     return false;
 #endif
+}
+
+/* Whether memory for n granules above the top was below it, and was not given back since: the break
+ * may rise over it at no cost, so that the cache need not return anything before. */
+HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
+{
+    return h->zero_top > h->top && h->zero_top - h->top >= n;
 }
 
 /* Frees a used block that is not in the live counts any more. */
@@ -565,6 +570,9 @@ HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
 
 /* As hmm_heap_check, without the cache. */
 HMM__HIDDEN const char *hmm__verify(struct hmm_heap *h);
+
+struct hmm_block_info;
+struct hmm_stats;
 
 /* walk.c, stats.c: as hmm_heap_walk and hmm_heap_stats, without the cache: a run is one block. */
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,
