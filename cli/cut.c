@@ -90,7 +90,8 @@ static bool write_living(const struct cli_stream *s, struct numbers *n, struct h
         struct hmm_trace_op op = {.size = b->size,
                                   .id = b->id,
                                   .kind = b->align_log2 != 0 ? HMM_TRACE_ALIGNED : HMM_TRACE_ALLOC,
-                                  .align_log2 = b->align_log2};
+                                  .align_log2 = b->align_log2 & 63u,
+                                  .stack = b->stack};
         renumber(n, &op);
         good = hmm_trace_write(w, &op);
     }
