@@ -81,34 +81,96 @@ static char *next_line(struct filter *f, char **line, size_t *room)
 /* ---- Functions and lines ---- */
 
 #ifdef HAVE_LIBDW
-static void look_up(Dwfl_Module *module, Dwarf_Addr address, struct symbol *s)
-{
-    int line = 0;
-    const char *name = dwfl_module_addrname(module, address);
-    Dwfl_Line *where = dwfl_module_getsrc(module, address);
-    const char *file = where != NULL ? dwfl_lineinfo(where, NULL, &line, NULL, NULL, NULL) : NULL;
-    s->function = name != NULL ? strdup(name) : NULL;
-    s->file = file != NULL ? strdup(file) : NULL;
-    s->line = file != NULL && line > 0 ? (uint32_t)line : 0;
-}
-
 /* Files stay open: the next process has the same libraries, and reading their tables takes longer
  * than all look-ups. */
 #define OPEN_FILES 64u
+
+struct function {
+    GElf_Addr start, end;
+    const char *name;
+    unsigned rank; /* of names for the same function the one with the highest is taken */
+};
 
 static struct open_file {
     char *path;
     Dwfl *dwfl;
     Dwfl_Module *module; /* NULL: it cannot be read */
     GElf_Addr bias;
+    struct function *functions; /* sorted; libdwfl itself would look through all for each address */
+    size_t function_count;
 } open_files[OPEN_FILES];
 
 static void close_file(struct open_file *f)
 {
     if (f->dwfl != NULL)
         dwfl_end(f->dwfl);
+    free(f->functions);
     free(f->path);
     *f = (struct open_file){0};
+}
+
+static int compare_functions(const void *a, const void *b)
+{
+    const struct function *x = a, *y = b;
+    if (x->start != y->start)
+        return x->start < y->start ? -1 : 1;
+    return (x->rank > y->rank) - (x->rank < y->rank);
+}
+
+static unsigned rank_of(const GElf_Sym *symbol)
+{
+    const unsigned binding = GELF_ST_BIND(symbol->st_info);
+    return (symbol->st_size != 0 ? 4u : 0u) + (binding == STB_GLOBAL ? 2u
+                                               : binding == STB_WEAK ? 1u
+                                                                     : 0u);
+}
+
+static void read_functions(struct open_file *f)
+{
+    const int count = dwfl_module_getsymtab(f->module);
+    f->functions = count > 0 ? malloc((size_t)count * sizeof *f->functions) : NULL;
+    for (int i = 1; f->functions != NULL && i < count; i++) {
+        GElf_Sym symbol;
+        GElf_Addr address;
+        const char *name =
+            dwfl_module_getsym_info(f->module, i, &symbol, &address, NULL, NULL, NULL);
+        const unsigned type = GELF_ST_TYPE(symbol.st_info);
+        if (name == NULL || name[0] == '\0' || symbol.st_shndx == SHN_UNDEF ||
+            (type != STT_FUNC && type != STT_NOTYPE && type != STT_GNU_IFUNC))
+            continue;
+        f->functions[f->function_count++] =
+            (struct function){address, address + symbol.st_size, name, rank_of(&symbol)};
+    }
+    if (f->function_count != 0)
+        qsort(f->functions, f->function_count, sizeof *f->functions, compare_functions);
+}
+
+/* The last that begins at the address or before it; one that has a size must reach beyond it. */
+static const char *function_at(const struct open_file *f, GElf_Addr address)
+{
+    size_t low = 0, high = f->function_count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (f->functions[middle].start <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const struct function *found = low != 0 ? &f->functions[low - 1] : NULL;
+    if (found == NULL || (found->end > found->start && found->end <= address))
+        return NULL;
+    return found->name;
+}
+
+static void look_up(const struct open_file *f, GElf_Addr address, struct symbol *s)
+{
+    int line = 0;
+    const char *name = function_at(f, address);
+    Dwfl_Line *where = dwfl_module_getsrc(f->module, address);
+    const char *file = where != NULL ? dwfl_lineinfo(where, NULL, &line, NULL, NULL, NULL) : NULL;
+    s->function = name != NULL ? strdup(name) : NULL;
+    s->file = file != NULL ? strdup(file) : NULL;
+    s->line = file != NULL && line > 0 ? (uint32_t)line : 0;
 }
 
 static void open_file(struct open_file *f, const char *path)
@@ -125,6 +187,8 @@ static void open_file(struct open_file *f, const char *path)
     if (found != NULL && dwfl_report_end(f->dwfl, NULL, NULL) == 0 &&
         dwfl_module_getelf(found, &f->bias) != NULL)
         f->module = found;
+    if (f->module != NULL)
+        read_functions(f);
 }
 
 static struct open_file *file_of(const char *path)
@@ -150,7 +214,7 @@ static void find_in_file(const char *path, uint32_t module, struct symbol *symbo
     const struct open_file *f = file_of(path);
     for (size_t i = 0; f->module != NULL && i < count; i++)
         if (is_in(&symbols[i], module))
-            look_up(f->module, symbols[i].offset - 1 + f->bias, &symbols[i]);
+            look_up(f, symbols[i].offset - 1 + f->bias, &symbols[i]);
 }
 #else
 void symbols_close(void)
