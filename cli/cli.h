@@ -111,6 +111,7 @@ void cli_print_json_string(FILE *to, const char *text);
 struct cli_table {
     size_t columns;
     size_t left_columns; /* the first ones, aligned left; the others right */
+    bool last_left;      /* so is the last */
     size_t count, room;
     char **cells;
 };

@@ -43,7 +43,7 @@ static void open_trace(struct record_life *l)
     l->has_file = true;
     snprintf(comment, sizeof comment, "program %s, process %ld", l->program, (long)l->pid);
     hmm_trace_write_comment(l->writer, comment);
-    const int length = snprintf(comment, sizeof comment, "#@ depth %" PRIu32, l->depth);
+    const int length = snprintf(comment, sizeof comment, "#@ stacks %" PRIu32, l->depth);
     if (l->depth != 0)
         hmm_trace_write_line(l->writer, comment, (size_t)length);
 }

@@ -168,7 +168,8 @@ static void look_up(const struct open_file *f, GElf_Addr address, struct symbol 
     const char *name = function_at(f, address);
     Dwfl_Line *where = dwfl_module_getsrc(f->module, address);
     const char *file = where != NULL ? dwfl_lineinfo(where, NULL, &line, NULL, NULL, NULL) : NULL;
-    s->function = name != NULL ? strdup(name) : NULL;
+    /* Without the version that a library gives it. */
+    s->function = name != NULL ? strndup(name, strcspn(name, "@")) : NULL;
     s->file = file != NULL ? strdup(file) : NULL;
     s->line = file != NULL && line > 0 ? (uint32_t)line : 0;
 }
