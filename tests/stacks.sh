@@ -179,6 +179,17 @@ done
 [ ! -s got ] && grep -q 'has no call stacks' err
 report $? 'a trace without call stacks: said'
 
+# ---- Blame: the one line that holds all holes open comes first, on every strategy. ----
+
+"$HMM" map --at break t.ht2 >out 2>err
+[ "$(grep -c 'this call site holds 100 % of the waste, 11.[0-9]* MiB in 3,000 holes:$' out)" -eq \
+    "$("$HMM" strategies --format json | wc -l)" ] &&
+    ! grep '100.0 %' out | grep -vq " 3,000  pinned (stacked.c:$(line pinned))\$"
+report $? 'blame: a program made to fragment at one line: that line is first'
+"$HMM" map --at break t0.trace >out 2>err
+! grep -q 'waste' out
+report $? 'no blame without call stacks'
+
 # ---- What is refused ----
 
 for bad in --stacks=0 --stacks=65 --stacks= --stacks=x --stacks=8x; do

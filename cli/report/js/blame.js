@@ -21,12 +21,13 @@ function blameTable(shown) {
             sites.set(by, row);
         }
     const rows = [...sites.values()].sort((a, b) => b.most - a.most).slice(0, 12);
-    const cells = (row, s) => {
+    const cell = (row, s) => {
         const part = row.parts.get(s);
-        return part ? [percent(part.held / s.waste), bytes(part.held), count(part.blocks)] : ["–", "–", "–"];
+        return part ? percent(part.held / s.waste) + " (" + bytes(part.held) + ", " +
+            plural(part.blocks, "block") + ")" : "–";
     };
-    return table(["Call site", ...shown.flatMap(s => [s.name, "bytes", "blocks beside holes"])],
-        rows.map(row => [siteName(row.by) || "(not known)", ...shown.flatMap(s => cells(row, s))]));
+    return table(["Call site", ...shown.map(s => s.name)],
+        rows.map(row => [siteName(row.by) || "(not known)", ...shown.map(s => cell(row, s))]));
 }
 
 function buildBlame() {
