@@ -282,7 +282,7 @@ report $? 'a long log'
 refuses 'hmm import: no file given: hmm import [--from FORMAT] -o OUT FILE'
 refuses 'hmm import: no file given for the trace: -o OUT' a
 refuses "hmm import: one file at a time: 'b'" -o "$dir/o.trace" a b
-refuses "hmm import: unknown format 'mtraec'; did you mean 'mtrace'? Allowed: rep, mtrace, heaptrack, rmm" \
+refuses "hmm import: unknown format 'mtraec'; did you mean 'mtrace'? Allowed: rep, mtrace, heaptrack, rmm, ring" \
     --from mtraec -o "$dir/o.trace" a
 refuses "$dir/none: cannot open: No such file or directory" -o "$dir/o.trace" "$dir/none"
 file trace '# hmm-trace 1' 'a 0 1'
