@@ -364,6 +364,10 @@ HMM__ALWAYS_INLINE bool is_used_plainly(const struct block_view *b)
     return !(b->word & (HMM__FREE | HMM__ALIGNED)) && !(b->next_header & HMM__PREV_FREE);
 }
 
+/* realloc.c: hmm__realloc of a block that is_placed so. */
+HMM__HIDDEN void *hmm__realloc_placed(struct hmm_heap *h, void *payload, size_t size,
+                                      struct block_view b);
+
 /* The template of free. An ALIGNED block, or one with an ALIGNED block above, is freed by
  * hmm__free_else. */
 HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *insert,

@@ -9,10 +9,9 @@
 
 #if HMM_WITH_REALLOC
 
-/* Used block r now has s granules, had `was` before, and needs n. The rest is freed if it is large
- * enough for a block. */
-static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint32_t n,
-                   uint32_t bits)
+/* Used block r now has s granules and needs n. The rest is freed if it is large enough for a block.
+ * Returns what the block keeps, which is not counted as live yet. */
+static uint32_t settle(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t n, uint32_t bits)
 {
     HMM_ASSERT(s >= n && r + s <= h->top && !(bits & HMM__FREE));
     block_set_header(h, r, header_make(s, bits));
@@ -23,7 +22,7 @@ static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint
         COUNT(h->splits++);
         s = n;
     }
-    live_add(h, (size_t)(s - was) * HMM_GRANULE);
+    return s;
 }
 
 /* Cuts used block r down to n granules. */
@@ -82,7 +81,9 @@ static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
         return false;
     if (r + s != h->top && s + room > HMM_MAX_GRANULES)
         return false;
-    settle(h, r, s, absorb_next(h, r, s, n), n, word & (HMM__PREV_FREE | HMM__ALIGNED));
+    uint32_t got = absorb_next(h, r, s, n);
+    got = settle(h, r, got, n, word & (HMM__PREV_FREE | HMM__ALIGNED));
+    live_add(h, (size_t)(got - s) * HMM_GRANULE);
     return true;
 }
 
@@ -120,7 +121,8 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
     if (got < n)
         got = absorb_next(h, to, got, n);
     memmove(block_payload(h, to), block_payload(h, r), header_usable(word));
-    settle(h, to, s, got, n, prev_bit | (word & HMM__ALIGNED));
+    got = settle(h, to, got, n, prev_bit | (word & HMM__ALIGNED));
+    live_add(h, (size_t)(got - s) * HMM_GRANULE);
     return to;
 }
 
@@ -228,12 +230,12 @@ static bool grow_up_fast(struct hmm_heap *h, hmm_ref r, char *p, const struct bl
 }
 
 /* Grows block p, which has a free neighbour or the top above it. */
-static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size)
+static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size,
+                                            struct block_view b)
 {
-    struct block_view b;
     uint32_t n = hmm__granules_for(size);
-    hmm_ref r = block_of(h, p);
-    if (hmm__unlikely(!is_placed(h, p, &b) || !neighbours_agree(h, r, p, &b)))
+    hmm_ref r = (hmm_ref)b.at;
+    if (hmm__unlikely(!neighbours_agree(h, r, p, &b)))
         hmm__misuse(h, p, "realloc");
     if (grow_up_fast(h, r, p, &b, n))
         return p;
@@ -355,21 +357,33 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 
 #else
 
-void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
+/* Of a block that is_placed. */
+HMM__ALWAYS_INLINE void *realloc_placed(struct hmm_heap *h, char *p, size_t size,
+                                        const struct block_view *b)
 {
-    char *p = payload;
-    struct block_view b;
-    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_placed(h, p, &b) || !is_used_plainly(&b)))
-        return realloc_else(h, payload, size);
-    uint32_t n = hmm__granules_for(size), has = header_size(b.word);
+    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_used_plainly(b)))
+        return realloc_else(h, p, size);
+    uint32_t n = hmm__granules_for(size), has = header_size(b->word);
     if (n > has) {
-        if (((b.word | b.next_header) & HMM__NEIGHBOUR_FLAGS) == 0)
+        if (((b->word | b->next_header) & HMM__NEIGHBOUR_FLAGS) == 0)
             return move_block(h, p, size);
-        return grow(h, p, size);
+        return grow(h, p, size, *b);
     }
     if (has - n >= HMM_MIN_GRANULES)
-        shrink(h, (hmm_ref)b.at, b.word, n);
+        shrink(h, (hmm_ref)b->at, b->word, n);
     return p;
+}
+
+void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
+{
+    struct block_view b;
+    return hmm__likely(is_placed(h, payload, &b)) ? realloc_placed(h, payload, size, &b)
+                                                  : realloc_else(h, payload, size);
+}
+
+void *hmm__realloc_placed(struct hmm_heap *h, void *payload, size_t size, struct block_view b)
+{
+    return realloc_placed(h, payload, size, &b);
 }
 
 #endif
