@@ -112,6 +112,29 @@ void hmm_heap_free(struct hmm_heap *heap, void *block);
 size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block);
 
 /*
+ * Where a block may lie. Its address is `phase` above a multiple of `align`; the `size` bytes that
+ * are asked for, and for 0 bytes one, lie in [low, high) and do not cross a multiple of `boundary`.
+ * align and boundary are powers of two. 0 and NULL: no constraint.
+ */
+struct hmm_constraint {
+    size_t align, phase, boundary;
+    const void *low, *high;
+};
+
+/*
+ * As hmm_heap_malloc, of a block that meets the constraint: the strategy's choice of the free
+ * blocks in which such a block fits, else from above the last block. It is freed as any other;
+ * realloc does not know of the constraint. It is never of a cache's run, unless constraint is NULL:
+ * then this is hmm_heap_malloc. Takes time in proportion to the number of free blocks at worst.
+ * Returns NULL iff no address at all meets the constraint: align or boundary is not a power of two,
+ * phase is not less than align or not a multiple of HMM_GRANULE, or the bytes do not fit between
+ * two boundaries, at that phase, or between low and high (EINVAL); or nothing that is free has room
+ * for such a block, or size is above PTRDIFF_MAX (ENOMEM).
+ */
+void *hmm_heap_malloc_within(struct hmm_heap *heap, size_t size,
+                             const struct hmm_constraint *constraint) HMM_MALLOC_LIKE;
+
+/*
  * Switches the strategy, live: no block moves, the new index is built from the blocks. Takes time
  * in proportion to the number of blocks. The index of the new strategy, where it is larger than
  * the room at the region's low end, goes to its high end, else into a block of the heap.

@@ -56,6 +56,9 @@ HMM__HIDDEN void *hmm__checked_malloc(struct hmm_heap *h, size_t size);
 HMM__HIDDEN void *hmm__checked_calloc(struct hmm_heap *h, size_t count, size_t size);
 HMM__HIDDEN void *hmm__checked_realloc(struct hmm_heap *h, void *payload, size_t size);
 HMM__HIDDEN void *hmm__checked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+/* piece: NULL, or what the block is to be. */
+HMM__HIDDEN void *hmm__checked_malloc_piece(struct hmm_heap *h, size_t size,
+                                            const struct hmm_piece *piece);
 HMM__HIDDEN void hmm__checked_free(struct hmm_heap *h, void *payload);
 HMM__HIDDEN size_t hmm__checked_usable_size(const struct hmm_heap *h, const void *payload);
 

@@ -85,6 +85,22 @@ void *hmm__checked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 
 #endif
 
+#if HMM_WITH_REGIONS
+
+void *hmm__checked_malloc_piece(struct hmm_heap *h, size_t size, const struct hmm_piece *piece)
+{
+    if (piece == NULL)
+        return hmm__checked_malloc(h, size);
+    enter(h);
+    void *p = hmm__malloc_piece(h, piece);
+    leave(h);
+    if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
+        annotate_malloc(p, size, false);
+    return p;
+}
+
+#endif
+
 #if HMM_WITH_REALLOC
 
 /* The bytes of the block behind the requested ones are accessible while the heap resizes it. */

@@ -507,6 +507,9 @@ HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
 /* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
 
+/* A block in which the piece lies, exactly; NULL, counted as a failure: there is no room. */
+HMM__HIDDEN void *hmm__malloc_piece(struct hmm_heap *h, const struct hmm_piece *piece);
+
 /* The alignment in granules that was requested for ALIGNED block r. Ends the program if the record
  * was overwritten. */
 HMM__HIDDEN uint32_t hmm__alignment_of(const struct hmm_heap *h, hmm_ref r, const char *operation);
