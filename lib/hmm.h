@@ -167,6 +167,63 @@ int hmm_heap_set_check(struct hmm_heap *heap, int level);
  */
 int hmm_heap_set_cache(struct hmm_heap *heap, int on);
 
+/* ---- Several regions, with capabilities. Not locked. ---- */
+
+/*
+ * Memories of a system that are not alike: fast, external, of a DMA, retained. Each region is a
+ * heap of its own with a set of capabilities, a bit each, whose meaning is the program's. This
+ * struct is the caller's and as large as a pointer. One that is zero has no regions; regions are
+ * added at any time, as many as there are. Each needs 5 words at its low end besides its heap.
+ *
+ *     enum { FAST = 1, DMA = 2, RETAINED = 4 };
+ *     static struct hmm_regions regions;
+ *     hmm_regions_add(&regions, sram, sizeof sram, FAST | DMA, HMM_BEST_FIT);
+ *     hmm_regions_add(&regions, sdram, sizeof sdram, DMA, HMM_BEST_FIT);
+ *     void *p = hmm_regions_malloc(&regions, 512, DMA, FAST);
+ */
+struct hmm_regions {
+    struct hmm_region *first;
+};
+
+/* All capabilities that there can be. */
+#define HMM_CAPABILITIES 0xffffu
+
+/*
+ * Adds memory[0 .. size), whose blocks the strategy places. Returns 0; or -1 iff a capability is
+ * none of HMM_CAPABILITIES, the memory is part of a region already, or the strategy NULL or
+ * malformed (EINVAL), or hmm_heap_create fails for lack of memory (ENOMEM).
+ */
+int hmm_regions_add(struct hmm_regions *regions, void *memory, size_t size, unsigned capabilities,
+                    const struct hmm_strategy *strategy);
+
+/*
+ * A block in a region that has all of the required capabilities. Of these regions those with most
+ * of the preferred ones are tried first, and of equals the one that was added first: at most one
+ * request to the heap of each region, and one look at each region for each bit of `preferred`, and
+ * one more. The block has its needs in the 4 bytes above the `size` that were asked for: these are
+ * not to be written.
+ * Returns NULL iff no region has all required capabilities (EINVAL), or none that has them has
+ * room, or size is above PTRDIFF_MAX (ENOMEM).
+ */
+void *hmm_regions_malloc(struct hmm_regions *regions, size_t size, unsigned required,
+                         unsigned preferred) HMM_MALLOC_LIKE;
+
+/*
+ * As hmm_heap_realloc. The block stays in its region if that has room for it, in place or not; else
+ * it moves to another by the rule of hmm_regions_malloc, with the capabilities that it was asked
+ * for with. Of NULL it is hmm_regions_malloc(regions, size, 0, 0). Returns NULL iff size is 0, or
+ * no region that has what is required has room (ENOMEM); then the block stays as it is.
+ */
+void *hmm_regions_realloc(struct hmm_regions *regions, void *block, size_t size) HMM_USE_RESULT;
+
+/* Finds the region by a look at each, in the order of adding. A pointer that is in none is misuse.
+ * NULL is ignored. */
+void hmm_regions_free(struct hmm_regions *regions, void *block);
+
+/* The heap of the region that address is in, to look into; it is to have no cache. NULL: in none.
+ */
+struct hmm_heap *hmm_regions_heap(const struct hmm_regions *regions, const void *address);
+
 /* ---- Looking in ---- */
 
 /*
