@@ -25,8 +25,9 @@ const struct cli_command cli_cut = {
         "Writes the operations from --from to --to, both included. Blocks that live at the "
         "window's\n"
         "start are allocated first, in the order of their birth and with the sizes that they have\n"
-        "there. IDs become dense. Comments are dropped; one that says where the window lay is put\n"
-        "first. In format 2 a window is opened at the checkpoint before it.\n\n"
+        "there. IDs become dense. Comments are dropped, but for call stacks; one that says where "
+        "the\n"
+        "window lay is put first. In format 2 a window is opened at the checkpoint before it.\n\n"
         "Exit status: 0; 1 if FILE cannot be written; 2 if an argument is bad, TRACE is damaged, "
         "or\n"
         "has no operation --from.\n",
@@ -90,7 +91,8 @@ static bool write_living(const struct cli_stream *s, struct numbers *n, struct h
         struct hmm_trace_op op = {.size = b->size,
                                   .id = b->id,
                                   .kind = b->align_log2 != 0 ? HMM_TRACE_ALIGNED : HMM_TRACE_ALLOC,
-                                  .align_log2 = b->align_log2};
+                                  .align_log2 = b->align_log2 & 63u,
+                                  .stack = b->stack};
         renumber(n, &op);
         good = hmm_trace_write(w, &op);
     }
@@ -113,6 +115,8 @@ static void write_place(const struct cli_stream *s, struct hmm_trace_writer *w)
 static bool write_window(struct cli_stream *s, struct numbers *n, struct hmm_trace_writer *w)
 {
     write_place(s, w);
+    if (hmm_trace_reader_stacks(s->reader)->any)
+        hmm_trace_write_line(w, "#@ stacks", strlen("#@ stacks"));
     bool good = write_living(s, n, w);
     while (good && cli_stream_next(s))
         for (size_t i = 0; good && i < s->count; i++) {
@@ -139,7 +143,9 @@ static int cut(const struct request *q)
     struct hmm_trace_writer *w = cli_stream_output(&s, q->output);
     int code = CLI_FAILED;
     if (w != NULL) {
-        const bool good = write_window(&s, &n, w);
+        bool good = write_window(&s, &n, w);
+        cli_stream_read_stacks(&s);
+        good = good && hmm_trace_write_stacks(w, hmm_trace_reader_stacks(s.reader));
         cli_progress_hide();
         if (cli_stream_written(&s, w, q->output) && good)
             code = CLI_OK;

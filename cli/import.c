@@ -19,7 +19,7 @@ static int run(int argc, char **argv);
 
 static const struct cli_option options[] = {
     [OPT_OUTPUT] = {"output", "OUT", "the trace; zstd if the name ends in .zst"},
-    [OPT_FROM] = {"from", "rep|mtrace|heaptrack|rmm",
+    [OPT_FROM] = {"from", "rep|mtrace|heaptrack|rmm|ring",
                   "what FILE is, if its first line does not tell"},
     {NULL, NULL, NULL}};
 
@@ -32,7 +32,8 @@ const struct cli_command cli_import = {
         "the\n"
         "logs of glibc's mtrace(); heaptrack's files, raw or interpreted; rmm, the CSV logs of "
         "the\n"
-        "RAPIDS Memory Manager. Says how many operations there are and what had to be left out.\n\n"
+        "RAPIDS Memory Manager; ring, the events of a device. Says how many operations there are "
+        "and what had to be left out.\n\n"
         "Exit status: 0 if the trace is written; 1 if that fails or memory runs out; 2 if an\n"
         "argument or FILE is bad, and then there is no trace.\n",
     .options = options,
@@ -41,7 +42,7 @@ const struct cli_command cli_import = {
 };
 
 static const struct import_format *const formats[] = {&import_rep, &import_mtrace,
-                                                      &import_heaptrack, &import_rmm};
+                                                      &import_heaptrack, &import_rmm, &import_ring};
 #define FORMATS (sizeof formats / sizeof formats[0])
 
 struct request {
@@ -157,7 +158,7 @@ static char *next_line(struct import *m, struct lines *l)
 static const struct import_format *guess(struct import *m, const char *line)
 {
     for (size_t i = 0; i < FORMATS; i++)
-        if (formats[i]->begins(line))
+        if (formats[i]->begins != NULL && formats[i]->begins(line))
             return formats[i];
     if (strncmp(line, "# hmm-trace", 11) == 0)
         import_fail(m, "this is a trace already");
@@ -178,6 +179,38 @@ static bool take_lines(struct import *m, struct lines *l, const struct import_fo
         if (!(*format)->take(m, line))
             return false;
     return !m->failed && ((*format)->end == NULL || (*format)->end(m));
+}
+
+/* False iff an error has been said. */
+static bool take_bytes(struct import *m, struct lines *l, const struct import_format *format)
+{
+    m->state = cli_alloc(1, format->state_size);
+    for (;;) {
+        const ptrdiff_t got = format->take_bytes(m, l->text + l->begin, l->end - l->begin);
+        if (got < 0)
+            return false;
+        l->begin += (size_t)got;
+        if (l->ended)
+            break;
+        if (!read_more(m, l))
+            return false;
+    }
+    m->byte = 0;
+    if (l->begin != l->end)
+        return import_fail(m, "truncated: the last event is not whole");
+    return format->end(m);
+}
+
+/* Formats that are not in lines show by their first bytes. */
+static bool take_all(struct import *m, struct lines *l, const struct import_format **format)
+{
+    while (l->end < 8 && !l->ended)
+        if (!read_more(m, l))
+            return false;
+    if (*format == NULL && import_ring_begins(l->text, l->end))
+        *format = &import_ring;
+    return *format != NULL && (*format)->take_bytes != NULL ? take_bytes(m, l, *format)
+                                                            : take_lines(m, l, format);
 }
 
 static void say_number(FILE *to, const char *did, uint64_t number, const char *noun,
@@ -203,6 +236,7 @@ static void summarize(const struct import *m, const struct request *q)
                "of a block that is older than the log");
     say_number(to, "left out", m->left_out.nulls, "free", "of no block");
     say_number(to, "left out", m->left_out.failed, "request", "that had failed");
+    say_number(to, "missing", m->left_out.lost, "event", "that the device had no room for");
     say_number(to, "added", m->unseen, "free", "that the log had missed");
 }
 
@@ -229,7 +263,7 @@ static int import_lines(struct request *q, struct import *m, struct lines *l)
         cli_complain("import", "%s: %s", q->output, error.reason);
         return CLI_FAILED;
     }
-    const int code = conclude(m, q, take_lines(m, l, &q->format));
+    const int code = conclude(m, q, take_all(m, l, &q->format));
     if (code == CLI_OK)
         summarize(m, q);
     if (m->state != NULL && q->format->free_state != NULL)

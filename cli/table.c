@@ -52,7 +52,7 @@ void cli_table_print(struct cli_table *t, FILE *to)
         size_t column = i % t->columns;
         bool last = column == t->columns - 1;
         int width = width_of(t, column);
-        if (column < t->left_columns)
+        if (column < t->left_columns || (last && t->last_left))
             width = last ? 0 : -width; /* no blanks at the end of the line */
         fprintf(to, "%*s%s", width, t->cells[i], last ? "\n" : "  ");
     }

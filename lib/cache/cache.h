@@ -81,8 +81,9 @@
  * the middle of a change.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
- * objects and 4 KiB, at most 32 KiB and a 32nd of the heap. The first one has room for two objects.
- * The first requests of a class, up to 512 bytes in sum, get no run.
+ * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
+ * room for two objects.
+ * The first requests of a class, up to 512 bytes in sum a thread (of 8 at most), get no run.
  *
  * Sources: the descriptors and the page map are those of size-segregated allocators since Phkmalloc
  * (Kamp, 1998); the list of remote frees is a Treiber stack (1986); free lists of a run and the
