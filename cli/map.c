@@ -50,7 +50,7 @@ struct request {
 
 static bool parse_at(struct request *q, const char *text)
 {
-    if (cli_is_number(text, UINT64_MAX, &q->at) && q->at != 0)
+    if (cli_is_number(text, UINT64_MAX, &q->at))
         return true;
     q->at = 0;
     q->at_break = strcmp(text, "break") == 0;

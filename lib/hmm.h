@@ -224,6 +224,44 @@ void hmm_regions_free(struct hmm_regions *regions, void *block);
  */
 struct hmm_heap *hmm_regions_heap(const struct hmm_regions *regions, const void *address);
 
+/* ---- A lock and a trace of the program's own ---- */
+
+/*
+ * enter(arg) is called before and leave(arg) after each operation on any heap, the process heap and
+ * those of one's own: a mutex of an RTOS, or interrupts off and on. Never one within the other; so
+ * the mutex need not be recursive. Locked are malloc, calloc, realloc, aligned_alloc, malloc_within
+ * and free, hmm_heap_set_strategy, and what looks in; not creating, and of regions the requests to
+ * their heaps. The process heap's own lock, where there are threads, stays: these are called within
+ * it. NULL, NULL: none.
+ *
+ * At compile time: the macros HMM_LOCK_ENTER and HMM_LOCK_LEAVE, a statement each without its
+ * semicolon, are evaluated besides, and HMM_LOCK_HEADER is included first.
+ *
+ * To be called before the heaps are used, or while nobody uses them. The process heap has no cache
+ * from then on, and threads that have one already keep what is in it for themselves.
+ *
+ * From an interrupt a heap may be used if `enter` keeps that interrupt out: what it then waits for
+ * is one operation. With best-fit or segregated, without a cache and at check level 1 or 0, that is
+ * a fixed number of steps for malloc and free, whatever the number of blocks: bit scans, and with
+ * best-fit at most 29 nodes of its index. The exception is a malloc with segregated that would
+ * fail: before it does it looks at each free block of its size class. realloc and calloc take
+ * besides what copying or clearing their bytes takes; malloc_within, aligned_alloc and first-fit's
+ * and next-fit's searches may look at more.
+ */
+void hmm_set_lock(void (*enter)(void *arg), void (*leave)(void *arg), void *arg);
+
+/*
+ * event(arg, bytes, n) is called after each malloc, calloc, realloc, aligned_alloc, malloc_within
+ * and before each free, of any heap, with what was done: n bytes, 8 or 12, aligned to 4, in the
+ * format of events that hmm-trace(5) has and `hmm import --from ring` reads. The first event is
+ * given at once and says how to read the others. The lock is held; event must not use a heap. NULL:
+ * none.
+ *
+ * To be called as hmm_set_lock. What threads do in a cache that they have already is not seen, nor
+ * what a handler of a signal does with the emergency pool.
+ */
+void hmm_set_trace(void (*event)(void *arg, const void *bytes, unsigned n), void *arg);
+
 /* ---- Looking in ---- */
 
 /*

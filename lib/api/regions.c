@@ -9,6 +9,8 @@
  */
 #include "api/api.h"
 
+#include "api/hooks.h"
+
 #include "base/annotate.h"
 #include "heap/block.h"
 
@@ -179,6 +181,7 @@ void hmm_regions_free(struct hmm_regions *regions, void *block)
 /* Ends the program if block is not a block in use. */
 static size_t regions_usable(const struct hmm_heap *h, const void *block)
 {
+    hmm__hooks_begin();
 #if HMM_WITH_CHECKS || !HMM__SMALL
 #if !HMM__SMALL
     if (h->check_flags & HMM__CHECK_MEMCHECK)
@@ -191,7 +194,9 @@ static size_t regions_usable(const struct hmm_heap *h, const void *block)
         annotate_leave();
 #endif
 #endif
-    return hmm_heap_usable_size(h, block);
+    size_t usable = hmm_heap_usable_size(h, block);
+    hmm__hooks_end();
+    return usable;
 }
 
 /* The needs of block, which has so many usable bytes. Needs that its region does not meet are none:

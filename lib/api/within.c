@@ -6,6 +6,8 @@
  */
 #include "api/api.h"
 
+#include "api/hooks.h"
+
 #include "heap/block.h"
 
 #if HMM_WITH_REGIONS
@@ -135,20 +137,30 @@ static void *malloc_constrained(struct hmm_heap *h, size_t size, const struct hm
     return plain ? hmm__malloc(h, size) : hmm__malloc_piece(h, piece);
 }
 
-void *hmm_heap_malloc_within(struct hmm_heap *heap, size_t size,
-                             const struct hmm_constraint *constraint)
+static void *malloc_within(struct hmm_heap *h, size_t size, const struct hmm_constraint *c)
 {
     struct hmm_piece piece;
-    if (constraint == NULL)
-        return hmm_heap_malloc(heap, size);
-    if (!is_possible(constraint, constrained_bytes(size))) {
-        COUNT(heap->failed++);
+    if (!is_possible(c, constrained_bytes(size))) {
+        COUNT(h->failed++);
         hmm__set_errno(EINVAL);
         return NULL;
     }
-    if (size > HMM_MAX_REQUEST || !constrained_piece(heap, size, constraint, &piece))
-        return hmm__fail(heap, size);
-    return malloc_constrained(heap, size, &piece);
+    if (size > HMM_MAX_REQUEST || !constrained_piece(h, size, c, &piece))
+        return hmm__fail(h, size);
+    return malloc_constrained(h, size, &piece);
+}
+
+void *hmm_heap_malloc_within(struct hmm_heap *heap, size_t size,
+                             const struct hmm_constraint *constraint)
+{
+    if (constraint == NULL)
+        return hmm_heap_malloc(heap, size);
+    hmm__hooks_begin();
+    void *p = malloc_within(heap, size, constraint);
+    if (hooks_are_set())
+        hmm__trace_aligned(p, size, constraint->align);
+    hmm__hooks_end();
+    return p;
 }
 
 #endif
