@@ -26,11 +26,12 @@ extern HMM__HIDDEN uint32_t hmm__hooks;
 /* Closes the process heap's cache; NULL: it has none. Set by the process heap. */
 extern HMM__HIDDEN void (*hmm__hooks_close_cache)(void);
 
+/* Read plainly, as one aligned word, so that the read and its test are one instruction. */
 HMM__ALWAYS_INLINE bool hooks_are_set(void)
 {
 #if defined(HMM_LOCK_ENTER)
     return true;
-#elif defined(__GNUC__)
+#elif HMM__TSAN
     return hmm__unlikely(__atomic_load_n(&hmm__hooks, __ATOMIC_RELAXED) != 0);
 #else
     return hmm__unlikely(hmm__hooks != 0);
