@@ -198,6 +198,7 @@ struct hmm_heap {
         /* Before a state is placed at the region's high end: lowers high_limit by what the cache
          * will need there. NULL: its tables do not lie in the region. */
         void (*reserve)(struct hmm_heap *h);
+        bool trying; /* a request that fails now has another way to be served: it is not counted */
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };
 };
@@ -537,6 +538,9 @@ HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
 
 /* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+
+/* A block in which the piece lies, exactly; NULL, counted as a failure: there is no room. */
+HMM__HIDDEN void *hmm__malloc_piece(struct hmm_heap *h, const struct hmm_piece *piece);
 
 /* The alignment in granules that was requested for ALIGNED block r. Ends the program if the record
  * was overwritten. */
