@@ -198,7 +198,6 @@ struct hmm_heap {
         /* Before a state is placed at the region's high end: lowers high_limit by what the cache
          * will need there. NULL: its tables do not lie in the region. */
         void (*reserve)(struct hmm_heap *h);
-        bool trying; /* a request that fails now has another way to be served: it is not counted */
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };
 };
