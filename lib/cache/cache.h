@@ -77,8 +77,8 @@
  *
  * After a fork the child cannot know what the other threads were about to do: their thread caches
  * are orphaned. Their runs come back when they are empty; else their objects are never reused. A
- * signal handler may fork. It may not allocate, as in every standard: it would find a free list in
- * the middle of a change.
+ * signal handler may fork. It may not allocate, as in every standard: it may have interrupted a
+ * change of a free list.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
  * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
