@@ -163,7 +163,7 @@ static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
     const struct seg_state *s = state;
     uint32_t c = 0, heads = HEADS, size = s->bins.victim_size;
-    if (n > h->high_limit || n > HMM_MAX_GRANULES)
+    if (n > h->capacity || n > HMM_MAX_GRANULES)
         return 0;
     if (n >= BINS) {
         c = seg_class_of(n);
@@ -218,7 +218,7 @@ static void *seg_index_malloc(struct hmm_heap *h, uint32_t n)
 static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
 {
     const struct seg_state *s = state;
-    if (n < BINS || n > h->high_limit)
+    if (n < BINS || n > h->capacity)
         return 0;
     return list_scan(h, s->lists[seg_class_of(n)], n, UINT32_MAX);
 }
@@ -261,7 +261,7 @@ static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_
     struct seg_state *s = state;
     uint32_t tries = hmm_piece_is_limited(piece) ? UINT32_MAX : SEG_PIECE_TRIES;
     uint32_t n = piece->granules;
-    if (n > h->high_limit)
+    if (n > h->capacity)
         return 0;
     large_put(h, s, 0, 0, seg_index_push); /* what is held goes into its list */
     for (uint32_t size = n; tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {

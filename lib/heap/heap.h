@@ -77,7 +77,12 @@ enum hmm__check_flag {
 enum hmm__reclaim { HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
-enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
+enum hmm__state_place {
+    HMM__STATE_LOW,
+    HMM__STATE_HIGH,
+    HMM__STATE_BLOCK,
+    HMM__STATE_APART /* outside the region, where it grows: apart.c */
+};
 
 /* How the system commits and decommits the pages of a region. All keep errno. */
 struct hmm__page_source {
@@ -87,6 +92,16 @@ struct hmm__page_source {
     void (*decommit)(char *from, char *to);
     /* Milliseconds since some fixed time. */
     uint64_t (*clock)(void);
+    /* The rest is of a source that maps in place; NULL: it does not. */
+    /* The opposite of commit, of whole pages. */
+    void (*unmap)(char *from, char *to);
+    /* After commit has failed from `from` on: commits `bytes` that lie above the mapping in the
+     * way, at most so far. NULL: there is none in the way, or no room above it. */
+    char *(*past)(char *from, size_t bytes, size_t distance_max);
+    /* One of two places for a state, outside the region. NULL: it is to lie in the region. */
+    char *(*state_place)(unsigned which, size_t *max);
+    /* The bytes of address space that are mapped. */
+    size_t (*mapped)(void);
 };
 
 /* large.c: an entry of the table of large free blocks. */
@@ -165,7 +180,9 @@ struct hmm_heap {
     uint32_t skew;         /* bytes of the caller's region below the base */
     size_t used_peak;    /* in a sparse heap the highest break of the strategies before this one */
     uint32_t high_limit; /* limit without a state at the high end */
-    uint32_t capacity;   /* high_limit without a cache; what state_size is asked for */
+    uint32_t region;     /* high_limit without a cache */
+    uint32_t capacity;   /* what state_size is asked for: region, unless the state is apart */
+    uint32_t apart;      /* which of the places for a state it lies in, if it does */
     uint32_t check_level;
     enum hmm__state_place state_place;
     /* The next three are set by this heap's cache; NULL: there is none. */
@@ -192,7 +209,7 @@ HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
 /* The region that the heap is in, as far as it uses it. */
 HMM__ALWAYS_INLINE size_t region_bytes(const struct hmm_heap *h)
 {
-    return (size_t)h->capacity * HMM_GRANULE + h->large_bytes;
+    return (size_t)h->region * HMM_GRANULE + h->large_bytes;
 }
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
@@ -272,6 +289,22 @@ HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
  * high end. Returns 0; or -1 with the heap as it was iff they are fewer than before (EINVAL), there
  * is no room for the strategy's state (ENOMEM), or the heap has a cache (EBUSY). */
 HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
+
+/* apart.c: whether this strategy's state is to lie apart, in a region of so many granules. */
+HMM__HIDDEN bool hmm__state_goes_apart(const struct hmm__page_source *source,
+                                       const struct hmm_strategy *strategy, uint32_t region);
+
+/* The capacity that such a state has for blocks up to `to`; and the state's room, with memory for
+ * so much. NULL: the system has none. */
+HMM__HIDDEN uint32_t hmm__apart_capacity(const struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN void *hmm__apart_room(const struct hmm_heap *h, const struct hmm_strategy *strategy,
+                                  uint32_t capacity, unsigned which);
+
+/* Gives back a state that lay there. */
+HMM__HIDDEN void hmm__apart_leave(const struct hmm_heap *h, unsigned which);
+
+/* Before the break rises to `to`, above the capacity. False: there is no memory for the state. */
+HMM__HIDDEN HMM__COLD bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to);
 
 /* brk.c */
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);

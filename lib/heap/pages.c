@@ -17,7 +17,7 @@
 #include "heap/block.h"
 
 #define AHEAD_MIN ((256u << 10) / HMM_GRANULE)
-#define AHEAD_MAX ((32u << 20) / HMM_GRANULE)
+#define AHEAD_MAX ((4u << 20) / HMM_GRANULE)
 
 /* Bytes that one call gives back: about a third of a millisecond. */
 #define RELEASE_STEP ((size_t)4 << 20)
