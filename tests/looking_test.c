@@ -4,6 +4,8 @@
  */
 #include "workload.h"
 
+#include "base/annotate.h"
+
 #include <stdlib.h>
 
 /* ---- The walk ---- */
@@ -15,11 +17,20 @@ struct seen {
     bool below_is_free, gap, neighbours;
 };
 
+/* The bytes at a used block's end that record its alignment. Headers are closed to memcheck. */
+static uint32_t record_bytes(const void *payload)
+{
+    annotate_enter();
+    const uint32_t record = word_load(payload) & HMM__ALIGNED;
+    annotate_leave();
+    return record;
+}
+
 static int see(void *arg, const struct hmm_block_info *b)
 {
     struct seen *s = arg;
     s->gap |= s->next != NULL && s->next != b->payload;
-    uint32_t record = b->used ? word_load(b->payload) & HMM__ALIGNED : 0;
+    uint32_t record = b->used ? record_bytes(b->payload) : 0;
     s->gap |= b->usable + HMM_HEADER_BYTES + record != b->size;
     s->neighbours |= s->below_is_free && !b->used;
     s->below_is_free = !b->used;
@@ -100,11 +111,13 @@ START_TEST(statistics_do_not_walk_for_a_strategy_without_largest)
     size_t top = stats.capacity - stats.brk + stats.top_bytes;
     ck_assert_uint_lt(top, 40000);
     ck_assert_uint_eq(stats.largest_free, top - HMM_HEADER_BYTES);
+    annotate_enter();
     uint32_t *header = (uint32_t *)(void *)((char *)low - HMM_HEADER_BYTES), was = *header;
     *header = 0; /* a walk would stop here */
     hmm_heap_stats(h, &stats);
     ck_assert_uint_eq(stats.largest_free, top - HMM_HEADER_BYTES);
     *header = was;
+    annotate_leave();
     heap_end(h);
 }
 END_TEST

@@ -341,12 +341,26 @@ runs() {
     code=$?
 }
 
-HMM_STRATGY=first-fit runs true
-[ "$code" -eq 0 ] && [ "$(grep -c '^hmm: HMM_STRATGY is no variable of hmm' "$dir/err")" -eq 1 ]
-report $? "hmm run: a misspelt variable is named"
+# named VARIABLE MEANT: hmm run says that the variable was probably meant to be this one, and no more.
+named() {
+    env "$1=1" "$HMM" run -- true > "$dir/out" 2> "$dir/err" &&
+        printf "hmm: %s is no variable of hmm's; did you mean %s?\n" "$1" "$2" |
+        cmp -s - "$dir/err"
+}
+
+for name in STRATGY:STRATEGY STARTEGY:STRATEGY STRATEGYS:STRATEGY STR:STRATEGY HEAP:HEAP_SIZE \
+    HEAPSIZE:HEAP_SIZE CACHES:CACHE RELEASED:RELEASE REL:RELEASE VERB:VERBOSE; do
+    named "HMM_${name%:*}" "HMM_${name#*:}"
+    report $? "hmm run: HMM_${name%:*}, a misspelt variable, is named"
+done
 (HMM_STRATGY=first-fit HMM_VERBOSE=1 runs "$dir/libc" nothing
     [ "$(grep -c '^hmm: HMM_STRATGY is no variable of hmm' "$dir/err")" -eq 1 ])
 report $? "HMM_VERBOSE: a misspelt variable is named once"
+(export HMM_MODEL=1 HMM_TESTS=all HMM_ST=1 HMM_=1 HMM_STRATEGIC_RESERVES=1 HMM_RELEASE=-1 \
+    "HMM_STRATEGY_OF_A_NAME_THAT_IS_LONGER=1"
+    runs true
+    [ "$code" -eq 0 ] && [ ! -s "$dir/err" ])
+report $? "hmm run: variables that are a program's own are not named"
 
 for s in $strategies; do
     export HMM_VERBOSE=1 # no env before the command, which may have another word size

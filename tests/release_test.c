@@ -27,7 +27,7 @@ static bool page_commit(char *from, char *to)
     return true;
 }
 
-/* Under memcheck pages would come back as undefined. */
+/* Under memcheck pages would come back as undefined: they are zeroed in place. */
 static void page_decommit(char *from, char *to)
 {
     char *low = (char *)(((uintptr_t)from + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
@@ -105,8 +105,6 @@ START_TEST(no_free_takes_longer_where_there_are_many_blocks)
     const size_t n = 180000, size = 1100;
     void **blocks = calloc(n, sizeof *blocks);
     double least = 1e9;
-    if (under_valgrind())
-        return;
     for (int run = 0; run < 3; run++) {
         struct hmm_heap *h = heap_in(400 * MIB, strategy_of(_i));
         double worst = 0;
@@ -397,7 +395,7 @@ START_TEST(nothing_in_use_is_lost_and_zeros_are_zeros)
     dice = (uint32_t)_i * 7919u + 1;
     memset(live, 0, sizeof live);
     unsigned long steps = scaled(12000);
-    for (unsigned long n = 0; n < steps; n++) {
+    for (unsigned long n = 0; n < steps || (given_back == 0 && n < 12000); n++) {
         replace(h, (int)roll(SLOTS));
         now += roll(4);
         if (roll(8) == 0)
@@ -426,16 +424,18 @@ int main(void)
 {
     Suite *s = suite_create("release");
     struct cases c = add_cases(s, "release");
-    on_each_strategy(c, no_free_takes_longer_where_there_are_many_blocks, 1);
-    on_each_strategy(c, what_is_not_needed_goes_after_a_while, 1);
-    on_each_strategy(c, what_is_used_again_stays, 1);
-    on_each_strategy(c, small_blocks_do_not_keep_a_hole_from_growing_old, 1);
-    on_each_strategy(c, the_free_top_goes_too, 1);
-    on_each_strategy(c, at_once_and_never, 1);
-    on_each_strategy(c, what_may_wait_is_limited, 1);
-    on_each_strategy(c, a_trim_gives_back_all_and_a_call_a_step, 1);
+    if (!under_valgrind()) { /* there pages stay resident, and times say nothing */
+        on_each_strategy(c, no_free_takes_longer_where_there_are_many_blocks, 1);
+        on_each_strategy(c, what_is_not_needed_goes_after_a_while, 1);
+        on_each_strategy(c, what_is_used_again_stays, 1);
+        on_each_strategy(c, small_blocks_do_not_keep_a_hole_from_growing_old, 1);
+        on_each_strategy(c, the_free_top_goes_too, 1);
+        on_each_strategy(c, at_once_and_never, 1);
+        on_each_strategy(c, what_may_wait_is_limited, 1);
+        on_each_strategy(c, a_trim_gives_back_all_and_a_call_a_step, 1);
+        on_each_strategy(c, calloc_does_not_touch_what_is_zero, 1);
+    }
     on_each_strategy(c, the_break_rises_over_what_goes_elsewhere, 1);
-    on_each_strategy(c, calloc_does_not_touch_what_is_zero, 1);
     on_each_strategy(c, nothing_in_use_is_lost_and_zeros_are_zeros, 6);
     return run_suite(s);
 }

@@ -33,6 +33,48 @@ size_t hmm__text_length(const char *s)
     return n;
 }
 
+static unsigned at_most(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+/* The cheapest way to make b[0..j) of a[0..i), from the three that end with one letter of both, of
+ * a or of b; row and above are those of i and i - 1. */
+static unsigned edits_to(const unsigned char *above, const unsigned char *row, size_t j, bool same)
+{
+    unsigned both = above[j - 1] + (same ? 0u : 1u);
+    return at_most(both, at_most(above[j], row[j - 1]) + 1u);
+}
+
+/*
+ * The distance of Damerau and Levenshtein, with each letter edited once: row[j] is that of a[0..i)
+ * to b[0..j), and above and higher are the rows of i - 1 and i - 2.
+ */
+unsigned hmm__text_edits(const char *a, const char *b)
+{
+    unsigned char rows[3][HMM__TEXT_WORD + 1];
+    unsigned char *row = rows[0], *above = rows[1], *higher = rows[2];
+    size_t m = hmm__text_length(a), n = hmm__text_length(b);
+    if (m > HMM__TEXT_WORD || n > HMM__TEXT_WORD)
+        return HMM__TEXT_UNLIKE;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = (unsigned char)j;
+    for (size_t i = 1; i <= m; i++) {
+        unsigned char *next = higher;
+        higher = above;
+        above = row;
+        row = next;
+        row[0] = (unsigned char)i;
+        for (size_t j = 1; j <= n; j++) {
+            unsigned d = edits_to(above, row, j, a[i - 1] == b[j - 1]);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                d = at_most(d, higher[j - 2] + 1u);
+            row[j] = (unsigned char)d;
+        }
+    }
+    return row[n];
+}
+
 /* Divides the number whose digits in base 2^16 are `rest` and *digit by `base`, of at most 16 bits:
  * *digit becomes the quotient. Returns the remainder. 32-bit compilers call their run-time library
  * to divide larger numbers, and for quotient and remainder together. */
@@ -90,6 +132,8 @@ void hmm__text_size(struct text *t, uint64_t bytes)
     hmm__text_add(t, units[unit]);
 }
 
+/* Sizes are read where there are files and environments; it takes arithmetic of 64 bits. */
+#if HMM_HOSTED
 static unsigned unit_shift(char letter)
 {
     switch (letter) {
@@ -144,6 +188,7 @@ bool hmm__text_parse_size(const char *s, uint64_t *bytes)
     *bytes = too_large ? UINT64_MAX : (whole << shift) + (part << shift) / scale;
     return true;
 }
+#endif
 
 const char *hmm__text_line(struct text *t)
 {

@@ -33,14 +33,13 @@
  * an event. The event depends on the run's state:
  *
  *     FULL     no object is free. The first free makes it PARTIAL.
- *     PARTIAL  some are free. When only an 8th is in use, other threads may be given the run (see
- *              the pool). When all are free, the run is empty and goes back to the heap; but empty
- *              runs up to a 32nd of the heap, shared among the thread caches, stay until the break
- *              would have to rise.
- *     ACTIVE   its free objects are in the thread cache's free list. There is no event when all
- *              are free, since they will be requested again; the countdown has no meaning.
- *     CLAIMED  another thread may be about to return it to the heap.
- *     RETIRED  it has gone back to the heap; its descriptor is still in the queue.
+ *     PARTIAL  some are free. When only a quarter is in use, other threads may be given the run
+ *              (see the pool). When all are free, the run is empty and goes back to the heap; but
+ * empty runs up to a 32nd of the heap, shared among the thread caches, stay until the break would
+ * have to rise. ACTIVE   its free objects are in the thread cache's free list. There is no event
+ * when all are free, since they will be requested again; the countdown has no meaning. CLAIMED
+ * another thread may be about to return it to the heap. RETIRED  it has gone back to the heap; its
+ * descriptor is still in the queue.
  *
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
  * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has
@@ -72,9 +71,9 @@
  * queued runs go to the pool instead, a thread cache that no thread has, where any thread that
  * wants a run of a class finds the oldest at once, however many threads there were; the FULL runs
  * follow when an object of them is free. Where there are several threads, each gives the pool
- * queued runs of which at most an 8th is in use, but for a few of each class: what a thread has had
- * and does not use is not to wait for its next job. Who frees an object of a thread cache without a
- * thread collects the remote frees itself, with the lock.
+ * queued runs of which at most a quarter is in use, but for one of each class: what a thread has
+ * had and does not use is not to wait for its next job. Who frees an object of a thread cache
+ * without a thread collects the remote frees itself, with the lock.
  *
  * After a fork the child cannot know what the other threads were about to do: their thread caches
  * are orphaned. Their runs come back when they are empty; else their objects are never reused. A
@@ -82,8 +81,9 @@
  * the middle of a change.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
- * objects and 4 KiB, at most 32 KiB and a 32nd of the heap. The first one has room for two objects.
- * The first requests of a class, up to 512 bytes in sum, get no run.
+ * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
+ * room for two objects.
+ * The first requests of a class, up to 512 bytes in sum a thread (of 8 at most), get no run.
  *
  * Sources: the descriptors and the page map are those of size-segregated allocators since Phkmalloc
  * (Kamp, 1998); the list of remote frees is a Treiber stack (1986); free lists of a run and the

@@ -189,6 +189,30 @@ static bool give_back_due_top(struct hmm_heap *h, uint64_t now, size_t *budget)
     return true;
 }
 
+/* When some are due is read without the lock. Processors that cannot read 64 bits at once, and
+ * would call a library for it, are those of firmware, which has no threads. */
+#if UINTPTR_MAX > UINT32_MAX || defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_8)
+static uint64_t read_due(const struct hmm_heap *h)
+{
+    return __atomic_load_n(&h->release_due, __ATOMIC_RELAXED);
+}
+
+static void write_due(struct hmm_heap *h, uint64_t due)
+{
+    __atomic_store_n(&h->release_due, due, __ATOMIC_RELAXED);
+}
+#else
+static uint64_t read_due(const struct hmm_heap *h)
+{
+    return h->release_due;
+}
+
+static void write_due(struct hmm_heap *h, uint64_t due)
+{
+    h->release_due = due;
+}
+#endif
+
 void hmm__decommit_due(struct hmm_heap *h)
 {
     if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
@@ -205,13 +229,13 @@ void hmm__decommit_due(struct hmm_heap *h)
         uint32_t age = b ? (uint32_t)now - b->since : 0;
         due += h->release_after - (age < h->release_after ? age : 0);
     }
-    __atomic_store_n(&h->release_due, due, __ATOMIC_RELAXED);
+    write_due(h, due);
 }
 
 bool hmm__decommit_is_due(const struct hmm_heap *h)
 {
     return h->page_source != NULL && h->release_after != HMM__RELEASE_NEVER &&
-           h->page_source->clock() >= __atomic_load_n(&h->release_due, __ATOMIC_RELAXED);
+           h->page_source->clock() >= read_due(h);
 }
 
 void hmm__tick(struct hmm_heap *h)

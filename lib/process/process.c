@@ -158,7 +158,7 @@ int hmm__process_finish(void)
     if (o->plugin)
         bad += load_plugin(o);
     if (o->verbose) {
-        hmm__options_unknown();
+        hmm__options_misspelt();
         enum lock_hold hold = hmm__process_lock();
         if (hold != LOCK_UNAVAILABLE)
             hmm__report_start(hmm__region_user, hmm__process.heap, o);
