@@ -40,6 +40,7 @@
  * B7  The counts of live, free and aligned blocks, of live bytes and free granules are those of the
  *     blocks.
  * B8  An ALIGNED block is in use and lies at the alignment that its record has.
+ * B9  A gap (gap.c) is a used block that is in no count; there are as many as were made.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
  */
@@ -182,7 +183,8 @@ struct hmm_heap {
     uint32_t high_limit; /* limit without a state at the high end */
     uint32_t region;     /* high_limit without a cache */
     uint32_t capacity;   /* what state_size is asked for: region, unless the state is apart */
-    uint32_t apart;      /* which of the places for a state it lies in, if it does */
+    uint32_t gaps, gap_granules; /* gap.c; they are in no other count */
+    uint32_t apart;              /* which of the places for a state it lies in, if it does */
     uint32_t check_level;
     enum hmm__state_place state_place;
     /* The next three are set by this heap's cache; NULL: there is none. */
@@ -192,6 +194,7 @@ struct hmm_heap {
     /* Before a state is placed at the region's high end: lowers high_limit by what the cache will
      * need there. */
     void (*reserve)(struct hmm_heap *h);
+    bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
     bool sparse; /* bytes of the region that are not touched cost nothing: address space */
 };
 
@@ -251,7 +254,7 @@ HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
     size_t used =
         live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES + h->aligned_blocks * HMM__RECORD_BYTES;
-    return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
+    return (uint32_t)(h->top - h->first - h->gap_granules - used / HMM_GRANULE);
 }
 
 /* The largest request in bytes: a larger size does not fit in a header, or is above PTRDIFF_MAX. */
@@ -306,6 +309,10 @@ HMM__HIDDEN void hmm__apart_leave(const struct hmm_heap *h, unsigned which);
 /* Before the break rises to `to`, above the capacity. False: there is no memory for the state. */
 HMM__HIDDEN HMM__COLD bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to);
 
+/* gap.c: the break cannot rise: if another mapping is in its way, the heap goes on above it, with
+ * at least n granules of top below the break. False: there is none, or no memory. */
+HMM__HIDDEN HMM__COLD bool hmm__bridge(struct hmm_heap *h, uint32_t n);
+
 /* brk.c */
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__brk_lower(struct hmm_heap *h);
@@ -319,6 +326,8 @@ HMM__HIDDEN bool hmm__commit_table(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
 /* Gives back a step of what has not been needed for a while, if there is any. */
 HMM__HIDDEN HMM__COLD void hmm__decommit_due(struct hmm_heap *h);
+/* Gives back what lies above the break, to a system that has refused memory. */
+HMM__HIDDEN HMM__COLD void hmm__decommit_scarce(struct hmm_heap *h);
 /* Whether there may be; without the lock. */
 HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
 /* The same as hmm__decommit_due at times when no operation on the heap is under way: the cache

@@ -93,7 +93,7 @@ static size_t control_bytes(const struct hmm_heap *h)
 /* The bytes below the break that are in use, if the break is at `brk`. */
 static size_t used_bytes(const struct hmm_heap *h, hmm_ref brk)
 {
-    return bytes(h, brk) - untouched_low(h, brk) + apart_bytes(h, brk);
+    return bytes(h, brk - h->gap_granules) - untouched_low(h, brk) + apart_bytes(h, brk);
 }
 
 size_t hmm__used_peak(const struct hmm_heap *h)
