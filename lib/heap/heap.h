@@ -40,6 +40,7 @@
  * B7  The counts of live, free and aligned blocks, of live bytes and free granules are those of the
  *     blocks.
  * B8  An ALIGNED block is in use and lies at the alignment that its record has.
+ * B9  A gap (gap.c) is a used block that is in no count; there are as many as were made.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
  */
@@ -78,7 +79,12 @@ enum hmm__check_flag {
 enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
-enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
+enum hmm__state_place {
+    HMM__STATE_LOW,
+    HMM__STATE_HIGH,
+    HMM__STATE_BLOCK,
+    HMM__STATE_APART /* outside the region, where it grows: apart.c */
+};
 
 /* How the system commits and decommits the pages of a region. All keep errno. */
 struct hmm__page_source {
@@ -88,6 +94,16 @@ struct hmm__page_source {
     void (*decommit)(char *from, char *to);
     /* Milliseconds since some fixed time. */
     uint64_t (*clock)(void);
+    /* The rest is of a source that maps in place; NULL: it does not. */
+    /* The opposite of commit, of whole pages. */
+    void (*unmap)(char *from, char *to);
+    /* After commit has failed from `from` on: commits `bytes` that lie above the mapping in the
+     * way, at most so far. NULL: there is none in the way, or no room above it. */
+    char *(*past)(char *from, size_t bytes, size_t distance_max);
+    /* One of two places for a state, outside the region. NULL: it is to lie in the region. */
+    char *(*state_place)(unsigned which, size_t *max);
+    /* The bytes of address space that are mapped. */
+    size_t (*mapped)(void);
 };
 
 /* large.c: an entry of the table of large free blocks. */
@@ -120,9 +136,10 @@ struct hmm__large {
 /*
  * Two parts. The image says what is in the region, without an address: with the blocks and the
  * strategy's state it could be saved and used at another address, a multiple of the alignments of
- * ALIGNED blocks away, if the heap has no cache. The handle is this process's: pointers, hooks,
- * what is resident, what is checked; hmm__derive_handle makes it from the image. The hot members
- * are the last of the image and the first of the handle, in three cache lines.
+ * ALIGNED blocks away, if the heap has no cache and its state lies in the region. The handle is
+ * this process's: pointers, hooks, what is resident, what is checked; hmm__derive_handle makes it
+ * from the image. The hot members are the last of the image and the first of the handle, in three
+ * cache lines.
  */
 struct hmm_heap {
     struct { /* the image */
@@ -137,7 +154,10 @@ struct hmm_heap {
         hmm_ref brk_peak;
         uint32_t skew;       /* bytes of the caller's region below the base */
         uint32_t high_limit; /* limit without a state at the high end */
-        uint32_t capacity;   /* high_limit without a cache; what state_size is asked for */
+        uint32_t region;     /* high_limit without a cache */
+        uint32_t capacity;   /* what state_size is asked for: region, unless the state is apart */
+        uint32_t gaps, gap_granules; /* gap.c; they are in no other count */
+        uint32_t apart;              /* which of the places for a state it lies in, if it does */
         hmm_ref limit;
 
         /* Hot. */
@@ -167,7 +187,6 @@ struct hmm_heap {
         void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
         void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
         uint32_t check_level, check_count;
-        bool trying; /* a request that fails now has another way to be served: not counted */
         const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
         /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
         struct hmm__large *large;
@@ -198,6 +217,8 @@ struct hmm_heap {
         /* Before a state is placed at the region's high end: lowers high_limit by what the cache
          * will need there. NULL: its tables do not lie in the region. */
         void (*reserve)(struct hmm_heap *h);
+        bool trying; /* a request that fails now has another way to be served: it is not counted */
+        bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };
 };
@@ -222,10 +243,10 @@ HMM__ALWAYS_INLINE hmm_ref heap_brk(const struct hmm_heap *h)
     return h->brk;
 }
 
-/* No block ends above it, whatever becomes of the limit. */
+/* No block ends above it, and the strategy's state has room for all below. */
 HMM__ALWAYS_INLINE hmm_ref end_of(const struct hmm_heap *h)
 {
-    return h->high_limit;
+    return h->capacity;
 }
 
 /* Whether large.c knows a free block of this scaled size. Without pages: whether it is too large
@@ -255,7 +276,7 @@ HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
 /* The region that the heap is in, as far as it uses it. */
 HMM__ALWAYS_INLINE size_t region_bytes(const struct hmm_heap *h)
 {
-    return (size_t)h->capacity * HMM_GRANULE + h->large_bytes;
+    return (size_t)h->region * HMM_GRANULE + h->large_bytes;
 }
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
@@ -363,7 +384,7 @@ HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
     size_t used =
         live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES + h->aligned_blocks * HMM__RECORD_BYTES;
-    return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
+    return (uint32_t)(h->top - h->first - h->gap_granules - used / HMM_GRANULE);
 }
 #endif
 
@@ -407,6 +428,34 @@ HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
  * is no room for the strategy's state (ENOMEM), or a cache has its tables in the region (EBUSY). */
 HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
 
+/* apart.c: whether this strategy's state is to lie apart, in a region of so many granules. */
+HMM__HIDDEN bool hmm__state_goes_apart(const struct hmm__page_source *source,
+                                       const struct hmm_strategy *strategy, uint32_t region);
+
+/* The capacity that such a state has for blocks up to `to`; and the state's room, with memory for
+ * so much. NULL: the system has none. */
+HMM__HIDDEN uint32_t hmm__apart_capacity(const struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN void *hmm__apart_room(const struct hmm_heap *h, const struct hmm_strategy *strategy,
+                                  uint32_t capacity, unsigned which);
+
+/* Gives back a state that lay there. */
+HMM__HIDDEN void hmm__apart_leave(const struct hmm_heap *h, unsigned which);
+
+/* Before the break rises to `to`, above the capacity. False: there is no memory for the state. */
+HMM__HIDDEN HMM__COLD bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to);
+
+/* gap.c: the break cannot rise: if another mapping is in its way, the heap goes on above it, with
+ * at least n granules of top below the break. False: there is none, or no memory. */
+#if HMM__SMALL
+HMM__ALWAYS_INLINE bool hmm__bridge(struct hmm_heap *h, uint32_t n)
+{
+    (void)h, (void)n;
+    return false;
+}
+#else
+HMM__HIDDEN HMM__COLD bool hmm__bridge(struct hmm_heap *h, uint32_t n);
+#endif
+
 /* brk.c */
 #if HMM__SMALL
 HMM__ALWAYS_INLINE bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
@@ -430,6 +479,8 @@ HMM__HIDDEN bool hmm__commit_table(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
 /* Gives back a step of what has not been needed for a while, if there is any. */
 HMM__HIDDEN HMM__COLD void hmm__decommit_due(struct hmm_heap *h);
+/* Gives back what lies above the break, to a system that has refused memory. */
+HMM__HIDDEN HMM__COLD void hmm__decommit_scarce(struct hmm_heap *h);
 /* Whether there may be; without the lock. */
 HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
 /* The same as hmm__decommit_due at times when no operation on the heap is under way: the cache

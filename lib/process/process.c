@@ -148,7 +148,7 @@ static int set_up(const struct hmm_strategy *strategy)
         open_process_cache(h);
     size_t pool_size;
     char *room = hmm__region_emergency(&pool_size);
-    hmm__emergency_set_up(room, pool_size, hmm__region_page_source);
+    hmm__emergency_set_up(room, pool_size, hmm__region_pool_source);
     __atomic_store_n(&hmm__process.lock.has_emergency_pool, room != NULL, __ATOMIC_RELAXED);
     __atomic_store_n(&hmm__process.heap, h, __ATOMIC_RELEASE);
     return bad;
