@@ -37,6 +37,22 @@ HMM__ALWAYS_INLINE bool block_is_free_of(const struct hmm_heap *h, hmm_ref r, ui
            block_size(h, r) == size;
 }
 
+#if HMM__SMALL
+
+HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
+                                  by_size_verb *push)
+{
+    push(h, state, r, size);
+}
+
+HMM__ALWAYS_INLINE void large_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
+                                   by_size_verb *drop)
+{
+    drop(h, state, r, size);
+}
+
+#else
+
 /* A block that has become free just now, or has changed. It is held: the next request may well be
  * for it, and what is released beside it. */
 HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
@@ -60,6 +76,8 @@ HMM__ALWAYS_INLINE void large_drop(struct hmm_heap *h, void *state, hmm_ref r, u
     else
         drop(h, s, r, size);
 }
+
+#endif
 
 #if !HMM__SMALL
 

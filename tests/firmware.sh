@@ -242,7 +242,7 @@ on_target() {
         -DALIKE_STRATEGY="$(constant "$strategy")" -DALIKE_REALLOC -DALIKE_CALLOC -DALIKE_ALIGNED \
         -DALIKE_CHECKS -DHMM_GRANULE=8u -T "$target/$script" -o target.elf \
         "$target/../alike.c" "$target/start.c" hmm.c &&
-        timeout 120 $machine -nographic -semihosting -kernel target.elf >got && diff "$dir/$strategy/expected" got
+        timeout 120 $machine -nographic -semihosting -kernel target.elf >got 2>&1 && diff "$dir/$strategy/expected" got
 }
 
 check "make firmware writes two files" by_make
