@@ -43,11 +43,19 @@ HMM__ALWAYS_INLINE void *address_serve_whole(struct hmm_heap *h, char *p, uint32
 /* The low end of a block, up to here, is an answer. NULL: nobody wants to know. */
 typedef void address_end_verb(struct address_index *x, hmm_ref end);
 
+/* The arguments of an address_hand_callback. */
+struct address_found {
+    char *p;
+    uint32_t word, n;
+};
+
 /* An address_hand_callback, made of three other parts. */
-HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t word, uint32_t n,
+HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, struct address_found found,
                                        address_end_verb *ended, address_hand_callback *whole,
                                        address_rest_callback *put_rest)
 {
+    char *p = found.p;
+    uint32_t word = found.word, n = found.n;
     uint32_t scaled = header_make(n, 0), above = (word - scaled) & ~(uint32_t)HMM__PREV_FREE;
     if (above < header_make(HMM_MIN_GRANULES, 0))
         return whole(h, p, word, n);
@@ -88,13 +96,12 @@ HMM__ALWAYS_INLINE char *address_first(const struct hmm_heap *h, bits_word map, 
     return block_payload(h, (unit << ADDRESS_UNIT_LOG) + bits_lowest(map));
 }
 
-/* Serves a small n of the lowest block in `map`, of this unit; should that be too small, it is for
- * `next`. */
-HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, bits_word map, uint32_t unit,
-                                              uint32_t n, address_hand_callback *hand,
+/* Serves a small n from the block at p, the lowest of its unit, if it is large enough; else `next`
+ * serves it. */
+HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, char *p, uint32_t n,
+                                              address_hand_callback *hand,
                                               address_hand_callback *next)
 {
-    char *p = address_first(h, map, unit);
     uint32_t word = word_load(p);
     COUNT(h->visited++);
     return hmm__likely(word >= header_make(n, 0)) ? hand(h, p, word, n) : next(h, p, word, n);

@@ -128,12 +128,16 @@ static __attribute__((noinline)) void *best_index_malloc(struct hmm_heap *h, uin
         hmm__links_broken(h, r);
     best_index_drop(h, s, r, size);
     if (size - n >= HMM_MIN_GRANULES)
-        by_size_put(h, s, r + n, block_payload(h, r + n), size - n, best_index_push);
+        by_size_put(h, s, sized_block_at(h, r + n, size - n), best_index_push);
     return finish_allocation(h, r, n, size);
 }
 
 #endif
 
+/* It defines best_large_drop, best_put, best_drop, best_find, best_insert, best_remove,
+ * best_large_move, best_enlarge, best_take, best_resize, best_malloc_else, best_malloc_large,
+ * best_malloc, best_large_above, best_large_below, best_large_both_indexed, best_large_both,
+ * best_merge_above, best_merge_below, best_merge_both and best_free. */
 BY_SIZE(best)
 
 #if HMM__PIECES

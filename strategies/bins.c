@@ -47,10 +47,10 @@ void *hmm__held_serve(struct hmm_heap *h, size_t n)
     return held_serve(h, n);
 }
 
-void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
-                         size_t prev_size)
+void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, struct neighbours n)
 {
-    join_both(h, p, r, scaled, next_size, prev_size, bins_drop, bins_move);
+    join_both(h, (struct block){p, r}, (struct sizes){scaled, n.next, n.prev}, bins_drop,
+              bins_move);
 }
 
 #endif

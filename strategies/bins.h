@@ -122,16 +122,16 @@ HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r
 }
 
 /* Where all sizes are the bins'. */
-HMM__ALWAYS_INLINE void bins_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+HMM__ALWAYS_INLINE void bins_drop(struct hmm_heap *h, void *state, struct sized_block b)
 {
-    bin_unlink(h, state, r, p, size);
+    bin_unlink(h, state, b.r, b.p, b.size);
 }
 
-HMM__ALWAYS_INLINE void bins_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                  size_t was_size, hmm_ref now, char *now_p, size_t size)
+HMM__ALWAYS_INLINE void bins_move(struct hmm_heap *h, void *state, struct sized_block was,
+                                  struct sized_block now)
 {
-    bin_unlink(h, state, was, was_p, was_size);
-    bin_push(h, state, now, now_p, size);
+    bin_unlink(h, state, was.r, was.p, was.size);
+    bin_push(h, state, now.r, now.p, now.size);
 }
 
 /* Takes the head of a bin, and leaves what is beyond n granules of it. */

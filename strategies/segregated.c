@@ -223,6 +223,10 @@ static void *seg_index_malloc(struct hmm_heap *h, uint32_t n);
 
 #endif
 
+/* It defines seg_large_drop, seg_put, seg_drop, seg_find, seg_insert, seg_remove, seg_large_move,
+ * seg_enlarge, seg_take, seg_resize, seg_malloc_else, seg_malloc_large, seg_malloc,
+ * seg_large_above, seg_large_below, seg_large_both_indexed, seg_large_both, seg_merge_above,
+ * seg_merge_below, seg_merge_both and seg_free. */
 BY_SIZE(seg)
 
 #if !HMM__SMALL
@@ -263,55 +267,58 @@ static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
 
 /* ---- Aligned pieces ---- */
 
+/* How many blocks may still be tried for this piece. */
+struct piece_search {
+    const struct hmm_piece *piece;
+    uint32_t tries;
+};
+
 typedef int seg_fits_verb(const struct hmm_piece *piece, hmm_ref block, uint32_t granules);
 
 /* Of the first `heads` blocks of the list of r, the first that the piece fits in; 0: none. */
-HMM__ALWAYS_INLINE hmm_ref list_piece_by(struct hmm_heap *h, hmm_ref r,
-                                         const struct hmm_piece *piece, uint32_t *tries,
+HMM__ALWAYS_INLINE hmm_ref list_piece_by(struct hmm_heap *h, hmm_ref r, struct piece_search *q,
                                          uint32_t heads, seg_fits_verb *fits)
 {
-    for (; r != 0 && heads != 0 && *tries != 0; heads--, --*tries) {
+    for (; r != 0 && heads != 0 && q->tries != 0; heads--, q->tries--) {
         COUNT(h->visited++);
-        if (fits(piece, r, block_size(h, r)))
+        if (fits(q->piece, r, block_size(h, r)))
             return r;
         r = block_links(h, r)[BIN_NEXT];
     }
     return 0;
 }
 
-static __attribute__((noinline)) hmm_ref
-list_bounded_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece, uint32_t *tries)
+static __attribute__((noinline)) hmm_ref list_bounded_piece(struct hmm_heap *h, hmm_ref r,
+                                                            struct piece_search *q)
 {
-    uint32_t heads = hmm_piece_is_limited(piece) ? UINT32_MAX : HEADS;
-    return list_piece_by(h, r, piece, tries, heads, hmm_piece_fits_bounded);
+    uint32_t heads = hmm_piece_is_limited(q->piece) ? UINT32_MAX : HEADS;
+    return list_piece_by(h, r, q, heads, hmm_piece_fits_bounded);
 }
 
-static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece,
-                          uint32_t *tries)
+static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, struct piece_search *q)
 {
-    return hmm_piece_is_bounded(piece)
-               ? list_bounded_piece(h, r, piece, tries)
-               : list_piece_by(h, r, piece, tries, HEADS, hmm_piece_fits_plain);
+    return hmm_piece_is_bounded(q->piece) ? list_bounded_piece(h, r, q)
+                                          : list_piece_by(h, r, q, HEADS, hmm_piece_fits_plain);
 }
 
 static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     struct seg_state *s = state;
-    uint32_t tries = hmm_piece_is_limited(piece) ? UINT32_MAX : SEG_PIECE_TRIES;
+    struct piece_search q = {piece, hmm_piece_is_limited(piece) ? UINT32_MAX : SEG_PIECE_TRIES};
     uint32_t n = piece->granules;
     if (n > end_of(h))
         return 0;
 #if !HMM__SMALL
     large_put(h, s, 0, 0, seg_index_push); /* what is held goes into its list */
 #endif
-    for (uint32_t size = n; tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {
-        hmm_ref r = list_piece(h, s->bins.heads[size], piece, &tries);
+    for (uint32_t size = n; q.tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {
+        hmm_ref r = list_piece(h, s->bins.heads[size], &q);
         if (r != 0)
             return r;
     }
     uint32_t c = n < BINS ? 0 : seg_class_of(n);
-    while (tries != 0) {
-        hmm_ref head = lists_from(s, c), r = list_piece(h, head, piece, &tries);
+    while (q.tries != 0) {
+        hmm_ref head = lists_from(s, c), r = list_piece(h, head, &q);
         if (r != 0 || head == 0)
             return r;
         c = seg_class_of(block_size(h, head)) + 1;

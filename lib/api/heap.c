@@ -96,7 +96,7 @@ static __attribute__((noinline)) void *cached_malloc_slow(struct hmm_heap *h, si
 {
     struct cache *cache = h->cache;
     void *p = size <= CACHE_OBJECT_MAX ? hmm__cache_refill(cache->thread_cache, size)
-                                       : medium_take(cache, size);
+                                       : medium_take(cache->thread_cache, size);
     return p ? p : malloc_uncached(h, size);
 }
 
@@ -106,49 +106,80 @@ static void *cached_malloc(struct hmm_heap *h, size_t size)
     return hmm__likely(p != NULL) ? p : cached_malloc_slow(h, size);
 }
 
-static void cached_free(struct hmm_heap *h, void *block)
+/* Frees a block for which d was looked up. */
+HMM__ALWAYS_INLINE void cached_free_of(struct hmm_heap *h, struct run *d, void *block)
 {
     struct cache *cache = h->cache;
-    if (hmm__likely(cache_free_hit(cache, cache->thread_cache, block)) ||
-        (cache->open && medium_put(cache, block)))
+    if (hmm__likely(cache_free_hit(cache, cache->thread_cache, d, block)) ||
+        medium_put(cache, cache->thread_cache, block))
         return;
     free_uncached(h, block);
 }
 
+static void cached_free(struct hmm_heap *h, void *block)
+{
+    cached_free_of(h, cache_look_up(h->cache, block), block);
+}
+
 #if HMM_WITH_REALLOC
 
-/* Memory for an object that shrinks to less than half; NULL: there is none that costs little. A
- * cache that threads share has no thread cache of its own. */
-static void *malloc_to_shrink(struct hmm_heap *h, size_t size)
+/* ---- realloc with a cache ---- */
+
+/* A cache that threads share has no thread cache of its own. */
+HMM__ALWAYS_INLINE struct thread_cache *own_thread_cache(const struct hmm_heap *h)
 {
-    struct thread_cache *tc = h->cache->lock == NULL ? h->cache->thread_cache : NULL;
+    return h->cache->lock == NULL ? h->cache->thread_cache : NULL;
+}
+
+static void *move_up(const struct moving_block *b, size_t size)
+{
+    return hmm_heap_malloc(b->heap, size);
+}
+
+static void *move_down(const struct moving_block *b, size_t size)
+{
+    struct hmm_heap *h = b->heap;
+    struct thread_cache *tc = own_thread_cache(h);
+    if (h->check_flags)
+        return hmm_heap_malloc(h, size);
     void *p = tc ? cache_malloc_hit(tc, size) : NULL;
     if (p == NULL && tc)
         p = hmm__cache_refill(tc, size);
     return p ? p : hmm__try_malloc(h, size);
 }
 
-/* realloc of an object of a run, of `usable` bytes. */
-static void *realloc_object(struct hmm_heap *h, void *block, size_t usable, size_t size)
+static void release_moved(const struct moving_block *b)
 {
-    struct cache *cache = h->cache;
-    void *p =
-        cache->thread_cache ? cache_realloc_hit(cache, cache->thread_cache, block, size) : NULL;
+    if (own_thread_cache(b->heap))
+        cached_free_of(b->heap, b->run, b->block);
+    else
+        hmm_heap_free(b->heap, b->block);
+}
+
+/* Ends the program if the block, which is in no run, is a medium block that was freed. */
+static void *realloc_of_heap_block(struct hmm_heap *h, void *block, size_t size)
+{
+    struct block_view b;
+    bool placed = is_placed(h, block, &b);
+    if (placed && medium_is_at(h->cache, block, &b))
+        hmm__medium_freed_twice(block, "realloc");
+    if (h->check_flags)
+        return hmm__checked_realloc(h, block, size);
+    return placed ? hmm__realloc_placed(h, block, size, b) : hmm__realloc(h, block, size);
+}
+
+/* The block is looked up once in the page map, and once in the heap. */
+static __attribute__((noinline)) void *cached_realloc(struct hmm_heap *h, void *block, size_t size)
+{
+    static const struct mover mover = {move_up, move_down, release_moved};
+    struct thread_cache *tc = own_thread_cache(h);
+    struct run *d = cache_look_up(h->cache, block);
+    void *p = tc ? cache_realloc_hit(h->cache, tc, d, block, size) : NULL;
     if (p != NULL)
         return p;
-    if (size == 0) {
-        hmm_heap_free(h, block);
-        return NULL;
-    }
-    if (size <= usable && h->check_flags == 0)
-        p = malloc_to_shrink(h, size);
-    else
-        p = hmm_heap_malloc(h, size);
-    if (p == NULL)
-        return size <= usable ? block : NULL;
-    memcpy(p, block, size < usable ? size : usable);
-    hmm_heap_free(h, block);
-    return p;
+    const struct moving_block b = {h, block, hmm__cache_usable(h->cache, d, block, "realloc"), d};
+    return b.usable != 0 ? realloc_by_moving(&mover, &b, size)
+                         : realloc_of_heap_block(h, block, size);
 }
 
 #endif
@@ -165,28 +196,17 @@ void hmm__set_entries(struct hmm_heap *h)
 HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *block,
                                           const char *operation)
 {
-    return h->cache ? hmm__cache_usable(h->cache, block, operation) : 0;
+    return h->cache ? hmm__cache_usable(h->cache, cache_look_up(h->cache, block), block, operation)
+                    : 0;
 }
-
-#if HMM_WITH_REALLOC
-
-/* Ends the program if block is a medium block that was freed. */
-static void refuse_cached(const struct hmm_heap *h, const void *block, const char *operation)
-{
-    if (h->cache && hmm__medium_has(h->cache, block))
-        hmm__medium_freed_twice(block, operation);
-}
-
-#endif
 
 #else
 
 #if HMM_WITH_REALLOC
 
-static void *realloc_object(struct hmm_heap *h, void *block, size_t usable, size_t size)
+static void *cached_realloc(struct hmm_heap *h, void *block, size_t size)
 {
-    (void)h, (void)usable, (void)size;
-    return block;
+    return hmm__realloc(h, block, size);
 }
 
 #endif
@@ -203,15 +223,6 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
     (void)h, (void)block, (void)operation;
     return 0;
 }
-
-#if HMM_WITH_REALLOC
-
-static void refuse_cached(const struct hmm_heap *h, const void *block, const char *operation)
-{
-    (void)h, (void)block, (void)operation;
-}
-
-#endif
 
 #endif
 
@@ -260,19 +271,12 @@ void hmm_heap_free(struct hmm_heap *heap, void *block)
 
 #if HMM_WITH_REALLOC
 
-static __attribute__((noinline)) void *realloc_slow(struct hmm_heap *h, void *block, size_t size)
-{
-    size_t usable = usable_in_cache(h, block, "realloc");
-    if (usable != 0)
-        return realloc_object(h, block, usable, size);
-    refuse_cached(h, block, "realloc");
-    return h->check_flags ? hmm__checked_realloc(h, block, size) : hmm__realloc(h, block, size);
-}
-
 void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
 {
-    if (heap->cache || heap->check_flags)
-        return realloc_slow(heap, block, size);
+    if (heap->cache)
+        return cached_realloc(heap, block, size);
+    if (heap->check_flags)
+        return hmm__checked_realloc(heap, block, size);
     return hmm__realloc(heap, block, size);
 }
 

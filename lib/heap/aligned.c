@@ -186,7 +186,7 @@ void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     if (align <= HMM_GRANULE)
         return hmm__malloc(h, size);
     if (!hmm__aligned_can_be(align, size))
-        return hmm__fail(h, size);
+        return hmm__fail(h, size > align ? size : align);
     struct hmm_piece piece = hmm__piece_at(h, align, hmm__granules_for(size + HMM__RECORD_BYTES));
     hmm_ref r = place_aligned(h, &piece);
     if (r == 0 && hmm__reclaim(h, HMM__RECLAIM_ALL))

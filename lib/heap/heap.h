@@ -72,9 +72,10 @@ enum hmm__check_flag {
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
 
-/* What a cache is to return to the heap: IDLE, before malloc raises the break, is empty runs and
- * medium blocks; ALL, before a request fails, is all that the calling thread does not use. */
-enum hmm__reclaim { HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
+/* What a cache is to return to the heap: UNUSED, now and then, is what has not been needed for a
+ * while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL, before a
+ * request fails, is all that the calling thread does not use. */
+enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
 enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
@@ -122,6 +123,7 @@ struct hmm_heap {
     uint64_t failed;
     uint64_t released; /* bytes that were given back to the system, each time anew */
     uint32_t check_count;
+    bool trying; /* a request that fails now has another way to be served: it is not counted */
     /* Hot, up to check_flags: three cache lines. */
     const struct hmm_strategy *strategy;
     void *state;
@@ -168,9 +170,8 @@ struct hmm_heap {
     /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
      * pointers are misuse. */
     bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
-    /* Told of a request of `size` bytes that is not served; or, with `served`, that the last of
-     * them was served after all. NULL: nobody. */
-    void (*refused)(const struct hmm_heap *h, size_t size, bool served);
+    /* Told of a request of `size` bytes that is not served. NULL: nobody. */
+    void (*refused)(const struct hmm_heap *h, size_t size);
     hmm_ref brk_peak;
     hmm_ref committed_end; /* pages below it are committed */
     uint32_t skew;         /* bytes of the caller's region below the base */
@@ -478,9 +479,6 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 /* allocate.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h, size_t size);
 
-/* The request that was counted as failed last is served after all. */
-HMM__HIDDEN HMM__COLD void hmm__take_back_failure(struct hmm_heap *h);
-
 /* One attempt: from a free block, else from the top below the break. NULL, which is not counted as
  * a failure: neither is large enough. */
 HMM__HIDDEN void *hmm__try_malloc(struct hmm_heap *h, size_t size);
@@ -496,6 +494,15 @@ HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
     return false;
 #endif
 }
+
+#if !HMM__SMALL
+/* Whether memory for n granules above the top was below it, and was not given back since: the break
+ * may rise over it at no cost, so that the cache need not return anything before. */
+HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
+{
+    return h->zero_top > h->top && h->zero_top - h->top >= n;
+}
+#endif
 
 /* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);

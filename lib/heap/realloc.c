@@ -9,10 +9,9 @@
 
 #if HMM_WITH_REALLOC
 
-/* Used block r now has s granules, had `was` before, and needs n. The rest is freed if it is large
- * enough for a block. */
-static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint32_t n,
-                   uint32_t bits)
+/* Used block r now has s granules and needs n. The rest is freed if it is large enough for a block.
+ * Returns what the block keeps, which is not counted as live yet. */
+static uint32_t settle(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t n, uint32_t bits)
 {
     HMM_ASSERT(s >= n && r + s <= h->top && !(bits & HMM__FREE));
     block_set_header(h, r, header_make(s, bits));
@@ -23,7 +22,7 @@ static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint
         COUNT(h->splits++);
         s = n;
     }
-    live_add(h, (size_t)(s - was) * HMM_GRANULE);
+    return s;
 }
 
 /* Cuts used block r down to n granules. */
@@ -82,7 +81,9 @@ static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
         return false;
     if (r + s != h->top && s + room > HMM_MAX_GRANULES)
         return false;
-    settle(h, r, s, absorb_next(h, r, s, n), n, word & (HMM__PREV_FREE | HMM__ALIGNED));
+    uint32_t got = absorb_next(h, r, s, n);
+    got = settle(h, r, got, n, word & (HMM__PREV_FREE | HMM__ALIGNED));
+    live_add(h, (size_t)(got - s) * HMM_GRANULE);
     return true;
 }
 
@@ -120,7 +121,8 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
     if (got < n)
         got = absorb_next(h, to, got, n);
     memmove(block_payload(h, to), block_payload(h, r), header_usable(word));
-    settle(h, to, s, got, n, prev_bit | (word & HMM__ALIGNED));
+    got = settle(h, to, got, n, prev_bit | (word & HMM__ALIGNED));
+    live_add(h, (size_t)(got - s) * HMM_GRANULE);
     return to;
 }
 
@@ -148,26 +150,46 @@ static bool has_cache(const struct hmm_heap *h)
 #endif
 }
 
+/* Whether a failure of hmm__malloc is not the request's: it is counted by fail_at_last. Where there
+ * is no cache there is nothing else to try, and it counts. */
+HMM__ALWAYS_INLINE void set_trying(struct hmm_heap *h, bool trying)
+{
+#if HMM__SMALL
+    (void)h, (void)trying;
+#else
+    h->trying = trying;
+#endif
+}
+
+HMM__ALWAYS_INLINE void *fail_at_last(struct hmm_heap *h, size_t size)
+{
+#if HMM__SMALL
+    (void)h, (void)size;
+    return NULL;
+#else
+    return hmm__fail(h, size);
+#endif
+}
+
 /* The move has failed, after the cache returned all that it could: one of the blocks that it
  * returned may be this one's neighbour. */
 static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
 {
     uint32_t word = word_load(p), n = hmm__granules_for(size);
     hmm_ref r = block_of(h, p), low = 0;
-    if (!has_cache(h))
-        return NULL;
-    bool grown = grow_up(h, r, word, n);
-    if (!grown && (word & HMM__PREV_FREE))
+    bool grown = has_cache(h) && grow_up(h, r, word, n);
+    if (has_cache(h) && !grown && (word & HMM__PREV_FREE))
         low = grow_down(h, r, word, n, 0);
     if (!grown && low == 0)
-        return NULL;
-    hmm__take_back_failure(h); /* the move failed, but the request did not */
+        return fail_at_last(h, block_usable(n));
     return grown ? p : block_payload(h, low);
 }
 
 static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
 {
+    set_trying(h, true);
     void *to = hmm__malloc(h, size);
+    set_trying(h, false);
     if (hmm__unlikely(to == NULL))
         return grow_at_last(h, from, size);
     copy_payload(to, from, header_size(word_load(from)));
@@ -228,12 +250,12 @@ static bool grow_up_fast(struct hmm_heap *h, hmm_ref r, char *p, const struct bl
 }
 
 /* Grows block p, which has a free neighbour or the top above it. */
-static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size)
+static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size,
+                                            struct block_view b)
 {
-    struct block_view b;
     uint32_t n = hmm__granules_for(size);
-    hmm_ref r = block_of(h, p);
-    if (hmm__unlikely(!is_placed(h, p, &b) || !neighbours_agree(h, r, p, &b)))
+    hmm_ref r = (hmm_ref)b.at;
+    if (hmm__unlikely(!neighbours_agree(h, r, p, &b)))
         hmm__misuse(h, p, "realloc");
     if (grow_up_fast(h, r, p, &b, n))
         return p;
@@ -270,7 +292,9 @@ static hmm_ref resize_aligned(struct hmm_heap *h, hmm_ref r, uint32_t n, size_t 
 /* NULL: there is no room, even after the cache returned all that it could. */
 static void *move_aligned(struct hmm_heap *h, char *from, size_t size, size_t align)
 {
+    set_trying(h, true);
     void *to = hmm__aligned_alloc(h, align, size);
+    set_trying(h, false);
     if (to == NULL)
         return NULL;
     memcpy(to, from, header_usable(word_load(from)));
@@ -290,12 +314,11 @@ static void *realloc_aligned(struct hmm_heap *h, void *payload, size_t size)
     hmm_ref now = resize_aligned(h, r, n, align_bytes);
     if (now == 0) {
         void *moved = move_aligned(h, payload, size, align_bytes);
-        if (moved != NULL || !has_cache(h))
+        if (moved != NULL)
             return moved;
-        now = resize_aligned(h, r, n, align_bytes);
+        now = has_cache(h) ? resize_aligned(h, r, n, align_bytes) : 0;
         if (now == 0)
-            return NULL;
-        hmm__take_back_failure(h); /* the move failed, but the request did not */
+            return fail_at_last(h, size);
     }
     r = now;
     block_set_record(h, r, align);
@@ -356,21 +379,33 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 
 #else
 
-void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
+/* Of a block that is_placed. */
+HMM__ALWAYS_INLINE void *realloc_placed(struct hmm_heap *h, char *p, size_t size,
+                                        const struct block_view *b)
 {
-    char *p = payload;
-    struct block_view b;
-    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_placed(h, p, &b) || !is_used_plainly(&b)))
-        return realloc_else(h, payload, size);
-    uint32_t n = hmm__granules_for(size), has = header_size(b.word);
+    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_used_plainly(b)))
+        return realloc_else(h, p, size);
+    uint32_t n = hmm__granules_for(size), has = header_size(b->word);
     if (n > has) {
-        if (((b.word | b.next_header) & HMM__NEIGHBOUR_FLAGS) == 0)
+        if (((b->word | b->next_header) & HMM__NEIGHBOUR_FLAGS) == 0)
             return move_block(h, p, size);
-        return grow(h, p, size);
+        return grow(h, p, size, *b);
     }
     if (has - n >= HMM_MIN_GRANULES)
-        shrink(h, (hmm_ref)b.at, b.word, n);
+        shrink(h, (hmm_ref)b->at, b->word, n);
     return p;
+}
+
+void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
+{
+    struct block_view b;
+    return hmm__likely(is_placed(h, payload, &b)) ? realloc_placed(h, payload, size, &b)
+                                                  : realloc_else(h, payload, size);
+}
+
+void *hmm__realloc_placed(struct hmm_heap *h, void *payload, size_t size, struct block_view b)
+{
+    return realloc_placed(h, payload, size, &b);
 }
 
 #endif

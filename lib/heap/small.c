@@ -84,12 +84,6 @@ void *hmm__fail(struct hmm_heap *h, size_t size)
     return NULL;
 }
 
-void hmm__take_back_failure(struct hmm_heap *h)
-{
-    (void)h;
-    COUNT(h->failed--);
-}
-
 /* ---- malloc ---- */
 
 /* The free block for the request, else the top, as a free block; 0: none is large enough. */

@@ -77,6 +77,16 @@ static void report_at_exit(void)
 }
 #endif
 
+/* A limit that was asked for is said when it is reached: programs seldom say more than that there
+ * is no memory. */
+static void on_refusal(const struct hmm_heap *h, size_t size)
+{
+    if (process_options.stats)
+        hmm__refusal_note(h, size);
+    if (process_options.heap_size != 0)
+        hmm__refusal_say(size, process_options.heap_size);
+}
+
 /* Makes a heap in the region, or in as much of it as the system commits. */
 static struct hmm_heap *create(const struct options *o)
 {
@@ -108,6 +118,8 @@ static int set_up(const struct hmm_strategy *strategy)
     h->foreign = hmm__foreign_free;
     hmm__process.region_bytes = region_bytes(h);
     h->release_after = o->release;
+    if (o->heap_size != 0)
+        h->refused = on_refusal;
     if (o->cache && h->check_flags == 0) /* checks need each block in the heap itself */
         open_cache(h, &hmm__process.lock);
     size_t pool_size;
@@ -173,7 +185,7 @@ int hmm__process_finish(void)
 #if HMM_HOSTED
     if (o->stats) {
         hmm__report_place(o->stats);
-        hmm__process.heap->refused = hmm__refusal_note;
+        hmm__process.heap->refused = on_refusal;
         atexit(report_at_exit);
     }
 #endif

@@ -89,10 +89,10 @@ static unsigned fields_of_refusal(struct field *f)
 static void as_json(struct text *t, const char *strategy, const struct field *f, unsigned count)
 {
     hmm__text_add(t, "{\"strategy\":\"");
-    for (const char *c = strategy; *c != '\0'; c++) { /* a plug-in's name may have any characters */
-        const char one[2] = {*c, '\0'};
-        hmm__text_add(t, *c == '"' || *c == '\\' ? "\\" : "");
-        hmm__text_add(t, (unsigned char)*c < ' ' ? "?" : one);
+    while (*strategy != '\0') { /* a plug-in's name may have any characters */
+        char escaped[HMM__JSON_ROOM];
+        strategy = hmm__text_json(strategy, escaped);
+        hmm__text_add(t, escaped);
     }
     hmm__text_add(t, "\"");
     for (unsigned i = 0; i < count; i++) {
