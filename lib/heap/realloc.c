@@ -102,6 +102,9 @@ static uint32_t absorb_below(struct hmm_heap *h, hmm_ref low, uint32_t gap)
         return prev_bit;
     }
     block_make_free(h, low, gap, prev_bit);
+    /* Insert may look at the blocks above: the used one has grown down to here. */
+    block_set_header(h, low + gap,
+                     header_make(size - gap + block_size(h, low + size), HMM__PREV_FREE));
     hooks_of(h)->insert(h, state_of(h), low);
     return HMM__PREV_FREE;
 }
