@@ -571,12 +571,14 @@ HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 #endif
 }
 
+#if !HMM__SMALL
 /* Whether memory for n granules above the top was below it, and was not given back since: the break
  * may rise over it at no cost, so that the cache need not return anything before. */
 HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
 {
     return h->zero_top > h->top && h->zero_top - h->top >= n;
 }
+#endif
 
 /* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
