@@ -35,11 +35,13 @@
  *     FULL     no object is free. The first free makes it PARTIAL.
  *     PARTIAL  some are free. When only a quarter is in use, other threads may be given the run
  *              (see the pool). When all are free, the run is empty and goes back to the heap; but
- * empty runs up to a 32nd of the heap, shared among the thread caches, stay until the break would
- * have to rise. ACTIVE   its free objects are in the thread cache's free list. There is no event
- * when all are free, since they will be requested again; the countdown has no meaning. CLAIMED
- * another thread may be about to return it to the heap. RETIRED  it has gone back to the heap; its
- * descriptor is still in the queue.
+ *              empty runs up to a 32nd of the heap, shared among the thread caches, stay until the
+ *              break would have to rise.
+ *     ACTIVE   its free objects are in the thread cache's free list, but see below. There is no
+ *              event when all are free, since they will be requested again; the countdown has no
+ *              meaning.
+ *     CLAIMED  another thread may be about to return it to the heap.
+ *     RETIRED  it has gone back to the heap; its descriptor is still in the queue.
  *
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
  * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has
@@ -99,8 +101,10 @@
  * F1  The page map leads from each page of a run to its descriptor, and from all other pages to no
  *     run.
  * F2  An object is free iff it has a tag. The free objects of a run are in its own list or, if it
- * is the active run, in the thread cache's free list, and have the tag `free`. Objects in a list of
- *     remote frees, pending or not, or in a remote batch have the tag `sent` and count as in use.
+ *     is the active run, in the thread cache's free list, and have the tag `free`. Objects in a
+ *     list of remote frees, pending or not, in a remote batch or kept by another thread have the
+ *     tag `sent` and count as in use; so do those in the free list of a thread that has kept them,
+ *     but their tag is `free`.
  * F3  The countdown of a FULL run is 1; that of a PARTIAL run, and `below`, are together the number
  *     of objects in use.
  * F4  A queue holds PARTIAL runs of its thread cache, and RETIRED descriptors. A queued run that is

@@ -64,6 +64,13 @@ static void believe_orphan(struct thread_cache *tc)
     }
 }
 
+/* A program wrote over a link: blocks are in no list, and no block of this heap any more. */
+static void forget_lost(struct medium_cache *m)
+{
+    CACHE_WRITE(m->bytes, 0);
+    memset(m->count, 0, sizeof m->count);
+}
+
 /* Takes blocks off until the rest have `keep` bytes at most: half of each class, from clock_hand
  * on, and the last one of a class only if that was not enough. Returns them as a list; NULL: none.
  * The caller has tc's lock. */
@@ -71,11 +78,16 @@ static struct object *take_medium_off(struct thread_cache *tc, size_t keep)
 {
     struct medium_cache *m = &tc->medium;
     struct object *all = NULL;
+    unsigned last = 0, empty = 0;
     if (hmm__unlikely(is_orphan(tc)))
         believe_orphan(tc);
-    for (unsigned last = 0, i = 0; m->bytes > keep; last |= ++i / MEDIUM_CLASSES) {
+    for (unsigned i = 0; m->bytes > keep; i++) {
         unsigned k = m->clock_hand;
         m->clock_hand = (k + 1) % MEDIUM_CLASSES;
+        last |= i / MEDIUM_CLASSES;
+        empty = m->list[k] != NULL ? 0 : empty + 1;
+        if (hmm__unlikely(empty > MEDIUM_CLASSES))
+            forget_lost(m);
         for (unsigned n = (m->count[k] + last) / 2; n != 0 && m->list[k] != NULL; n--) {
             struct object *o = take_medium_off_one(tc, k);
             o->next = all;
