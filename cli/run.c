@@ -101,7 +101,7 @@ static bool environment_is_sound(void)
     int bad = hmm__options_read(&o, HMM_BEST_FIT, HMM__LARGEST_HEAP, true);
     size_t capacity = o.heap_size != 0 ? o.heap_size : HMM__LARGEST_HEAP;
     if (!o.verbose) /* then the library says it */
-        hmm__options_unknown();
+        hmm__options_misspelt();
     return bad + hmm__options_plugin(&o, capacity) == 0;
 }
 

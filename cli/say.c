@@ -3,13 +3,12 @@
  * Complaints: one line each, with what is wrong, what is allowed and what was probably meant.
  */
 #include "cli.h"
+#include "base/text.h"
+#include "trace.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Longer words are not compared: they are no typing errors. */
-#define LONGEST_WORD 31
 
 static void say_who(const char *command)
 {
@@ -20,11 +19,18 @@ static void say_who(const char *command)
 void cli_complain(const char *command, const char *format, ...)
 {
     va_list args;
-    say_who(command);
+    char text[8192];
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    say_who(command);
+    fprintf(stderr, "%s\n", cli_visible(text));
+}
+
+void cli_trace_error(const char *path, const struct hmm_trace_error *error)
+{
+    cli_progress_hide();
+    hmm_trace_print_error(stderr, cli_visible(path), error);
 }
 
 void cli_warn_unended(const char *command, const char *path, uint64_t ops)
@@ -34,43 +40,13 @@ void cli_warn_unended(const char *command, const char *path, uint64_t ops)
                  path, (unsigned long long)ops);
 }
 
-static unsigned least(unsigned a, unsigned b)
-{
-    return a < b ? a : b;
-}
-
-/*
- * How many letters must be put in, left out, changed or swapped with their neighbour to make b of
- * a. distance[i][j] is that for the first i of a and the first j of b.
- */
-static unsigned edits(const char *a, const char *b)
-{
-    unsigned d[LONGEST_WORD + 1][LONGEST_WORD + 1];
-    size_t m = strlen(a), n = strlen(b);
-    for (size_t i = 0; i <= m; i++) {
-        for (size_t j = 0; j <= n; j++) {
-            if (i == 0 || j == 0) {
-                d[i][j] = (unsigned)(i + j);
-                continue;
-            }
-            d[i][j] = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            d[i][j] = least(d[i][j], least(d[i - 1][j], d[i][j - 1]) + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
-        }
-    }
-    return d[m][n];
-}
-
 /* 0 for a beginning of it, since people abbreviate; more than any limit if it is not alike. */
 static unsigned unlikeness(const char *word, const char *allowed)
 {
     size_t length = strlen(word);
-    if (length > LONGEST_WORD || strlen(allowed) > LONGEST_WORD)
-        return 1000;
     if (length > 1 && strcmp(word, "--") != 0 && strncmp(word, allowed, length) == 0)
         return 0;
-    return edits(word, allowed);
+    return hmm__text_edits(word, allowed);
 }
 
 const char *cli_nearest(const char *word, const char *const *allowed)
@@ -93,7 +69,7 @@ void cli_complain_unknown(const char *command, const char *what, const char *wor
 {
     const char *nearest = cli_nearest(word, allowed);
     say_who(command);
-    fprintf(stderr, "unknown %s '%s'", what, word);
+    fprintf(stderr, "unknown %s '%s'", what, cli_visible(word));
     if (nearest != NULL)
         fprintf(stderr, "; did you mean '%s'?", nearest);
     fputs(nearest != NULL ? " Allowed: " : "; allowed: ", stderr);

@@ -8,6 +8,9 @@
 #endif
 
 #include "collect.h"
+#include "base/clock.h"
+
+#include "symbols.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,19 +22,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FIRST_GRANT 16u    /* segments */
 #define LOOK_INTERVAL 0.02 /* seconds */
 #define STUCK_TIME 3.0
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- The pool ---- */
 
@@ -135,6 +130,12 @@ bool recorder_open(struct recorder *r, const char *file, bool follow)
     return true;
 }
 
+void recorder_stacks(struct recorder *r, unsigned depth, bool strip_paths)
+{
+    r->pool->depth = depth;
+    r->strip_paths = strip_paths;
+}
+
 void recorder_variable(const struct recorder *r, char *text, size_t room)
 {
     snprintf(text, room, RECORD_VARIABLE "=/proc/%ld/fd/%d", (long)r->pool->recorder, r->fd);
@@ -150,6 +151,7 @@ void recorder_close(struct recorder *r)
     for (size_t i = 0; i < r->life_count; i++)
         free(r->lives[i].path);
     free(r->lives);
+    symbols_close();
     if (r->pool != NULL)
         unmap_pool(r);
     if (r->fd >= 0)
@@ -252,6 +254,8 @@ static bool begin_life(struct recorder *r, struct record_process *slot)
     struct record_life l = {.slot = slot, .pid = slot->pid, .number = slot->number};
     struct record_life *before = latest_of(r, l.pid);
     memcpy(l.program, slot->program, sizeof l.program - 1);
+    l.depth = r->pool->depth;
+    l.sites.strip = r->strip_paths;
     l.is_first = l.pid == atomic_load(&r->pool->first) && (before == NULL || before->is_first);
     r->processes += before == NULL || before->slot == NULL;
     if (before != NULL) {
@@ -311,7 +315,7 @@ static bool end_ended(struct recorder *r)
 {
     bool any = false;
     settle_starts(r, false);
-    r->looked = now();
+    r->looked = clock_seconds();
     for (size_t i = r->first_running; i < r->life_count; i++) {
         struct record_life *l = &r->lives[i];
         if (l->slot != NULL && has_ended(l)) {
@@ -389,8 +393,8 @@ static void free_stuck(struct recorder *r, struct record_life *l)
     if ((!full && !none) || begun == l->head / RECORD_EVENTS) {
         l->stuck = 0;
     } else if (l->stuck == 0) {
-        l->stuck = now();
-    } else if (now() - l->stuck > STUCK_TIME) {
+        l->stuck = clock_seconds();
+    } else if (clock_seconds() - l->stuck > STUCK_TIME) {
         record_life_read(l, r->pool, RECORD_READ_STUCK);
         l->stuck = 0;
     }
@@ -411,7 +415,7 @@ bool recorder_work(struct recorder *r)
         else
             free_stuck(r, l);
     }
-    if (now() - r->looked > LOOK_INTERVAL)
+    if (clock_seconds() - r->looked > LOOK_INTERVAL)
         any = end_ended(r) || any;
     return any;
 }

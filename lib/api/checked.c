@@ -9,25 +9,29 @@
 #include "base/annotate.h"
 #include "heap/block.h"
 
+#if !HMM__SMALL
+
 /* Operations between two checks of the whole heap. */
 static uint32_t check_interval(const struct hmm_heap *h)
 {
     return h->check_level >= 4 ? 1 : 1024;
 }
 
-static void enter(struct hmm_heap *h)
+static void checked_enter(struct hmm_heap *h)
 {
     if (h->check_flags & HMM__CHECK_MEMCHECK)
         annotate_enter();
     if (h->check_level < 3 || ++h->check_count < check_interval(h))
         return;
     h->check_count = 0;
-    const char *broken = hmm_heap_check(h);
+#if HMM_WITH_CHECKS
+    const char *broken = hmm__plain_check(h);
     if (broken != NULL)
         hmm__panic("heap check failed, heap", h, broken);
+#endif
 }
 
-static void leave(struct hmm_heap *h)
+static void checked_leave(struct hmm_heap *h)
 {
     if (h->check_flags & HMM__CHECK_MEMCHECK)
         annotate_leave();
@@ -43,35 +47,61 @@ static void verify(const struct hmm_heap *h, const void *payload, const char *op
 
 void *hmm__checked_malloc(struct hmm_heap *h, size_t size)
 {
-    enter(h);
+    checked_enter(h);
     void *p = hmm__malloc(h, size);
-    leave(h);
+    checked_leave(h);
     if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
         annotate_malloc(p, size, false);
     return p;
 }
 
+#if HMM_WITH_CALLOC
+
 void *hmm__checked_calloc(struct hmm_heap *h, size_t count, size_t size)
 {
-    enter(h);
+    checked_enter(h);
     void *p = hmm__malloc(h, count * size);
     if (p != NULL)
         memset(p, 0, block_usable(block_size(h, block_of(h, p))));
-    leave(h);
+    checked_leave(h);
     if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
         annotate_malloc(p, count * size, true);
     return p;
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 void *hmm__checked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 {
-    enter(h);
+    checked_enter(h);
     void *p = hmm__aligned_alloc(h, align, size);
-    leave(h);
+    checked_leave(h);
     if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
         annotate_malloc(p, size, false);
     return p;
 }
+
+#endif
+
+#if HMM_WITH_REGIONS
+
+void *hmm__checked_malloc_piece(struct hmm_heap *h, size_t size, const struct hmm_piece *piece)
+{
+    if (piece == NULL)
+        return hmm__checked_malloc(h, size);
+    checked_enter(h);
+    void *p = hmm__malloc_piece(h, piece);
+    checked_leave(h);
+    if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
+        annotate_malloc(p, size, false);
+    return p;
+}
+
+#endif
+
+#if HMM_WITH_REALLOC
 
 /* The bytes of the block behind the requested ones are accessible while the heap resizes it. */
 static void *realloc_seen_by_memcheck(struct hmm_heap *h, char *payload, size_t size)
@@ -97,13 +127,15 @@ void *hmm__checked_realloc(struct hmm_heap *h, void *payload, size_t size)
         hmm__checked_free(h, payload);
         return NULL;
     }
-    enter(h);
+    checked_enter(h);
     verify(h, payload, "realloc");
     void *p = h->check_flags & HMM__CHECK_MEMCHECK ? realloc_seen_by_memcheck(h, payload, size)
                                                    : hmm__realloc(h, payload, size);
-    leave(h);
+    checked_leave(h);
     return p;
 }
+
+#endif
 
 /* Memcheck first: it reports a double free before the heap ends the program. */
 void hmm__checked_free(struct hmm_heap *h, void *payload)
@@ -112,10 +144,10 @@ void hmm__checked_free(struct hmm_heap *h, void *payload)
         return;
     if (h->check_flags & HMM__CHECK_MEMCHECK)
         annotate_free(payload);
-    enter(h);
+    checked_enter(h);
     verify(h, payload, "free");
     hmm__free(h, payload);
-    leave(h);
+    checked_leave(h);
 }
 
 /* Under memcheck the requested size, since memcheck would report a use of the rest. */
@@ -134,7 +166,7 @@ size_t hmm__checked_usable_size(const struct hmm_heap *h, const void *payload)
 
 int hmm_heap_set_check(struct hmm_heap *heap, int level)
 {
-    if (level < 0 || level > 4) {
+    if (level < 0 || level > (HMM_WITH_CHECKS ? 4 : 1)) {
         hmm__set_errno(EINVAL);
         return -1;
     }
@@ -150,3 +182,5 @@ int hmm_heap_set_check(struct hmm_heap *heap, int level)
     hmm__set_entries(heap);
     return 0;
 }
+
+#endif

@@ -5,14 +5,20 @@
  */
 #include "api/api.h"
 
+#include "api/hooks.h"
+
 #include "base/annotate.h"
 #include "cache/inspect.h"
 #include "heap/block.h"
+
+#if !HMM__SMALL
 
 static bool under_memcheck(const struct hmm_heap *h)
 {
     return (h->check_flags & HMM__CHECK_MEMCHECK) != 0;
 }
+
+#if HMM_WITH_CHECKS
 
 /* ---- Check ---- */
 
@@ -27,7 +33,7 @@ static const char *verify_cache(const struct hmm_heap *h)
 }
 
 /* Writes nothing. The cast is for the strategy's check, which takes a heap that is not const. */
-const char *hmm_heap_check(const struct hmm_heap *heap)
+const char *hmm__plain_check(const struct hmm_heap *heap)
 {
     if (under_memcheck(heap))
         annotate_enter();
@@ -38,6 +44,18 @@ const char *hmm_heap_check(const struct hmm_heap *heap)
         annotate_leave();
     return broken;
 }
+
+const char *hmm_heap_check(const struct hmm_heap *heap)
+{
+    hmm__hooks_begin();
+    const char *broken = hmm__plain_check(heap);
+    hmm__hooks_end();
+    return broken;
+}
+
+#endif
+
+#if HMM_WITH_WALK
 
 /* ---- Walk ---- */
 
@@ -80,13 +98,19 @@ int hmm_heap_walk(const struct hmm_heap *heap,
 {
     struct visitor v = {.heap = heap, .visit = visit, .arg = arg};
     bool quiet = under_memcheck(heap);
+    hmm__hooks_begin();
     if (quiet)
         annotate_enter();
     int result = hmm__walk(heap, visit_block, &v);
     if (quiet)
         annotate_leave();
+    hmm__hooks_end();
     return result;
 }
+
+#endif
+
+#if HMM_WITH_STATS
 
 /* ---- Statistics ---- */
 
@@ -131,10 +155,16 @@ static void count_objects(const struct hmm_heap *h, struct hmm_stats *stats)
 
 void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
 {
+    hmm__hooks_begin();
     if (under_memcheck(heap))
         annotate_enter();
     hmm__stats((struct hmm_heap *)(uintptr_t)heap, stats);
     if (under_memcheck(heap))
         annotate_leave();
     count_objects(heap, stats);
+    hmm__hooks_end();
 }
+
+#endif
+
+#endif

@@ -4,6 +4,8 @@
  */
 #include "base/text.h"
 
+#if HMM_WITH_MESSAGES || !HMM__SMALL
+
 #if HMM_HOSTED
 #include <unistd.h>
 #endif
@@ -31,6 +33,48 @@ size_t hmm__text_length(const char *s)
         hmm__forget(n);
     }
     return n;
+}
+
+static unsigned at_most(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+/* The cheapest way to make b[0..j) of a[0..i), from the three that end with one letter of both, of
+ * a or of b; row and above are those of i and i - 1. */
+static unsigned edits_to(const unsigned char *above, const unsigned char *row, size_t j, bool same)
+{
+    unsigned both = above[j - 1] + (same ? 0u : 1u);
+    return at_most(both, at_most(above[j], row[j - 1]) + 1u);
+}
+
+/*
+ * The distance of Damerau and Levenshtein, with each letter edited once: row[j] is that of a[0..i)
+ * to b[0..j), and above and higher are the rows of i - 1 and i - 2.
+ */
+unsigned hmm__text_edits(const char *a, const char *b)
+{
+    unsigned char rows[3][HMM__TEXT_WORD + 1];
+    unsigned char *row = rows[0], *above = rows[1], *higher = rows[2];
+    size_t m = hmm__text_length(a), n = hmm__text_length(b);
+    if (m > HMM__TEXT_WORD || n > HMM__TEXT_WORD)
+        return HMM__TEXT_UNLIKE;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = (unsigned char)j;
+    for (size_t i = 1; i <= m; i++) {
+        unsigned char *next = higher;
+        higher = above;
+        above = row;
+        row = next;
+        row[0] = (unsigned char)i;
+        for (size_t j = 1; j <= n; j++) {
+            unsigned d = edits_to(above, row, j, a[i - 1] == b[j - 1]);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                d = at_most(d, higher[j - 2] + 1u);
+            row[j] = (unsigned char)d;
+        }
+    }
+    return row[n];
 }
 
 /* Divides the number whose digits in base 2^16 are `rest` and *digit by `base`, of at most 16 bits:
@@ -90,6 +134,8 @@ void hmm__text_size(struct text *t, uint64_t bytes)
     hmm__text_add(t, units[unit]);
 }
 
+/* Sizes are read where there are files and environments; it takes arithmetic of 64 bits. */
+#if HMM_HOSTED
 static unsigned unit_shift(char letter)
 {
     switch (letter) {
@@ -112,6 +158,12 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+/* A comma before the last three digits, or before three that another follows. */
+static bool is_separator(const char *s)
+{
+    return s[0] == ',' && is_digit(s[1]) && is_digit(s[2]) && is_digit(s[3]) && !is_digit(s[4]);
+}
+
 /* Whole numbers up to here keep their unit within 64 bits. */
 #define LARGEST_WHOLE (UINT64_MAX >> 31)
 
@@ -121,7 +173,9 @@ bool hmm__text_parse_size(const char *s, uint64_t *bytes)
     bool too_large = false, has_part = false;
     if (!is_digit(*s))
         return false;
-    for (; is_digit(*s); s++) {
+    for (; is_digit(*s) || is_separator(s); s++) {
+        if (*s == ',')
+            continue;
         whole = whole * 10 + (uint64_t)(*s - '0');
         too_large = too_large || whole > UINT64_MAX / 10 - 1;
     }
@@ -133,6 +187,10 @@ bool hmm__text_parse_size(const char *s, uint64_t *bytes)
             }
     if (s[-1] == '.')
         return false;
+    if (s[0] == ' ' && s[1] != '\0')
+        s++;
+    if (s[0] == 'B' && s[1] == '\0' && !has_part)
+        s++;
     unsigned shift = unit_shift(*s);
     if (shift == 0 && (has_part || *s != '\0'))
         return false;
@@ -144,6 +202,56 @@ bool hmm__text_parse_size(const char *s, uint64_t *bytes)
     *bytes = too_large ? UINT64_MAX : (whole << shift) + (part << shift) / scale;
     return true;
 }
+#endif
+
+size_t hmm__text_utf8_length(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t length = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    if (s[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+bool hmm__text_is_control(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    return *s < ' ' || *s == 0x7f || (*s == 0xc2 && s[1] < 0xa0);
+}
+
+static void escape_code(char *to, unsigned char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    memcpy(to, "\\u00", 4);
+    to[4] = digits[c >> 4];
+    to[5] = digits[c & 15];
+    to[6] = '\0';
+}
+
+const char *hmm__text_json(const char *s, char to[HMM__JSON_ROOM])
+{
+    unsigned char c = (unsigned char)*s;
+    size_t length = hmm__text_utf8_length(s), at = 0;
+    if (length == 0) {
+        memcpy(to, "\\ufffd", 7);
+        return s + 1;
+    }
+    if (hmm__text_is_control(s)) {
+        escape_code(to, length == 1 ? c : (unsigned char)s[1]);
+        return s + length;
+    }
+    if (c == '"' || c == '\\')
+        to[at++] = '\\';
+    memcpy(to + at, s, length);
+    to[at + length] = '\0';
+    return s + length;
+}
 
 const char *hmm__text_line(struct text *t)
 {
@@ -153,7 +261,7 @@ const char *hmm__text_line(struct text *t)
 
 int hmm__text_to(struct text *t, int fd)
 {
-#if HMM_HOSTED
+#if HMM_HOSTED && HMM_WITH_MESSAGES
     t->chars[t->length] = '\n';
     for (size_t done = 0; done <= t->length;) {
         ssize_t written = write(fd, t->chars + done, t->length + 1 - done);
@@ -173,3 +281,5 @@ void hmm__text_to_stderr(struct text *t)
 {
     (void)hmm__text_to(t, 2); /* a failure cannot be reported anywhere */
 }
+
+#endif

@@ -244,8 +244,7 @@ void hmm__medium_tick(struct thread_cache *tc)
 bool hmm__medium_has(const struct cache *cache, const void *p)
 {
     struct block_view b;
-    return is_placed(cache->heap, p, &b) && is_used(&b) && is_medium_size(header_size(b.word)) &&
-           object_has_tag(cache->keys.medium, p);
+    return is_placed(cache->heap, p, &b) && medium_is_at(cache, p, &b);
 }
 
 static size_t count_list(const struct cache *cache, const struct object *o, size_t *bytes)

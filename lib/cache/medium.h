@@ -86,6 +86,14 @@ HMM__HIDDEN size_t hmm__medium_count(const struct thread_cache *tc, size_t *byte
 /* NULL, or the invariant that does not hold. */
 HMM__HIDDEN const char *hmm__medium_verify(const struct thread_cache *tc);
 
+/* Whether p is a medium block, of one that is_placed so. */
+HMM__ALWAYS_INLINE bool medium_is_at(const struct cache *cache, const void *p,
+                                     const struct block_view *b)
+{
+    return is_used(b) && is_medium_size(header_size(b->word)) &&
+           object_has_tag(cache->keys.medium, p);
+}
+
 /* ---- Malloc ---- */
 
 /* The first block of class k. */

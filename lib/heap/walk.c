@@ -4,6 +4,8 @@
  */
 #include "heap/block.h"
 
+#if HMM_WITH_WALK || HMM__CACHE
+
 int hmm__walk(const struct hmm_heap *h, int (*visit)(void *arg, const struct hmm_block_info *),
               void *arg)
 {
@@ -15,8 +17,11 @@ int hmm__walk(const struct hmm_heap *h, int (*visit)(void *arg, const struct hmm
                                       .size = (size_t)n * HMM_GRANULE,
                                       .usable = header_usable(word),
                                       .used = !(word & HMM__FREE)};
-        result = visit(arg, &info);
+        if (!block_is_gap(h, r, word))
+            result = visit(arg, &info);
         r = next;
     }
     return result;
 }
+
+#endif

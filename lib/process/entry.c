@@ -10,9 +10,12 @@
 #include "process/process.h"
 
 #include "api/api.h"
+#include "api/hooks.h"
 #include "heap_memory_manager.h"
 #include "process/emergency.h"
 #include "process/process_cache.h"
+
+#if HMM_WITH_PROCESS && !HMM__SMALL
 
 /* ---- The heap, with the lock ---- */
 
@@ -33,6 +36,8 @@ HMM__ALWAYS_INLINE void *malloc_of_heap(struct hmm_heap *h, size_t size)
     return lock_is_idle() ? hmm_heap_malloc(h, size) : malloc_locked(h, size);
 }
 
+#if HMM_WITH_CALLOC
+
 static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 {
     void *p = size == 1 ? take_medium(count) : NULL;
@@ -46,6 +51,10 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
     return p;
 }
 
+#endif
+
+#if HMM_WITH_REALLOC
+
 static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
@@ -56,6 +65,10 @@ static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
     return p;
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
@@ -65,6 +78,8 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     lock_release(&hmm__process.lock, hold);
     return p;
 }
+
+#endif
 
 HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
 {
@@ -103,18 +118,38 @@ static __attribute__((noinline)) void *malloc_missed(size_t size)
     return p ? p : malloc_of_heap(h, size);
 }
 
-static __attribute__((noinline)) void free_missed(void *block)
+static __attribute__((noinline)) void free_missed(void *block, struct run *d)
 {
     if (block == NULL)
         return;
     struct hmm_heap *h = the_heap();
-    if (!free_in_run(block) && !put_medium(block))
+    if (!free_in_run(d, block) && !put_medium(block))
         free_of_heap(h, block);
+    else if (hooks_are_set())
+        hmm__trace_free(block);
 }
 
-/* Memory for an object that shrinks to less than half; NULL: there is none that costs little. */
-static void *smaller_object(size_t size)
+/* Frees a block for which d was looked up. */
+HMM__ALWAYS_INLINE void free_looked_up(struct run *d, void *block)
 {
+    if (hmm__unlikely(!free_hit(d, block)))
+        free_missed(block, d);
+}
+
+#if HMM_WITH_REALLOC
+
+/* ---- realloc of an object that must move ---- */
+
+static void *allocate_more(const struct moving_block *b, size_t size)
+{
+    (void)b;
+    return hmm_malloc(size);
+}
+
+static void *allocate_less(const struct moving_block *b, size_t size)
+{
+    if (hooks_are_set())
+        return hmm_malloc(size);
     void *p = malloc_hit(size);
     if (p == NULL)
         p = malloc_from_run(size);
@@ -122,25 +157,19 @@ static void *smaller_object(size_t size)
         return p;
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hold != LOCK_UNAVAILABLE)
-        p = hmm__try_malloc(hmm__process.heap, size);
+        p = hmm__try_malloc(b->heap, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
 
-/* Moves an object of `usable` bytes, which are too few, or more than twice the size. */
-static void *move_object(void *block, size_t usable, size_t size)
+static void release_object(const struct moving_block *b)
 {
-    if (size == 0) {
-        hmm_free(block);
-        return NULL;
-    }
-    void *p = size <= usable ? smaller_object(size) : hmm_malloc(size);
-    if (p == NULL)
-        return size <= usable ? block : NULL;
-    memcpy(p, block, size < usable ? size : usable);
-    hmm_free(block);
-    return p;
+    free_looked_up(b->run, b->block);
 }
+
+static const struct mover object_mover = {allocate_more, allocate_less, release_object};
+
+#endif
 
 /* ---- The entry points ---- */
 
@@ -149,6 +178,8 @@ void *hmm_malloc(size_t size)
     void *p = malloc_hit(size);
     return hmm__likely(p != NULL) ? p : malloc_missed(size);
 }
+
+#if HMM_WITH_CALLOC
 
 void *hmm_calloc(size_t count, size_t size)
 {
@@ -161,14 +192,21 @@ void *hmm_calloc(size_t count, size_t size)
     return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
 }
 
-static __attribute__((noinline)) void *realloc_missed(void *block, size_t size)
+#endif
+
+#if HMM_WITH_REALLOC
+
+static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
 {
     if (block == NULL)
         return hmm_malloc(size);
     struct hmm_heap *h = the_heap();
-    size_t usable = usable_in_run(block, "realloc");
+    size_t usable = usable_in_run(d, block, "realloc");
     if (usable != 0)
-        return size <= usable && size > usable / 2 ? block : move_object(block, usable, size);
+        return size <= usable && size > usable / 2
+                   ? block
+                   : realloc_by_moving(&object_mover, &(struct moving_block){h, block, usable, d},
+                                       size);
     if (hmm__unlikely(!in_region(h, block)))
         return hmm__foreign_realloc(h, block, size);
     return realloc_of_heap(h, block, size);
@@ -176,9 +214,14 @@ static __attribute__((noinline)) void *realloc_missed(void *block, size_t size)
 
 void *hmm_realloc(void *block, size_t size)
 {
-    void *p = realloc_hit(block, size);
-    return hmm__likely(p != NULL) ? p : realloc_missed(block, size);
+    struct run *d = look_up(block);
+    void *p = realloc_hit(d, block, size);
+    return hmm__likely(p != NULL) ? p : realloc_missed(block, size, d);
 }
+
+#endif
+
+#if HMM_WITH_ALIGNED
 
 void *hmm_aligned_alloc(size_t align, size_t size)
 {
@@ -187,10 +230,11 @@ void *hmm_aligned_alloc(size_t align, size_t size)
     return aligned_of_heap(the_heap(), align, size);
 }
 
+#endif
+
 void hmm_free(void *block)
 {
-    if (hmm__unlikely(!free_hit(block)))
-        free_missed(block);
+    free_looked_up(look_up(block), block);
 }
 
 size_t hmm_usable_size(const void *block)
@@ -198,7 +242,7 @@ size_t hmm_usable_size(const void *block)
     if (block == NULL)
         return 0;
     struct hmm_heap *h = the_heap();
-    size_t usable = usable_in_run(block, "usable size of");
+    size_t usable = usable_in_run(look_up(block), block, "usable size of");
     if (usable != 0)
         return usable;
     if (hmm__likely(in_region(h, block)))
@@ -235,5 +279,7 @@ void *realloc(void *block, size_t size) ALIAS_OF(hmm_realloc);
 void *aligned_alloc(size_t align, size_t size) ALIAS_OF(hmm_aligned_alloc);
 void free(void *block) ALIAS_OF(hmm_free);
 void cfree(void *block) ALIAS_OF(hmm_free);
+
+#endif
 
 #endif

@@ -9,6 +9,8 @@
 #include "process/env.h"
 #include "registry.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 #if HMM_HOSTED
 #include <stdlib.h>
 #include <unistd.h>
@@ -58,60 +60,87 @@ static int refuse_value(const char *name, const char *value, const char *allowed
 
 size_t hmm__parse_size(const char *s)
 {
+#if HMM_HOSTED
     uint64_t bytes;
     return hmm__text_parse_size(s, &bytes) && bytes <= SIZE_MAX ? (size_t)bytes : 0;
+#else
+    (void)s; /* there is no environment that a size could be in */
+    return 0;
+#endif
 }
 
-/* ---- Names that are none ---- */
+/* ---- Names that are misspelt ---- */
 
+#if HMM_HOSTED && defined(__GLIBC__)
 /* HMM_RECORD is the recorder's. */
 static const char *const variables[] = {"HMM_STRATEGY", "HMM_HEAP_SIZE", "HMM_CACHE",
                                         "HMM_CHECK",    "HMM_FOREIGN",   "HMM_STATS",
-                                        "HMM_VERBOSE",  "HMM_RECORD"};
+                                        "HMM_RELEASE",  "HMM_VERBOSE",   "HMM_RECORD"};
 
 #define VARIABLES (sizeof variables / sizeof variables[0])
 
-/* Whether the environment's NAME=VALUE is of this name. */
-static bool is_of(const char *entry, const char *name)
+/* What begins every name, and how many letters after it make an abbreviation or a misspelt name;
+ * how many letters of a misspelt name are wrong. */
+#define PREFIX "HMM_"
+#define PREFIX_LENGTH (sizeof PREFIX - 1)
+#define MIN_LETTERS 3
+#define MAX_EDITS 2
+
+static bool begins_with(const char *s, const char *beginning)
 {
-    while (*name != '\0' && *entry == *name)
-        entry++, name++;
-    return *name == '\0' && *entry == '=';
+    while (*beginning != '\0' && *s == *beginning)
+        s++, beginning++;
+    return *beginning == '\0';
 }
 
-static bool is_known(const char *entry)
+/* A variable that `name`, which begins with PREFIX and is none, was probably meant to be. Programs
+ * may have variables of their own that begin so; the answer for those is NULL. */
+static const char *probably_meant(const char *name)
 {
-    for (size_t i = 0; i < VARIABLES; i++)
-        if (is_of(entry, variables[i]))
-            return true;
-    return false;
+    const char *meant = NULL;
+    unsigned fewest = MAX_EDITS + 1;
+    if (hmm__text_length(name) < PREFIX_LENGTH + MIN_LETTERS)
+        return NULL;
+    for (size_t i = 0; i < VARIABLES; i++) {
+        unsigned edits = hmm__text_edits(name, variables[i]);
+        if (edits == 0)
+            return NULL;
+        if (begins_with(variables[i], name))
+            edits = 1;
+        if (edits < fewest) {
+            fewest = edits;
+            meant = variables[i];
+        }
+    }
+    return meant;
 }
 
-static void say_unknown(const char *entry)
+static void say_misspelt(const char *entry)
 {
     struct text t = {0};
-    char name[64];
+    char name[HMM__TEXT_WORD + 2];
     size_t n = 0;
     for (; n < sizeof name - 1 && entry[n] != '\0' && entry[n] != '='; n++)
         name[n] = (char)(entry[n] >= ' ' && entry[n] <= '~' ? entry[n] : '?');
     name[n] = '\0';
+    const char *meant = probably_meant(name);
+    if (meant == NULL)
+        return;
     hmm__text_add(&t, "hmm: ");
     hmm__text_add(&t, name);
-    hmm__text_add(&t, " is no variable of hmm's: those are ");
-    for (size_t i = 0; i + 1 < VARIABLES; i++) {
-        hmm__text_add(&t, i == 0 ? "" : i + 2 == VARIABLES ? " and " : ", ");
-        hmm__text_add(&t, variables[i]);
-    }
+    hmm__text_add(&t, " is no variable of hmm's; did you mean ");
+    hmm__text_add(&t, meant);
+    hmm__text_add(&t, "?");
     hmm__text_to_stderr(&t);
 }
+#endif
 
-void hmm__options_unknown(void)
+void hmm__options_misspelt(void)
 {
 #if HMM_HOSTED && defined(__GLIBC__)
     for (char **entry = environ; entry != NULL && *entry != NULL; entry++)
-        if ((*entry)[0] == 'H' && (*entry)[1] == 'M' && (*entry)[2] == 'M' && (*entry)[3] == '_' &&
-            !is_known(*entry))
-            say_unknown(*entry);
+        if (begins_with(*entry, PREFIX))
+            say_misspelt(*entry);
 #endif
 }
 
@@ -255,3 +284,5 @@ int hmm__options_read(struct options *o, const struct hmm_strategy *fallback, si
     o->verbose = verbose != 0;
     return bad;
 }
+
+#endif

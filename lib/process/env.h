@@ -38,8 +38,8 @@ HMM__HIDDEN int hmm__options_read(struct options *o, const struct hmm_strategy *
  * values, after a line on stderr for each. */
 HMM__HIDDEN int hmm__options_plugin(struct options *o, size_t capacity);
 
-/* Each variable that begins with HMM_ and is none of hmm's, in a line on stderr. */
-HMM__HIDDEN void hmm__options_unknown(void);
+/* Each variable whose name is nearly one of hmm's or abbreviates one, in a line on stderr. */
+HMM__HIDDEN void hmm__options_misspelt(void);
 
 /* The bytes of "4096", "64K", "1M", "2G"; 0 iff s is not a size, or is 0. */
 HMM__HIDDEN size_t hmm__parse_size(const char *s);

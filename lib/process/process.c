@@ -6,6 +6,7 @@
 #include "process/process.h"
 
 #include "api/api.h"
+#include "api/hooks.h"
 #include "base/text.h"
 #include "process/emergency.h"
 #include "process/env.h"
@@ -13,6 +14,8 @@
 #include "process/refusal.h"
 #include "process/region.h"
 #include "process/report.h"
+
+#if HMM_WITH_PROCESS && !HMM__SMALL
 
 #if HMM_HOSTED
 #include <stdlib.h>
@@ -43,6 +46,8 @@ void hmm__process_tick(struct hmm_heap *h)
     hmm__process.frees_until_tick = hmm__decommit_is_due(h) ? 1 : HMM__TICK_FREES;
 }
 
+#if HMM_WITH_STATS
+
 void hmm__process_stats(struct hmm_stats *stats)
 {
     size_t medium = medium_bytes();
@@ -50,6 +55,8 @@ void hmm__process_stats(struct hmm_stats *stats)
     stats->live_bytes -= medium;
     stats->free_bytes += medium;
 }
+
+#endif
 
 bool hmm__process_trim(void)
 {
@@ -71,6 +78,16 @@ static void report_at_exit(void)
 }
 #endif
 
+/* A limit that was asked for is said when it is reached: programs seldom say more than that there
+ * is no memory. */
+static void on_refusal(const struct hmm_heap *h, size_t size)
+{
+    if (process_options.stats)
+        hmm__refusal_note(h, size);
+    if (process_options.heap_size != 0)
+        hmm__refusal_say(size, process_options.heap_size);
+}
+
 /* Makes a heap in the region, or in as much of it as the system commits. */
 static struct hmm_heap *create(const struct options *o)
 {
@@ -85,13 +102,35 @@ static struct hmm_heap *create(const struct options *o)
     return h;
 }
 
+#if HMM__HOOKS
+/* Hooks are set: no thread gets a thread cache any more, and the calling thread gives its own
+ * back. */
+static void close_process_cache(void)
+{
+    enum lock_hold hold = hmm__process_lock();
+    if (hold == LOCK_UNAVAILABLE)
+        return;
+    hmm_heap_set_cache(hmm__process.heap, 0);
+    hmm__process_unlock(hold);
+    leave_thread_cache();
+}
+#endif
+
+static void open_process_cache(struct hmm_heap *h)
+{
+    open_cache(h, &hmm__process.lock);
+#if HMM__HOOKS
+    hmm__hooks_close_cache = close_process_cache;
+#endif
+}
+
 /* With the lock. Returns the number of bad values in the environment. */
 static int set_up(const struct hmm_strategy *strategy)
 {
     struct options *o = &process_options;
     HMM_ASSERT(hmm__process.heap == NULL && lock_is_held(&hmm__process.lock));
     hmm__lock_set_process(&hmm__process.lock);
-    int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, hmm__region_max(),
+    int bad = hmm__options_read(o, strategy ? strategy : HMM__DEFAULT_STRATEGY, hmm__region_max(),
                                 strategy == NULL);
     struct hmm_heap *h = create(o);
     if (h == NULL)
@@ -102,11 +141,14 @@ static int set_up(const struct hmm_strategy *strategy)
     h->foreign = hmm__foreign_free;
     hmm__process.region_bytes = region_bytes(h);
     h->release_after = o->release;
-    if (o->cache && h->check_flags == 0) /* checks need each block in the heap itself */
-        open_cache(h, &hmm__process.lock);
+    if (o->heap_size != 0)
+        h->refused = on_refusal;
+    /* Checks need each block in the heap itself, and hooks each call. */
+    if (o->cache && h->check_flags == 0 && !hooks_are_set())
+        open_process_cache(h);
     size_t pool_size;
     char *room = hmm__region_emergency(&pool_size);
-    hmm__emergency_set_up(room, pool_size, hmm__region_page_source);
+    hmm__emergency_set_up(room, pool_size, hmm__region_pool_source);
     __atomic_store_n(&hmm__process.lock.has_emergency_pool, room != NULL, __ATOMIC_RELAXED);
     __atomic_store_n(&hmm__process.heap, h, __ATOMIC_RELEASE);
     return bad;
@@ -115,7 +157,7 @@ static int set_up(const struct hmm_strategy *strategy)
 /* Reads the environment, which did not exist at the first use. The region's size stays. */
 static int read_late(struct options *o)
 {
-    int bad = hmm__options_read(o, HMM_BEST_FIT, hmm__region_max(), true);
+    int bad = hmm__options_read(o, HMM__DEFAULT_STRATEGY, hmm__region_max(), true);
     hmm__foreign_set_ignored(o->foreign);
     enum lock_hold hold = hmm__process_lock();
     if (hold == LOCK_UNAVAILABLE)
@@ -158,7 +200,7 @@ int hmm__process_finish(void)
     if (o->plugin)
         bad += load_plugin(o);
     if (o->verbose) {
-        hmm__options_unknown();
+        hmm__options_misspelt();
         enum lock_hold hold = hmm__process_lock();
         if (hold != LOCK_UNAVAILABLE)
             hmm__report_start(hmm__region_user, hmm__process.heap, o);
@@ -167,7 +209,7 @@ int hmm__process_finish(void)
 #if HMM_HOSTED
     if (o->stats) {
         hmm__report_place(o->stats);
-        hmm__process.heap->refused = hmm__refusal_note;
+        hmm__process.heap->refused = on_refusal;
         atexit(report_at_exit);
     }
 #endif
@@ -179,16 +221,18 @@ struct hmm_heap *hmm__process_first_use(void)
 {
     hmm__process_handle_forks();
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
+    hmm__hooks_begin();
     bool mine = hmm__process.heap == NULL;
     if (mine && hold == LOCK_UNAVAILABLE)
         hmm__panic(hmm__region_user, NULL, "wanted in a signal handler while it was being made");
     if (mine) {
         set_up(NULL);
         if (hmm__process.heap == NULL)
-            set_up(HMM_BEST_FIT);
+            set_up(HMM__DEFAULT_STRATEGY);
         if (hmm__process.heap == NULL)
             hmm__panic(hmm__region_user, NULL, "there is no memory for it");
     }
+    hmm__hooks_end();
     lock_release(&hmm__process.lock, hold);
     if (mine && !hmm__region_in_two_steps)
         hmm__process_finish();
@@ -206,7 +250,7 @@ static const struct hmm_strategy *strategy_or_default(const struct hmm_strategy 
     struct options o;
     if (strategy != NULL)
         return strategy;
-    int bad = hmm__options_read(&o, HMM_BEST_FIT, hmm__region_max(), true);
+    int bad = hmm__options_read(&o, HMM__DEFAULT_STRATEGY, hmm__region_max(), true);
     bad += hmm__options_plugin(&o, hmm_heap_capacity(hmm__process.heap));
     return bad == 0 ? o.strategy : NULL;
 }
@@ -231,10 +275,12 @@ int hmm_init(const struct hmm_strategy *strategy)
     int bad = 0;
     hmm__process_handle_forks();
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
+    hmm__hooks_begin();
     bool mine = hmm__process.heap == NULL, busy = mine && hold == LOCK_UNAVAILABLE;
     if (mine && !busy)
         bad = set_up(strategy);
     bool made = mine && hmm__process.heap != NULL;
+    hmm__hooks_end();
     lock_release(&hmm__process.lock, hold);
     if (!mine)
         return init_again(strategy);
@@ -248,3 +294,5 @@ int hmm_init(const struct hmm_strategy *strategy)
     hmm__set_errno(EINVAL);
     return -1;
 }
+
+#endif

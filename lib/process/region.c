@@ -6,6 +6,8 @@
 #include "process/env.h"
 #include "process/region.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 #ifndef HMM_PROCESS_HEAP_SIZE
 #define HMM_PROCESS_HEAP_SIZE (64u << 20)
 #endif
@@ -15,6 +17,7 @@ static _Alignas(64) unsigned char process_region[HMM_PROCESS_HEAP_SIZE];
 const char hmm__region_user[] = "process heap";
 
 const struct hmm__page_source *const hmm__region_page_source = NULL;
+const struct hmm__page_source *const hmm__region_pool_source = NULL;
 const bool hmm__region_in_two_steps = false;
 
 char *hmm__region_emergency(size_t *size)
@@ -34,3 +37,5 @@ void *hmm__region_get(size_t *size)
         *size = sizeof process_region;
     return process_region;
 }
+
+#endif

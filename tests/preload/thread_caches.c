@@ -538,7 +538,7 @@ static void *turning_over(void *seed)
         mine[i] = NULL;
         if (p == NULL) {
             CHECK((p = malloc(1000)) != NULL);
-            p[0] = p[124] = (uintptr_t)p + state;
+            p[0] = p[124] = (uint64_t)(uintptr_t)p + state;
             p[1] = state;
             mine[i] = p;
             continue;

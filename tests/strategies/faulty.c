@@ -25,6 +25,7 @@ enum fault {
     WRITES_LIVE_BLOCK,
     HOLDS_POINTER,
     TAKE_DIFFERS,
+    TAKE_FORGETS,
     NOT_THE_RULE,
     PIECE_DOES_NOT_FIT,
     LARGEST_IS_WRONG,
@@ -96,8 +97,8 @@ static void insert(struct hmm_heap *heap, void *state, hmm_ref block)
     s->head = block;
     if (FAULT == LINKS_OUT_OF_RANGE)
         links(heap, block)[hmm_block_granules(heap, block) * HMM_GRANULE / 4] = block;
-    if (FAULT == FAR_LINK)
-        links(heap, block)[OLDER] += UINT32_C(1) << 30;
+    if (FAULT == FAR_LINK) /* beyond what is mapped, and on 32 bits not once around */
+        links(heap, block)[OLDER] += UINT32_C(1) << (sizeof(void *) == 4 ? 27 : 30);
     if (FAULT == WRITES_BEHIND_STATE)
         ((hmm_ref *)(s + 1))[0] = block;
     if (FAULT == WRITES_HEADER)
@@ -139,11 +140,14 @@ static void forget(struct hmm_heap *heap, void *state, size_t old, size_t now)
 static hmm_ref take(struct hmm_heap *heap, void *state, uint32_t granules)
 {
     hmm_ref b = ((struct newest *)state)->head, fits = 0;
-    for (; b != 0; b = links(heap, b)[OLDER])
+    for (; b != 0 && (fits == 0 || FAULT == TAKE_DIFFERS); b = links(heap, b)[OLDER])
         if (hmm_block_granules(heap, b) >= granules)
-            fits = b; /* the oldest */
-    if (fits != 0)
-        take_out(heap, state, fits);
+            fits = b; /* TAKE_DIFFERS: the oldest */
+    if (fits == 0)
+        return 0;
+    take_out(heap, state, fits);
+    if (FAULT != TAKE_FORGETS && hmm_block_granules(heap, fits) - granules >= HMM_MIN_GRANULES)
+        insert(heap, state, fits + granules);
     return fits;
 }
 
@@ -182,7 +186,7 @@ const struct hmm_strategy hmm_plugin_strategy = {
     .remove = take_out,
     .grow = FAULT == GROW_FORGETS || FAULT == HOLDS_POINTER ? forget : NULL,
     .resize = FAULT == RESIZE_LOSES ? lose : NULL,
-    .take = FAULT == TAKE_DIFFERS ? take : NULL,
+    .take = FAULT == TAKE_DIFFERS || FAULT == TAKE_FORGETS || FAULT == SOUND ? take : NULL,
     .find_piece = FAULT == PIECE_DOES_NOT_FIT ? find_piece : NULL,
     .largest = FAULT == LARGEST_IS_WRONG ? largest : NULL,
 };
