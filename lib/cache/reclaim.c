@@ -13,15 +13,14 @@
  *
  *     FULL     the owner takes all objects for used. If all are in hand the owner can free none,
  *              and nothing changes the state: the run is the reclaimer's.
- *     PARTIAL  the countdown, and `below`, are the objects that the owner takes for used. If as many
- *              are in hand, the others are in the run's free list. But the owner may dequeue the
- *              run at any moment, allocate from it, and queue it again with another countdown. So
- *              the reclaimer claims the run first, by a compare-and-swap of PARTIAL to CLAIMED; the
- *              owner dequeues by one of PARTIAL to ACTIVE, and passes over what is CLAIMED. Then
- *              the reclaimer reads the countdown again: from now on it can only fall, by frees of
- *              objects in use. If it still is the number in hand, no object is in use, and the run
- *              is the reclaimer's. If not, it is PARTIAL again.
- *     ACTIVE   the owner allocates from it: it is never taken.
+ *     PARTIAL  the countdown, and `below`, are the objects that the owner takes for used. If as
+ * many are in hand, the others are in the run's free list. But the owner may dequeue the run at any
+ * moment, allocate from it, and queue it again with another countdown. So the reclaimer claims the
+ * run first, by a compare-and-swap of PARTIAL to CLAIMED; the owner dequeues by one of PARTIAL to
+ * ACTIVE, and passes over what is CLAIMED. Then the reclaimer reads the countdown again: from now
+ * on it can only fall, by frees of objects in use. If it still is the number in hand, no object is
+ * in use, and the run is the reclaimer's. If not, it is PARTIAL again. ACTIVE   the owner allocates
+ * from it: it is never taken.
  *
  * The owner stores the countdown with release order after it has put the object into its list, and
  * the state after all that belongs to it; the reclaimer reads both with acquire order.
