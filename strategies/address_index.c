@@ -4,7 +4,7 @@
  */
 #include "address_index.h"
 
-#if HMM_WITH_FIRST_FIT || HMM_WITH_NEXT_FIT
+#if HMM__ADDRESS_INDEX
 
 /*
  * The two steps of every search and update: which of a group's entries are n or more, and which is

@@ -60,7 +60,7 @@
 #include <emmintrin.h>
 #endif
 
-#if HMM_WITH_FIRST_FIT || HMM_WITH_NEXT_FIT
+#if HMM__ADDRESS_INDEX
 
 #define ADDRESS_LEVELS 6u
 #define ADDRESS_FAN 32u

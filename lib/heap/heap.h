@@ -187,6 +187,7 @@ struct hmm_heap {
         void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
         void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
         uint32_t check_level, check_count;
+        bool trying; /* a request that fails now has another way to be served: not counted */
         const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
         /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
         struct hmm__large *large;
@@ -217,7 +218,6 @@ struct hmm_heap {
         /* Before a state is placed at the region's high end: lowers high_limit by what the cache
          * will need there. NULL: its tables do not lie in the region. */
         void (*reserve)(struct hmm_heap *h);
-        bool trying; /* a request that fails now has another way to be served: it is not counted */
         bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };
@@ -572,12 +572,14 @@ HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 #endif
 }
 
+#if !HMM__SMALL
 /* Whether memory for n granules above the top was below it, and was not given back since: the break
  * may rise over it at no cost, so that the cache need not return anything before. */
 HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
 {
     return h->zero_top > h->top && h->zero_top - h->top >= n;
 }
+#endif
 
 /* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
