@@ -90,6 +90,13 @@ const struct hmm_strategy *cli_find_strategy(const char *command, const char *na
  * what a heap can use. */
 bool cli_parse_size(const char *command, const char *option, const char *text, size_t *size);
 
+/* Whether text is a whole number from 1 to max. */
+bool cli_is_number(const char *text, uint64_t max, uint64_t *number);
+
+/* The same. False, said on stderr, iff it is none. */
+bool cli_parse_number(const char *command, const char *option, const char *text, unsigned max,
+                      unsigned *number);
+
 /* The number of an operation, from 1. False, said on stderr, iff it is none. */
 bool cli_parse_op(const char *command, const char *option, const char *text, uint64_t *op);
 

@@ -7,6 +7,8 @@
 #include "cache/cache.h"
 #include "cache/medium.h"
 
+#if !HMM__SMALL
+
 #if HMM__CACHE
 
 /* Makes a cache whose struct lies with its tables. NULL: there is no room; the high end is the
@@ -67,5 +69,7 @@ int hmm_heap_set_cache(struct hmm_heap *heap, int on)
     hmm__set_errno(ENOTSUP);
     return -1;
 }
+
+#endif
 
 #endif

@@ -36,8 +36,8 @@ enum lock_hold {
     LOCK_UNAVAILABLE /* not held, and not to be waited for */
 };
 
-#if !HMM_HOSTED || defined(HMM_NO_THREADS) || !defined(__GNUC__) ||                                \
-    !(defined(__unix__) || defined(__APPLE__))
+#if !HMM_HOSTED || defined(HMM_NO_THREADS) || !HMM_WITH_LOCKS || HMM__SMALL ||                     \
+    !defined(__GNUC__) || !(defined(__unix__) || defined(__APPLE__))
 
 static inline bool lock_is_idle(void)
 {

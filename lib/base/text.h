@@ -21,6 +21,11 @@ HMM__HIDDEN void hmm__text_hex(struct text *t, uintptr_t value);
 HMM__HIDDEN size_t hmm__text_length(const char *s);
 HMM__HIDDEN bool hmm__text_same(const char *a, const char *b);
 
+/* Escapes the first character of s, which is not empty, for a JSON string. Bytes that are not UTF-8
+ * become U+FFFD. Returns the rest of s. */
+#define HMM__JSON_ROOM 8
+HMM__HIDDEN const char *hmm__text_json(const char *s, char to[HMM__JSON_ROOM]);
+
 /* How many letters must be put in, left out, changed or swapped with their neighbour to make b of
  * a: a typing error is one or two. HMM__TEXT_UNLIKE if one of them has more than HMM__TEXT_WORD
  * letters. */

@@ -222,8 +222,8 @@ _Static_assert(offsetof(struct thread_cache, remote_frees) % 64 == 0 &&
                "remote_frees has a cache line of its own");
 
 struct cache {
-    uintptr_t base;
-    size_t pages; /* all runs lie in pages below this one; atomic */
+    uintptr_t base; /* of page 0, in which the heap's first block begins */
+    size_t pages;   /* all runs lie in pages below this one; atomic */
     char *table;
     struct tag_keys keys;
     struct thread_cache *thread_cache; /* without threads the only one; else of the first thread */
@@ -334,14 +334,30 @@ HMM__ALWAYS_INLINE bool run_has_object(const struct run *d, const void *p)
     return (low_half(p) - d->start) * d->inverse < RUN_FRACTION;
 }
 
+/* The descriptor that p's page leads to, which may be `no run`; NULL: p is in no page of the map.
+ */
+HMM__ALWAYS_INLINE struct run *cache_look_up(const struct cache *cache, const void *p)
+{
+    size_t page = cache_page_of(cache, p);
+    if (hmm__unlikely(page >= CACHE_READ_ACQUIRE(cache->pages)))
+        return NULL;
+    struct run *d = run_at(cache, cache_page_map(cache)[page]);
+    if (d == NULL)
+        __builtin_unreachable(); /* saves free the test */
+    return d;
+}
+
+/* Whether d, as it was looked up, is a run. */
+HMM__ALWAYS_INLINE bool is_run(const struct cache *cache, const struct run *d)
+{
+    return d != NULL && (const char *)d != cache->table;
+}
+
 /* The run that p points into; NULL: none. */
 HMM__ALWAYS_INLINE struct run *cache_run_of(const struct cache *cache, const void *p)
 {
-    size_t page = cache_page_of(cache, p);
-    if (cache->table == NULL || page >= CACHE_READ_ACQUIRE(cache->pages))
-        return NULL;
-    int32_t entry = cache_page_map(cache)[page];
-    return entry ? run_at(cache, entry) : NULL;
+    struct run *d = cache_look_up(cache, p);
+    return is_run(cache, d) ? d : NULL;
 }
 
 /* Whether p is an object of d that its owner may free. A sent object passes: see the theory. */
@@ -526,9 +542,10 @@ HMM__HIDDEN bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache
 
 /* ---- inspect.c ---- */
 
-/* The size of the object at block; 0: block is in no run. Ends the program if it is not in use. */
-HMM__HIDDEN size_t hmm__cache_usable(const struct cache *cache, const void *block,
-                                     const char *operation);
+/* The size of the object at block, for which d was looked up; 0: block is in no run. Ends the
+ * program if it is not in use. */
+HMM__HIDDEN size_t hmm__cache_usable(const struct cache *cache, const struct run *d,
+                                     const void *block, const char *operation);
 
 /* ---- run.c: the life of a run. What changes the heap needs the lock. ---- */
 

@@ -14,10 +14,10 @@ HMM__ALWAYS_INLINE char *object_at(const struct cache *cache, const struct run *
     return (char *)run_start(cache, d) + i * class_bytes(d->class);
 }
 
-size_t hmm__cache_usable(const struct cache *cache, const void *block, const char *operation)
+size_t hmm__cache_usable(const struct cache *cache, const struct run *d, const void *block,
+                         const char *operation)
 {
-    const struct run *d = cache_run_of(cache, block);
-    if (d == NULL)
+    if (!is_run(cache, d))
         return 0;
     if (!run_has_object(d, block) || object_is_free(cache, block))
         hmm__run_object_invalid(block, d, operation);

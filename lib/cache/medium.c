@@ -78,8 +78,7 @@ bool hmm__medium_empty(struct cache *cache)
 bool hmm__medium_has(const struct cache *cache, const void *p)
 {
     struct block_view b;
-    return is_placed(cache->heap, p, &b) && is_used(&b) && is_medium_size(header_size(b.word)) &&
-           object_has_tag(cache->keys.medium, p);
+    return is_placed(cache->heap, p, &b) && medium_is_at(cache, p, &b);
 }
 
 const char *hmm__medium_verify(const struct cache *cache)

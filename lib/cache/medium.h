@@ -57,6 +57,14 @@ HMM__HIDDEN bool hmm__medium_has(const struct cache *cache, const void *p);
 /* NULL, or the invariant that does not hold. */
 HMM__HIDDEN const char *hmm__medium_verify(const struct cache *cache);
 
+/* The same of one that is_placed so. */
+HMM__ALWAYS_INLINE bool medium_is_at(const struct cache *cache, const void *p,
+                                     const struct block_view *b)
+{
+    return is_used(b) && is_medium_size(header_size(b->word)) &&
+           object_has_tag(cache->keys.medium, p);
+}
+
 HMM__ALWAYS_INLINE void medium_push(struct cache *cache, struct object **slot, struct object *o,
                                     uint32_t n)
 {

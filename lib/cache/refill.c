@@ -456,7 +456,8 @@ bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock)
 {
     size_t capacity = (size_t)h->high_limit * HMM_GRANULE;
     size_t bytes = sizeof(struct run) + (capacity >> CACHE_PAGE_LOG) * sizeof(int32_t);
-    *cache = (struct cache){.base = (uintptr_t)h, .heap = h, .lock = lock};
+    size_t below = (size_t)h->first * HMM_GRANULE & ~(CACHE_PAGE - 1);
+    *cache = (struct cache){.base = (uintptr_t)h + below, .heap = h, .lock = lock};
     cache->end = (char *)h + capacity;
     cache->keys = new_keys();
     if (!hmm__cache_suits(h))

@@ -10,6 +10,8 @@
  */
 #include "heap/block.h"
 
+#if HMM__PAGES
+
 /* A smaller state is not worth it. */
 #define STATE_SMALL ((size_t)64 << 10)
 
@@ -65,3 +67,5 @@ bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to)
     HMM_ASSERT(h->state_place == HMM__STATE_APART && to > h->capacity);
     return grow_apart(h, hmm__apart_capacity(h, to)) || grow_apart(h, to);
 }
+
+#endif

@@ -137,9 +137,13 @@ HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref 
 /* Moves the top to r and writes its header (B5). */
 HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
 {
-    HMM_ASSERT(r >= h->first && r <= h->brk);
+    HMM_ASSERT(r >= h->first && r <= heap_brk(h));
     h->top = r;
+#if !HMM__SMALL
     h->extent = r - h->first;
+#elif HMM__COUNTS
+    h->top_peak = r > h->top_peak ? r : h->top_peak;
+#endif
     block_set_header(h, r, HMM__FREE);
 }
 
@@ -244,7 +248,7 @@ HMM__ALWAYS_INLINE void block_set_gap_record(const struct hmm_heap *h, hmm_ref r
 
 HMM__ALWAYS_INLINE bool block_is_gap(const struct hmm_heap *h, hmm_ref r, uint32_t word)
 {
-    return hmm__unlikely(h->gaps != 0) && (word & HMM__ALIGNED) &&
+    return hmm__unlikely(gap_granules(h) != 0) && (word & HMM__ALIGNED) &&
            footer_load(block_payload(h, r + header_size(word))) == record_make(r, 1);
 }
 
@@ -270,8 +274,20 @@ HMM__ALWAYS_INLINE bool block_is_valid(const struct hmm_heap *h, hmm_ref r, uint
 }
 
 /* verify.c: each ends the program with the message that this block was overwritten. */
+#if HMM_WITH_CHECKS || !HMM__SMALL
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__block_broken(const struct hmm_heap *h, hmm_ref r);
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__links_broken(const struct hmm_heap *h, hmm_ref r);
+#else
+HMM__ALWAYS_INLINE void hmm__block_broken(const struct hmm_heap *h, hmm_ref r)
+{
+    (void)h, (void)r;
+}
+
+HMM__ALWAYS_INLINE void hmm__links_broken(const struct hmm_heap *h, hmm_ref r)
+{
+    (void)h, (void)r;
+}
+#endif
 
 /* The block above r, whose header is `word`, for walks. A header that was overwritten ends the
  * program: else the walk would not end, or would leave the blocks. */

@@ -40,7 +40,7 @@
  * B7  The counts of live, free and aligned blocks, of live bytes and free granules are those of the
  *     blocks.
  * B8  An ALIGNED block is in use and lies at the alignment that its record has.
- * B9  A gap (gap.c) is a used block that is in no count; there are as many as were made.
+ * B9  A gap (gap.c) is a used block that is in no count; their sum is known.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
  */
@@ -121,6 +121,17 @@ struct hmm__large {
 #define HMM__RELEASE_NEVER UINT32_MAX
 #define HMM__RELEASE_AFTER 250u
 
+/* For what is only looked at. */
+#if HMM__COUNTS
+#define COUNT(statement) statement
+#else
+#define COUNT(statement) ((void)0)
+#endif
+
+#if HMM__SMALL
+#include "heap/small.h"
+#else
+
 struct hmm_heap {
     /* The first 8 bytes are where the links of ref 0 would be: a strategy that follows an
      * overwritten link of 0 writes here. No check needs what is lost by that. */
@@ -183,8 +194,12 @@ struct hmm_heap {
     uint32_t high_limit; /* limit without a state at the high end */
     uint32_t region;     /* high_limit without a cache */
     uint32_t capacity;   /* what state_size is asked for: region, unless the state is apart */
-    uint32_t gaps, gap_granules; /* gap.c; they are in no other count */
-    uint32_t apart;              /* which of the places for a state it lies in, if it does */
+    uint32_t gap_granules; /* gap.c; they are in no other count */
+    /* Blocks outside the region, which are live: their bytes are in the live bytes, too. Visits
+     * them; NULL: there are none. */
+    size_t huge_bytes, huge_blocks;
+    int (*walk_beyond)(int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
+    uint32_t apart; /* which of the places for a state it lies in, if it does */
     uint32_t check_level;
     enum hmm__state_place state_place;
     /* The next three are set by this heap's cache; NULL: there is none. */
@@ -201,7 +216,36 @@ struct hmm_heap {
 _Static_assert(offsetof(struct hmm_heap, failed) == 0, "the links of ref 0");
 _Static_assert(offsetof(struct hmm_heap, check_flags) + sizeof(uint32_t) <= 3 * 64,
                "the hot part is three cache lines");
-_Static_assert(_Alignof(struct hmm_heap) <= HMM_GRANULE, "a region is aligned to the granule only");
+
+/* ---- What a heap in few bytes has otherwise (small.h) ---- */
+
+HMM__ALWAYS_INLINE void *state_of(const struct hmm_heap *h)
+{
+    return h->state;
+}
+
+HMM__ALWAYS_INLINE hmm_ref heap_brk(const struct hmm_heap *h)
+{
+    return h->brk;
+}
+
+/* No block ends above it, whatever becomes of the limit. */
+HMM__ALWAYS_INLINE hmm_ref end_of(const struct hmm_heap *h)
+{
+    return h->high_limit;
+}
+
+/* Whether large.c knows a free block of this scaled size. Without pages: whether it is too large
+ * for a header. */
+HMM__ALWAYS_INLINE bool large_knows(const struct hmm_heap *h, size_t scaled)
+{
+#if HMM__PAGES
+    return scaled > h->large_above;
+#else
+    (void)h;
+    return scaled > UINT32_MAX;
+#endif
+}
 
 /* Bytes at the low end for a state. */
 HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
@@ -249,13 +293,102 @@ HMM__ALWAYS_INLINE size_t live_blocks(const struct hmm_heap *h)
     return (size_t)(h->top_blocks + h->splits + h->bin_splits - h->merges) - free_blocks(h);
 }
 
+#endif
+
+_Static_assert(_Alignof(struct hmm_heap) <= HMM_GRANULE, "a region is aligned to the granule only");
+
+/* ---- The strategy ---- */
+
+/*
+ * With one strategy its functions are called by name: struct hmm_strategy is then a constant that
+ * compilers look into, of which nothing is left. Its file defines it, behind this one.
+ */
+#if HMM__ONE_STRATEGY
+#if HMM_WITH_FIRST_FIT
+#define HMM__ONLY first_fit
+#define HMM__THE_STRATEGY HMM_FIRST_FIT
+#elif HMM_WITH_NEXT_FIT
+#define HMM__ONLY next_fit
+#define HMM__THE_STRATEGY HMM_NEXT_FIT
+#elif HMM_WITH_BEST_FIT
+#define HMM__ONLY best_fit
+#define HMM__THE_STRATEGY HMM_BEST_FIT
+#else
+#define HMM__ONLY segregated
+#define HMM__THE_STRATEGY HMM_SEGREGATED
+#endif
+static const struct hmm_strategy HMM__ONLY;
+#define hooks_by(s) ((void)(s), &HMM__ONLY)
+#define hooks_of(h) ((void)(h), &HMM__ONLY)
+#else
+#define hooks_by(s) (s)
+#define hooks_of(h) ((h)->strategy)
+#endif
+
+/* The strategy where nobody says which. */
+#if HMM_WITH_BEST_FIT
+#define HMM__DEFAULT_STRATEGY HMM_BEST_FIT
+#elif HMM_WITH_SEGREGATED
+#define HMM__DEFAULT_STRATEGY HMM_SEGREGATED
+#elif HMM_WITH_FIRST_FIT
+#define HMM__DEFAULT_STRATEGY HMM_FIRST_FIT
+#elif HMM_WITH_NEXT_FIT
+#define HMM__DEFAULT_STRATEGY HMM_NEXT_FIT
+#else
+#error "no strategy is built in"
+#endif
+
+/* What a program names a strategy by. In few bytes with one strategy it is only a name. */
+#if HMM__ONE_STRATEGY && HMM__SMALL
+static const char strategy_name[] = "";
+#define HMM__STRATEGY_NAMED(table) ((const struct hmm_strategy *)(const void *)strategy_name)
+#else
+#define HMM__STRATEGY_NAMED(table) (&(table))
+#endif
+
+/* Tells the strategy what was placed otherwise than by its take. */
+HMM__ALWAYS_INLINE void say_placed(struct hmm_heap *h, hmm_ref r, uint32_t granules)
+{
+#if HMM__SMALL
+    if (hooks_of(h)->placed)
+        hooks_of(h)->placed(h, state_of(h), r, granules);
+#else
+    if (h->placed)
+        h->placed(h, h->state, r, granules);
+#endif
+}
+
+/* The bytes of blocks outside the region. */
+HMM__ALWAYS_INLINE size_t huge_bytes(const struct hmm_heap *h)
+{
+#if HMM__PAGES
+    return h->huge_bytes;
+#else
+    (void)h;
+    return 0;
+#endif
+}
+
+/* gap.c: the granules of all gaps. */
+HMM__ALWAYS_INLINE uint32_t gap_granules(const struct hmm_heap *h)
+{
+#if HMM__PAGES
+    return h->gap_granules;
+#else
+    (void)h;
+    return 0;
+#endif
+}
+
+#if HMM__COUNTS
 /* The granules of [first, top) that are not in use. */
 HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
-    size_t used =
-        live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES + h->aligned_blocks * HMM__RECORD_BYTES;
-    return (uint32_t)(h->top - h->first - h->gap_granules - used / HMM_GRANULE);
+    size_t used = live_bytes(h) - huge_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES +
+                  h->aligned_blocks * HMM__RECORD_BYTES;
+    return (uint32_t)(h->top - h->first - gap_granules(h) - used / HMM_GRANULE);
 }
+#endif
 
 /* The largest request in bytes: a larger size does not fit in a header, or is above PTRDIFF_MAX. */
 #define HMM_MAX_REQUEST                                                                            \
@@ -293,6 +426,8 @@ HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
  * is no room for the strategy's state (ENOMEM), or the heap has a cache (EBUSY). */
 HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
 
+#if HMM__PAGES
+
 /* apart.c: whether this strategy's state is to lie apart, in a region of so many granules. */
 HMM__HIDDEN bool hmm__state_goes_apart(const struct hmm__page_source *source,
                                        const struct hmm_strategy *strategy, uint32_t region);
@@ -313,12 +448,66 @@ HMM__HIDDEN HMM__COLD bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to);
  * at least n granules of top below the break. False: there is none, or no memory. */
 HMM__HIDDEN HMM__COLD bool hmm__bridge(struct hmm_heap *h, uint32_t n);
 
+#elif !HMM__SMALL
+
+HMM__ALWAYS_INLINE bool hmm__state_goes_apart(const struct hmm__page_source *source,
+                                              const struct hmm_strategy *strategy, uint32_t region)
+{
+    (void)source, (void)strategy, (void)region;
+    return false;
+}
+
+HMM__ALWAYS_INLINE uint32_t hmm__apart_capacity(const struct hmm_heap *h, hmm_ref to)
+{
+    (void)to;
+    return h->capacity;
+}
+
+HMM__ALWAYS_INLINE void *hmm__apart_room(const struct hmm_heap *h,
+                                         const struct hmm_strategy *strategy, uint32_t capacity,
+                                         unsigned which)
+{
+    (void)h, (void)strategy, (void)capacity, (void)which;
+    return NULL;
+}
+
+HMM__ALWAYS_INLINE void hmm__apart_leave(const struct hmm_heap *h, unsigned which)
+{
+    (void)h, (void)which;
+}
+
+HMM__ALWAYS_INLINE bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to)
+{
+    (void)h, (void)to;
+    return true;
+}
+
+#endif
+
+#if !HMM__PAGES
+HMM__ALWAYS_INLINE bool hmm__bridge(struct hmm_heap *h, uint32_t n)
+{
+    (void)h, (void)n;
+    return false;
+}
+#endif
+
 /* brk.c */
+#if HMM__SMALL
+HMM__ALWAYS_INLINE bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
+{
+    (void)h, (void)to;
+    return false; /* it is at the limit */
+}
+#else
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
+#endif
 HMM__HIDDEN void hmm__brk_lower(struct hmm_heap *h);
 HMM__HIDDEN void hmm__brk_settle(struct hmm_heap *h);
 HMM__HIDDEN bool hmm__high_lower(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__high_raise(struct hmm_heap *h, hmm_ref limit, hmm_ref high_limit);
+
+#if HMM__PAGES
 
 /* pages.c */
 HMM__HIDDEN HMM__COLD bool hmm__commit(struct hmm_heap *h, hmm_ref to);
@@ -326,8 +515,6 @@ HMM__HIDDEN bool hmm__commit_table(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
 /* Gives back a step of what has not been needed for a while, if there is any. */
 HMM__HIDDEN HMM__COLD void hmm__decommit_due(struct hmm_heap *h);
-/* Gives back what lies above the break, to a system that has refused memory. */
-HMM__HIDDEN HMM__COLD void hmm__decommit_scarce(struct hmm_heap *h);
 /* Whether there may be; without the lock. */
 HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
 /* The same as hmm__decommit_due at times when no operation on the heap is under way: the cache
@@ -372,6 +559,10 @@ HMM__HIDDEN void hmm__large_clip(struct hmm__large *b, hmm_ref start);
 
 HMM__HIDDEN const char *hmm__large_verify(const struct hmm_heap *h);
 
+#else
+#include "heap/no_pages.h"
+#endif
+
 /* Zeroes a payload that was allocated just now; what is known to be zero is not written. Before the
  * allocation begin is to be called; what it returns is the third argument. */
 HMM__HIDDEN hmm_ref hmm__zero_begin(struct hmm_heap *h);
@@ -381,6 +572,10 @@ HMM__HIDDEN void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref ze
 #define HMM__ZERO_MIN ((size_t)64 << 10)
 
 /* malloc and free without the cache and without checks of the whole heap. */
+#if HMM__SMALL
+HMM__HIDDEN void *hmm__malloc(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__free(struct hmm_heap *h, void *payload);
+#else
 HMM__ALWAYS_INLINE void *hmm__malloc(struct hmm_heap *h, size_t size)
 {
     return h->uncached_malloc(h, size);
@@ -390,6 +585,7 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 {
     h->uncached_free(h, payload);
 }
+#endif
 
 /* allocate.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h, size_t size);
@@ -404,8 +600,13 @@ HMM__HIDDEN void *hmm__try_malloc(struct hmm_heap *h, size_t size);
 /* True: the cache has returned something. */
 HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 {
+#if HMM__CACHE
     HMM_ASSERT((h->reclaim != NULL) == (h->cache != NULL));
     return h->reclaim != NULL && h->reclaim(h, what);
+#else
+    (void)h, (void)what;
+    return false;
+#endif
 }
 
 /* Frees a used block that is not in the live counts any more. */

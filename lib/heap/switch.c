@@ -5,6 +5,8 @@
  */
 #include "heap/block.h"
 
+#if !HMM__SMALL
+
 /* Apart, for the blocks up to the break. Of the two places the old state has at most one. */
 static void *find_apart(struct hmm_heap *h, const struct hmm_strategy *s, uint32_t *capacity)
 {
@@ -84,3 +86,5 @@ int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
         hmm__apart_leave(h, lay);
     return 0;
 }
+
+#endif

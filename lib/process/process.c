@@ -9,10 +9,13 @@
 #include "base/text.h"
 #include "process/emergency.h"
 #include "process/env.h"
+#include "process/huge.h"
 #include "process/process_cache.h"
 #include "process/refusal.h"
 #include "process/region.h"
 #include "process/report.h"
+
+#if HMM_WITH_PROCESS && !HMM__SMALL
 
 #if HMM_HOSTED
 #include <stdlib.h>
@@ -43,6 +46,8 @@ void hmm__process_tick(struct hmm_heap *h)
     hmm__process.frees_until_tick = hmm__decommit_is_due(h) ? 1 : HMM__TICK_FREES;
 }
 
+#if HMM_WITH_STATS
+
 void hmm__process_stats(struct hmm_stats *stats)
 {
     size_t medium = medium_bytes();
@@ -50,6 +55,8 @@ void hmm__process_stats(struct hmm_stats *stats)
     stats->live_bytes -= medium;
     stats->free_bytes += medium;
 }
+
+#endif
 
 bool hmm__process_trim(void)
 {
@@ -91,7 +98,7 @@ static int set_up(const struct hmm_strategy *strategy)
     struct options *o = &process_options;
     HMM_ASSERT(hmm__process.heap == NULL && lock_is_held(&hmm__process.lock));
     hmm__lock_set_process(&hmm__process.lock);
-    int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, hmm__region_max(),
+    int bad = hmm__options_read(o, strategy ? strategy : HMM__DEFAULT_STRATEGY, hmm__region_max(),
                                 strategy == NULL);
     struct hmm_heap *h = create(o);
     if (h == NULL)
@@ -100,6 +107,7 @@ static int set_up(const struct hmm_strategy *strategy)
     notice_thread_ends();
     hmm_heap_set_check(h, o->check);
     h->foreign = hmm__foreign_free;
+    hmm__huge_set_up(h, o->heap_size != 0);
     hmm__process.region_bytes = region_bytes(h);
     h->release_after = o->release;
     if (o->cache && h->check_flags == 0) /* checks need each block in the heap itself */
@@ -115,7 +123,7 @@ static int set_up(const struct hmm_strategy *strategy)
 /* Reads the environment, which did not exist at the first use. The region's size stays. */
 static int read_late(struct options *o)
 {
-    int bad = hmm__options_read(o, HMM_BEST_FIT, hmm__region_max(), true);
+    int bad = hmm__options_read(o, HMM__DEFAULT_STRATEGY, hmm__region_max(), true);
     hmm__foreign_set_ignored(o->foreign);
     enum lock_hold hold = hmm__process_lock();
     if (hold == LOCK_UNAVAILABLE)
@@ -185,7 +193,7 @@ struct hmm_heap *hmm__process_first_use(void)
     if (mine) {
         set_up(NULL);
         if (hmm__process.heap == NULL)
-            set_up(HMM_BEST_FIT);
+            set_up(HMM__DEFAULT_STRATEGY);
         if (hmm__process.heap == NULL)
             hmm__panic(hmm__region_user, NULL, "there is no memory for it");
     }
@@ -206,7 +214,7 @@ static const struct hmm_strategy *strategy_or_default(const struct hmm_strategy 
     struct options o;
     if (strategy != NULL)
         return strategy;
-    int bad = hmm__options_read(&o, HMM_BEST_FIT, hmm__region_max(), true);
+    int bad = hmm__options_read(&o, HMM__DEFAULT_STRATEGY, hmm__region_max(), true);
     bad += hmm__options_plugin(&o, hmm_heap_capacity(hmm__process.heap));
     return bad == 0 ? o.strategy : NULL;
 }
@@ -248,3 +256,5 @@ int hmm_init(const struct hmm_strategy *strategy)
     hmm__set_errno(EINVAL);
     return -1;
 }
+
+#endif

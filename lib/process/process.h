@@ -9,6 +9,8 @@
 #include "base/lock.h"
 #include "heap/heap.h"
 
+#if !HMM__SMALL
+
 struct process_heap {
     struct hmm_heap *heap; /* NULL: not made yet; atomic */
     struct lock lock;
@@ -80,10 +82,13 @@ HMM__HIDDEN HMM__COLD void *hmm__unlocked_calloc(struct hmm_heap *h, size_t coun
 HMM__HIDDEN HMM__COLD void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align,
                                                         size_t size);
 HMM__HIDDEN HMM__COLD void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size);
+/* The alignment that realloc of this block must keep. */
+HMM__HIDDEN HMM__COLD size_t hmm__unlocked_alignment(const struct hmm_heap *h, void *block);
 HMM__HIDDEN HMM__COLD void hmm__unlocked_free(struct hmm_heap *h, void *block);
 
 /* realloc of a pointer outside the region: a block of the emergency pool goes to the heap if it
  * must grow. */
 HMM__HIDDEN HMM__COLD void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size);
 
+#endif
 #endif

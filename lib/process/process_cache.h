@@ -33,29 +33,36 @@ HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
     return tc ? hmm__cache_refill(tc, size) : NULL;
 }
 
-HMM__ALWAYS_INLINE void *realloc_hit(void *block, size_t size)
+/* What the functions below ask for as d. An operation looks a block up once. */
+HMM__ALWAYS_INLINE struct run *look_up(const void *block)
 {
-    return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), block, size);
+    return cache_look_up(&hmm__process_cache, block);
 }
 
-HMM__ALWAYS_INLINE bool free_hit(void *block)
+HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
 {
-    return cache_free_hit(&hmm__process_cache, thread_cache_mine(), block);
+    return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), d, block, size);
+}
+
+HMM__ALWAYS_INLINE bool free_hit(struct run *d, void *block)
+{
+    return cache_free_hit(&hmm__process_cache, thread_cache_mine(), d, block);
 }
 
 /* Frees another thread's object. False: the block is in no run. */
-HMM__ALWAYS_INLINE bool free_in_run(void *block)
+HMM__ALWAYS_INLINE bool free_in_run(struct run *d, void *block)
 {
-    struct run *d = cache_run_of(&hmm__process_cache, block);
-    if (d != NULL)
-        hmm__remote_free(&hmm__process_cache, thread_cache_mine(), d, block);
-    return d != NULL;
+    if (!is_run(&hmm__process_cache, d))
+        return false;
+    hmm__remote_free(&hmm__process_cache, thread_cache_mine(), d, block);
+    return true;
 }
 
 /* The size of the object; 0: the block is in no run. */
-HMM__ALWAYS_INLINE size_t usable_in_run(const void *block, const char *operation)
+HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
+                                        const char *operation)
 {
-    return hmm__cache_usable(&hmm__process_cache, block, operation);
+    return hmm__cache_usable(&hmm__process_cache, d, block, operation);
 }
 
 HMM__ALWAYS_INLINE void notice_thread_ends(void)
@@ -117,26 +124,35 @@ HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
     return malloc_hit(size);
 }
 
-HMM__ALWAYS_INLINE void *realloc_hit(void *block, size_t size)
+struct run;
+
+HMM__ALWAYS_INLINE struct run *look_up(const void *block)
 {
     (void)block;
+    return NULL;
+}
+
+HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
+{
+    (void)d, (void)block;
     return malloc_hit(size);
 }
 
-HMM__ALWAYS_INLINE bool free_hit(void *block)
+HMM__ALWAYS_INLINE bool free_hit(struct run *d, void *block)
 {
-    (void)block;
+    (void)d, (void)block;
     return false;
 }
 
-HMM__ALWAYS_INLINE bool free_in_run(void *block)
+HMM__ALWAYS_INLINE bool free_in_run(struct run *d, void *block)
 {
-    return free_hit(block);
+    return free_hit(d, block);
 }
 
-HMM__ALWAYS_INLINE size_t usable_in_run(const void *block, const char *operation)
+HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
+                                        const char *operation)
 {
-    (void)block, (void)operation;
+    (void)d, (void)block, (void)operation;
     return 0;
 }
 
@@ -156,7 +172,8 @@ HMM__ALWAYS_INLINE void *take_medium(size_t size)
 
 HMM__ALWAYS_INLINE bool put_medium(void *block)
 {
-    return free_hit(block);
+    (void)block;
+    return false;
 }
 
 HMM__ALWAYS_INLINE size_t medium_bytes(void)

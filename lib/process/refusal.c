@@ -7,6 +7,8 @@
 
 #include "heap/block.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 static struct hmm__refusal first_refusal;
 
 /* The hole [at, end) is the largest so far; `below` is the block before it. */
@@ -53,3 +55,5 @@ const struct hmm__refusal *hmm__refusal(void)
 {
     return &first_refusal;
 }
+
+#endif

@@ -6,6 +6,8 @@
 #include "process/env.h"
 #include "process/region.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 #ifndef HMM_PROCESS_HEAP_SIZE
 #define HMM_PROCESS_HEAP_SIZE (64u << 20)
 #endif
@@ -16,6 +18,7 @@ const char hmm__region_user[] = "process heap";
 
 const struct hmm__page_source *const hmm__region_page_source = NULL;
 const struct hmm__page_source *const hmm__region_pool_source = NULL;
+const struct hmm__mapper *const hmm__region_mapper = NULL;
 const bool hmm__region_in_two_steps = false;
 
 char *hmm__region_emergency(size_t *size)
@@ -35,3 +38,5 @@ void *hmm__region_get(size_t *size)
         *size = sizeof process_region;
     return process_region;
 }
+
+#endif
