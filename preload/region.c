@@ -18,8 +18,8 @@
 #endif
 #include "process/region.h"
 
-#include "mapped.h"
 #include "base/clock.h"
+#include "mapped.h"
 #include "process/env.h"
 
 #include <sys/auxv.h>

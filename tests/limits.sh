@@ -65,7 +65,7 @@ for s in $("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/')
             report $? "$s: beyond 8 GiB: $c"
         done
         with HMM_STRATEGY="$s" HMM_HEAP_SIZE=24G "$dir/limits" bounded
-        [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
+        [ "$code" -eq 0 ] && ! grep -v "^hmm: the heap's limit of 24G is reached" "$dir/err"
         report $? "$s: beyond 8 GiB: HMM_HEAP_SIZE bounds them"
     fi
 done

@@ -68,7 +68,7 @@ map --at 4 --strategy best-fit "$hole"
 report $? 'before it there is none'
 
 map "$hole"
-grep -q 'after operation 4 of 9, when most is live: 488.3 KiB live in 4 blocks' "$dir/out"
+tr '\n' ' ' <"$dir/out" | grep -q 'after operation 4 of 9, when most is live: 488.3 KiB live in 4 blocks'
 report $? 'without --at it is the peak'
 
 map --at peak "$hole" && cp "$dir/out" "$dir/peak" && map "$hole" && cmp -s "$dir/peak" "$dir/out"
@@ -202,8 +202,8 @@ report $? 'and it fetches nothing'
 
 refuses 'hmm map: no trace given: hmm map [OPTION]... TRACE'
 refuses "hmm map: one trace at a time: 'b'" a b
-refuses "hmm map: --at: 'end' is neither the number of an operation, from 1, nor 'peak'" --at end a
-refuses "hmm map: --at: '0' is neither the number of an operation, from 1, nor 'peak'" --at 0 a
+refuses "hmm map: --at: 'end' is neither the number of an operation, from 1, nor 'peak' or 'break'" --at end a
+refuses "hmm map: --at: '0' is neither the number of an operation, from 1, nor 'peak' or 'break'" --at 0 a
 refuses 'hmm map: --at: the trace has 9 operations' --at 10 "$hole"
 refuses "hmm map: unknown format 'svx'; did you mean 'svg'? Allowed: text, svg" --format svx a
 refuses "$dir/none: cannot open: No such file or directory" "$dir/none"

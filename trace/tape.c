@@ -47,12 +47,12 @@ static bool stop_keeping(struct hmm_trace_tape *t, struct hmm_trace_error *error
     return true;
 }
 
-/* As hmm_trace_read; where the file is cut, the trace ends. */
+/* As hmm_trace_read; where the file is cut, the trace ends, if there was anything of it. */
 static ptrdiff_t read_on(struct hmm_trace_tape *t, struct hmm_trace_op *ops, size_t room,
                          struct hmm_trace_error *error)
 {
     const ptrdiff_t got = hmm_trace_read(t->reader, ops, room, error);
-    if (got >= 0 || !error->is_cut || error->line == 1)
+    if (got >= 0 || !error->is_cut || hmm_trace_reader_summary(t->reader)->op_count == 0)
         return got;
     t->cut = *error;
     return 0;
@@ -131,6 +131,11 @@ const struct hmm_trace_error *hmm_trace_tape_cut(const struct hmm_trace_tape *t)
 bool hmm_trace_tape_unended(const struct hmm_trace_tape *t)
 {
     return t->unended;
+}
+
+const struct hmm_trace_stacks *hmm_trace_tape_stacks(const struct hmm_trace_tape *t)
+{
+    return hmm_trace_reader_stacks(t->reader);
 }
 
 /* A file that has become another one would lead beyond tables that were made for the first. */

@@ -81,7 +81,7 @@ static void move_state(struct hmm_heap *h, const struct moving *m)
         memmove(m->to, h->state, m->bytes_then);
     if (!(h->strategy->flags & HMM_STRATEGY_CLEARS))
         hmm__clear(h, m->to + m->bytes_then, m->bytes - m->bytes_then);
-    h->state = m->to;
+    set_state(h, m->to);
     h->state_place = m->place;
 }
 

@@ -73,9 +73,10 @@ enum hmm__check_flag {
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
 
-/* What a cache is to return to the heap: IDLE, before malloc raises the break, is empty runs and
- * medium blocks; ALL, before a request fails, is all that the calling thread does not use. */
-enum hmm__reclaim { HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
+/* What a cache is to return to the heap: UNUSED, now and then, is what has not been needed for a
+ * while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL, before a
+ * request fails, is all that the calling thread does not use. */
+enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
 enum hmm__state_place {
@@ -132,89 +133,105 @@ struct hmm__large {
 #include "heap/small.h"
 #else
 
+/*
+ * Two parts. The image says what is in the region, without an address: with the blocks and the
+ * strategy's state it could be saved and used at another address, a multiple of the alignments of
+ * ALIGNED blocks away, if the heap has no cache. The handle is this process's: pointers, hooks,
+ * what is resident, what is checked; hmm__derive_handle makes it from the image. The hot members
+ * are the last of the image and the first of the handle, in three cache lines.
+ */
 struct hmm_heap {
-    /* The first 8 bytes are where the links of ref 0 would be: a strategy that follows an
-     * overwritten link of 0 writes here. No check needs what is lost by that. */
-    uint64_t failed;
-    uint64_t released; /* bytes that were given back to the system, each time anew */
-    uint32_t check_count;
-    /* Hot, up to check_flags: three cache lines. */
-    const struct hmm_strategy *strategy;
-    void *state;
-    void *(*malloc_entry)(struct hmm_heap *, size_t);
-    void (*free_entry)(struct hmm_heap *, void *);
-    hmm_ref first, top, brk;
-    hmm_ref trim_below;       /* the break falls when the top does below this */
-    size_t extent;            /* top - first */
-    intptr_t live_below_peak; /* live_peak minus the live bytes: one subtraction updates both */
-    size_t large_above;       /* scaled; a larger free block is known to large.c */
-    /* Each path through malloc and free adds to one count; the statistics are sums of them. */
-    uint64_t splits, merges, visited;
-    uint64_t bin_whole,
-        bin_splits;         /* requests served from an exact bin: by a whole block, or split */
-    uint64_t top_blocks;    /* made from the top or by a realloc, minus those merged into it */
-    uint32_t free_unbinned; /* the number of free blocks plus bin_whole */
-    hmm_ref limit;
-    uint32_t check_flags; /* of enum hmm__check_flag */
+    struct { /* the image */
+        /* The first 8 bytes are where the links of ref 0 would be: a strategy that follows an
+         * overwritten link of 0 writes here. No check needs what is lost by that. */
+        uint64_t failed;
+        size_t aligned_blocks; /* live blocks that are ALIGNED */
+        size_t live_peak;      /* the most that the live bytes have been */
+        size_t used_peak; /* in a sparse heap the highest break of the strategies before this one */
+        size_t state_at;  /* bytes from the base to the strategy's state */
+        enum hmm__state_place state_place;
+        hmm_ref brk_peak;
+        uint32_t skew;         /* bytes of the caller's region below the base */
+        uint32_t high_limit;   /* limit without a state at the high end */
+        uint32_t region;       /* high_limit without a cache */
+        uint32_t capacity;     /* what state_size is asked for: region, unless the state is apart */
+        uint32_t gap_granules; /* gap.c; they are in no other count */
+        uint32_t apart;        /* which of the places for a state it lies in, if it does */
+        hmm_ref limit;
 
-    /* Cold: the strategy's functions, or the heap's defaults for them. */
-    void *(*uncached_malloc)(struct hmm_heap *, size_t);
-    void (*uncached_free)(struct hmm_heap *, void *);
-    hmm_ref (*take)(struct hmm_heap *, void *, uint32_t);
-    void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
-    void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
-    size_t aligned_blocks;                      /* live blocks that are ALIGNED */
-    size_t live_peak;                           /* the most that the live bytes have been */
-    const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
-    /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
-    struct hmm__large *large;
-    size_t large_bytes, large_committed;
-    uint32_t large_count;
-    uint64_t large_dirty; /* granules of them that may be resident and are not needed */
-    /* What is known to be zero: from zero_top, or from the top if that is higher, to zero_limit;
-     * and of the block that was allocated last. */
-    hmm_ref zero_top, zero_limit;
-    hmm_ref taken_zero_from, taken_zero_to;
-    /* Milliseconds that pages stay resident which are not needed; the page source's clock when some
-     * are to be given back next, read without the lock; the top, and when it was there. */
-    uint32_t release_after;
-    hmm_ref top_seen;
-    uint64_t release_due, top_seen_at;
-    uint64_t released_then; /* released, when the cache was last asked for what is idle */
-    /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
-     * pointers are misuse. */
-    bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
-    /* Told of a request of `size` bytes that is not served; or, with `served`, that the last of
-     * them was served after all. NULL: nobody. */
-    void (*refused)(const struct hmm_heap *h, size_t size, bool served);
-    hmm_ref brk_peak;
-    hmm_ref committed_end; /* pages below it are committed */
-    uint32_t skew;         /* bytes of the caller's region below the base */
-    size_t used_peak;    /* in a sparse heap the highest break of the strategies before this one */
-    uint32_t high_limit; /* limit without a state at the high end */
-    uint32_t region;     /* high_limit without a cache */
-    uint32_t capacity;   /* what state_size is asked for: region, unless the state is apart */
-    uint32_t gap_granules; /* gap.c; they are in no other count */
-    /* Blocks outside the region, which are live: their bytes are in the live bytes, too. Visits
-     * them; NULL: there are none. */
-    size_t huge_bytes, huge_blocks;
-    int (*walk_beyond)(int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
-    uint32_t apart; /* which of the places for a state it lies in, if it does */
-    uint32_t check_level;
-    enum hmm__state_place state_place;
-    /* The next three are set by this heap's cache; NULL: there is none. */
-    struct cache *cache;
-    /* Returns memory of the cache to the heap. False: there was none. */
-    bool (*reclaim)(struct hmm_heap *h, enum hmm__reclaim what);
-    /* Before a state is placed at the region's high end: lowers high_limit by what the cache will
-     * need there. */
-    void (*reserve)(struct hmm_heap *h);
-    bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
-    bool sparse; /* bytes of the region that are not touched cost nothing: address space */
+        /* Hot. */
+        hmm_ref first, top, brk;
+        hmm_ref trim_below;       /* the break falls when the top does below this */
+        size_t extent;            /* top - first */
+        intptr_t live_below_peak; /* live_peak minus the live bytes: one subtraction updates both */
+        /* Each path through malloc and free adds to one count; the statistics are sums of them. */
+        uint64_t splits, merges, visited;
+        uint64_t bin_whole, bin_splits; /* requests served from an exact bin: by a whole block, or
+                                         * split */
+        uint64_t top_blocks;    /* made from the top or by a realloc, minus those merged into it */
+        uint32_t free_unbinned; /* the number of free blocks plus bin_whole */
+    };
+    struct {                  /* the handle */
+        uint32_t check_flags; /* of enum hmm__check_flag */
+        const struct hmm_strategy *strategy;
+        void *state;
+        void *(*malloc_entry)(struct hmm_heap *, size_t);
+        void (*free_entry)(struct hmm_heap *, void *);
+        size_t large_above; /* scaled; a larger free block is known to large.c */
+
+        /* Cold: the strategy's functions, or the heap's defaults for them. */
+        void *(*uncached_malloc)(struct hmm_heap *, size_t);
+        void (*uncached_free)(struct hmm_heap *, void *);
+        hmm_ref (*take)(struct hmm_heap *, void *, uint32_t);
+        void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
+        void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
+        uint32_t check_level, check_count;
+        const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
+        /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
+        struct hmm__large *large;
+        size_t large_bytes, large_committed;
+        uint32_t large_count;
+        hmm_ref committed_end; /* pages below it are committed */
+        uint64_t large_dirty;  /* granules of them that may be resident and are not needed */
+        uint64_t released;     /* bytes that were given back to the system, each time anew */
+        /* What is known to be zero: from zero_top, or from the top if that is higher, to
+         * zero_limit; and of the block that was allocated last. */
+        hmm_ref zero_top, zero_limit;
+        hmm_ref taken_zero_from, taken_zero_to;
+        /* Milliseconds that pages stay resident which are not needed; the page source's clock when
+         * some are to be given back next, read without the lock; the top, and when it was there. */
+        uint32_t release_after;
+        hmm_ref top_seen;
+        uint64_t release_due, top_seen_at;
+        uint64_t released_then; /* released, when the cache was last asked for what is idle */
+        /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
+         * pointers are misuse. */
+        bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
+        /* Told of a request of `size` bytes that is not served. NULL: nobody. */
+        void (*refused)(const struct hmm_heap *h, size_t size);
+        /* The next three are set by this heap's cache; NULL: there is none. */
+        struct cache *cache;
+        /* Returns memory of the cache to the heap. False: there was none. */
+        bool (*reclaim)(struct hmm_heap *h, enum hmm__reclaim what);
+        /* Before a state is placed at the region's high end: lowers high_limit by what the cache
+         * will need there. */
+        void (*reserve)(struct hmm_heap *h);
+        /* Blocks outside the region, which are live: their bytes are in the live bytes, too. Visits
+         * them; NULL: there are none. */
+        size_t huge_bytes, huge_blocks;
+        int (*walk_beyond)(int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
+        bool trying; /* a request that fails now has another way to be served: it is not counted */
+        bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
+        bool sparse; /* bytes of the region that are not touched cost nothing: address space */
+    };
 };
 
+/* Bytes of the image. */
+#define HMM__IMAGE_BYTES offsetof(struct hmm_heap, check_flags)
+
 _Static_assert(offsetof(struct hmm_heap, failed) == 0, "the links of ref 0");
-_Static_assert(offsetof(struct hmm_heap, check_flags) + sizeof(uint32_t) <= 3 * 64,
+_Static_assert(offsetof(struct hmm_heap, large_above) / 64 - offsetof(struct hmm_heap, first) / 64 <
+                   3,
                "the hot part is three cache lines");
 
 /* ---- What a heap in few bytes has otherwise (small.h) ---- */
@@ -229,10 +246,10 @@ HMM__ALWAYS_INLINE hmm_ref heap_brk(const struct hmm_heap *h)
     return h->brk;
 }
 
-/* No block ends above it, whatever becomes of the limit. */
+/* No block ends above it, and the strategy's state has room for all below. */
 HMM__ALWAYS_INLINE hmm_ref end_of(const struct hmm_heap *h)
 {
-    return h->high_limit;
+    return h->capacity;
 }
 
 /* Whether large.c knows a free block of this scaled size. Without pages: whether it is too large
@@ -245,6 +262,12 @@ HMM__ALWAYS_INLINE bool large_knows(const struct hmm_heap *h, size_t scaled)
     (void)h;
     return scaled > UINT32_MAX;
 #endif
+}
+
+HMM__ALWAYS_INLINE void set_state(struct hmm_heap *h, void *state)
+{
+    h->state = state;
+    h->state_at = (size_t)((char *)state - (char *)h);
 }
 
 /* Bytes at the low end for a state. */
@@ -412,6 +435,10 @@ HMM__HIDDEN bool hmm__strategy_is_valid(const struct hmm_strategy *strategy);
 
 /* switch.c: as hmm_heap_set_strategy, of a strategy that is valid and not the present one. */
 HMM__HIDDEN int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *strategy);
+
+/* create.c: makes the handle of a heap without a cache whose image is at h and whose state is that
+ * of this strategy. malloc_entry and free_entry are not set. */
+HMM__HIDDEN void hmm__derive_handle(struct hmm_heap *h, const struct hmm_strategy *strategy);
 
 /* create.c: sets the heap's strategy, and initialises its state at `state`. */
 HMM__HIDDEN void hmm__adopt_strategy(struct hmm_heap *h, const struct hmm_strategy *strategy,
@@ -590,9 +617,6 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 /* allocate.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h, size_t size);
 
-/* The request that was counted as failed last is served after all. */
-HMM__HIDDEN HMM__COLD void hmm__take_back_failure(struct hmm_heap *h);
-
 /* One attempt: from a free block, else from the top below the break. NULL, which is not counted as
  * a failure: neither is large enough. */
 HMM__HIDDEN void *hmm__try_malloc(struct hmm_heap *h, size_t size);
@@ -609,6 +633,13 @@ HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 #endif
 }
 
+/* Whether memory for n granules above the top was below it, and was not given back since: the break
+ * may rise over it at no cost, so that the cache need not return anything before. */
+HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
+{
+    return h->zero_top > h->top && h->zero_top - h->top >= n;
+}
+
 /* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
 
@@ -618,6 +649,9 @@ HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
 
 /* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+
+/* A block in which the piece lies, exactly; NULL, counted as a failure: there is no room. */
+HMM__HIDDEN void *hmm__malloc_piece(struct hmm_heap *h, const struct hmm_piece *piece);
 
 /* The alignment in granules that was requested for ALIGNED block r. Ends the program if the record
  * was overwritten. */
@@ -651,6 +685,9 @@ HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
 
 /* As hmm_heap_check, without the cache. */
 HMM__HIDDEN const char *hmm__verify(struct hmm_heap *h);
+
+struct hmm_block_info;
+struct hmm_stats;
 
 /* walk.c, stats.c: as hmm_heap_walk and hmm_heap_stats, without the cache: a run is one block. */
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,

@@ -277,11 +277,15 @@ bool hmm__decommit_is_due(const struct hmm_heap *h)
 void hmm__tick(struct hmm_heap *h)
 {
     uint64_t before = h->released;
-    hmm__decommit_due(h);
+    if (hmm__decommit_is_due(h)) {
+        hmm__reclaim(h, HMM__RECLAIM_UNUSED);
+        hmm__decommit_due(h);
+    }
     if (h->released != before || h->released - h->released_then < IDLE_BYTES)
         return;
     h->released_then = h->released;
-    hmm__reclaim(h, HMM__RECLAIM_IDLE);
+    while (hmm__reclaim(h, HMM__RECLAIM_IDLE)) {
+    }
 }
 
 static HMM__COLD void give_back_excess(struct hmm_heap *h, uint64_t excess, uint32_t freed)

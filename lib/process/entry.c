@@ -10,6 +10,7 @@
 #include "process/process.h"
 
 #include "api/api.h"
+#include "api/hooks.h"
 #include "heap_memory_manager.h"
 #include "process/emergency.h"
 #include "process/huge.h"
@@ -19,19 +20,12 @@
 
 /* ---- The heap, with the lock ---- */
 
-HMM__ALWAYS_INLINE void *malloc_with_lock(struct hmm_heap *h, size_t size)
-{
-    HMM_ASSERT(lock_is_held(&hmm__process.lock));
-    void *p = take_medium(size);
-    return p ? p : hmm_heap_malloc(h, size);
-}
-
 static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_malloc(h, size);
-    void *p = malloc_with_lock(h, size);
+    void *p = hmm_heap_malloc(h, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -40,19 +34,18 @@ static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t 
  * be saved. */
 HMM__ALWAYS_INLINE void *malloc_of_heap(struct hmm_heap *h, size_t size)
 {
-    return lock_is_idle() ? malloc_with_lock(h, size) : malloc_locked(h, size);
+    return lock_is_idle() ? hmm_heap_malloc(h, size) : malloc_locked(h, size);
 }
 
 /* What the heap has no room for may be had as a huge block. */
 static __attribute__((noinline)) void *malloc_large(struct hmm_heap *h, size_t size)
 {
-    int code = hmm__get_errno();
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_malloc(h, size);
-    void *p = malloc_with_lock(h, size);
-    if (hmm__unlikely(p == NULL) && (p = hmm__huge_serve(h, 1, size)) != NULL)
-        hmm__set_errno(code);
+    h->trying = hmm__huge_may(size);
+    void *p = hmm_heap_malloc(h, size);
+    p = hmm__huge_else(h, p, 1, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -61,13 +54,14 @@ static __attribute__((noinline)) void *malloc_large(struct hmm_heap *h, size_t s
 
 static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 {
+    void *p = size == 1 ? take_medium(count) : NULL;
+    if (p != NULL)
+        return memset(p, 0, hmm_heap_usable_size(h, p));
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_calloc(h, count, size);
-    void *p = size == 1 ? take_medium(count) : NULL;
-    p = p ? memset(p, 0, hmm_heap_usable_size(h, p)) : hmm_heap_calloc(h, count, size);
-    if (hmm__unlikely(p == NULL) && size == 1)
-        p = hmm__huge_serve(h, 1, count);
+    h->trying = size == 1 && hmm__huge_may(count);
+    p = hmm__huge_else(h, hmm_heap_calloc(h, count, size), 1, count);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -76,11 +70,11 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 
 #if HMM_WITH_REALLOC
 
-/* The heap has refused to resize the block, which is as it was. */
+/* The heap has no room to resize the block, which is as it was. */
 static HMM__COLD void *move_to_huge(struct hmm_heap *h, void *block, size_t size)
 {
     size_t usable = hmm_heap_usable_size(h, block);
-    char *p = hmm__huge_serve(h, hmm__unlocked_alignment(h, block), size);
+    char *p = hmm__huge_else(h, NULL, hmm__unlocked_alignment(h, block), size);
     if (p != NULL) {
         memcpy(p, block, usable < size ? usable : size);
         hmm_heap_free(h, block);
@@ -93,9 +87,11 @@ static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_realloc(h, block, size);
+    h->trying = hmm__huge_may(size);
     void *p = hmm_heap_realloc(h, block, size);
-    if (hmm__unlikely(p == NULL) && size >= HMM__HUGE_MIN)
+    if (hmm__unlikely(p == NULL) && h->trying)
         p = move_to_huge(h, block, size);
+    h->trying = false;
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -109,9 +105,8 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_aligned_alloc(h, align, size);
-    void *p = hmm_heap_aligned_alloc(h, align, size);
-    if (hmm__unlikely(p == NULL))
-        p = hmm__huge_serve(h, align, size);
+    h->trying = hmm__huge_may(size);
+    void *p = hmm__huge_else(h, hmm_heap_aligned_alloc(h, align, size), align, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -123,8 +118,7 @@ HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
     HMM_ASSERT(lock_is_held(&hmm__process.lock));
     if (hmm__unlikely(--hmm__process.frees_until_tick == 0))
         hmm__process_tick(h);
-    if (!put_medium(block))
-        hmm_heap_free(h, block);
+    hmm_heap_free(h, block);
 }
 
 static __attribute__((noinline)) void free_locked(struct hmm_heap *h, void *block)
@@ -152,7 +146,7 @@ HMM__ALWAYS_INLINE void free_of_heap(struct hmm_heap *h, void *block)
 static __attribute__((noinline)) void *malloc_missed(size_t size)
 {
     struct hmm_heap *h = the_heap();
-    void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : NULL;
+    void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : take_medium(size);
     if (hmm__unlikely(size >= HMM__HUGE_MIN))
         return malloc_large(h, size);
     return p ? p : malloc_of_heap(h, size);
@@ -163,8 +157,10 @@ static __attribute__((noinline)) void free_missed(void *block, struct run *d)
     if (block == NULL)
         return;
     struct hmm_heap *h = the_heap();
-    if (!free_in_run(d, block))
+    if (!free_in_run(d, block) && !put_medium(block))
         free_of_heap(h, block);
+    else if (hooks_are_set())
+        hmm__trace_free(block);
 }
 
 /* Frees a block for which d was looked up. */
@@ -186,6 +182,8 @@ static void *allocate_more(const struct moving_block *b, size_t size)
 
 static void *allocate_less(const struct moving_block *b, size_t size)
 {
+    if (hooks_are_set())
+        return hmm_malloc(size);
     void *p = malloc_hit(size);
     if (p == NULL)
         p = malloc_from_run(size);

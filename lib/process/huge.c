@@ -140,15 +140,15 @@ static void count_huge(struct hmm_heap *h, size_t more, size_t less)
         live_sub(h, less - more);
 }
 
-static bool is_for_the_heap(size_t size)
+bool hmm__huge_may(size_t size)
 {
-    return registry.bound && size <= HMM_MAX_REQUEST;
+    return hmm__region_mapper != NULL && size >= HMM__HUGE_MIN &&
+           !(registry.bound && size <= HMM_MAX_REQUEST);
 }
 
-void *hmm__huge_serve(struct hmm_heap *h, size_t align, size_t size)
+static void *make_huge(struct hmm_heap *h, size_t align, size_t size)
 {
-    if (hmm__region_mapper == NULL || size < HMM__HUGE_MIN || size > (size_t)PTRDIFF_MAX / 2 ||
-        is_for_the_heap(size) || align == 0 || (align & (align - 1)) != 0)
+    if (size > (size_t)PTRDIFF_MAX / 2)
         return NULL;
     size_t bytes = rounded(size);
     struct huge *s = unused_slot();
@@ -164,8 +164,19 @@ void *hmm__huge_serve(struct hmm_heap *h, size_t align, size_t size)
     set_size_of_slot(s, bytes);
     count_huge(h, bytes, 0);
     h->huge_blocks++;
-    hmm__take_back_failure(h);
     return p;
+}
+
+void *hmm__huge_else(struct hmm_heap *h, void *p, size_t align, size_t size)
+{
+    bool trying = h->trying;
+    h->trying = false;
+    if (p != NULL || !trying)
+        return p;
+    if (align == 0 || (align & (align - 1)) != 0) /* refused for that */
+        return NULL;
+    p = make_huge(h, align, size);
+    return p ? p : hmm__fail(h, size);
 }
 
 static bool resize_in_region(struct hmm_heap *h, size_t from, size_t to)

@@ -20,9 +20,13 @@ HMM__HIDDEN void hmm__huge_set_up(struct hmm_heap *h, bool bound);
 
 /* ---- With the lock ---- */
 
-/* The heap has refused `size` bytes and counted it: serves them all the same, and takes the failure
- * back. NULL: they are few, or the system or the bound does not allow it. */
-HMM__HIDDEN HMM__COLD void *hmm__huge_serve(struct hmm_heap *h, size_t align, size_t size);
+/* Whether a request of so many bytes that the heap refuses may be had as a huge block: then it is
+ * to be tried (hmm_heap.trying). */
+HMM__HIDDEN HMM__COLD bool hmm__huge_may(size_t size);
+
+/* After the heap has tried: p; or, if p is NULL and trying, a huge block, or NULL and a failure is
+ * counted. Ends trying. */
+HMM__HIDDEN HMM__COLD void *hmm__huge_else(struct hmm_heap *h, void *p, size_t align, size_t size);
 
 /* Resizes huge block p. NULL: it stays as it is. */
 HMM__HIDDEN HMM__COLD void *hmm__huge_resize(struct hmm_heap *h, void *p, size_t size);
@@ -45,10 +49,16 @@ HMM__ALWAYS_INLINE void hmm__huge_set_up(struct hmm_heap *h, bool bound)
     (void)h, (void)bound;
 }
 
-HMM__ALWAYS_INLINE void *hmm__huge_serve(struct hmm_heap *h, size_t align, size_t size)
+HMM__ALWAYS_INLINE bool hmm__huge_may(size_t size)
+{
+    (void)size;
+    return false;
+}
+
+HMM__ALWAYS_INLINE void *hmm__huge_else(struct hmm_heap *h, void *p, size_t align, size_t size)
 {
     (void)h, (void)align, (void)size;
-    return NULL;
+    return p;
 }
 
 HMM__ALWAYS_INLINE void *hmm__huge_resize(struct hmm_heap *h, void *p, size_t size)

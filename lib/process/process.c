@@ -6,6 +6,7 @@
 #include "process/process.h"
 
 #include "api/api.h"
+#include "api/hooks.h"
 #include "base/text.h"
 #include "process/emergency.h"
 #include "process/env.h"
@@ -78,6 +79,16 @@ static void report_at_exit(void)
 }
 #endif
 
+/* A limit that was asked for is said when it is reached: programs seldom say more than that there
+ * is no memory. */
+static void on_refusal(const struct hmm_heap *h, size_t size)
+{
+    if (process_options.stats)
+        hmm__refusal_note(h, size);
+    if (process_options.heap_size != 0)
+        hmm__refusal_say(size, process_options.heap_size);
+}
+
 /* Makes a heap in the region, or in as much of it as the system commits. */
 static struct hmm_heap *create(const struct options *o)
 {
@@ -90,6 +101,28 @@ static struct hmm_heap *create(const struct options *o)
             break;
     }
     return h;
+}
+
+#if HMM__HOOKS
+/* Hooks are set: no thread gets a thread cache any more, and the calling thread gives its own
+ * back. */
+static void close_process_cache(void)
+{
+    enum lock_hold hold = hmm__process_lock();
+    if (hold == LOCK_UNAVAILABLE)
+        return;
+    hmm_heap_set_cache(hmm__process.heap, 0);
+    hmm__process_unlock(hold);
+    leave_thread_cache();
+}
+#endif
+
+static void open_process_cache(struct hmm_heap *h)
+{
+    open_cache(h, &hmm__process.lock);
+#if HMM__HOOKS
+    hmm__hooks_close_cache = close_process_cache;
+#endif
 }
 
 /* With the lock. Returns the number of bad values in the environment. */
@@ -110,8 +143,11 @@ static int set_up(const struct hmm_strategy *strategy)
     hmm__huge_set_up(h, o->heap_size != 0);
     hmm__process.region_bytes = region_bytes(h);
     h->release_after = o->release;
-    if (o->cache && h->check_flags == 0) /* checks need each block in the heap itself */
-        open_cache(h, &hmm__process.lock);
+    if (o->heap_size != 0)
+        h->refused = on_refusal;
+    /* Checks need each block in the heap itself, and hooks each call. */
+    if (o->cache && h->check_flags == 0 && !hooks_are_set())
+        open_process_cache(h);
     size_t pool_size;
     char *room = hmm__region_emergency(&pool_size);
     hmm__emergency_set_up(room, pool_size, hmm__region_pool_source);
@@ -175,7 +211,7 @@ int hmm__process_finish(void)
 #if HMM_HOSTED
     if (o->stats) {
         hmm__report_place(o->stats);
-        hmm__process.heap->refused = hmm__refusal_note;
+        hmm__process.heap->refused = on_refusal;
         atexit(report_at_exit);
     }
 #endif
@@ -187,6 +223,7 @@ struct hmm_heap *hmm__process_first_use(void)
 {
     hmm__process_handle_forks();
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
+    hmm__hooks_begin();
     bool mine = hmm__process.heap == NULL;
     if (mine && hold == LOCK_UNAVAILABLE)
         hmm__panic(hmm__region_user, NULL, "wanted in a signal handler while it was being made");
@@ -197,6 +234,7 @@ struct hmm_heap *hmm__process_first_use(void)
         if (hmm__process.heap == NULL)
             hmm__panic(hmm__region_user, NULL, "there is no memory for it");
     }
+    hmm__hooks_end();
     lock_release(&hmm__process.lock, hold);
     if (mine && !hmm__region_in_two_steps)
         hmm__process_finish();
@@ -239,10 +277,12 @@ int hmm_init(const struct hmm_strategy *strategy)
     int bad = 0;
     hmm__process_handle_forks();
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
+    hmm__hooks_begin();
     bool mine = hmm__process.heap == NULL, busy = mine && hold == LOCK_UNAVAILABLE;
     if (mine && !busy)
         bad = set_up(strategy);
     bool made = mine && hmm__process.heap != NULL;
+    hmm__hooks_end();
     lock_release(&hmm__process.lock, hold);
     if (!mine)
         return init_again(strategy);
