@@ -255,8 +255,8 @@ _Static_assert(offsetof(struct thread_cache, remote_frees) % 64 == 0 &&
                "remote_frees has a cache line of its own");
 
 struct cache {
-    uintptr_t base;
-    size_t pages; /* all runs lie in pages below this one; atomic */
+    uintptr_t base; /* of page 0, in which the heap's first block begins */
+    size_t pages;   /* all runs lie in pages below this one; atomic */
     char *table;
     struct tag_keys keys;
     struct thread_cache *thread_cache; /* without threads the only one; else of the first thread */

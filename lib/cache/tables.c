@@ -22,7 +22,7 @@ static bool claim_in_region(struct cache *cache, const char *low)
 {
     if ((uintptr_t)low < cache->base)
         return false;
-    size_t at = ((uintptr_t)low - cache->base) / HMM_GRANULE;
+    size_t at = (size_t)(low - (const char *)cache->heap) / HMM_GRANULE;
     return at >= cache->heap->high_limit || hmm__high_lower(cache->heap, (hmm_ref)at);
 }
 
@@ -32,7 +32,8 @@ static void reserve_in_region(struct hmm_heap *h)
 {
     const struct cache *cache = h->cache;
     uint32_t wanted = (h->high_limit - h->top) / 32;
-    uint32_t have = (uint32_t)(((uintptr_t)cache->low - cache->base) / HMM_GRANULE) - h->high_limit;
+    uint32_t have =
+        (uint32_t)((size_t)(cache->low - (const char *)h) / HMM_GRANULE) - h->high_limit;
     if (have < wanted)
         hmm__high_lower(h, h->high_limit - (wanted - have));
 }
