@@ -202,4 +202,25 @@ if command -v script >/dev/null 2>&1; then
 else
     skip 'terminals' 'there is no script (Debian package bsdutils)'
 fi
+
+# ---- Ctrl-C ----
+
+# interrupted ARGUMENT...: as hmm; SIGINT comes after two seconds. Not by &: what a script runs so
+# ignores it.
+interrupted() {
+    timeout --preserve-status -s INT 2 "$HMM" "$@" >out 2>err
+    code=$?
+}
+
+if timeout --preserve-status 1 true 2>/dev/null; then
+    made 3000000 >longer.trace
+    interrupted compare --runs 1000 longer.trace
+    [ "$code" -eq 130 ] && [ "$(grep -c ': interrupted: ' err)" -eq 1 ] && [ "$(wc -l <err)" -eq 1 ]
+    report $? 'Ctrl-C: hmm compare says that it was interrupted, exit code 130'
+    interrupted compare --runs 1000 --allocators best-fit t.trace
+    [ "$code" -eq 130 ] && grep -q '^best-fit ' out && grep -q '^advice for ' out
+    report $? 'Ctrl-C: hmm compare prints what is known'
+else
+    skip 'Ctrl-C' 'there is no timeout --preserve-status'
+fi
 finish
