@@ -98,6 +98,13 @@ const struct hmm_strategy *cli_find_strategy(const char *command, const char *na
  * what a heap can use. */
 bool cli_parse_size(const char *command, const char *option, const char *text, size_t *size);
 
+/* Whether text is a whole number from 1 to max. */
+bool cli_is_number(const char *text, uint64_t max, uint64_t *number);
+
+/* The same. False, said on stderr, iff it is none. */
+bool cli_parse_number(const char *command, const char *option, const char *text, unsigned max,
+                      unsigned *number);
+
 /* The number of an operation, from 1. False, said on stderr, iff it is none. */
 bool cli_parse_op(const char *command, const char *option, const char *text, uint64_t *op);
 
@@ -127,11 +134,6 @@ void cli_fill(FILE *to, unsigned indent, const char *text);
 /* The text with control characters, and what is not UTF-8, as C's escapes. It may be in a buffer
  * that a later call uses again: four can be in use at a time. */
 const char *cli_visible(const char *text);
-
-/* Bytes of the UTF-8 sequence at s; 0 iff it is not one (overlong forms, surrogates and what lies
- * above U+10FFFF are none). And whether it is a control character, C1's included. */
-size_t cli_utf8_length(const unsigned char *s);
-bool cli_is_control(const unsigned char *s);
 
 /* ---- table.c: cells as text, columns as wide as they need be. ---- */
 

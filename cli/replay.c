@@ -6,7 +6,6 @@
 #include "compare.h"
 #include "heap/heap.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,20 +54,6 @@ struct request {
 
 /* ---- The command line ---- */
 
-static bool parse_runs(struct request *q, const char *text)
-{
-    char *end;
-    errno = 0;
-    unsigned long runs = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || runs < 1 ||
-        runs > MOST_RUNS) {
-        cli_complain("replay", "--runs: '%s' is not a number from 1 to %d", text, MOST_RUNS);
-        return false;
-    }
-    q->options.runs = (unsigned)runs;
-    return true;
-}
-
 static bool take_option(struct request *q, int option, const char *value)
 {
     switch (option) {
@@ -79,7 +64,7 @@ static bool take_option(struct request *q, int option, const char *value)
     case OPT_HEAP:
         return cli_parse_size("replay", "heap", value, &q->options.heap);
     case OPT_RUNS:
-        return parse_runs(q, value);
+        return cli_parse_number("replay", "runs", value, MOST_RUNS, &q->options.runs);
     case OPT_SMALLEST:
         return q->options.smallest = true;
     case OPT_CACHE:

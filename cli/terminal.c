@@ -8,6 +8,8 @@
 
 #include "cli.h"
 
+#include "base/text.h"
+
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,30 +77,11 @@ void cli_fill(FILE *to, unsigned indent, const char *text)
 
 /* ---- Names ---- */
 
-size_t cli_utf8_length(const unsigned char *s)
-{
-    size_t length = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (s[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return length;
-}
-
-bool cli_is_control(const unsigned char *s)
-{
-    return *s < ' ' || *s == 0x7f || (*s == 0xc2 && s[1] < 0xa0);
-}
-
 static bool is_plain(const char *text)
 {
-    for (const unsigned char *s = (const unsigned char *)text; *s != '\0';) {
-        const size_t length = cli_utf8_length(s);
-        if (length == 0 || cli_is_control(s))
+    for (const char *s = text; *s != '\0';) {
+        const size_t length = hmm__text_utf8_length(s);
+        if (length == 0 || hmm__text_is_control(s))
             return false;
         s += length;
     }
@@ -122,15 +105,14 @@ const char *cli_visible(const char *text)
         return text;
     char *shown = ring[turn++ % 4];
     size_t n = 0;
-    for (const unsigned char *s = (const unsigned char *)text;
-         *s != '\0' && n + 8 < sizeof *ring;) {
-        const size_t length = cli_utf8_length(s), escaped = length == 0 ? 1 : length;
-        if (length != 0 && !cli_is_control(s)) {
+    for (const char *s = text; *s != '\0' && n + 8 < sizeof *ring;) {
+        const size_t length = hmm__text_utf8_length(s), escaped = length == 0 ? 1 : length;
+        if (length != 0 && !hmm__text_is_control(s)) {
             memcpy(shown + n, s, length);
             n += length;
         } else {
             for (size_t i = 0; i < escaped; i++)
-                n += (size_t)escape(shown + n, sizeof *ring - n, s[i]);
+                n += (size_t)escape(shown + n, sizeof *ring - n, (unsigned char)s[i]);
         }
         s += escaped;
     }

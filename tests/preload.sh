@@ -173,6 +173,10 @@ dies "a double free by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_caches" twice-by-others
 dies "a double free of a block of a thread that is gone" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_caches" twice-of-the-gone
+dies "a double free of a medium block" '^hmm: free 0x[0-9a-f]+: double free' \
+    "$dir/thread_caches" medium-twice
+dies "a double free of a medium block by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
+    "$dir/thread_caches" medium-twice-by-others
 dies "a pointer into another thread's block" '^hmm: free 0x[0-9a-f]+: .*not a block' \
     "$dir/thread_caches" inside-of-others
 

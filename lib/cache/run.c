@@ -7,13 +7,14 @@
 
 #if HMM__CACHE
 
-/* A run has at most half of its class's pages, 32 KiB, and a 32nd of the heap. */
+/* A run has at most half of its class's pages, 32 KiB, and its thread's share of a 32nd of the
+ * heap: threads that sleep keep the runs from which they allocate. */
 #define CLASS_SHIFT 1
 #define HEAP_SHIFT 5
 #define RUN_PAGES_MAX 32u
 
 /* The first run of a class has room for two objects. Each later one has room for more, and is of
- * 4 KiB at least, as far as a 32nd of the heap allows: a free list that is empty every few calls
+ * 4 KiB at least, as far as that share allows: a free list that is empty every few calls
  * costs more than a larger run can waste. */
 #define FIRST_OBJECTS 2u
 #define LATER_OBJECTS 4u
@@ -27,8 +28,10 @@
 /* At the end of a small run at most an 8th is lost. */
 #define REST_PART 8u
 
-/* A class gets a run when requests for so many bytes were made. */
+/* A class gets a run when requests for so many bytes were made; where there are more threads, of up
+ * to so many times as many: most of a large number of threads sleep. */
 #define TRIAL_BYTES 512u
+#define TRIAL_THREADS 8u
 
 _Static_assert(RUN_PAGES_MAX *CACHE_PAGE <= 1u << 15 && 1u << 15 < RUN_FRACTION,
                "run_has_object is exact for 2^15 bytes");
@@ -245,8 +248,8 @@ static uint32_t min_pages(size_t size)
 
 static uint32_t wanted_pages(const struct cache *cache, const struct size_class *s, size_t size)
 {
-    size_t heap = heap_bytes(cache->heap) >> HEAP_SHIFT >> CACHE_PAGE_LOG;
-    uint32_t max = heap < RUN_PAGES_MAX ? (uint32_t)heap : RUN_PAGES_MAX;
+    size_t share = (heap_bytes(cache->heap) >> HEAP_SHIFT >> CACHE_PAGE_LOG) / cache->in_use;
+    uint32_t max = share < RUN_PAGES_MAX ? (uint32_t)share : RUN_PAGES_MAX;
     uint32_t pages = s->pages >> CLASS_SHIFT, later = pages_of(LATER_OBJECTS, size);
     later = later > LATER_PAGES ? later : LATER_PAGES;
     if (s->pages != 0 && pages < later)
@@ -287,8 +290,9 @@ static void *place_run(struct cache *cache, uint32_t *pages, size_t size)
 {
     const struct hmm_heap *h = cache->heap;
     void *p = place_in_hole(cache, pages, size);
-    if (p == NULL && h->brk - h->top < (*pages + 1) * (CACHE_PAGE / HMM_GRANULE) &&
-        hmm__cache_reclaim_idle(cache))
+    uint32_t n = (*pages + 1) * (uint32_t)(CACHE_PAGE / HMM_GRANULE);
+    bool any = h->brk - h->top < n && !hmm__was_below_top(h, n);
+    while (p == NULL && any && (any = hmm__cache_reclaim_idle(cache)))
         p = place_in_hole(cache, pages, size);
     return p ? p : allocate_pages(cache, *pages, HMM__PIECE_OF_TOP);
 }
@@ -337,9 +341,10 @@ static void describe(struct cache *cache, struct run *d, unsigned c, const char 
 }
 
 /* Counts the request; whether there were enough of them for a run. */
-static bool is_worth_a_run(struct size_class *s, size_t size)
+static bool is_worth_a_run(const struct cache *cache, struct size_class *s, size_t size)
 {
-    return s->pages != 0 || ++s->tries * size >= TRIAL_BYTES;
+    uint32_t threads = cache->in_use < TRIAL_THREADS ? cache->in_use : TRIAL_THREADS;
+    return s->pages != 0 || ++s->tries * size >= threads * TRIAL_BYTES;
 }
 
 struct run *hmm__run_new(struct thread_cache *tc, unsigned c)
@@ -348,7 +353,7 @@ struct run *hmm__run_new(struct thread_cache *tc, unsigned c)
     struct size_class *s = &tc->classes[c];
     size_t size = class_bytes(c);
     hmm__run_collect_descriptors(tc);
-    uint32_t pages = is_worth_a_run(s, size) ? wanted_pages(cache, s, size) : 0;
+    uint32_t pages = is_worth_a_run(cache, s, size) ? wanted_pages(cache, s, size) : 0;
     struct run *d = pages ? new_descriptor(tc) : NULL;
     char *start = d ? place_run(cache, &pages, size) : NULL;
     if (start == NULL || !extend_map(cache, cache_page_of(cache, start) + pages)) {

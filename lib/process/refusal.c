@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "heap/block.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 static struct hmm__refusal first_refusal;
 
 /* The hole [at, end) is the largest so far; `below` is the block before it. */
@@ -66,3 +68,5 @@ const struct hmm__refusal *hmm__refusal(void)
 {
     return &first_refusal;
 }
+
+#endif
