@@ -12,6 +12,7 @@
 #endif
 
 #include "next.h"
+#include "stack.h"
 
 #include <errno.h>
 #include <sys/auxv.h>
@@ -34,6 +35,17 @@ EXPORT void free_sized(void *, size_t);
 EXPORT size_t malloc_usable_size(void *);
 EXPORT void free_aligned_sized(void *, size_t, size_t);
 
+/* A block that the function with this frame has got for its caller. Call stacks are looked for on
+ * the slow path only: the fast one has no room for the question. */
+static void note_got(enum record_kind kind, const void *p, uint64_t size, const void *frame)
+{
+    const uint32_t stack = record_stack_of(frame);
+    if (stack != 0)
+        record_note_by(kind, p, size, stack);
+    else
+        record_note(kind, p, size);
+}
+
 /* ---- Getting ---- */
 
 static void *special_malloc(size_t size)
@@ -43,7 +55,7 @@ static void *special_malloc(size_t size)
     if (ours)
         record_next_leave();
     if (ours && p != NULL)
-        record_note(RECORD_ALLOC, p, size);
+        note_got(RECORD_ALLOC, p, size, __builtin_frame_address(0));
     return p;
 }
 
@@ -64,7 +76,7 @@ static void *special_calloc(size_t count, size_t size)
     if (ours)
         record_next_leave();
     if (ours && p != NULL)
-        record_note(RECORD_ALLOC, p, (uint64_t)count * size);
+        note_got(RECORD_ALLOC, p, (uint64_t)count * size, __builtin_frame_address(0));
     return p;
 }
 
@@ -96,7 +108,8 @@ void *memalign(size_t align, size_t size)
     if (ours)
         record_next_leave();
     if (ours && p != NULL)
-        record_note(RECORD_ALIGNED, p, (uint64_t)log2 << RECORD_SIZE_BITS | size);
+        note_got(RECORD_ALIGNED, p, (uint64_t)log2 << RECORD_SIZE_BITS | size,
+                 __builtin_frame_address(0));
     return p;
 }
 
@@ -206,14 +219,14 @@ static void *resize_to_nothing(void *p)
     return q;
 }
 
-static void *resize(void *p, size_t size)
+static inline void *resize(void *p, size_t size, const void *frame)
 {
     if (size == 0)
         return resize_to_nothing(p);
     uint64_t place = record_note(RECORD_RESIZE, p, 0);
     void *q = record_next_realloc(p, size);
     if (q != NULL)
-        record_note_resized(place, q, size);
+        record_note_resized(place, q, size, frame != NULL ? record_stack_of(frame) : 0);
     else
         record_note_unresized(place);
     return q;
@@ -223,7 +236,7 @@ static void *special_realloc(void *p, size_t size)
 {
     if (!record_next_enter())
         return record_next_realloc(p, size);
-    void *q = resize(p, size);
+    void *q = resize(p, size, __builtin_frame_address(0));
     record_next_leave();
     return q;
 }
@@ -232,7 +245,7 @@ void *realloc(void *p, size_t size)
 {
     if (p == NULL)
         return malloc(size);
-    return RECORD_SELDOM(record_next.special) ? special_realloc(p, size) : resize(p, size);
+    return RECORD_SELDOM(record_next.special) ? special_realloc(p, size) : resize(p, size, NULL);
 }
 
 void *reallocarray(void *p, size_t count, size_t size)

@@ -9,6 +9,7 @@
 #endif
 
 #include "next.h"
+#include "stack.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -183,6 +184,11 @@ static struct record_process *enter(struct record_pool *pool)
         lose(pool, RECORD_LOST_SYSTEM);
         return NULL;
     }
+    if (pool->depth != 0 && !record_stacks_start(pool->depth)) {
+        lose(pool, RECORD_LOST_SYSTEM);
+        return NULL;
+    }
+    record_next.special = record_next.special || record_depth != 0;
     struct record_process *me = claim(pool);
     if (me == NULL)
         return NULL;

@@ -13,6 +13,7 @@
 #define _GNU_SOURCE 1 /* dladdr, RTLD_NEXT */
 
 #include "next.h"
+#include "stack.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -156,7 +157,7 @@ static void look_up(void)
     const void *object = record_object_of(dlsym(RTLD_NEXT, "malloc"));
     if (object == NULL || object == libc || !find_in(&found, object))
         find_in_libc(&found);
-    found.special = found.object != libc || atomic_load(&reserve_used) != 0;
+    found.special = found.object != libc || atomic_load(&reserve_used) != 0 || record_depth != 0;
     record_next = found;
     atomic_store(&is_ready, 1);
     errno = code;

@@ -99,14 +99,27 @@ static inline uint64_t record_note(enum record_kind kind, const void *address, u
     return place;
 }
 
-static inline void record_note_resized(uint64_t resize, const void *address, uint64_t size)
+/* The same for a block that a stack asked for. */
+static inline void record_note_by(enum record_kind kind, const void *address, uint64_t size,
+                                  uint32_t stack)
+{
+    struct record_process *me = record_self();
+    if (RECORD_SELDOM(me == NULL))
+        return;
+    uint64_t place = record_take_places(me, 2);
+    record_write(me, place, RECORD_EXTRA, record_extra(RECORD_EXTRA_USE, 0, stack));
+    record_write(me, place + 1, ((uintptr_t)address & ~(uintptr_t)RECORD_KIND_MASK) | kind, size);
+}
+
+static inline void record_note_resized(uint64_t resize, const void *address, uint64_t size,
+                                       uint32_t stack)
 {
     struct record_process *me = record_self();
     if (me == NULL)
         return;
     uint64_t place = record_take_places(me, 2);
     record_write(me, place, resize << RECORD_PLACE_SHIFT | RECORD_RESIZED, size);
-    record_write(me, place + 1, (uintptr_t)address | RECORD_TO, 0);
+    record_write(me, place + 1, (uintptr_t)address | RECORD_TO, stack);
 }
 
 static inline void record_note_unresized(uint64_t resize)

@@ -66,7 +66,7 @@ static bool find_place(struct hmm_heap *h, hmm_ref end, struct moving *m)
 static void set_limits(struct hmm_heap *h, hmm_ref limit, hmm_ref end)
 {
     h->limit = limit;
-    h->high_limit = h->capacity = end;
+    h->high_limit = h->region = h->capacity = end;
     if (h->brk > limit)
         h->brk = limit;
     if (h->page_source != NULL && h->committed_end > limit)
@@ -81,7 +81,7 @@ static void move_state(struct hmm_heap *h, const struct moving *m)
         memmove(m->to, h->state, m->bytes_then);
     if (!(h->strategy->flags & HMM_STRATEGY_CLEARS))
         hmm__clear(h, m->to + m->bytes_then, m->bytes - m->bytes_then);
-    h->state = m->to;
+    set_state(h, m->to);
     h->state_place = m->place;
 }
 
