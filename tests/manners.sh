@@ -98,8 +98,8 @@ limited() (
     exec "$HMM" "$@" >out 2>err
 )
 
-made 300000 >long.trace
-for command in 'cut --to 250000 -o big.trace' 'convert -o big.ht2' 'report -o big.html' 'map --format svg -o big.svg'; do
+made 60000 >long.trace
+for command in 'cut --to 50000 -o big.trace' 'convert -o big.ht2' 'report -o big.html' 'map --format svg -o big.svg'; do
     rm -f big.*
     # shellcheck disable=SC2086
     limited 4 $command long.trace
