@@ -99,7 +99,7 @@ limited() (
 )
 
 made 60000 >long.trace
-for command in 'cut --to 50000 -o big.trace' 'convert -o big.ht2' 'report -o big.html' 'map --format svg -o big.svg'; do
+for command in 'cut --to 50000 -o big.trace' 'convert -o big.txt' 'report -o big.html' 'map --format svg -o big.svg'; do
     rm -f big.*
     # shellcheck disable=SC2086
     limited 4 $command long.trace
