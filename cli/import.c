@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LINE_MOST ((size_t)1 << 24)
 
@@ -233,7 +232,8 @@ static void summarize(const struct import *m, const struct request *q)
     say_number(to, "added", m->unseen, "free", "that the log had missed");
 }
 
-/* Ends the trace; one that is not whole is removed. */
+/* Ends the trace. One of a file that is wrong is removed; what a full disk has left of one is
+ * whole, and stays. */
 static int conclude(struct import *m, const struct request *q, bool good)
 {
     struct hmm_trace_error error;
@@ -243,8 +243,8 @@ static int conclude(struct import *m, const struct request *q, bool good)
             cli_complain("import", "%s: %s", q->output, error.reason);
         code = code == CLI_OK ? CLI_FAILED : code;
     }
-    if (code != CLI_OK && !is_standard_output(q))
-        unlink(q->output);
+    if (code == CLI_USAGE && !is_standard_output(q))
+        cli_discard(q->output);
     return code;
 }
 
