@@ -160,19 +160,19 @@ report $? 'hmm replay finds the same with and without them'
 grep -q '"site":"pinned (stacked.c:[0-9]*)".*"at_peak_blocks":3000,' found
 report $? 'hmm cut keeps who asked, for what lived before too'
 "$HMM" stats --format json --from 3000 --to 7000 t.ht2 >got
-grep '"site"' stats | sed 's/.*"site"/"site"/; s/"requested.*"at_peak"/"at_peak"/' | sort >want
+grep '"site"' found | sed 's/.*"site"/"site"/; s/"requested.*"at_peak"/"at_peak"/' | sort >want
 grep '"site"' got | sed 's/.*"site"/"site"/; s/"requested.*"at_peak"/"at_peak"/' | sort | cmp - want
 report $? 'hmm stats of the window says the same as of the cut'
 
 # ---- Who asks ----
 
 "$HMM" stats --format json t.trace >found
-grep '"kind":"site"' stats | sed -n 1p | grep -q "\"site\":\"passing (stacked.c:$(line passing))\"" &&
+grep '"kind":"site"' found | sed -n 1p | grep -q "\"site\":\"passing (stacked.c:$(line passing))\"" &&
     grep -q '"site":"passing .*"requested":24000000,"requested_blocks":4500,"at_peak":12000000,"at_peak_blocks":3000,.*"never_freed":0,' found &&
     grep -q '"site":"pinned .*"requested":144000,"requested_blocks":3000,"at_peak":144000,"at_peak_blocks":3000,.*"never_freed":144000,' found
 report $? 'hmm stats counts by site'
 "$HMM" stats t.trace >found
-sed -n '/^Who asks/,/^$/p' stats | sed -n 3p | grep -Eq '^22.89 MiB +4,500 +9[0-9.]+ %  passing \(stacked.c:[0-9]+\)$'
+sed -n '/^Who asks/,/^$/p' found | sed -n 3p | grep -Eq '^22.89 MiB +4,500 +9[0-9.]+ %  passing \(stacked.c:[0-9]+\)$'
 report $? 'and prints it'
 for way in bytes:24000000 count:4500 peak:12000000; do
     "$HMM" stats --collapsed="${way%:*}" t.trace >got 2>>err
