@@ -4,6 +4,7 @@
 #endif
 
 #include "common.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REGION_ALIGN ((size_t)2 << 20)
@@ -118,21 +118,14 @@ size_t bench_random_size(uint64_t *state, unsigned least_log2, unsigned most_log
     return ((size_t)1 << log2) + (size_t)(x & (((uint64_t)1 << log2) - 1));
 }
 
-static double nanoseconds(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
 double bench_thread_nanoseconds(void)
 {
-    return nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+    return clock_thread_ns();
 }
 
 double bench_wall_nanoseconds(void)
 {
-    return nanoseconds(CLOCK_MONOTONIC);
+    return (double)clock_ns(CLOCK_MONOTONIC);
 }
 
 static size_t read_file(const char *path, char *text, size_t room)

@@ -13,6 +13,7 @@
 #include "play.h"
 #include "registry.h"
 #include "watch.h"
+#include "base/clock.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -154,9 +155,7 @@ static void pause_us(long us)
 
 static uint64_t now_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    return clock_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
 static void set(struct checker_verdict *v, enum checker_outcome outcome, const char *rule)

@@ -5,10 +5,10 @@
  * breaks the same one.
  */
 #include "checker.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct shrinking {
     const char *path;
@@ -19,16 +19,9 @@ struct shrinking {
     double end;
 };
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static bool may_go_on(const struct shrinking *s)
 {
-    return s->runs_left != 0 && now() < s->end;
+    return s->runs_left != 0 && clock_seconds() < s->end;
 }
 
 /* Whether the plan without [from, from + length) breaks the same rule; then it is the plan. */
@@ -59,7 +52,7 @@ void checker_shrink(const char *path, struct checker_plan *plan,
                     const struct checker_limits *limits, struct checker_verdict *verdict,
                     unsigned most, double seconds)
 {
-    struct shrinking s = {path, plan, verdict, *limits, most, now() + seconds};
+    struct shrinking s = {path, plan, verdict, *limits, most, clock_seconds() + seconds};
     if (verdict->op + 1 < plan->count)
         plan->count = verdict->op + 1;
     for (size_t part = plan->count / 2; part != 0; part /= 2) {

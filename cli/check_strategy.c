@@ -42,22 +42,10 @@ const struct cli_command cli_check_strategy = {
 
 struct request {
     const char *plugin, *output;
-    size_t operations;
+    unsigned operations;
 };
 
 /* ---- The command line ---- */
-
-static bool take_operations(struct request *q, const char *text)
-{
-    char *end;
-    errno = 0;
-    unsigned long n = strtoul(text, &end, 10);
-    q->operations = n;
-    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && n >= 1 && n <= 10000000)
-        return true;
-    cli_complain("check-strategy", "--operations: '%s' is not a number from 1 to 10000000", text);
-    return false;
-}
 
 static int parse(struct request *q, int argc, char **argv)
 {
@@ -68,7 +56,8 @@ static int parse(struct request *q, int argc, char **argv)
         if (arg == OPT_OUTPUT) {
             q->output = args.value;
         } else if (arg == OPT_OPERATIONS) {
-            if (!take_operations(q, args.value))
+            if (!cli_parse_number("check-strategy", "operations", args.value, 10000000,
+                                  &q->operations))
                 return CLI_ARG_BAD;
         } else if (q->plugin != NULL) {
             cli_complain("check-strategy", "takes one plug-in: '%s'", args.value);
@@ -155,8 +144,8 @@ static int check(const struct request *q)
         checker_plan_free(&plan);
     }
     if (code == CLI_OK)
-        printf("%s: sound: %s operations, %s calls%s\n", verdict.name, cli_count(operations).chars,
-               cli_count(calls).chars,
+        printf("%s: sound: %s operations, %s calls%s\n", cli_visible(verdict.name),
+               cli_count(operations).chars, cli_count(calls).chars,
                verdict.has_scan ? ", each choice that of hmm_plugin_scan" : "");
     free(path);
     return code;

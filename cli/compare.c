@@ -82,19 +82,6 @@ static bool one_of(const char *what, const char *word, const char *const *allowe
     return false;
 }
 
-static bool parse_number(const char *option, const char *text, unsigned most, unsigned *number)
-{
-    char *end;
-    errno = 0;
-    const unsigned long value = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < 1 || value > most) {
-        cli_complain("compare", "--%s: '%s' is not a number from 1 to %u", option, text, most);
-        return false;
-    }
-    *number = (unsigned)value;
-    return true;
-}
-
 static void add_name(struct request *q, const char *name, size_t length)
 {
     char **grown = cli_alloc(q->name_count + 1, sizeof *grown);
@@ -139,11 +126,11 @@ static bool take_option(struct request *q, int option, const char *value)
         q->format = (enum verdict_format)index;
         return true;
     case OPT_JOBS:
-        return parse_number("jobs", value, 1024, &q->cells.jobs);
+        return cli_parse_number("compare", "jobs", value, 1024, &q->cells.jobs);
     case OPT_RUNS:
-        return parse_number("runs", value, 1000, &q->cells.runs);
+        return cli_parse_number("compare", "runs", value, 1000, &q->cells.runs);
     case OPT_LIMIT:
-        return parse_number("limit", value, 1000000, &q->cells.limit);
+        return cli_parse_number("compare", "limit", value, 1000000, &q->cells.limit);
     case OPT_INSTRUCTIONS:
         q->cells.instructions = count_is_possible();
         if (!q->cells.instructions)
@@ -407,10 +394,18 @@ static int compare_trace(const struct request *q, const char *path, bool first)
         return CLI_USAGE;
     }
     const struct cells_sink sink = {take_measured, &found};
+    cli_progress_start("comparing");
     const size_t bad = cells_run(cells.list, cells.count, tape, &q->cells, &sink);
     int code = bad == 0 ? CLI_OK : CLI_FAILED;
+    if (cli_interrupted())
+        cli_complain("compare",
+                     found != NULL ? "%s: interrupted: what is known so far follows"
+                                   : "%s: interrupted: nothing is known yet",
+                     path);
     if (found != NULL)
         judge(q, found, first);
+    if (cli_interrupted())
+        cli_end_interrupted();
     if (q->cells.heap != 0 && (found == NULL || !fits(found))) {
         explain(q, &cells, tape);
         code = CLI_FAILED;
@@ -424,7 +419,7 @@ static int compare_trace(const struct request *q, const char *path, bool first)
 static int compare_all(const struct request *q)
 {
     int worst = CLI_OK;
-    cli_progress_start("comparing");
+    cli_heed_interrupts();
     for (size_t i = 0; i < q->path_count; i++) {
         const int code = compare_trace(q, q->paths[i], i == 0);
         worst = code > worst ? code : worst;

@@ -109,7 +109,6 @@ static inline void worst_skip(struct worst *worst)
     worst->index++;
 }
 uint64_t worst_close(struct worst *worst); /* nanoseconds, the clock's own taken off */
-uint64_t worst_now(void);
 
 /* ---- postmortem.c ---- */
 

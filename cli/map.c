@@ -50,12 +50,11 @@ struct request {
 
 static bool parse_at(struct request *q, const char *text)
 {
-    char *end;
-    errno = 0;
     q->at_break = strcmp(text, "break") == 0;
-    const bool named = q->at_break || strcmp(text, "peak") == 0;
-    q->at = named ? 0 : strtoull(text, &end, 10);
-    if (named || (text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && q->at != 0))
+    if (cli_is_number(text, UINT64_MAX, &q->at))
+        return true;
+    q->at = 0;
+    if (q->at_break || strcmp(text, "peak") == 0)
         return true;
     cli_complain("map",
                  "--at: '%s' is neither the number of an operation, from 1, nor 'peak' or 'break'",

@@ -14,6 +14,7 @@
 #endif
 
 #include "compare.h"
+#include "base/clock.h"
 
 #include "../bench/adapter.h"
 
@@ -24,7 +25,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096u
@@ -99,13 +99,6 @@ static void clean_up(const struct feed *r, const struct target *t)
 
 /* ---- Times ---- */
 
-static double thread_nanoseconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
 /* As step, with no call in it; the compiler must believe that something is done. */
 static inline void step_nowhere(const struct hmm_trace_op *op, void **blocks)
 {
@@ -124,10 +117,10 @@ static double time_loop(const struct feed *r)
     double ns = 0;
     feed_rewind(r);
     for (size_t count; (count = feed_next(r, &ops)) != 0;) {
-        const double start = thread_nanoseconds();
+        const double start = clock_thread_ns();
         for (size_t i = 0; i < count; i++)
             step_nowhere(&ops[i], r->blocks);
-        ns += thread_nanoseconds() - start;
+        ns += clock_thread_ns() - start;
     }
     return ns;
 }
@@ -139,10 +132,10 @@ static double time_pass(const struct feed *r, const struct target *t, uint64_t *
     *failed = 0;
     feed_rewind(r);
     for (size_t count; (count = feed_next(r, &ops)) != 0;) {
-        const double start = thread_nanoseconds();
+        const double start = clock_thread_ns();
         for (size_t i = 0; i < count; i++)
             *failed += !step(t, &ops[i], r->blocks);
-        ns += thread_nanoseconds() - start;
+        ns += clock_thread_ns() - start;
     }
     return ns;
 }
@@ -159,9 +152,9 @@ static void worst_pass(const struct feed *r, const struct target *t, struct wors
                 worst_skip(w);
                 continue;
             }
-            const uint64_t start = worst_now();
+            const uint64_t start = clock_ns(CLOCK_MONOTONIC);
             step(t, &ops[i], r->blocks);
-            worst_take(w, worst_now() - start);
+            worst_take(w, clock_ns(CLOCK_MONOTONIC) - start);
         }
 }
 

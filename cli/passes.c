@@ -7,11 +7,11 @@
 #endif
 
 #include "replay.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REGION_ALIGN ((size_t)2 << 20)
@@ -183,13 +183,6 @@ bool replay_observe(const struct replay *replay, const struct hmm_strategy *stra
 
 /* ---- The timed pass ---- */
 
-static double thread_nanoseconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
 /* So that the kernel's work of handing out pages, which is the same for all, is not timed. */
 static void touch(const struct replay_region *region, size_t low, size_t high)
 {
@@ -221,9 +214,9 @@ static double time_run(const struct replay *replay, struct hmm_heap *heap, uint6
     *failed = 0;
     hmm_trace_tape_rewind(replay->tape);
     for (size_t count; (count = next_stretch(replay, &ops, &done)) != 0;) {
-        double start = thread_nanoseconds();
+        double start = clock_thread_ns();
         *failed += run(ops, count, heap, replay->blocks);
-        nanoseconds += thread_nanoseconds() - start;
+        nanoseconds += clock_thread_ns() - start;
     }
     return nanoseconds;
 }
@@ -296,9 +289,9 @@ double replay_time_harness(const struct replay *replay)
     double nanoseconds = 0;
     hmm_trace_tape_rewind(replay->tape);
     for (size_t count; (count = next_stretch(replay, &ops, &done)) != 0;) {
-        double start = thread_nanoseconds();
+        double start = clock_thread_ns();
         stand_in(replay->blocks, (size_t)run_nowhere(ops, count, replay->blocks));
-        nanoseconds += thread_nanoseconds() - start;
+        nanoseconds += clock_thread_ns() - start;
     }
     return nanoseconds;
 }

@@ -3,6 +3,7 @@
  * Figures of one strategy on one trace, from passes in regions of chosen sizes.
  */
 #include "compare.h"
+#include "base/clock.h"
 
 #include <string.h>
 
@@ -260,9 +261,9 @@ static void time_pass(const struct replay *r, struct hmm_heap *heap, struct wors
     for (size_t count; (count = hmm_trace_tape_next(r->tape, &ops)) != 0;)
         for (size_t i = 0; i < count; i++) {
             if (worst_wants(w)) {
-                const uint64_t start = worst_now();
+                const uint64_t start = clock_ns(CLOCK_MONOTONIC);
                 replay_step(heap, &ops[i], r->blocks);
-                worst_take(w, worst_now() - start);
+                worst_take(w, clock_ns(CLOCK_MONOTONIC) - start);
             } else {
                 replay_step(heap, &ops[i], r->blocks);
                 worst_skip(w);

@@ -8,8 +8,8 @@
 #endif
 
 #include "cli.h"
+#include "base/clock.h"
 
-#include <time.h>
 #include <unistd.h>
 
 #define BAR_WIDTH 30
@@ -22,18 +22,11 @@ static struct {
     uint64_t ops;          /* done so far; 0: they are not counted */
 } bar;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 void cli_progress_start(const char *what)
 {
     cli_progress_hide();
     bar.what = isatty(STDERR_FILENO) ? what : NULL;
-    bar.started = now();
+    bar.started = clock_seconds();
     bar.ops = 0;
 }
 
@@ -51,7 +44,7 @@ static void draw_pace(double done, double seconds)
 
 void cli_progress(double done)
 {
-    double time = bar.what != NULL ? now() : 0;
+    double time = bar.what != NULL ? clock_seconds() : 0;
     if (bar.what == NULL || time - bar.started < PATIENCE || time - bar.drawn < INTERVAL)
         return;
     int filled = done >= 1 ? BAR_WIDTH : done > 0 ? (int)(done * BAR_WIDTH) : 0;

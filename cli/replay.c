@@ -6,7 +6,6 @@
 #include "compare.h"
 #include "heap/heap.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,20 +54,6 @@ struct request {
 
 /* ---- The command line ---- */
 
-static bool parse_runs(struct request *q, const char *text)
-{
-    char *end;
-    errno = 0;
-    unsigned long runs = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || runs < 1 ||
-        runs > MOST_RUNS) {
-        cli_complain("replay", "--runs: '%s' is not a number from 1 to %d", text, MOST_RUNS);
-        return false;
-    }
-    q->options.runs = (unsigned)runs;
-    return true;
-}
-
 static bool take_option(struct request *q, int option, const char *value)
 {
     switch (option) {
@@ -79,7 +64,7 @@ static bool take_option(struct request *q, int option, const char *value)
     case OPT_HEAP:
         return cli_parse_size("replay", "heap", value, &q->options.heap);
     case OPT_RUNS:
-        return parse_runs(q, value);
+        return cli_parse_number("replay", "runs", value, MOST_RUNS, &q->options.runs);
     case OPT_SMALLEST:
         return q->options.smallest = true;
     case OPT_CACHE:
@@ -161,7 +146,7 @@ static void tell_loaded(void *arg, uint64_t done, uint64_t total)
 
 static void tell_cut(const struct hmm_trace_tape *tape, const char *path)
 {
-    hmm_trace_print_error(stderr, path, hmm_trace_tape_cut(tape));
+    cli_trace_error(path, hmm_trace_tape_cut(tape));
     cli_complain("replay", "%s: of this trace only the first %s operations are replayed", path,
                  cli_count(hmm_trace_tape_summary(tape)->op_count).chars);
 }
@@ -173,7 +158,7 @@ static struct hmm_trace_tape *load(const char *path, struct share *share)
     struct hmm_trace_tape *tape = hmm_trace_tape_open(path, &progress, &error);
     cli_progress_hide();
     if (tape == NULL)
-        hmm_trace_print_error(stderr, path, &error);
+        cli_trace_error(path, &error);
     else if (hmm_trace_tape_cut(tape) != NULL)
         tell_cut(tape, path);
     else if (hmm_trace_tape_unended(tape))
@@ -281,7 +266,7 @@ static bool was_read(const struct hmm_trace_tape *tape, const char *path)
 {
     const struct hmm_trace_error *error = hmm_trace_tape_error(tape);
     if (error != NULL)
-        hmm_trace_print_error(stderr, path, error);
+        cli_trace_error(path, error);
     return error == NULL;
 }
 

@@ -30,18 +30,33 @@ bool cli_parse_size(const char *command, const char *option, const char *text, s
     return true;
 }
 
-bool cli_parse_op(const char *command, const char *option, const char *text, uint64_t *op)
+bool cli_is_number(const char *text, uint64_t max, uint64_t *number)
 {
     char *end;
     errno = 0;
-    const unsigned long long value = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value == 0) {
-        cli_complain(command, "--%s: '%s' is not an operation: they are counted from 1", option,
-                     text);
+    *number = strtoull(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *number >= 1 &&
+           *number <= max;
+}
+
+bool cli_parse_number(const char *command, const char *option, const char *text, unsigned max,
+                      unsigned *number)
+{
+    uint64_t value;
+    if (!cli_is_number(text, max, &value)) {
+        cli_complain(command, "--%s: '%s' is not a number from 1 to %u", option, text, max);
         return false;
     }
-    *op = value;
+    *number = (unsigned)value;
     return true;
+}
+
+bool cli_parse_op(const char *command, const char *option, const char *text, uint64_t *op)
+{
+    if (cli_is_number(text, UINT64_MAX, op))
+        return true;
+    cli_complain(command, "--%s: '%s' is not an operation: they are counted from 1", option, text);
+    return false;
 }
 
 bool cli_parse_format(const char *command, const char *text, bool *json)
@@ -86,37 +101,13 @@ struct cli_text cli_count(uint64_t number)
     return t;
 }
 
-/* Bytes of the UTF-8 sequence at s; 0 iff it is not one (overlong forms, surrogates and what lies
- * above U+10FFFF are none). */
-static size_t utf8_length(const unsigned char *s)
-{
-    size_t length = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    if (s[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 void cli_print_json_string(FILE *to, const char *text)
 {
-    const unsigned char *s = (const unsigned char *)text;
+    char escaped[HMM__JSON_ROOM];
     fputc('"', to);
-    while (*s != '\0') {
-        size_t length = utf8_length(s);
-        if (length == 0)
-            fputs("\\ufffd", to);
-        else if (*s < ' ' || *s == 0x7f)
-            fprintf(to, "\\u%04x", *s);
-        else if (*s == '"' || *s == '\\')
-            fprintf(to, "\\%c", *s);
-        else
-            fwrite(s, 1, length, to);
-        s += length != 0 ? length : 1;
+    while (*text != '\0') {
+        text = hmm__text_json(text, escaped);
+        fputs(escaped, to);
     }
     fputc('"', to);
 }

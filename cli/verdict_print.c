@@ -11,8 +11,8 @@
 #define COLUMNS 14
 
 static const char *const heading[COLUMNS] = {
-    "allocator", "cache",        "ns/op",   "worst ns", "peak",          "smallest heap", "of live",
-    "holes",     "largest hole", "headers", "rounding", "fragmentation", "control",       "failed"};
+    "allocator", "cache",   "ns/op",   "worst ns", "peak",      "smallest heap", "of live",
+    "holes",     "largest", "headers", "rounding", "fragments", "control",       "failed"};
 
 /* ---- The cells of a row, as text ---- */
 
@@ -115,9 +115,9 @@ static void print_csv(const struct verdict *v, bool first)
                                    r->failed,
                                    v->optimum != NULL ? v->optimum->lower : -1,
                                    v->optimum != NULL ? v->optimum->upper : -1};
-        print_csv_text(r->trace);
+        print_csv_text(cli_visible(r->trace));
         putchar(',');
-        print_csv_text(r->allocator);
+        print_csv_text(cli_visible(r->allocator));
         printf(",%s,%s,%s,%s", r->kind, r->cache ? "true" : "false", count(r->ops, true).text,
                number(r->ns_per_op, 2, true).text);
         for (size_t k = 0; k < sizeof figures / sizeof figures[0]; k++)
@@ -140,7 +140,7 @@ static void print_rows_markdown(const struct verdict *v)
         struct shown cells[COLUMNS];
         show(&v->rows[i], false, cells);
         for (size_t c = 0; c < COLUMNS; c++)
-            printf("| %s ", cells[c].text);
+            printf("| %s ", cli_visible(cells[c].text));
         puts("|");
     }
 }
@@ -177,12 +177,14 @@ static void print_optimum_line(FILE *to, const struct optimum *o, int64_t ops)
     const char *layout = ops > (int64_t)HMM_TRACE_KEPT
                              ? "placed as they come, without headers, its blocks take"
                              : "a layout that knows all lifetimes takes";
-    fprintf(to, "optimum: no allocator needs less than %s bytes",
-            cli_count((uint64_t)o->lower).chars);
+    char text[320];
+    int n = snprintf(text, sizeof text, "optimum: no allocator needs less than %s bytes",
+                     cli_count((uint64_t)o->lower).chars);
     if (o->upper >= 0)
-        fprintf(to, "; %s %s (+%.2f %%)", layout, cli_count((uint64_t)o->upper).chars,
-                o->lower > 0 ? ((double)o->upper / (double)o->lower - 1) * 100 : 0);
-    fputc('\n', to);
+        snprintf(text + n, sizeof text - (size_t)n, "; %s %s (+%.2f %%)", layout,
+                 cli_count((uint64_t)o->upper).chars,
+                 o->lower > 0 ? ((double)o->upper / (double)o->lower - 1) * 100 : 0);
+    cli_fill(to, 0, text);
 }
 
 static void print_advice(FILE *to, const char *goal, const struct advice *a)
@@ -191,12 +193,14 @@ static void print_advice(FILE *to, const char *goal, const struct advice *a)
         fputs("advice: none, since no strategy was measured that completes it\n", to);
         return;
     }
-    fprintf(to, "advice for %s: %s%s: %s.\n", goal, a->row->allocator,
-            a->row->cache ? " with the cache" : "", a->reason);
-    fprintf(to, "  for a program:   %s\n", a->command);
+    char text[1024];
+    snprintf(text, sizeof text, "advice for %s: %s%s: %s.", goal, a->row->allocator,
+             a->row->cache ? " with the cache" : "", a->reason);
+    cli_fill(to, 0, cli_visible(text));
+    fprintf(to, "  for a program:   %s\n", cli_visible(a->command));
     fprintf(to, "                   (%d %% above the smallest heap, for threads and environment)\n",
             ADVICE_HEADROOM);
-    fprintf(to, "  for a heap:      %s\n", a->c);
+    fprintf(to, "  for a heap:      %s\n", cli_visible(a->c));
     fprintf(to, "  to confirm:      hmm run --stats: brk_peak beside %s, failed beside 0\n",
             cli_count((uint64_t)a->row->peak_break).chars);
 }
@@ -265,7 +269,7 @@ void verdict_print(enum verdict_format format, const struct verdict *v, const ch
     const bool markdown = format == VERDICT_MARKDOWN;
     const int64_t ops = v->count != 0 ? v->rows[0].ops : -1;
     const int64_t live = v->count != 0 ? v->rows[0].peak_live : -1;
-    printf("%s%s%s: %s operations, peak live %s\n%s", markdown ? "`" : "", v->trace,
+    printf("%s%s%s: %s operations, peak live %s\n%s", markdown ? "`" : "", cli_visible(v->trace),
            markdown ? "`" : "", count(ops, false).text, bytes(live, false).text,
            markdown ? "\n" : "");
     if (markdown)

@@ -3,23 +3,16 @@
  * The longest single operation of a trace.
  */
 #include "compare.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
-#include <time.h>
-
-uint64_t worst_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* What it takes to read the clock twice. */
 static uint64_t clock_cost(void)
 {
     uint64_t best = UINT64_MAX;
     for (int i = 0; i < 1000; i++) {
-        const uint64_t start = worst_now(), took = worst_now() - start;
+        const uint64_t start = clock_ns(CLOCK_MONOTONIC), took = clock_ns(CLOCK_MONOTONIC) - start;
         best = took < best ? took : best;
     }
     return best;

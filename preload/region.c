@@ -12,12 +12,12 @@
 #endif
 #include "process/region.h"
 
+#include "base/clock.h"
 #include "process/env.h"
 
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 
 /* The region begins on a multiple of this, which is a multiple of the page on all systems. So the
  * offsets of blocks within pages are the same in every process. */
@@ -145,11 +145,10 @@ static void decommit(char *from, char *to)
 
 static uint64_t clock_ms(void)
 {
-    struct timespec now;
     int code = errno;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    uint64_t ms = clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000;
     errno = code;
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return ms;
 }
 
 static const struct hmm__page_source page_source = {

@@ -8,6 +8,7 @@
 #endif
 
 #include "collect.h"
+#include "base/clock.h"
 
 #include "symbols.h"
 
@@ -21,19 +22,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FIRST_GRANT 16u    /* segments */
 #define LOOK_INTERVAL 0.02 /* seconds */
 #define STUCK_TIME 3.0
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- The pool ---- */
 
@@ -322,7 +315,7 @@ static bool end_ended(struct recorder *r)
 {
     bool any = false;
     settle_starts(r, false);
-    r->looked = now();
+    r->looked = clock_seconds();
     for (size_t i = r->first_running; i < r->life_count; i++) {
         struct record_life *l = &r->lives[i];
         if (l->slot != NULL && has_ended(l)) {
@@ -400,8 +393,8 @@ static void free_stuck(struct recorder *r, struct record_life *l)
     if ((!full && !none) || begun == l->head / RECORD_EVENTS) {
         l->stuck = 0;
     } else if (l->stuck == 0) {
-        l->stuck = now();
-    } else if (now() - l->stuck > STUCK_TIME) {
+        l->stuck = clock_seconds();
+    } else if (clock_seconds() - l->stuck > STUCK_TIME) {
         record_life_read(l, r->pool, RECORD_READ_STUCK);
         l->stuck = 0;
     }
@@ -422,7 +415,7 @@ bool recorder_work(struct recorder *r)
         else
             free_stuck(r, l);
     }
-    if (now() - r->looked > LOOK_INTERVAL)
+    if (clock_seconds() - r->looked > LOOK_INTERVAL)
         any = end_ended(r) || any;
     return any;
 }

@@ -4,6 +4,8 @@
  */
 #include "address_index.h"
 
+#if HMM_WITH_FIRST_FIT || HMM_WITH_NEXT_FIT
+
 /*
  * The two steps of every search and update: which of a group's entries are n or more, and which is
  * the largest; for bytes, and for entries, which no signed compare takes for negative.
@@ -145,6 +147,8 @@ void hmm__address_start(struct hmm_heap *h, struct address_index *x)
 }
 
 /* What is covered moves up, the highest part first: each begins where it did, or above. */
+#if !HMM__SMALL
+
 void hmm__address_widen(struct address_index *x, size_t capacity)
 {
     struct address_index was = *x;
@@ -161,6 +165,8 @@ void hmm__address_widen(struct address_index *x, size_t capacity)
         if (x->hints[n] == was.units)
             x->hints[n] = x->units;
 }
+
+#endif
 
 void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size)
 {
@@ -184,7 +190,7 @@ HMM__ALWAYS_INLINE hmm_ref search_group(struct hmm_heap *h, struct address_index
 {
     uint32_t first = unit & ~(ADDRESS_FAN - 1), max = 0;
     uint32_t fits = address_bytes(address_bounds(x) + first, address_byte(n));
-    h->visited++;
+    COUNT(h->visited++);
     for (fits &= UINT32_MAX << unit % ADDRESS_FAN; fits != 0; fits &= fits - 1) {
         unit = first + bits_lowest32(fits);
         hmm_ref r = address_scan(h, address_maps(x)[unit], unit, n, &max);
@@ -211,7 +217,7 @@ HMM__ALWAYS_INLINE void settle_group(struct address_index *x, uint32_t i, uint32
  */
 hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t i)
 {
-    struct address_index *x = h->state;
+    struct address_index *x = state_of(h);
     uint32_t bar = address_clip(n);
     bool astray = false;
     for (;;) {
@@ -229,7 +235,7 @@ hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t
         } else {
             uint32_t column = i % ADDRESS_FAN;
             uint32_t fits = address_entries(address_level(x, k) + (i - column), bar) >> column;
-            h->visited++;
+            COUNT(h->visited++);
             if (fits != 0) {
                 i = (i + bits_lowest32(fits)) << ADDRESS_FAN_LOG;
                 k--;
@@ -269,6 +275,8 @@ hmm_ref hmm__address_lowest(struct hmm_heap *h, struct address_index *x, uint32_
     return r;
 }
 
+#if HMM__PIECES || HMM_WITH_STATS
+
 /* The same from r on. */
 static hmm_ref search_from(struct hmm_heap *h, struct address_index *x, hmm_ref r, uint32_t n)
 {
@@ -277,6 +285,10 @@ static hmm_ref search_from(struct hmm_heap *h, struct address_index *x, hmm_ref 
     hmm_ref here = address_in_unit(h, x, r, n);
     return here ? here : hmm__address_search(h, x, address_unit(r) + 1, n);
 }
+
+#endif
+
+#if HMM__PIECES
 
 /* ---- Search downward ---- */
 
@@ -356,6 +368,10 @@ hmm_ref hmm__address_piece(struct hmm_heap *h, struct address_index *x, hmm_ref 
     return r;
 }
 
+#endif
+
+#if HMM_WITH_STATS
+
 /* Of the highest entry, and should it not be true, of the next. */
 uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
 {
@@ -370,6 +386,10 @@ uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
             return max;
     }
 }
+
+#endif
+
+#if HMM_WITH_CHECKS
 
 /* ---- Checking ---- */
 
@@ -431,3 +451,7 @@ const char *hmm__address_check(struct hmm_heap *h, const struct address_index *x
     const char *broken = check_hints(x);
     return broken ? broken : check_levels(x);
 }
+
+#endif
+
+#endif

@@ -59,6 +59,8 @@
 #include <emmintrin.h>
 #endif
 
+#if HMM_WITH_FIRST_FIT || HMM_WITH_NEXT_FIT
+
 #define ADDRESS_LEVELS 6u
 #define ADDRESS_FAN 32u
 #define ADDRESS_FAN_LOG 5u
@@ -307,7 +309,7 @@ HMM__ALWAYS_INLINE hmm_ref address_scan(struct hmm_heap *h, bits_word map, uint3
     for (; map != 0; map &= map - 1) {
         hmm_ref r = unit << ADDRESS_UNIT_LOG | bits_lowest(map);
         uint32_t word = block_header(h, r);
-        h->visited++;
+        COUNT(h->visited++);
         if (word >= header_make(n, 0))
             return r;
         largest = word > largest ? word : largest;
@@ -348,4 +350,5 @@ HMM__ALWAYS_INLINE void address_move(struct address_index *x, hmm_ref was, hmm_r
     address_add(x, now, size, raise);
 }
 
+#endif
 #endif

@@ -15,6 +15,8 @@
 
 #include "address_index.h"
 
+#if !HMM__SMALL && (HMM_WITH_FIRST_FIT || HMM_WITH_NEXT_FIT)
+
 /* Of the free block at p, of header `word`, makes the answer to a request for n granules. */
 typedef void *address_hand_callback(struct hmm_heap *h, char *p, uint32_t word, uint32_t n);
 
@@ -32,7 +34,7 @@ typedef void *address_far_callback(struct hmm_heap *h, uint32_t n, uint32_t k, u
 HMM__ALWAYS_INLINE void *address_serve_whole(struct hmm_heap *h, char *p, uint32_t word)
 {
     carve_whole(p, header_scaled(word));
-    h->free_unbinned--;
+    COUNT(h->free_unbinned--);
     address_drop(h->state, block_of(h, p));
     live_add(h, scaled_bytes(header_scaled(word)) - HMM_HEADER_BYTES);
     return p;
@@ -41,11 +43,19 @@ HMM__ALWAYS_INLINE void *address_serve_whole(struct hmm_heap *h, char *p, uint32
 /* The low end of a block, up to here, is an answer. NULL: nobody wants to know. */
 typedef void address_end_verb(struct address_index *x, hmm_ref end);
 
+/* The arguments of an address_hand_callback. */
+struct address_found {
+    char *p;
+    uint32_t word, n;
+};
+
 /* An address_hand_callback, made of three other parts. */
-HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t word, uint32_t n,
+HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, struct address_found found,
                                        address_end_verb *ended, address_hand_callback *whole,
                                        address_rest_callback *put_rest)
 {
+    char *p = found.p;
+    uint32_t word = found.word, n = found.n;
     uint32_t scaled = header_make(n, 0), above = (word - scaled) & ~(uint32_t)HMM__PREV_FREE;
     if (above < header_make(HMM_MIN_GRANULES, 0))
         return whole(h, p, word, n);
@@ -54,7 +64,7 @@ HMM__ALWAYS_INLINE void *address_serve(struct hmm_heap *h, char *p, uint32_t wor
     word_store(end, above);
     above -= HMM__FREE;
     footer_store(end + scaled_bytes(above), above);
-    h->splits++;
+    COUNT(h->splits++);
     live_add(h, scaled_bytes(scaled) - HMM_HEADER_BYTES);
     hmm_ref r = block_of(h, p), rest = r + n;
     struct address_index *x = h->state;
@@ -86,15 +96,14 @@ HMM__ALWAYS_INLINE char *address_first(const struct hmm_heap *h, bits_word map, 
     return block_payload(h, (unit << ADDRESS_UNIT_LOG) + bits_lowest(map));
 }
 
-/* Serves a small n of the lowest block in `map`, of this unit; should that be too small, it is for
- * `next`. */
-HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, bits_word map, uint32_t unit,
-                                              uint32_t n, address_hand_callback *hand,
+/* Serves a small n from the block at p, the lowest of its unit, if it is large enough; else `next`
+ * serves it. */
+HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, char *p, uint32_t n,
+                                              address_hand_callback *hand,
                                               address_hand_callback *next)
 {
-    char *p = address_first(h, map, unit);
     uint32_t word = word_load(p);
-    h->visited++;
+    COUNT(h->visited++);
     return hmm__likely(word >= header_make(n, 0)) ? hand(h, p, word, n) : next(h, p, word, n);
 }
 
@@ -118,7 +127,7 @@ HMM__ALWAYS_INLINE void *address_serve_unit(struct hmm_heap *h, uint32_t from, u
     for (; map != 0; map &= map - 1) {
         char *p = address_first(h, map, unit);
         uint32_t word = word_load(p);
-        h->visited++;
+        COUNT(h->visited++);
         if (hmm__likely(word >= header_make(n, 0))) {
             if (way.lowest)
                 address_raise_hints(x, n, unit);
@@ -138,7 +147,7 @@ HMM__ALWAYS_INLINE void *address_serve_near(struct hmm_heap *h, uint32_t from, u
     uint32_t fits = address_bytes(address_bounds(x) + unit, way.lowest ? n : address_byte(n));
     if (!way.lowest)
         fits &= UINT32_MAX << from % ADDRESS_FAN;
-    h->visited++;
+    COUNT(h->visited++);
     if (fits == 0)
         return way.beyond(h, n);
     return address_serve_unit(h, way.lowest ? unit : from, unit + bits_lowest32(fits), n, way);
@@ -156,7 +165,7 @@ HMM__ALWAYS_INLINE void *address_serve_up(struct hmm_heap *h, uint32_t i, uint32
     for (;;) {
         uint32_t column = i % ADDRESS_FAN;
         fits = address_entries(address_level(x, k) + (i - column), bar) >> column;
-        h->visited++;
+        COUNT(h->visited++);
         if (fits != 0)
             break;
         i = i - column + ADDRESS_FAN;
@@ -167,7 +176,7 @@ HMM__ALWAYS_INLINE void *address_serve_up(struct hmm_heap *h, uint32_t i, uint32
     for (i += bits_lowest32(fits); --k > 0; i += bits_lowest32(fits)) {
         i <<= ADDRESS_FAN_LOG;
         fits = address_entries(address_level(x, k) + i, bar);
-        h->visited++;
+        COUNT(h->visited++);
         if (hmm__unlikely(fits == 0))
             return way.far(h, n, k, i);
     }
@@ -178,4 +187,5 @@ HMM__ALWAYS_INLINE void *address_serve_up(struct hmm_heap *h, uint32_t i, uint32
     return address_serve_unit(h, i, i + bits_lowest32(fits), n, way);
 }
 
+#endif
 #endif

@@ -29,6 +29,8 @@
 #include "by_size.h"
 #include "size_index.h"
 
+#if HMM_WITH_BEST_FIT
+
 #define BEST_PIECE_TRIES 16u
 
 struct best_state {
@@ -48,12 +50,16 @@ static void best_start(struct hmm_heap *h, void *state)
     hmm__size_start(&s->sizes, hmm_heap_capacity(h));
 }
 
+#if !HMM__SMALL
+
 static void best_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
 {
     struct best_state *s = state;
     (void)old;
     hmm__size_widen(h, &s->sizes, now);
 }
+
+#endif
 
 /* ---- The large ones ---- */
 
@@ -74,17 +80,21 @@ static void best_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t
         s->bins.floor = UINT32_MAX;
 }
 
+#if !HMM__SMALL
+
 HMM__ALWAYS_INLINE bool best_index_empty(const void *state)
 {
     return hmm__size_is_empty(&((const struct best_state *)state)->sizes);
 }
+
+#endif
 
 /* The best of the large ones; 0: none. */
 static hmm_ref best_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
     const struct best_state *s = state;
     if (victim_is_next(&s->bins, n)) {
-        h->visited++;
+        COUNT(h->visited++);
         return s->bins.victim;
     }
     hmm_ref r = hmm__size_find(h, &s->sizes, n);
@@ -92,6 +102,8 @@ static hmm_ref best_large_find(struct hmm_heap *h, const void *state, uint32_t n
                ? s->bins.victim
                : r;
 }
+
+#if !HMM__SMALL
 
 /* The held block is not known to be the best. That the floor is too low may be all that was in its
  * way. */
@@ -110,11 +122,19 @@ static __attribute__((noinline)) void *best_index_malloc(struct hmm_heap *h, uin
         hmm__links_broken(h, r);
     best_index_drop(h, s, r, size);
     if (size - n >= HMM_MIN_GRANULES)
-        by_size_put(h, s, r + n, block_payload(h, r + n), size - n, best_index_push);
+        by_size_put(h, s, sized_block_at(h, r + n, size - n), best_index_push);
     return finish_allocation(h, r, n, size);
 }
 
+#endif
+
+/* It defines best_large_drop, best_put, best_drop, best_find, best_insert, best_remove,
+ * best_large_move, best_enlarge, best_take, best_resize, best_malloc_else, best_malloc_large,
+ * best_malloc, best_large_above, best_large_below, best_large_both_indexed, best_large_both,
+ * best_merge_above, best_merge_below, best_merge_both and best_free. */
 BY_SIZE(best)
+
+#if HMM__PIECES
 
 /* ---- Pieces ---- */
 
@@ -149,12 +169,20 @@ static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm
     return size <= HMM_MAX_GRANULES ? best_find(h, state, size) : 0;
 }
 
+#endif
+
+#if HMM_WITH_STATS
+
 static uint32_t best_largest(struct hmm_heap *h, void *state)
 {
     const struct best_state *s = state;
     uint32_t victim = bins_largest(&s->bins), max = hmm__size_largest(h, &s->sizes);
     return max > victim ? max : victim;
 }
+
+#endif
+
+#if HMM_WITH_CHECKS
 
 static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
@@ -166,6 +194,8 @@ static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed
     return broken;
 }
 
+#endif
+
 static const struct hmm_strategy best_fit = {
     .abi = HMM_STRATEGY_ABI,
     .name = "best-fit",
@@ -175,14 +205,24 @@ static const struct hmm_strategy best_fit = {
     .insert = best_insert,
     .remove = best_remove,
     .start = best_start,
+#if HMM__PIECES
+    .find_piece = best_find_piece,
+#endif
+#if HMM_WITH_STATS
+    .largest = best_largest,
+#endif
+#if HMM_WITH_CHECKS
+    .check = best_check,
+#endif
+#if !HMM__SMALL
     .grow = best_grow,
     .resize = best_resize,
     .take = best_take,
-    .find_piece = best_find_piece,
-    .largest = best_largest,
-    .check = best_check,
     .malloc_whole = best_malloc,
     .free_whole = best_free,
+#endif
 };
 
-const struct hmm_strategy *const HMM_BEST_FIT = &best_fit;
+const struct hmm_strategy *const HMM_BEST_FIT = HMM__STRATEGY_NAMED(best_fit);
+
+#endif

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "by_size.h"
 
+#if HMM_WITH_BEST_FIT || HMM_WITH_SEGREGATED
+
+#if !HMM__SMALL
+
 HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, size_t n)
 {
     struct bins *s = h->state;
@@ -13,7 +17,7 @@ HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, size_t n)
         hold(s, 0, 0);
         if (rest < HMM_MIN_GRANULES) {
             carve_whole(p, header_make((uint32_t)(n + rest), 0));
-            h->bin_whole++;
+            COUNT(h->bin_whole++);
             live_add(h, (n + rest) * HMM_GRANULE - HMM_HEADER_BYTES);
             return p;
         }
@@ -22,7 +26,7 @@ HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, size_t n)
     hmm__forget(n);
     size_t bytes = n * HMM_GRANULE;
     carve_low(p, p + bytes, rest << HMM__SIZE_SHIFT);
-    h->bin_splits++;
+    COUNT(h->bin_splits++);
     live_add(h, bytes - HMM_HEADER_BYTES);
     return p;
 }
@@ -38,16 +42,20 @@ static __attribute__((noinline)) void *held_serve_large(struct hmm_heap *h, size
 void *hmm__held_serve(struct hmm_heap *h, size_t n)
 {
     const struct bins *s = h->state;
-    if (hmm__unlikely(header_make(s->victim_size, 0) > h->large_above))
+    if (hmm__unlikely(large_knows(h, header_make(s->victim_size, 0))))
         return held_serve_large(h, n);
     return held_serve(h, n);
 }
 
-void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
-                         size_t prev_size)
+void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, struct neighbours n)
 {
-    join_both(h, p, r, scaled, next_size, prev_size, bins_drop, bins_move);
+    join_both(h, (struct block){p, r}, (struct sizes){scaled, n.next, n.prev}, bins_drop,
+              bins_move);
 }
+
+#endif
+
+#if HMM_WITH_CHECKS
 
 static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t size,
                              uint32_t *count)
@@ -85,3 +93,7 @@ const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *
     }
     return NULL;
 }
+
+#endif
+
+#endif

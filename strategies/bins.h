@@ -41,7 +41,9 @@ struct bins {
 enum { BIN_NEXT, BIN_PREV };
 
 _Static_assert(BINS == sizeof(struct bits64) * 8, "the map has a bit for each bin");
+#if !HMM__SMALL
 _Static_assert(LARGE_SCALED == (size_t)BINS << HMM__SIZE_SHIFT, "what is large is no bin's");
+#endif
 _Static_assert((BIN_PREV + 1) * sizeof(hmm__word) <= HMM_LINK_BYTES, "every block has these links");
 
 /* The largest request that a bin may serve, in bytes. */
@@ -105,16 +107,16 @@ HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r
 }
 
 /* Where all sizes are the bins'. */
-HMM__ALWAYS_INLINE void bins_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+HMM__ALWAYS_INLINE void bins_drop(struct hmm_heap *h, void *state, struct sized_block b)
 {
-    bin_unlink(h, state, r, p, size);
+    bin_unlink(h, state, b.r, b.p, b.size);
 }
 
-HMM__ALWAYS_INLINE void bins_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                  size_t was_size, hmm_ref now, char *now_p, size_t size)
+HMM__ALWAYS_INLINE void bins_move(struct hmm_heap *h, void *state, struct sized_block was,
+                                  struct sized_block now)
 {
-    bin_unlink(h, state, was, was_p, was_size);
-    bin_push(h, state, now, now_p, size);
+    bin_unlink(h, state, was.r, was.p, was.size);
+    bin_push(h, state, now.r, now.p, now.size);
 }
 
 /* Takes the head of a bin, and leaves what is beyond n granules of it. */
@@ -134,13 +136,15 @@ HMM__ALWAYS_INLINE uint32_t bins_least(const struct bins *s, uint32_t n)
     return n < BINS && bits64_next(&s->map, n, &more) ? n + more : 0;
 }
 
+#if !HMM__SMALL
+
 /* Serves a request from the head of a bin of its size. */
 HMM__ALWAYS_INLINE void *bin_serve(struct hmm_heap *h, struct bins *s, size_t n)
 {
     char *p = block_payload(h, s->heads[n]);
     bin_pop(s, p, n);
     carve_whole(p, n << HMM__SIZE_SHIFT);
-    h->bin_whole++;
+    COUNT(h->bin_whole++);
     live_add(h, scaled_bytes(n << HMM__SIZE_SHIFT) - HMM_HEADER_BYTES);
     return p;
 }
@@ -157,15 +161,17 @@ HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_
     if (HMM_MIN_GRANULES > 1 && rest < HMM_MIN_GRANULES) {
         bytes += rest * HMM_GRANULE;
         carve_whole(p, header_make((uint32_t)(n + rest), 0));
-        h->bin_whole++;
+        COUNT(h->bin_whole++);
     } else {
         carve_low(p, p + bytes, rest << HMM__SIZE_SHIFT);
         bin_push(h, s, r + (hmm_ref)n, p + bytes, rest);
-        h->bin_splits++;
+        COUNT(h->bin_splits++);
     }
     live_add(h, bytes - HMM_HEADER_BYTES);
     return p;
 }
+
+#endif
 
 /* ---- The held block ---- */
 
@@ -182,6 +188,8 @@ HMM__ALWAYS_INLINE bool victim_is_next(const struct bins *s, size_t n)
 {
     return s->victim_size >= n && s->victim_size <= s->floor;
 }
+
+#if !HMM__SMALL
 
 HMM__HIDDEN void *hmm__held_serve(struct hmm_heap *h, size_t n);
 
@@ -204,6 +212,8 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
         return none(h, n);
     return bin_serve_low(h, s, n, rest);
 }
+
+#endif
 
 HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count);
 

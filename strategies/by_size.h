@@ -24,8 +24,14 @@
 #include "bins.h"
 
 typedef void by_size_verb(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size);
-typedef void by_size_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
-                          hmm_ref now, uint32_t size);
+/* A large block and its size in granules: one word. */
+struct large_block {
+    hmm_ref r;
+    uint32_t size;
+};
+
+typedef void by_size_move(struct hmm_heap *h, void *state, struct large_block was,
+                          struct large_block now);
 typedef hmm_ref by_size_find(struct hmm_heap *h, const void *state, uint32_t n);
 
 /* ---- The large ones ---- */
@@ -61,69 +67,78 @@ HMM__ALWAYS_INLINE void large_drop(struct hmm_heap *h, void *state, hmm_ref r, u
         drop(h, s, r, size);
 }
 
+#if !HMM__SMALL
+
 /* Into a large block that is not held; what it was may have been small. */
-HMM__ALWAYS_INLINE void large_move(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_size,
-                                   hmm_ref now, uint32_t size, by_size_verb *drop,
-                                   by_size_verb *push)
+HMM__ALWAYS_INLINE void large_move(struct hmm_heap *h, struct large_block was,
+                                   struct large_block now, by_size_verb *drop, by_size_verb *push)
 {
-    if (was_size >= BINS)
-        drop(h, state, was, was_size);
+    void *state = state_of(h);
+    if (was.size >= BINS)
+        drop(h, state, was.r, was.size);
     else
-        bin_unlink(h, state, was, block_payload(h, was), was_size);
-    large_put(h, state, now, size, push);
+        bin_unlink(h, state, was.r, block_payload(h, was.r), was.size);
+    large_put(h, state, now.r, now.size, push);
 }
 
-/* Takes r, a large one, and leaves what is beyond n granules of it. The remainder goes back by its
+/* Takes large block b, and leaves what is beyond n granules of it. The remainder goes back by its
  * size: what was large may be a bin's. */
-HMM__ALWAYS_INLINE void large_cut(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
-                                  uint32_t n, by_size_verb *drop, insert_callback *give)
+HMM__ALWAYS_INLINE void large_cut(struct hmm_heap *h, struct large_block b, uint32_t n,
+                                  by_size_verb *drop, insert_callback *give)
 {
-    drop(h, state, r, size);
-    if (size - n >= HMM_MIN_GRANULES)
-        give(h, state, r + n, block_payload(h, r + n), size - n);
+    void *state = state_of(h);
+    drop(h, state, b.r, b.size);
+    if (b.size - n >= HMM_MIN_GRANULES)
+        give(h, state, sized_block_at(h, b.r + n, b.size - n));
 }
+
+#endif
 
 /* ---- Of any size ---- */
 
-HMM__ALWAYS_INLINE void by_size_put(struct hmm_heap *h, void *state, hmm_ref r, char *p,
-                                    size_t size, by_size_verb *push)
+HMM__ALWAYS_INLINE void by_size_put(struct hmm_heap *h, void *state, struct sized_block b,
+                                    by_size_verb *push)
 {
-    if (hmm__likely(size < BINS))
-        bin_push(h, state, r, p, size);
+    if (hmm__likely(b.size < BINS))
+        bin_push(h, state, b.r, b.p, b.size);
     else
-        large_put(h, state, r, (uint32_t)size, push);
+        large_put(h, state, b.r, (uint32_t)b.size, push);
 }
 
-HMM__ALWAYS_INLINE void by_size_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,
-                                     size_t size, by_size_verb *drop)
+HMM__ALWAYS_INLINE void by_size_drop(struct hmm_heap *h, void *state, struct sized_block b,
+                                     by_size_verb *drop)
 {
-    if (hmm__likely(size < BINS))
-        bin_unlink(h, state, r, p, size);
+    if (hmm__likely(b.size < BINS))
+        bin_unlink(h, state, b.r, b.p, b.size);
     else
-        drop(h, state, r, (uint32_t)size);
+        drop(h, state, b.r, (uint32_t)b.size);
 }
+
+#if !HMM__SMALL
 
 /* Where a large block comes of it. */
-HMM__ALWAYS_INLINE void by_size_enlarge(struct hmm_heap *h, void *state, hmm_ref was,
-                                        size_t was_size, hmm_ref now, size_t size,
-                                        by_size_move *move)
+HMM__ALWAYS_INLINE void by_size_enlarge(struct hmm_heap *h, void *state, struct sized_block was,
+                                        struct sized_block now, by_size_move *move)
 {
     struct bins *s = state;
-    if (was == s->victim)
-        hold(s, now, size);
+    if (was.r == s->victim)
+        hold(s, now.r, now.size);
     else
-        move(h, s, was, (uint32_t)was_size, now, (uint32_t)size);
+        move(h, s, (struct large_block){was.r, (uint32_t)was.size},
+             (struct large_block){now.r, (uint32_t)now.size});
 }
 
-HMM__ALWAYS_INLINE void by_size_resize(struct hmm_heap *h, void *state, hmm_ref was,
-                                       uint32_t was_size, hmm_ref now, by_size_move *move)
+HMM__ALWAYS_INLINE void by_size_resize(struct hmm_heap *h, void *state, struct sized_block was,
+                                       hmm_ref r, by_size_move *move)
 {
-    uint32_t size = block_size(h, now);
-    if (size >= BINS)
-        by_size_enlarge(h, state, was, was_size, now, size, move);
+    const struct sized_block now = sized_block_at(h, r, block_size(h, r));
+    if (now.size >= BINS)
+        by_size_enlarge(h, state, was, now, move);
     else
-        bins_move(h, state, was, block_payload(h, was), was_size, now, block_payload(h, now), size);
+        bins_move(h, state, was, now);
 }
+
+#endif
 
 /* The smallest block in a bin that is large enough, else what the large ones have. */
 HMM__ALWAYS_INLINE hmm_ref by_size_of(struct hmm_heap *h, const void *state, uint32_t n,
@@ -133,19 +148,21 @@ HMM__ALWAYS_INLINE hmm_ref by_size_of(struct hmm_heap *h, const void *state, uin
     uint32_t size = bins_least(s, n);
     if (size == 0)
         return large(h, s, n);
-    h->visited++;
+    COUNT(h->visited++);
     return s->heads[size];
 }
 
-HMM__ALWAYS_INLINE hmm_ref by_size_take(struct hmm_heap *h, void *state, uint32_t n, hmm_ref r,
+#if !HMM__SMALL
+
+HMM__ALWAYS_INLINE hmm_ref by_size_take(struct hmm_heap *h, hmm_ref r, uint32_t n,
                                         by_size_verb *drop, insert_callback *give)
 {
     if (r == 0)
         return 0;
     uint32_t size = block_size(h, r);
     if (size < BINS)
-        return bin_cut(h, state, size, n);
-    large_cut(h, state, r, size, n, drop, give);
+        return bin_cut(h, state_of(h), size, n);
+    large_cut(h, (struct large_block){r, size}, n, drop, give);
     return r;
 }
 
@@ -171,7 +188,7 @@ HMM__ALWAYS_INLINE void *large_serve(struct hmm_heap *h, hmm_ref r, uint32_t n, 
     uint32_t size = block_size(h, r);
     if (hmm__unlikely(size < n))
         hmm__links_broken(h, r);
-    large_cut(h, h->state, r, size, n, drop, give);
+    large_cut(h, (struct large_block){r, size}, n, drop, give);
     return finish_allocation(h, r, n, size);
 }
 
@@ -186,69 +203,75 @@ HMM__ALWAYS_INLINE bool above_is_indexed(const struct hmm_heap *h, const char *p
 }
 
 /* Takes out a block that is not in the index. */
-HMM__ALWAYS_INLINE void unindexed_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,
-                                       size_t size)
+HMM__ALWAYS_INLINE void unindexed_drop(struct hmm_heap *h, void *state, struct sized_block b)
 {
-    if (size < BINS)
-        bin_unlink(h, state, r, p, size);
+    if (b.size < BINS)
+        bin_unlink(h, state, b.r, b.p, b.size);
     else
         hold(state, 0, 0);
 }
 
 /* bins.c: three free blocks become one that is a bin's. */
 HMM__HIDDEN void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                                     size_t next_size, size_t prev_size);
+                                     struct neighbours n);
+
+#endif
 
 #define BY_SIZE_ALONE static __attribute__((noinline))
 
-/* The functions of strategy X. */
-#define BY_SIZE(X)                                                                                 \
+/* The hooks of strategy X. */
+#define BY_SIZE_HOOKS(X)                                                                           \
     BY_SIZE_ALONE void X##_large_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)   \
     {                                                                                              \
         large_drop(h, state, r, size, X##_index_drop);                                             \
     }                                                                                              \
-    BY_SIZE_ALONE void X##_large_move(struct hmm_heap *h, void *state, hmm_ref was,                \
-                                      uint32_t was_size, hmm_ref now, uint32_t size)               \
+    HMM__ALWAYS_INLINE void X##_put(struct hmm_heap *h, void *state, struct sized_block b)         \
     {                                                                                              \
-        large_move(h, state, was, was_size, now, size, X##_large_drop, X##_index_push);            \
+        by_size_put(h, state, b, X##_index_push);                                                  \
     }                                                                                              \
-    HMM__ALWAYS_INLINE void X##_put(struct hmm_heap *h, void *state, hmm_ref r, char *p,           \
-                                    size_t size)                                                   \
+    HMM__ALWAYS_INLINE void X##_drop(struct hmm_heap *h, void *state, struct sized_block b)        \
     {                                                                                              \
-        by_size_put(h, state, r, p, size, X##_index_push);                                         \
-    }                                                                                              \
-    HMM__ALWAYS_INLINE void X##_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p,          \
-                                     size_t size)                                                  \
-    {                                                                                              \
-        by_size_drop(h, state, r, p, size, X##_large_drop);                                        \
-    }                                                                                              \
-    HMM__ALWAYS_INLINE void X##_enlarge(struct hmm_heap *h, void *state, hmm_ref was, char *was_p, \
-                                        size_t was_size, hmm_ref now, char *now_p, size_t size)    \
-    {                                                                                              \
-        (void)was_p, (void)now_p;                                                                  \
-        by_size_enlarge(h, state, was, was_size, now, size, X##_large_move);                       \
+        by_size_drop(h, state, b, X##_large_drop);                                                 \
     }                                                                                              \
     static hmm_ref X##_find(struct hmm_heap *h, void *state, uint32_t granules)                    \
     {                                                                                              \
         return by_size_of(h, state, granules, X##_large_find);                                     \
     }                                                                                              \
-    static hmm_ref X##_take(struct hmm_heap *h, void *state, uint32_t granules)                    \
-    {                                                                                              \
-        return by_size_take(h, state, granules, X##_find(h, state, granules), X##_large_drop,      \
-                            X##_put);                                                              \
-    }                                                                                              \
     static void X##_insert(struct hmm_heap *h, void *state, hmm_ref r)                             \
     {                                                                                              \
-        X##_put(h, state, r, block_payload(h, r), block_size(h, r));                               \
+        X##_put(h, state, sized_block_at(h, r, block_size(h, r)));                                 \
     }                                                                                              \
     static void X##_remove(struct hmm_heap *h, void *state, hmm_ref r)                             \
     {                                                                                              \
-        X##_drop(h, state, r, block_payload(h, r), block_size(h, r));                              \
+        X##_drop(h, state, sized_block_at(h, r, block_size(h, r)));                                \
+    }
+
+#if HMM__SMALL
+#define BY_SIZE(X) BY_SIZE_HOOKS(X)
+#else
+#define BY_SIZE(X) BY_SIZE_HOOKS(X) BY_SIZE_WHOLE(X)
+
+/* What is faster than the hooks. */
+#define BY_SIZE_WHOLE(X)                                                                           \
+    BY_SIZE_ALONE void X##_large_move(struct hmm_heap *h, void *state, struct large_block was,     \
+                                      struct large_block now)                                      \
+    {                                                                                              \
+        (void)state;                                                                               \
+        large_move(h, was, now, X##_large_drop, X##_index_push);                                   \
+    }                                                                                              \
+    HMM__ALWAYS_INLINE void X##_enlarge(struct hmm_heap *h, void *state, struct sized_block was,   \
+                                        struct sized_block now)                                    \
+    {                                                                                              \
+        by_size_enlarge(h, state, was, now, X##_large_move);                                       \
+    }                                                                                              \
+    static hmm_ref X##_take(struct hmm_heap *h, void *state, uint32_t granules)                    \
+    {                                                                                              \
+        return by_size_take(h, X##_find(h, state, granules), granules, X##_large_drop, X##_put);   \
     }                                                                                              \
     static void X##_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,    \
                            hmm_ref now)                                                            \
     {                                                                                              \
-        by_size_resize(h, state, was, was_granules, now, X##_large_move);                          \
+        by_size_resize(h, state, sized_block_at(h, was, was_granules), now, X##_large_move);       \
     }                                                                                              \
     BY_SIZE_ALONE void *X##_malloc_else(struct hmm_heap *h, size_t n)                              \
     {                                                                                              \
@@ -265,42 +288,44 @@ HMM__HIDDEN void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, siz
     }                                                                                              \
     BY_SIZE_ALONE void X##_large_above(struct hmm_heap *h, char *p, hmm_ref r)                     \
     {                                                                                              \
-        large_next_by(h, p, r, X##_enlarge);                                                       \
+        large_next_by(h, (struct block){p, r}, X##_enlarge);                                       \
     }                                                                                              \
     BY_SIZE_ALONE void X##_large_below(struct hmm_heap *h, char *p, hmm_ref r)                     \
     {                                                                                              \
-        large_prev_by(h, p, r, X##_enlarge);                                                       \
+        large_prev_by(h, (struct block){p, r}, X##_enlarge);                                       \
     }                                                                                              \
     BY_SIZE_ALONE void X##_large_both_indexed(struct hmm_heap *h, char *p, hmm_ref r)              \
     {                                                                                              \
-        large_both_by(h, p, r, X##_drop, X##_enlarge);                                             \
+        large_both_by(h, (struct block){p, r}, X##_drop, X##_enlarge);                             \
     }                                                                                              \
     BY_SIZE_ALONE void X##_large_both(struct hmm_heap *h, char *p, hmm_ref r)                      \
     {                                                                                              \
         if (above_is_indexed(h, p, r))                                                             \
             X##_large_both_indexed(h, p, r);                                                       \
         else                                                                                       \
-            large_both_by(h, p, r, unindexed_drop, X##_enlarge);                                   \
+            large_both_by(h, (struct block){p, r}, unindexed_drop, X##_enlarge);                   \
     }                                                                                              \
-    BY_SIZE_ALONE void X##_merge_above(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,      \
-                                       uint32_t next_header, size_t to_top)                        \
+    BY_SIZE_ALONE void X##_merge_above(struct hmm_heap *h, char *p, hmm_ref r, struct extent e,    \
+                                       uint32_t next_header)                                       \
     {                                                                                              \
-        merge_next_by(h, p, r, scaled, next_header, to_top, bins_move, X##_large_above);           \
+        merge_next_by(h, (struct merge){{p, r}, e, next_header}, bins_move, X##_large_above);      \
     }                                                                                              \
-    BY_SIZE_ALONE void X##_merge_below(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,      \
-                                       uint32_t next_header, size_t to_top)                        \
+    BY_SIZE_ALONE void X##_merge_below(struct hmm_heap *h, char *p, hmm_ref r, struct extent e,    \
+                                       uint32_t next_header)                                       \
     {                                                                                              \
-        (void)next_header, (void)to_top;                                                           \
-        merge_prev_by(h, p, r, scaled, bins_move, X##_large_below);                                \
+        merge_prev_by(h, (struct merge){{p, r}, e, next_header}, bins_move, X##_large_below);      \
     }                                                                                              \
-    BY_SIZE_ALONE void X##_merge_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,       \
-                                      uint32_t next_header, size_t to_top)                         \
+    BY_SIZE_ALONE void X##_merge_both(struct hmm_heap *h, char *p, hmm_ref r, struct extent e,     \
+                                      uint32_t next_header)                                        \
     {                                                                                              \
-        merge_both_by(h, p, r, scaled, next_header, to_top, hmm__bins_join_both, X##_large_both);  \
+        merge_both_by(h, (struct merge){{p, r}, e, next_header}, hmm__bins_join_both,              \
+                      X##_large_both);                                                             \
     }                                                                                              \
     static void X##_free(struct hmm_heap *h, void *block)                                          \
     {                                                                                              \
-        free_by(h, block, X##_put, X##_merge_above, X##_merge_below, X##_merge_both);              \
+        free_by(h, block, X##_put,                                                                 \
+                (struct merges){X##_merge_above, X##_merge_below, X##_merge_both});                \
     }
+#endif
 
 #endif

@@ -14,6 +14,8 @@
  */
 #include "address_serve.h"
 
+#if HMM_WITH_FIRST_FIT
+
 static size_t first_state_size(size_t capacity)
 {
     return hmm__address_size(capacity);
@@ -24,11 +26,15 @@ static void first_start(struct hmm_heap *h, void *state)
     hmm__address_start(h, state);
 }
 
+#if !HMM__SMALL
+
 static void first_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
 {
     (void)h, (void)old;
     hmm__address_widen(state, now);
 }
+
+#endif
 
 static __attribute__((noinline)) void first_raise(struct address_index *x, uint32_t unit,
                                                   uint32_t size, uint8_t *bound)
@@ -42,27 +48,31 @@ static HMM__COLD void first_put_beyond(struct address_index *x, hmm_ref r, uint3
     address_add(x, r, size, first_raise);
 }
 
-HMM__ALWAYS_INLINE void first_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+HMM__ALWAYS_INLINE void first_put(struct hmm_heap *h, void *state, struct sized_block b)
 {
-    (void)h, (void)p;
-    if (address_covers(state, r))
-        address_add(state, r, (uint32_t)size, first_raise);
+    (void)h;
+    if (address_covers(state, b.r))
+        address_add(state, b.r, (uint32_t)b.size, first_raise);
     else
-        first_put_beyond(state, r, (uint32_t)size);
+        first_put_beyond(state, b.r, (uint32_t)b.size);
 }
 
-HMM__ALWAYS_INLINE void first_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+HMM__ALWAYS_INLINE void first_drop(struct hmm_heap *h, void *state, struct sized_block b)
 {
-    (void)h, (void)p, (void)size;
-    address_drop(state, r);
+    (void)h;
+    address_drop(state, b.r);
 }
 
-HMM__ALWAYS_INLINE void first_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                   size_t was_size, hmm_ref now, char *now_p, size_t size)
+#if !HMM__SMALL
+
+HMM__ALWAYS_INLINE void first_move(struct hmm_heap *h, void *state, struct sized_block was,
+                                   struct sized_block now)
 {
-    (void)h, (void)was_p, (void)was_size, (void)now_p;
-    address_move(state, was, now, (uint32_t)size, first_raise);
+    (void)h;
+    address_move(state, was.r, now.r, (uint32_t)now.size, first_raise);
 }
+
+#endif
 
 static hmm_ref first_find(struct hmm_heap *h, void *state, uint32_t n)
 {
@@ -71,34 +81,44 @@ static hmm_ref first_find(struct hmm_heap *h, void *state, uint32_t n)
 
 static void first_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    first_put(h, state, r, block_payload(h, r), block_size(h, r));
+    first_put(h, state, sized_block_at(h, r, block_size(h, r)));
 }
 
 static void first_remove(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    first_drop(h, state, r, block_payload(h, r), block_size(h, r));
+    first_drop(h, state, sized_block_at(h, r, block_size(h, r)));
 }
+
+#if !HMM__SMALL
 
 static void first_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                          hmm_ref now)
 {
-    first_move(h, state, was, block_payload(h, was), was_granules, now, block_payload(h, now),
-               block_size(h, now));
+    first_move(h, state, sized_block_at(h, was, was_granules),
+               sized_block_at(h, now, block_size(h, now)));
 }
 
 static hmm_ref first_take(struct hmm_heap *h, void *state, uint32_t n)
 {
     hmm_ref r = first_find(h, state, n);
     if (r != 0 && !address_cut(state, r, block_size(h, r), n))
-        first_put(h, state, r + n, block_payload(h, r + n), block_size(h, r) - n);
+        first_put(h, state, sized_block_at(h, r + n, block_size(h, r) - n));
     return r;
 }
+
+#endif
+
+#if HMM__PIECES
 
 static hmm_ref first_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     hmm_ref from = address_hint(state, piece->granules) << ADDRESS_UNIT_LOG;
     return hmm__address_piece(h, state, from, piece);
 }
+
+#endif
+
+#if !HMM__SMALL
 
 /* ---- As a whole ---- */
 
@@ -107,7 +127,7 @@ static __attribute__((noinline)) void *first_put_rest(struct hmm_heap *h, char *
                                                       uint32_t size)
 {
     address_drop(h->state, block_of(h, p));
-    first_put(h, h->state, r, NULL, size);
+    first_put(h, h->state, sized_block_at(h, r, size));
     return p;
 }
 
@@ -123,15 +143,17 @@ static __attribute__((noinline)) void *first_hand_large(struct hmm_heap *h, char
                                                         uint32_t n)
 {
     large_taken(h, p, header_size(word), header_size(word) - n);
-    return address_serve(h, p, word, n, NULL, first_hand_whole, first_put_rest);
+    return address_serve(h, (struct address_found){p, word, n}, NULL, first_hand_whole,
+                         first_put_rest);
 }
 
 static __attribute__((noinline)) void *first_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                   uint32_t n)
 {
-    if (hmm__unlikely(word > h->large_above))
+    if (hmm__unlikely(large_knows(h, word)))
         return first_hand_large(h, p, word, n);
-    return address_serve(h, p, word, n, NULL, first_hand_whole, first_put_rest);
+    return address_serve(h, (struct address_found){p, word, n}, NULL, first_hand_whole,
+                         first_put_rest);
 }
 
 static __attribute__((noinline)) void *first_malloc_far(struct hmm_heap *h, uint32_t n, uint32_t k,
@@ -180,7 +202,7 @@ static __attribute__((noinline)) void *first_malloc_next(struct hmm_heap *h, cha
     while ((map &= map - 1) != 0) {
         p = address_first(h, map, unit);
         uint32_t other = word_load(p);
-        h->visited++;
+        COUNT(h->visited++);
         if (other >= header_make(n, 0))
             return first_hand(h, p, other, n);
         word = other > word ? other : word;
@@ -220,52 +242,60 @@ static void *first_malloc(struct hmm_heap *h, size_t size)
     bits_word map = address_maps(x)[unit];
     if (hmm__unlikely(map == 0))
         return first_malloc_empty(h, n);
-    return address_serve_lowest(h, map, unit, n, first_hand, first_malloc_next);
+    return address_serve_lowest(h, address_first(h, map, unit), n, first_hand, first_malloc_next);
 }
 
 static __attribute__((noinline)) void first_merge_next(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       size_t scaled, uint32_t next_header,
-                                                       size_t to_top)
+                                                       struct extent e, uint32_t next_header)
 {
-    merge_next_by(h, p, r, scaled, next_header, to_top, first_move, NULL);
+    merge_next_by(h, (struct merge){{p, r}, e, next_header}, first_move, NULL);
 }
 
 static __attribute__((noinline)) void first_merge_prev(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       size_t scaled, uint32_t next_header,
-                                                       size_t to_top)
+                                                       struct extent e, uint32_t next_header)
 {
-    (void)next_header, (void)to_top;
-    merge_prev_by(h, p, r, scaled, first_move, NULL);
+    merge_prev_by(h, (struct merge){{p, r}, e, next_header}, first_move, NULL);
 }
 
 /* Of one caller. Not always inline: gcc -Og does not inline calls by pointer through two levels. */
-static void first_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
-                            size_t prev_size)
+static void first_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
+                            struct neighbours n)
 {
-    join_both(h, p, r, scaled, next_size, prev_size, first_drop, first_move);
+    join_both(h, (struct block){p, r}, (struct sizes){scaled, n.next, n.prev}, first_drop,
+              first_move);
 }
 
 static __attribute__((noinline)) void first_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                       size_t scaled, uint32_t next_header,
-                                                       size_t to_top)
+                                                       struct extent e, uint32_t next_header)
 {
-    merge_both_by(h, p, r, scaled, next_header, to_top, first_join_both, NULL);
+    merge_both_by(h, (struct merge){{p, r}, e, next_header}, first_join_both, NULL);
 }
 
 static void first_free(struct hmm_heap *h, void *block)
 {
-    free_by(h, block, first_put, first_merge_next, first_merge_prev, first_merge_both);
+    free_by(h, block, first_put,
+            (struct merges){first_merge_next, first_merge_prev, first_merge_both});
 }
+
+#endif
+
+#if HMM_WITH_STATS
 
 static uint32_t first_largest(struct hmm_heap *h, void *state)
 {
     return hmm__address_largest(h, state);
 }
 
+#endif
+
+#if HMM_WITH_CHECKS
+
 static const char *first_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
     return hmm__address_check(h, state, indexed);
 }
+
+#endif
 
 static const struct hmm_strategy first_fit = {
     .abi = HMM_STRATEGY_ABI,
@@ -277,14 +307,24 @@ static const struct hmm_strategy first_fit = {
     .insert = first_insert,
     .remove = first_remove,
     .start = first_start,
+#if HMM__PIECES
+    .find_piece = first_find_piece,
+#endif
+#if HMM_WITH_STATS
+    .largest = first_largest,
+#endif
+#if HMM_WITH_CHECKS
+    .check = first_check,
+#endif
+#if !HMM__SMALL
     .grow = first_grow,
     .resize = first_resize,
     .take = first_take,
-    .find_piece = first_find_piece,
-    .largest = first_largest,
-    .check = first_check,
     .malloc_whole = first_malloc,
     .free_whole = first_free,
+#endif
 };
 
-const struct hmm_strategy *const HMM_FIRST_FIT = &first_fit;
+const struct hmm_strategy *const HMM_FIRST_FIT = HMM__STRATEGY_NAMED(first_fit);
+
+#endif

@@ -25,6 +25,8 @@
  */
 #include "address_serve.h"
 
+#if HMM_WITH_NEXT_FIT
+
 /* What stands between the index and its maps. */
 struct next_own {
     hmm_ref cursor;
@@ -38,10 +40,14 @@ HMM__ALWAYS_INLINE struct next_own *next_own(const struct address_index *x)
     return (struct next_own *)(uintptr_t)(x + 1);
 }
 
+#if !HMM__SMALL
+
 HMM__ALWAYS_INLINE void next_end(struct address_index *x, hmm_ref end)
 {
     next_own(x)->cursor = end;
 }
+
+#endif
 
 static size_t next_state_size(size_t capacity)
 {
@@ -55,11 +61,15 @@ static void next_start(struct hmm_heap *h, void *state)
     *next_own(x) = (struct next_own){.cursor = h->first, .bare = x->floor, .bare_of = 1};
 }
 
+#if !HMM__SMALL
+
 static void next_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
 {
     (void)h, (void)old;
     hmm__address_widen(state, now);
 }
+
+#endif
 
 static __attribute__((noinline)) void next_raise(struct address_index *x, uint32_t unit,
                                                  uint32_t size, uint8_t *bound)
@@ -83,46 +93,54 @@ static HMM__COLD void next_put_beyond(struct address_index *x, hmm_ref r, uint32
     address_add(x, r, size, next_raise);
 }
 
-HMM__ALWAYS_INLINE void next_put(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+HMM__ALWAYS_INLINE void next_put(struct hmm_heap *h, void *state, struct sized_block b)
 {
-    (void)h, (void)p;
-    next_note(state, r, (uint32_t)size);
-    if (address_covers(state, r))
-        address_add(state, r, (uint32_t)size, next_raise);
+    (void)h;
+    next_note(state, b.r, (uint32_t)b.size);
+    if (address_covers(state, b.r))
+        address_add(state, b.r, (uint32_t)b.size, next_raise);
     else
-        next_put_beyond(state, r, (uint32_t)size);
+        next_put_beyond(state, b.r, (uint32_t)b.size);
 }
 
-HMM__ALWAYS_INLINE void next_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+HMM__ALWAYS_INLINE void next_drop(struct hmm_heap *h, void *state, struct sized_block b)
 {
-    (void)h, (void)p, (void)size;
-    address_clear(state, r);
+    (void)h;
+    address_clear(state, b.r);
 }
 
-HMM__ALWAYS_INLINE void next_move(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                                  size_t was_size, hmm_ref now, char *now_p, size_t size)
+#if !HMM__SMALL
+
+HMM__ALWAYS_INLINE void next_move(struct hmm_heap *h, void *state, struct sized_block was,
+                                  struct sized_block now)
 {
-    (void)h, (void)was_p, (void)was_size, (void)now_p;
-    next_note(state, now, (uint32_t)size);
-    address_move(state, was, now, (uint32_t)size, next_raise);
+    (void)h;
+    next_note(state, now.r, (uint32_t)now.size);
+    address_move(state, was.r, now.r, (uint32_t)now.size, next_raise);
 }
+
+#endif
 
 static void next_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    next_put(h, state, r, block_payload(h, r), block_size(h, r));
+    next_put(h, state, sized_block_at(h, r, block_size(h, r)));
 }
 
 static void next_remove(struct hmm_heap *h, void *state, hmm_ref r)
 {
-    next_drop(h, state, r, block_payload(h, r), block_size(h, r));
+    next_drop(h, state, sized_block_at(h, r, block_size(h, r)));
 }
+
+#if !HMM__SMALL
 
 static void next_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                         hmm_ref now)
 {
-    next_move(h, state, was, block_payload(h, was), was_granules, now, block_payload(h, now),
-              block_size(h, now));
+    next_move(h, state, sized_block_at(h, was, was_granules),
+              sized_block_at(h, now, block_size(h, now)));
 }
+
+#endif
 
 HMM__ALWAYS_INLINE hmm_ref next_hit(struct hmm_heap *h, const struct address_index *x, uint32_t n)
 {
@@ -155,6 +173,8 @@ static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t n)
     return r ? r : hmm__address_lowest(h, x, n);
 }
 
+#if !HMM__SMALL
+
 /* The low n of block r's `size` granules are placed, as address_cut takes them. */
 HMM__ALWAYS_INLINE bool next_cut(struct address_index *x, hmm_ref r, uint32_t size, uint32_t n)
 {
@@ -166,9 +186,11 @@ static hmm_ref next_take(struct hmm_heap *h, void *state, uint32_t n)
 {
     hmm_ref r = next_find(h, state, n);
     if (r != 0 && !next_cut(state, r, block_size(h, r), n))
-        next_put(h, state, r + n, block_payload(h, r + n), block_size(h, r) - n);
+        next_put(h, state, sized_block_at(h, r + n, block_size(h, r) - n));
     return r;
 }
+
+#endif
 
 static void next_placed(struct hmm_heap *h, void *state, hmm_ref r, uint32_t granules)
 {
@@ -177,12 +199,18 @@ static void next_placed(struct hmm_heap *h, void *state, hmm_ref r, uint32_t gra
     next_own(x)->cursor = r + granules;
 }
 
+#if HMM__PIECES
+
 static hmm_ref next_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     struct address_index *x = state;
     hmm_ref r = hmm__address_piece(h, x, next_own(x)->cursor, piece);
     return r ? r : hmm__address_piece(h, x, h->first, piece);
 }
+
+#endif
+
+#if !HMM__SMALL
 
 /* ---- As a whole ---- */
 
@@ -192,7 +220,7 @@ static __attribute__((noinline)) void *next_put_rest(struct hmm_heap *h, char *p
 {
     struct address_index *x = h->state;
     address_clear(x, block_of(h, p));
-    next_put(h, x, r, NULL, size);
+    next_put(h, x, sized_block_at(h, r, size));
     return p;
 }
 
@@ -210,15 +238,17 @@ static __attribute__((noinline)) void *next_hand_large(struct hmm_heap *h, char 
                                                        uint32_t n)
 {
     large_taken(h, p, header_size(word), header_size(word) - n);
-    return address_serve(h, p, word, n, next_end, next_hand_whole, next_put_rest);
+    return address_serve(h, (struct address_found){p, word, n}, next_end, next_hand_whole,
+                         next_put_rest);
 }
 
 static __attribute__((noinline)) void *next_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                  uint32_t n)
 {
-    if (hmm__unlikely(word > h->large_above))
+    if (hmm__unlikely(large_knows(h, word)))
         return next_hand_large(h, p, word, n);
-    return address_serve(h, p, word, n, next_end, next_hand_whole, next_put_rest);
+    return address_serve(h, (struct address_found){p, word, n}, next_end, next_hand_whole,
+                         next_put_rest);
 }
 
 static __attribute__((noinline)) void *next_malloc_top(struct hmm_heap *h, uint32_t n)
@@ -324,7 +354,7 @@ static __attribute__((noinline)) void *next_malloc_next(struct hmm_heap *h, char
     while ((map &= map - 1) != 0) {
         p = address_first(h, map, unit);
         word = word_load(p);
-        h->visited++;
+        COUNT(h->visited++);
         if (word >= header_make(n, 0))
             return next_hand(h, p, word, n);
     }
@@ -352,49 +382,55 @@ static void *next_malloc(struct hmm_heap *h, size_t size)
     if (hmm__likely(unit < x->covered && address_bounds(x)[unit] >= (uint8_t)n)) {
         bits_word map = address_maps(x)[unit] & BITS_FROM(next_own(x)->cursor % BITS);
         if (hmm__likely(map != 0))
-            return address_serve_lowest(h, map, unit, n, next_hand, next_malloc_next);
+            return address_serve_lowest(h, address_first(h, map, unit), n, next_hand,
+                                        next_malloc_next);
     }
     return x->hints[n] == x->units ? next_malloc_top(h, n) : next_malloc_near(h, n);
 }
 
 static __attribute__((noinline)) void next_merge_next(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      size_t scaled, uint32_t next_header,
-                                                      size_t to_top)
+                                                      struct extent e, uint32_t next_header)
 {
-    merge_next_by(h, p, r, scaled, next_header, to_top, next_move, NULL);
+    merge_next_by(h, (struct merge){{p, r}, e, next_header}, next_move, NULL);
 }
 
 static __attribute__((noinline)) void next_merge_prev(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      size_t scaled, uint32_t next_header,
-                                                      size_t to_top)
+                                                      struct extent e, uint32_t next_header)
 {
-    (void)next_header, (void)to_top;
-    merge_prev_by(h, p, r, scaled, next_move, NULL);
+    merge_prev_by(h, (struct merge){{p, r}, e, next_header}, next_move, NULL);
 }
 
 /* Of one caller. Not always inline: gcc -Og does not inline calls by pointer through two levels. */
-static void next_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
-                           size_t prev_size)
+static void next_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
+                           struct neighbours n)
 {
-    join_both(h, p, r, scaled, next_size, prev_size, next_drop, next_move);
+    join_both(h, (struct block){p, r}, (struct sizes){scaled, n.next, n.prev}, next_drop,
+              next_move);
 }
 
 static __attribute__((noinline)) void next_merge_both(struct hmm_heap *h, char *p, hmm_ref r,
-                                                      size_t scaled, uint32_t next_header,
-                                                      size_t to_top)
+                                                      struct extent e, uint32_t next_header)
 {
-    merge_both_by(h, p, r, scaled, next_header, to_top, next_join_both, NULL);
+    merge_both_by(h, (struct merge){{p, r}, e, next_header}, next_join_both, NULL);
 }
 
 static void next_free(struct hmm_heap *h, void *block)
 {
-    free_by(h, block, next_put, next_merge_next, next_merge_prev, next_merge_both);
+    free_by(h, block, next_put, (struct merges){next_merge_next, next_merge_prev, next_merge_both});
 }
+
+#endif
+
+#if HMM_WITH_STATS
 
 static uint32_t next_largest(struct hmm_heap *h, void *state)
 {
     return hmm__address_largest(h, state);
 }
+
+#endif
+
+#if HMM_WITH_CHECKS
 
 static const char *next_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
@@ -413,6 +449,8 @@ static const char *next_check(struct hmm_heap *h, void *state, uint32_t *indexed
     return hmm__address_check(h, x, indexed);
 }
 
+#endif
+
 static const struct hmm_strategy next_fit = {
     .abi = HMM_STRATEGY_ABI,
     .flags = HMM_STRATEGY_CLEARS,
@@ -424,15 +462,25 @@ static const struct hmm_strategy next_fit = {
     .insert = next_insert,
     .remove = next_remove,
     .start = next_start,
+    .placed = next_placed,
+#if HMM__PIECES
+    .find_piece = next_find_piece,
+#endif
+#if HMM_WITH_STATS
+    .largest = next_largest,
+#endif
+#if HMM_WITH_CHECKS
+    .check = next_check,
+#endif
+#if !HMM__SMALL
     .grow = next_grow,
     .resize = next_resize,
     .take = next_take,
-    .find_piece = next_find_piece,
-    .placed = next_placed,
-    .largest = next_largest,
-    .check = next_check,
     .malloc_whole = next_malloc,
     .free_whole = next_free,
+#endif
 };
 
-const struct hmm_strategy *const HMM_NEXT_FIT = &next_fit;
+const struct hmm_strategy *const HMM_NEXT_FIT = HMM__STRATEGY_NAMED(next_fit);
+
+#endif

@@ -4,7 +4,9 @@
  */
 #include "registry.h"
 
-#if defined(HAVE_DLOPEN)
+#if !HMM__SMALL
+
+#if defined(HAVE_DLOPEN) && HMM_WITH_PLUGINS
 
 #include <dlfcn.h>
 #include <sys/stat.h>
@@ -94,5 +96,7 @@ const struct hmm_strategy *hmm__plugin_load(const char *path, struct text *why)
     hmm__set_errno(ENOTSUP);
     return NULL;
 }
+
+#endif
 
 #endif

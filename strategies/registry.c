@@ -4,11 +4,21 @@
  */
 #include "registry.h"
 
+#if !HMM__SMALL
+
 static const struct hmm_strategy *const *const builtin[] = {
+#if HMM_WITH_FIRST_FIT
     &HMM_FIRST_FIT,
+#endif
+#if HMM_WITH_NEXT_FIT
     &HMM_NEXT_FIT,
+#endif
+#if HMM_WITH_BEST_FIT
     &HMM_BEST_FIT,
+#endif
+#if HMM_WITH_SEGREGATED
     &HMM_SEGREGATED,
+#endif
 };
 
 #define BUILTINS (sizeof builtin / sizeof builtin[0])
@@ -71,3 +81,5 @@ const char *hmm_strategy_summary(const struct hmm_strategy *strategy)
 {
     return strategy->summary ? strategy->summary : "";
 }
+
+#endif

@@ -37,6 +37,8 @@
  */
 #include "by_size.h"
 
+#if HMM_WITH_SEGREGATED
+
 #define SPLIT_LOG 5u
 #define SPLIT (1u << SPLIT_LOG)
 #define HEADS 4u
@@ -77,11 +79,15 @@ static void seg_start(struct hmm_heap *h, void *state)
     ((struct seg_state *)state)->bins.floor = UINT32_MAX;
 }
 
+#if !HMM__SMALL
+
 /* There are more lists, all empty. */
 static void seg_grow(struct hmm_heap *h, void *state, size_t old, size_t now)
 {
     (void)h, (void)state, (void)old, (void)now;
 }
+
+#endif
 
 /* The largest size of the class that this one is of. */
 HMM__ALWAYS_INLINE uint32_t seg_class_max(uint32_t size)
@@ -135,7 +141,7 @@ static void seg_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t 
 static hmm_ref list_scan(struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t heads)
 {
     for (; r != 0 && heads != 0; r = block_links(h, r)[BIN_NEXT], heads--) {
-        h->visited++;
+        COUNT(h->visited++);
         if (block_size(h, r) >= size)
             return r;
     }
@@ -163,12 +169,12 @@ static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
     const struct seg_state *s = state;
     uint32_t c = 0, heads = HEADS, size = s->bins.victim_size;
-    if (n > h->high_limit || n > HMM_MAX_GRANULES)
+    if (n > end_of(h) || n > HMM_MAX_GRANULES)
         return 0;
     if (n >= BINS) {
         c = seg_class_of(n);
         if (size >= BINS && seg_class_of(size) == c) {
-            h->visited++;
+            COUNT(h->visited++);
             if (size >= n)
                 return s->bins.victim;
             heads--;
@@ -184,6 +190,8 @@ static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
     return next == 0 || size <= seg_class_max(block_size(h, next)) ? s->bins.victim : next;
 }
 
+#if !HMM__SMALL
+
 HMM__ALWAYS_INLINE bool seg_index_empty(const void *state)
 {
     return ((const struct seg_state *)state)->words == 0;
@@ -191,7 +199,15 @@ HMM__ALWAYS_INLINE bool seg_index_empty(const void *state)
 
 static void *seg_index_malloc(struct hmm_heap *h, uint32_t n);
 
+#endif
+
+/* It defines seg_large_drop, seg_put, seg_drop, seg_find, seg_insert, seg_remove, seg_large_move,
+ * seg_enlarge, seg_take, seg_resize, seg_malloc_else, seg_malloc_large, seg_malloc,
+ * seg_large_above, seg_large_below, seg_large_both_indexed, seg_large_both, seg_merge_above,
+ * seg_merge_below, seg_merge_both and seg_free. */
 BY_SIZE(seg)
+
+#if !HMM__SMALL
 
 /* For a request of a bin's size. That the floor is too low may be all that was in the way of the
  * held block. */
@@ -215,69 +231,80 @@ static void *seg_index_malloc(struct hmm_heap *h, uint32_t n)
     return n < BINS ? seg_lists_malloc(h, n) : seg_large_malloc(h, n);
 }
 
+#endif
+
 static hmm_ref seg_find_last(struct hmm_heap *h, void *state, uint32_t n)
 {
     const struct seg_state *s = state;
-    if (n < BINS || n > h->high_limit)
+    if (n < BINS || n > end_of(h))
         return 0;
     return list_scan(h, s->lists[seg_class_of(n)], n, UINT32_MAX);
 }
 
+#if HMM__PIECES
+
 /* ---- Aligned pieces ---- */
+
+/* How many blocks may still be tried for this piece. */
+struct piece_search {
+    const struct hmm_piece *piece;
+    uint32_t tries;
+};
 
 typedef int seg_fits_verb(const struct hmm_piece *piece, hmm_ref block, uint32_t granules);
 
 /* Of the first `heads` blocks of the list of r, the first that the piece fits in; 0: none. */
-HMM__ALWAYS_INLINE hmm_ref list_piece_by(struct hmm_heap *h, hmm_ref r,
-                                         const struct hmm_piece *piece, uint32_t *tries,
+HMM__ALWAYS_INLINE hmm_ref list_piece_by(struct hmm_heap *h, hmm_ref r, struct piece_search *q,
                                          uint32_t heads, seg_fits_verb *fits)
 {
-    for (; r != 0 && heads != 0 && *tries != 0; heads--, --*tries) {
-        h->visited++;
-        if (fits(piece, r, block_size(h, r)))
+    for (; r != 0 && heads != 0 && q->tries != 0; heads--, q->tries--) {
+        COUNT(h->visited++);
+        if (fits(q->piece, r, block_size(h, r)))
             return r;
         r = block_links(h, r)[BIN_NEXT];
     }
     return 0;
 }
 
-static __attribute__((noinline)) hmm_ref
-list_bounded_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece, uint32_t *tries)
+static __attribute__((noinline)) hmm_ref list_bounded_piece(struct hmm_heap *h, hmm_ref r,
+                                                            struct piece_search *q)
 {
-    uint32_t heads = hmm_piece_is_limited(piece) ? UINT32_MAX : HEADS;
-    return list_piece_by(h, r, piece, tries, heads, hmm_piece_fits_bounded);
+    uint32_t heads = hmm_piece_is_limited(q->piece) ? UINT32_MAX : HEADS;
+    return list_piece_by(h, r, q, heads, hmm_piece_fits_bounded);
 }
 
-static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece,
-                          uint32_t *tries)
+static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, struct piece_search *q)
 {
-    return hmm_piece_is_bounded(piece)
-               ? list_bounded_piece(h, r, piece, tries)
-               : list_piece_by(h, r, piece, tries, HEADS, hmm_piece_fits_plain);
+    return hmm_piece_is_bounded(q->piece) ? list_bounded_piece(h, r, q)
+                                          : list_piece_by(h, r, q, HEADS, hmm_piece_fits_plain);
 }
 
 static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     struct seg_state *s = state;
-    uint32_t tries = hmm_piece_is_limited(piece) ? UINT32_MAX : SEG_PIECE_TRIES;
+    struct piece_search q = {piece, hmm_piece_is_limited(piece) ? UINT32_MAX : SEG_PIECE_TRIES};
     uint32_t n = piece->granules;
-    if (n > h->high_limit)
+    if (n > end_of(h))
         return 0;
     large_put(h, s, 0, 0, seg_index_push); /* what is held goes into its list */
-    for (uint32_t size = n; tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {
-        hmm_ref r = list_piece(h, s->bins.heads[size], piece, &tries);
+    for (uint32_t size = n; q.tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {
+        hmm_ref r = list_piece(h, s->bins.heads[size], &q);
         if (r != 0)
             return r;
     }
     uint32_t c = n < BINS ? 0 : seg_class_of(n);
-    while (tries != 0) {
-        hmm_ref head = lists_from(s, c), r = list_piece(h, head, piece, &tries);
+    while (q.tries != 0) {
+        hmm_ref head = lists_from(s, c), r = list_piece(h, head, &q);
         if (r != 0 || head == 0)
             return r;
         c = seg_class_of(block_size(h, head)) + 1;
     }
     return seg_find(h, state, hmm_piece_surely(piece));
 }
+
+#endif
+
+#if HMM_WITH_STATS
 
 /* The longest search of this strategy: the highest class that is not empty. */
 static uint32_t seg_largest(struct hmm_heap *h, void *state)
@@ -297,6 +324,10 @@ static uint32_t seg_largest(struct hmm_heap *h, void *state)
     }
     return max;
 }
+
+#endif
+
+#if HMM_WITH_CHECKS
 
 /* ---- Checking ---- */
 
@@ -333,6 +364,8 @@ static const char *seg_check(struct hmm_heap *h, void *state, uint32_t *indexed)
     return broken;
 }
 
+#endif
+
 static const struct hmm_strategy segregated = {
     .abi = HMM_STRATEGY_ABI,
     .name = "segregated",
@@ -342,15 +375,25 @@ static const struct hmm_strategy segregated = {
     .insert = seg_insert,
     .remove = seg_remove,
     .start = seg_start,
+    .find_last = seg_find_last,
+#if HMM__PIECES
+    .find_piece = seg_find_piece,
+#endif
+#if HMM_WITH_STATS
+    .largest = seg_largest,
+#endif
+#if HMM_WITH_CHECKS
+    .check = seg_check,
+#endif
+#if !HMM__SMALL
     .grow = seg_grow,
     .resize = seg_resize,
     .take = seg_take,
-    .find_last = seg_find_last,
-    .find_piece = seg_find_piece,
-    .largest = seg_largest,
-    .check = seg_check,
     .malloc_whole = seg_malloc,
     .free_whole = seg_free,
+#endif
 };
 
-const struct hmm_strategy *const HMM_SEGREGATED = &segregated;
+const struct hmm_strategy *const HMM_SEGREGATED = HMM__STRATEGY_NAMED(segregated);
+
+#endif

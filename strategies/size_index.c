@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "size_index.h"
 
+#if HMM_WITH_BEST_FIT
+
 #define IS_ROOT UINT32_MAX
 
 /* Link words of a free block. The first two are in every one, the others in those of a trie. */
@@ -24,11 +26,15 @@ static uint32_t trie_path(uint32_t size)
     return size << (32 - (log - 1));
 }
 
+#if HMM_WITH_STATS || HMM_WITH_CHECKS
+
 /* Whether what lies at r, any number, can be a block of trie t: only then may it be followed. */
 static bool trie_may_have(const struct hmm_heap *h, hmm_ref r, unsigned t)
 {
     return block_seems_free(h, r) && block_size(h, r) >= BINS && trie_of(block_size(h, r)) == t;
 }
+
+#endif
 
 static unsigned tries_for(size_t capacity)
 {
@@ -264,6 +270,8 @@ void hmm__size_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint3
         trie_unlink(h, x, r, size);
 }
 
+#if !HMM__SMALL
+
 /* Each trie's blocks that have a middle bin now; of equals the oldest first, which is the node. */
 static void tries_to_middle(struct hmm_heap *h, struct size_index *x)
 {
@@ -291,12 +299,14 @@ void hmm__size_widen(struct hmm_heap *h, struct size_index *x, size_t capacity)
     }
 }
 
+#endif
+
 static __attribute__((noinline)) hmm_ref min_of_trie(struct hmm_heap *h, const struct size_index *x,
                                                      unsigned t)
 {
     uint32_t steps = 0;
     hmm_ref node = trie_min(h, size_tries(x)[t], &steps);
-    h->visited += steps;
+    COUNT(h->visited += steps);
     return block_links(h, node)[TRIE_NEXT];
 }
 
@@ -318,7 +328,7 @@ HMM__ALWAYS_INLINE hmm_ref groups_min(struct hmm_heap *h, const struct size_inde
     if (g >= MIDDLE_GROUPS)
         return min_of_trie(h, x, g - MIDDLE_GROUPS);
     const struct size_middle *m = middle_of(x);
-    h->visited++;
+    COUNT(h->visited++);
     return m->heads[middle_least(m, g)];
 }
 
@@ -329,7 +339,7 @@ static __attribute__((noinline)) hmm_ref tries_find(struct hmm_heap *h, const st
     if (bits64_has(&x->groups, t + MIDDLE_GROUPS)) {
         uint32_t steps = 0;
         hmm_ref node = trie_best(h, x, size, &steps);
-        h->visited += steps;
+        COUNT(h->visited += steps);
         if (node != 0)
             return block_links(h, node)[TRIE_NEXT];
     }
@@ -347,15 +357,21 @@ hmm_ref hmm__size_find(struct hmm_heap *h, const struct size_index *x, uint32_t 
     uint32_t more;
     if (!bits64_next(&m->maps[g], size % 64, &more))
         return groups_min(h, x, g + 1);
-    h->visited++;
+    COUNT(h->visited++);
     return m->heads[size + more];
 }
+
+#if HMM__PIECES
 
 hmm_ref hmm__size_older(struct hmm_heap *h, const struct size_index *x, hmm_ref r, uint32_t size)
 {
     const hmm__word *at = block_links(h, r);
     return size < x->middle_to || at[TRIE_PARENT] == 0 ? at[TRIE_NEXT] : 0;
 }
+
+#endif
+
+#if HMM_WITH_STATS
 
 uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x)
 {
@@ -377,6 +393,10 @@ uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x)
     }
     return max;
 }
+
+#endif
+
+#if HMM_WITH_CHECKS
 
 /* ---- Checking ---- */
 
@@ -475,3 +495,7 @@ const char *hmm__size_check(struct hmm_heap *h, const struct size_index *x, uint
         return "T4: sizes: a block is below the floor";
     return broken;
 }
+
+#endif
+
+#endif

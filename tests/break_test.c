@@ -8,7 +8,7 @@
 
 #define CANARY 0xa5
 
-static size_t break_of(const struct hmm_heap *h)
+static size_t break_offset(const struct hmm_heap *h)
 {
     struct hmm_stats s;
     hmm_heap_stats(h, &s);
@@ -19,7 +19,7 @@ static size_t break_of(const struct hmm_heap *h)
 START_TEST(starts_low)
 {
     struct hmm_heap *h = heap_of(1 << 20, strategy_of(_i));
-    ck_assert_uint_lt(break_of(h), 64 << 10);
+    ck_assert_uint_lt(break_offset(h), 64 << 10);
     heap_end(h);
 }
 END_TEST
@@ -29,7 +29,7 @@ START_TEST(rises_geometrically)
 {
     const size_t region = under_valgrind() ? 4 << 20 : 64 << 20;
     struct hmm_heap *h = heap_of(region, strategy_of(_i));
-    size_t moves = 0, before = break_of(h);
+    size_t moves = 0, before = break_offset(h);
     while (hmm_heap_malloc(h, 1000) != NULL) {
         size_t now = (size_t)((char *)hmm_heap_break(h) - (char *)h);
         require(now >= before, "the break fell");
@@ -60,14 +60,14 @@ START_TEST(falls_when_all_is_freed)
 {
     struct hmm_heap *h = heap_of(4 << 20, strategy_of(_i));
     static void *blocks[4000];
-    size_t low = break_of(h), n = exhaust(h, 1000, blocks, 4000), high = break_of(h);
+    size_t low = break_offset(h), n = exhaust(h, 1000, blocks, 4000), high = break_offset(h);
     ck_assert_uint_gt(high, 3 << 20);
     while (n != 0) {
         size_t before = h->brk;
         hmm_heap_free(h, blocks[--n]);
         require(h->brk <= before, "the break rose");
     }
-    ck_assert_uint_lt(break_of(h), low + (64 << 10));
+    ck_assert_uint_lt(break_offset(h), low + (64 << 10));
     struct hmm_stats s;
     hmm_heap_stats(h, &s);
     ck_assert_uint_eq(s.brk_peak, high);
@@ -78,11 +78,11 @@ END_TEST
 START_TEST(falls_at_once_when_one_large_block_is_freed)
 {
     struct hmm_heap *h = heap_of(4 << 20, strategy_of(_i));
-    size_t low = break_of(h);
+    size_t low = break_offset(h);
     void *p = must_malloc(h, 3 << 20);
-    ck_assert_uint_gt(break_of(h), 3 << 20);
+    ck_assert_uint_gt(break_offset(h), 3 << 20);
     hmm_heap_free(h, p);
-    ck_assert_uint_lt(break_of(h), low + (64 << 10));
+    ck_assert_uint_lt(break_offset(h), low + (64 << 10));
     heap_end(h);
 }
 END_TEST
@@ -95,7 +95,7 @@ START_TEST(stays_while_a_block_comes_and_goes)
     void *row[400];
     for (size_t i = 0; i < 400; i++)
         row[i] = must_malloc(h, 10000);
-    size_t moves = 0, before = break_of(h);
+    size_t moves = 0, before = break_offset(h);
     for (size_t i = 0; i < 1000; i++) {
         void *p = must_malloc(h, sizes[_i % 5]);
         size_t risen = (size_t)((char *)hmm_heap_break(h) - (char *)h);
@@ -116,18 +116,18 @@ START_TEST(rises_for_what_grows_and_for_what_is_aligned)
 {
     struct hmm_heap *h = heap_of(4 << 20, strategy_of(_i));
     void *p = must_malloc(h, 10);
-    size_t low = break_of(h);
+    size_t low = break_offset(h);
     p = hmm_heap_realloc(h, p, 1 << 20);
     ck_assert_ptr_nonnull(p);
-    ck_assert_uint_ge(break_of(h), 1 << 20);
+    ck_assert_uint_ge(break_offset(h), 1 << 20);
     p = hmm_heap_realloc(h, p, 10);
-    ck_assert_uint_le(break_of(h), low + (64 << 10));
+    ck_assert_uint_le(break_offset(h), low + (64 << 10));
     void *q = hmm_heap_aligned_alloc(h, 4096, 1 << 20);
     ck_assert_ptr_nonnull(q);
-    ck_assert_uint_ge(break_of(h), 1 << 20);
+    ck_assert_uint_ge(break_offset(h), 1 << 20);
     hmm_heap_free(h, q);
     hmm_heap_free(h, p);
-    ck_assert_uint_le(break_of(h), low + (64 << 10));
+    ck_assert_uint_le(break_offset(h), low + (64 << 10));
     assert_empty(h);
     heap_end(h);
 }

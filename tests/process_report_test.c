@@ -118,28 +118,52 @@ START_TEST(statistics_go_to_stderr)
 }
 END_TEST
 
-/* _i: as text, as JSON. */
-START_TEST(statistics_go_to_a_file)
+/* What a child that does this leaves in a file that HMM_STATS names, which ends in `ending`. */
+static char *file_of(void (*of)(void *arg), const char *ending)
 {
+    static char text[2000];
     int status;
-    char folder[] = "/tmp/hmm-process-test-XXXXXX", path[64], text[2000] = "";
+    char folder[] = "/tmp/hmm-process-test-XXXXXX", path[64];
     ck_assert_ptr_nonnull(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/stats%s", folder, _i == 0 ? "" : ".json");
+    snprintf(path, sizeof path, "%s/stats%s", folder, ending);
     setenv("HMM_STATS", path, 1);
-    char *said = said_by_child(use_a_little, NULL, &status);
+    char *said = said_by_child(of, NULL, &status);
     ck_assert_str_eq(said, "");
     FILE *f = fopen(path, "r");
     ck_assert_ptr_nonnull(f);
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    ck_assert_uint_gt(n, 0);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
     fclose(f);
+    unlink(path);
+    rmdir(folder);
+    free(said);
+    return text;
+}
+
+/* _i: as text, as JSON. */
+START_TEST(statistics_go_to_a_file)
+{
+    const char *text = file_of(use_a_little, _i == 0 ? "" : ".json");
+    size_t n = strlen(text);
     assert_has_figures(text);
     if (_i == 1)
         ck_assert(strncmp(text, "{\"strategy\":\"best-fit\",\"", 24) == 0 && text[n - 1] == '\n' &&
                   text[n - 2] == '}' && strstr(text, "\"live_blocks\":1,") != NULL);
-    unlink(path);
-    rmdir(folder);
-    free(said);
+}
+END_TEST
+
+static void use_a_strategy_with_an_odd_name(void *arg)
+{
+    static struct hmm_strategy odd;
+    odd = *HMM_FIRST_FIT;
+    odd.name = "\"a\\b\n\xc3\xa9\xff";
+    exit(hmm_init(&odd) == 0 ? (use_a_little(arg), 0) : 7);
+}
+
+START_TEST(names_in_json_are_escaped)
+{
+    const char *text = file_of(use_a_strategy_with_an_odd_name, ".json");
+    ck_assert_msg(strstr(text, "{\"strategy\":\"\\\"a\\\\b\\u000a\xc3\xa9\\ufffd\",\"") == text,
+                  "%s", text);
 }
 END_TEST
 
@@ -175,6 +199,7 @@ int main(void)
     on_each_strategy(c, statistics_are_true_after_a_switch, 1);
     tcase_add_test(c.once, statistics_go_to_stderr);
     tcase_add_loop_test(c.once, statistics_go_to_a_file, 0, 2);
+    tcase_add_test(c.once, names_in_json_are_escaped);
     tcase_add_loop_test(c.once, statistics_that_cannot_be_written_are_said, 0, 2);
     return run_suite(s);
 }

@@ -136,7 +136,7 @@ refuses "$dir/none: cannot open: No such file or directory" -o "$dir/not.html" "
 [ ! -e "$dir/not.html" ]
 report $? 'and then nothing is written'
 page -o "$dir/no/such" "$dir/hole.trace"
-[ "$code" -eq 1 ] && grep -q '^hmm report: .*/no/such: No such file' "$dir/err"
+[ "$code" -eq 1 ] && grep -q '^hmm report: .*/no/such: cannot write: No such file' "$dir/err"
 report $? 'a file that cannot be written: exit code 1'
 
 # ---- In a browser ----

@@ -9,13 +9,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { OPT_OUTPUT, OPT_STRATEGY, OPT_COMPARE };
 
 static int run(int argc, char **argv);
 
 static const struct cli_option options[] = {
-    [OPT_OUTPUT] = {"output", "FILE", "the page, in HTML"},
+    [OPT_OUTPUT] = {"output", "FILE", "the page, in HTML; - is standard output"},
     [OPT_STRATEGY] = {"strategy", "NAME", "a built-in, a plug-in's path, a comma list, or all"},
     [OPT_COMPARE] = {"compare", "[=GOAL]", "measure as hmm compare does, and show its advice"},
     {NULL, NULL, NULL}};
@@ -70,7 +72,29 @@ static int parse(struct request *q, int argc, char **argv)
         cli_complain("report", "no file given for the page: -o FILE.html");
     if (q->choice.count == 0)
         cli_choose_all(&q->choice);
-    return q->path_count != 0 && q->output != NULL ? CLI_ARG_END : CLI_ARG_BAD;
+    if (q->path_count == 0 || q->output == NULL)
+        return CLI_ARG_BAD;
+    for (size_t i = 0; i < q->path_count; i++)
+        if (cli_is_same_file(q->paths[i], q->output)) {
+            cli_complain("report", "--output: %s is a trace that is read", q->output);
+            return CLI_ARG_BAD;
+        }
+    return CLI_ARG_END;
+}
+
+/* Returns 0 or errno; a page that is not whole is removed. */
+static int write_bytes(const char *path, const struct report_buffer *page)
+{
+    struct stat status;
+    FILE *to = fopen(path, "wb");
+    if (to == NULL)
+        return errno;
+    int code = fwrite(page->bytes, 1, page->count, to) == page->count ? 0 : errno;
+    if (fclose(to) != 0 && code == 0)
+        code = errno;
+    if (code != 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode))
+        unlink(path);
+    return code;
 }
 
 static int write_page(const struct request *q, const struct report_trace *traces)
@@ -81,14 +105,15 @@ static int write_page(const struct request *q, const struct report_trace *traces
         report_buffer_free(&page);
         return CLI_USAGE;
     }
-    FILE *to = fopen(q->output, "wb");
-    bool good = to != NULL && fwrite(page.bytes, 1, page.count, to) == page.count;
-    if (to != NULL)
-        good = fclose(to) == 0 && good;
-    if (!good)
-        cli_complain("report", "%s: %s", q->output, strerror(errno));
+    int code = 0;
+    if (strcmp(q->output, "-") == 0)
+        fwrite(page.bytes, 1, page.count, stdout); /* main.c says if that fails */
+    else
+        code = write_bytes(q->output, &page);
+    if (code != 0)
+        cli_complain("report", "%s: cannot write: %s", q->output, strerror(code));
     report_buffer_free(&page);
-    return good ? CLI_OK : CLI_FAILED;
+    return code == 0 ? CLI_OK : CLI_FAILED;
 }
 
 static int report(const struct request *q)

@@ -12,6 +12,41 @@ HMM__HIDDEN struct hmm_heap *hmm__heap_create(void *memory, size_t size,
                                               const struct hmm_strategy *strategy, bool zeroed,
                                               const struct hmm__page_source *page_source);
 
+struct run;
+
+/* A block that realloc cannot resize where it is. */
+struct moving_block {
+    struct hmm_heap *heap;
+    void *block;
+    size_t usable;   /* bytes */
+    struct run *run; /* what was looked up for it in the cache; NULL: it is in no run */
+};
+
+/* How it moves. */
+struct mover {
+    void *(*allocate)(const struct moving_block *b, size_t size);
+    /* Memory for a block that shrinks. NULL: there is none that costs little, and the block stays.
+     */
+    void *(*allocate_less)(const struct moving_block *b, size_t size);
+    void (*release)(const struct moving_block *b);
+};
+
+/* realloc by moving. NULL: size is 0, and the block is free; or it is larger than the block, which
+ * stays, since there is no memory. A mover that is constant costs no indirect call. */
+HMM__ALWAYS_INLINE void *realloc_by_moving(const struct mover *by, const struct moving_block *b,
+                                           size_t size)
+{
+    void *p = NULL;
+    if (size != 0) {
+        p = size > b->usable ? by->allocate(b, size) : by->allocate_less(b, size);
+        if (p == NULL)
+            return size > b->usable ? NULL : b->block;
+        memcpy(p, b->block, size < b->usable ? size : b->usable);
+    }
+    by->release(b);
+    return p;
+}
+
 /* heap.c: sets malloc_entry and free_entry after a change of the cache, the checks or the
  * strategy. */
 HMM__HIDDEN void hmm__set_entries(struct hmm_heap *h);

@@ -9,6 +9,8 @@
 #include "base/annotate.h"
 #include "heap/block.h"
 
+#if !HMM__SMALL
+
 /* Operations between two checks of the whole heap. */
 static uint32_t check_interval(const struct hmm_heap *h)
 {
@@ -22,9 +24,11 @@ static void enter(struct hmm_heap *h)
     if (h->check_level < 3 || ++h->check_count < check_interval(h))
         return;
     h->check_count = 0;
+#if HMM_WITH_CHECKS
     const char *broken = hmm_heap_check(h);
     if (broken != NULL)
         hmm__panic("heap check failed, heap", h, broken);
+#endif
 }
 
 static void leave(struct hmm_heap *h)
@@ -51,6 +55,8 @@ void *hmm__checked_malloc(struct hmm_heap *h, size_t size)
     return p;
 }
 
+#if HMM_WITH_CALLOC
+
 void *hmm__checked_calloc(struct hmm_heap *h, size_t count, size_t size)
 {
     enter(h);
@@ -63,6 +69,10 @@ void *hmm__checked_calloc(struct hmm_heap *h, size_t count, size_t size)
     return p;
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 void *hmm__checked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 {
     enter(h);
@@ -72,6 +82,10 @@ void *hmm__checked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
         annotate_malloc(p, size, false);
     return p;
 }
+
+#endif
+
+#if HMM_WITH_REALLOC
 
 /* The bytes of the block behind the requested ones are accessible while the heap resizes it. */
 static void *realloc_seen_by_memcheck(struct hmm_heap *h, char *payload, size_t size)
@@ -105,6 +119,8 @@ void *hmm__checked_realloc(struct hmm_heap *h, void *payload, size_t size)
     return p;
 }
 
+#endif
+
 /* Memcheck first: it reports a double free before the heap ends the program. */
 void hmm__checked_free(struct hmm_heap *h, void *payload)
 {
@@ -134,7 +150,7 @@ size_t hmm__checked_usable_size(const struct hmm_heap *h, const void *payload)
 
 int hmm_heap_set_check(struct hmm_heap *heap, int level)
 {
-    if (level < 0 || level > 4) {
+    if (level < 0 || level > (HMM_WITH_CHECKS ? 4 : 1)) {
         hmm__set_errno(EINVAL);
         return -1;
     }
@@ -150,3 +166,5 @@ int hmm_heap_set_check(struct hmm_heap *heap, int level)
     hmm__set_entries(heap);
     return 0;
 }
+
+#endif

@@ -11,6 +11,8 @@
 #include "cache/inspect.h"
 #include "cache/medium.h"
 
+#if !HMM__SMALL
+
 /* ---- Create, destroy, switch ---- */
 
 struct hmm_heap *hmm__heap_create(void *memory, size_t size, const struct hmm_strategy *strategy,
@@ -94,7 +96,7 @@ static __attribute__((noinline)) void *cached_malloc_slow(struct hmm_heap *h, si
 {
     struct cache *cache = h->cache;
     void *p = size <= CACHE_OBJECT_MAX ? hmm__cache_refill(cache->thread_cache, size)
-                                       : medium_take(cache, size);
+                                       : medium_take(cache->thread_cache, size);
     return p ? p : malloc_uncached(h, size);
 }
 
@@ -104,48 +106,83 @@ static void *cached_malloc(struct hmm_heap *h, size_t size)
     return hmm__likely(p != NULL) ? p : cached_malloc_slow(h, size);
 }
 
-static void cached_free(struct hmm_heap *h, void *block)
+/* Frees a block for which d was looked up. */
+HMM__ALWAYS_INLINE void cached_free_of(struct hmm_heap *h, struct run *d, void *block)
 {
     struct cache *cache = h->cache;
-    if (hmm__likely(cache_free_hit(cache, cache->thread_cache, block)) ||
-        (cache->open && medium_put(cache, block)))
+    if (hmm__likely(cache_free_hit(cache, cache->thread_cache, d, block)) ||
+        medium_put(cache, cache->thread_cache, block))
         return;
     free_uncached(h, block);
 }
 
-/* Memory for an object that shrinks to less than half; NULL: there is none that costs little. A
- * cache that threads share has no thread cache of its own. */
-static void *malloc_to_shrink(struct hmm_heap *h, size_t size)
+static void cached_free(struct hmm_heap *h, void *block)
 {
-    struct thread_cache *tc = h->cache->lock == NULL ? h->cache->thread_cache : NULL;
+    cached_free_of(h, cache_look_up(h->cache, block), block);
+}
+
+#if HMM_WITH_REALLOC
+
+/* ---- realloc with a cache ---- */
+
+/* A cache that threads share has no thread cache of its own. */
+HMM__ALWAYS_INLINE struct thread_cache *own_thread_cache(const struct hmm_heap *h)
+{
+    return h->cache->lock == NULL ? h->cache->thread_cache : NULL;
+}
+
+static void *move_up(const struct moving_block *b, size_t size)
+{
+    return hmm_heap_malloc(b->heap, size);
+}
+
+static void *move_down(const struct moving_block *b, size_t size)
+{
+    struct hmm_heap *h = b->heap;
+    struct thread_cache *tc = own_thread_cache(h);
+    if (h->check_flags)
+        return hmm_heap_malloc(h, size);
     void *p = tc ? cache_malloc_hit(tc, size) : NULL;
     if (p == NULL && tc)
         p = hmm__cache_refill(tc, size);
     return p ? p : hmm__try_malloc(h, size);
 }
 
-/* realloc of an object of a run, of `usable` bytes. */
-static void *realloc_object(struct hmm_heap *h, void *block, size_t usable, size_t size)
+static void release_moved(const struct moving_block *b)
 {
-    struct cache *cache = h->cache;
-    void *p =
-        cache->thread_cache ? cache_realloc_hit(cache, cache->thread_cache, block, size) : NULL;
+    if (own_thread_cache(b->heap))
+        cached_free_of(b->heap, b->run, b->block);
+    else
+        hmm_heap_free(b->heap, b->block);
+}
+
+/* Ends the program if the block, which is in no run, is a medium block that was freed. */
+static void *realloc_of_heap_block(struct hmm_heap *h, void *block, size_t size)
+{
+    struct block_view b;
+    bool placed = is_placed(h, block, &b);
+    if (placed && medium_is_at(h->cache, block, &b))
+        hmm__medium_freed_twice(block, "realloc");
+    if (h->check_flags)
+        return hmm__checked_realloc(h, block, size);
+    return placed ? hmm__realloc_placed(h, block, size, b) : hmm__realloc(h, block, size);
+}
+
+/* The block is looked up once in the page map, and once in the heap. */
+static __attribute__((noinline)) void *cached_realloc(struct hmm_heap *h, void *block, size_t size)
+{
+    static const struct mover mover = {move_up, move_down, release_moved};
+    struct thread_cache *tc = own_thread_cache(h);
+    struct run *d = cache_look_up(h->cache, block);
+    void *p = tc ? cache_realloc_hit(h->cache, tc, d, block, size) : NULL;
     if (p != NULL)
         return p;
-    if (size == 0) {
-        hmm_heap_free(h, block);
-        return NULL;
-    }
-    if (size <= usable && h->check_flags == 0)
-        p = malloc_to_shrink(h, size);
-    else
-        p = hmm_heap_malloc(h, size);
-    if (p == NULL)
-        return size <= usable ? block : NULL;
-    memcpy(p, block, size < usable ? size : usable);
-    hmm_heap_free(h, block);
-    return p;
+    const struct moving_block b = {h, block, hmm__cache_usable(h->cache, d, block, "realloc"), d};
+    return b.usable != 0 ? realloc_by_moving(&mover, &b, size)
+                         : realloc_of_heap_block(h, block, size);
 }
+
+#endif
 
 void hmm__set_entries(struct hmm_heap *h)
 {
@@ -159,23 +196,20 @@ void hmm__set_entries(struct hmm_heap *h)
 HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *block,
                                           const char *operation)
 {
-    return h->cache ? hmm__cache_usable(h->cache, block, operation) : 0;
-}
-
-/* Ends the program if block is a medium block that was freed. */
-static void refuse_cached(const struct hmm_heap *h, const void *block, const char *operation)
-{
-    if (h->cache && hmm__medium_has(h->cache, block))
-        hmm__medium_freed_twice(block, operation);
+    return h->cache ? hmm__cache_usable(h->cache, cache_look_up(h->cache, block), block, operation)
+                    : 0;
 }
 
 #else
 
-static void *realloc_object(struct hmm_heap *h, void *block, size_t usable, size_t size)
+#if HMM_WITH_REALLOC
+
+static void *cached_realloc(struct hmm_heap *h, void *block, size_t size)
 {
-    (void)h, (void)usable, (void)size;
-    return block;
+    return hmm__realloc(h, block, size);
 }
+
+#endif
 
 void hmm__set_entries(struct hmm_heap *h)
 {
@@ -190,11 +224,6 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
     return 0;
 }
 
-static void refuse_cached(const struct hmm_heap *h, const void *block, const char *operation)
-{
-    (void)h, (void)block, (void)operation;
-}
-
 #endif
 
 /* ---- The entry points ---- */
@@ -203,6 +232,10 @@ void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
 {
     return heap->malloc_entry(heap, size);
 }
+
+#if HMM_WITH_CALLOC
+
+#if HMM__PAGES
 
 static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t size)
 {
@@ -213,38 +246,43 @@ static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t s
     return p;
 }
 
+#endif
+
 void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
 {
     if (size != 0 && count > (size_t)PTRDIFF_MAX / size)
         return hmm__fail(heap, SIZE_MAX);
     if (hmm__unlikely(heap->check_flags))
         return hmm__checked_calloc(heap, count, size);
+#if HMM__PAGES
     if (count * size >= HMM__ZERO_MIN)
         return large_calloc(heap, count * size);
+#endif
     void *p = heap->malloc_entry(heap, count * size);
     return p ? memset(p, 0, hmm_heap_usable_size(heap, p)) : NULL;
 }
+
+#endif
 
 void hmm_heap_free(struct hmm_heap *heap, void *block)
 {
     heap->free_entry(heap, block);
 }
 
-static __attribute__((noinline)) void *realloc_slow(struct hmm_heap *h, void *block, size_t size)
-{
-    size_t usable = usable_in_cache(h, block, "realloc");
-    if (usable != 0)
-        return realloc_object(h, block, usable, size);
-    refuse_cached(h, block, "realloc");
-    return h->check_flags ? hmm__checked_realloc(h, block, size) : hmm__realloc(h, block, size);
-}
+#if HMM_WITH_REALLOC
 
 void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
 {
-    if (heap->cache || heap->check_flags)
-        return realloc_slow(heap, block, size);
+    if (heap->cache)
+        return cached_realloc(heap, block, size);
+    if (heap->check_flags)
+        return hmm__checked_realloc(heap, block, size);
     return hmm__realloc(heap, block, size);
 }
+
+#endif
+
+#if HMM_WITH_ALIGNED
 
 void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
 {
@@ -252,6 +290,8 @@ void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
         return hmm__checked_aligned_alloc(heap, align, size);
     return hmm__aligned_alloc(heap, align, size);
 }
+
+#endif
 
 size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
 {
@@ -264,3 +304,5 @@ size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block)
         return hmm__checked_usable_size(heap, block);
     return header_usable(block_header(heap, block_of(heap, block)));
 }
+
+#endif

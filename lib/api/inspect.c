@@ -9,10 +9,14 @@
 #include "cache/inspect.h"
 #include "heap/block.h"
 
+#if !HMM__SMALL
+
 static bool under_memcheck(const struct hmm_heap *h)
 {
     return (h->check_flags & HMM__CHECK_MEMCHECK) != 0;
 }
+
+#if HMM_WITH_CHECKS
 
 /* ---- Check ---- */
 
@@ -38,6 +42,10 @@ const char *hmm_heap_check(const struct hmm_heap *heap)
         annotate_leave();
     return broken;
 }
+
+#endif
+
+#if HMM_WITH_WALK
 
 /* ---- Walk ---- */
 
@@ -87,6 +95,10 @@ int hmm_heap_walk(const struct hmm_heap *heap,
         annotate_leave();
     return result;
 }
+
+#endif
+
+#if HMM_WITH_STATS
 
 /* ---- Statistics ---- */
 
@@ -138,3 +150,7 @@ void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
         annotate_leave();
     count_objects(heap, stats);
 }
+
+#endif
+
+#endif

@@ -7,6 +7,8 @@
 #include "cache/cache.h"
 #include "cache/medium.h"
 
+#if !HMM__SMALL
+
 #if HMM__CACHE
 
 /* Makes a cache whose struct lies with its tables. NULL: there is no room; the high end is the
@@ -32,7 +34,7 @@ static void empty_cache(struct cache *cache)
     if (cache->lock == NULL)
         hmm__cache_trim(cache->thread_cache);
     else
-        hmm__medium_empty(cache);
+        hmm__medium_empty_all(cache);
 }
 
 /* Under memcheck there is no cache: memcheck tracks blocks, and the region's high end is NOACCESS.
@@ -67,5 +69,7 @@ int hmm_heap_set_cache(struct hmm_heap *heap, int on)
     hmm__set_errno(ENOTSUP);
     return -1;
 }
+
+#endif
 
 #endif

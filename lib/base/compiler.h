@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What depends on the compiler and on whether there is an operating system: attributes, branch
- * hints, errno, and which parts of the library are built. Includes nothing of hmm's and calls
- * nothing.
+ * hints, errno. Includes with.h, which says what is built, and calls nothing.
  */
 #ifndef HMM_COMPILER_H
 #define HMM_COMPILER_H
@@ -10,6 +9,8 @@
 #ifdef HAVE_CONFIG_H
 #include "config.h"
 #endif
+
+#include "base/with.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,7 +44,12 @@ void *memset(void *to, int byte, size_t bytes);
 #define hmm__unlikely(x) __builtin_expect(!!(x), 0)
 #define HMM__COLD __attribute__((cold, noinline))
 #define HMM__ALWAYS_INLINE static inline __attribute__((always_inline))
+/* In one file and in few bytes what is not called is left out. */
+#if defined(HMM_SINGLE_FILE) && HMM__SMALL
+#define HMM__HIDDEN static __attribute__((unused))
+#else
 #define HMM__HIDDEN __attribute__((visibility("hidden")))
+#endif
 /* For types in memory that at other times is the program's, which stores any type there. */
 #define HMM__MAY_ALIAS __attribute__((may_alias))
 /* The compiler does not know the value of x afterwards. Where it would otherwise keep in a
@@ -83,7 +89,8 @@ void *memset(void *to, int byte, size_t bytes);
 #endif
 
 /* The cache needs an atomic compare-and-swap. */
-#if HMM_HOSTED && defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_4) && !defined(HMM_NO_CACHE)
+#if HMM_HOSTED && defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_4) && !defined(HMM_NO_CACHE) &&         \
+    HMM_WITH_CACHE && HMM_WITH_SPEED
 #define HMM__CACHE 1
 #else
 #define HMM__CACHE 0

@@ -17,6 +17,8 @@
 #include <signal.h>
 #endif
 
+#if HMM_WITH_CHECKS || !HMM__SMALL
+
 static void (*panic_handler)(const char *line); /* atomic */
 
 void hmm_on_panic(void (*handler)(const char *line))
@@ -68,6 +70,8 @@ static bool begin_panic(void)
     return again;
 }
 
+#if HMM_WITH_MESSAGES
+
 /* The entry point may have turned memcheck's error reporting off. */
 void hmm__panic(const char *what, const void *where, const char *why)
 {
@@ -87,3 +91,19 @@ void hmm__panic(const char *what, const void *where, const char *why)
         hmm__text_to_stderr(&t);
     stop(again);
 }
+
+#else
+
+void hmm__panic_in_brief(void)
+{
+    bool again = begin_panic();
+    void (*handler)(const char *) = again ? NULL : handler_now();
+    annotate_leave();
+    if (handler)
+        handler("hmm: misuse");
+    stop(again);
+}
+
+#endif
+
+#endif

@@ -38,15 +38,10 @@ HMM__HIDDEN void hmm__on_countdown_zero(void *p, struct run *d, struct thread_ca
 /* The same; returns `result`. */
 HMM__HIDDEN void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result);
 
-/* The run of tc that p points into; NULL: none. */
-HMM__ALWAYS_INLINE struct run *cache_my_run(const struct cache *cache,
-                                            const struct thread_cache *tc, const void *p)
+/* Whether d, as it was looked up, is a run of tc. */
+HMM__ALWAYS_INLINE bool is_my_run(const struct thread_cache *tc, const struct run *d)
 {
-    size_t page = cache_page_of(cache, p);
-    if (hmm__unlikely(page >= CACHE_READ_ACQUIRE(cache->pages)))
-        return NULL;
-    struct run *d = run_at(cache, cache_page_map(cache)[page]);
-    return hmm__likely(run_is_of(d, tc)) ? d : NULL;
+    return hmm__likely(d != NULL) && hmm__likely(run_is_of(d, tc));
 }
 
 /* Tags object p of run d as free and pushes it. The caller counts down. */
@@ -58,11 +53,11 @@ HMM__ALWAYS_INLINE void cache_push_free(const struct cache *cache, struct run *d
     *list = o;
 }
 
-/* False: p is not in a run of tc, and nothing was done. */
-HMM__ALWAYS_INLINE bool cache_free_hit(struct cache *cache, struct thread_cache *tc, void *p)
+/* Frees p, for which d was looked up. False: it is not in a run of tc, and nothing was done. */
+HMM__ALWAYS_INLINE bool cache_free_hit(struct cache *cache, struct thread_cache *tc, struct run *d,
+                                       void *p)
 {
-    struct run *d = cache_my_run(cache, tc, p);
-    if (hmm__unlikely(d == NULL))
+    if (hmm__unlikely(!is_my_run(tc, d)))
         return false;
     if (hmm__unlikely(!run_object_is_valid(cache, d, p)))
         hmm__run_object_invalid(p, d, "free");
@@ -72,25 +67,20 @@ HMM__ALWAYS_INLINE bool cache_free_hit(struct cache *cache, struct thread_cache 
     return true;
 }
 
-/* Moves the first `bytes` of object p, of run d, to `to`, and frees p. Returns `to`. */
-HMM__ALWAYS_INLINE void *cache_exchange(const struct cache *cache, struct thread_cache *tc,
-                                        struct run *d, void *p, void *to, size_t bytes)
+/* Copies few bytes, a multiple of 16, without a call. */
+HMM__ALWAYS_INLINE void copy_object(char *to, const char *from, size_t bytes)
 {
-    const char *from = p;
     for (size_t i = 0; i < bytes; i += 16)
-        __builtin_memcpy((char *)to + i, from + i, 16);
-    cache_push_free(cache, d, p);
-    return hmm__likely(!run_count_down(d)) ? to : hmm__on_countdown_zero_then(tc, d, to);
+        __builtin_memcpy(to + i, from + i, 16);
 }
 
-/* An object stays where it is if the new size fits and is more than half of its size. Else, if few
- * bytes are to be copied, it moves to an object of the free list. NULL: neither; nothing was
- * done. */
-HMM__ALWAYS_INLINE void *cache_realloc_hit(struct cache *cache, struct thread_cache *tc, void *p,
-                                           size_t size)
+/* Object p, for which d was looked up, stays where it is if the new size fits and is more than half
+ * of its size. Else, if few bytes are to be copied, it moves to an object of the free list. NULL:
+ * neither; nothing was done. */
+HMM__ALWAYS_INLINE void *cache_realloc_hit(const struct cache *cache, struct thread_cache *tc,
+                                           struct run *d, void *p, size_t size)
 {
-    struct run *d = cache_my_run(cache, tc, p);
-    if (d == NULL || hmm__unlikely(size - 1 >= CACHE_OBJECT_MAX))
+    if (!is_my_run(tc, d) || hmm__unlikely(size - 1 >= CACHE_OBJECT_MAX))
         return NULL;
     if (hmm__unlikely(!run_has_object(d, p) || object_is_free(cache, p)))
         hmm__run_object_invalid(p, d, "realloc");
@@ -104,7 +94,11 @@ HMM__ALWAYS_INLINE void *cache_realloc_hit(struct cache *cache, struct thread_ca
     if (hmm__unlikely(bytes > CACHE_COPY_MAX))
         return NULL;
     void *to = cache_pop(tc, c);
-    return hmm__likely(to != NULL) ? cache_exchange(cache, tc, d, p, to, bytes) : NULL;
+    if (hmm__unlikely(to == NULL))
+        return NULL;
+    copy_object(to, p, bytes);
+    cache_push_free(cache, d, p);
+    return hmm__likely(!run_count_down(d)) ? to : hmm__on_countdown_zero_then(tc, d, to);
 }
 
 #endif

@@ -9,6 +9,8 @@
  */
 #include "heap/block.h"
 
+#if HMM_WITH_ALIGNED || HMM__CACHE
+
 struct hmm_piece hmm__piece_at(const struct hmm_heap *h, size_t align, uint32_t n)
 {
     HMM_ASSERT(align > HMM_GRANULE && (align & (align - 1)) == 0);
@@ -17,15 +19,23 @@ struct hmm_piece hmm__piece_at(const struct hmm_heap *h, size_t align, uint32_t 
     return (struct hmm_piece){.granules = n, .align = step, .phase = -base & (step - 1)};
 }
 
+#if HMM_WITH_ALIGNED
+
 uint32_t hmm__alignment_of(const struct hmm_heap *h, hmm_ref r, const char *operation)
 {
     uint32_t align = block_alignment(h, r);
+#if HMM_WITH_CHECKS || !HMM__SMALL
     if (hmm__unlikely(align == 0))
         hmm__panic(operation, block_payload(h, r),
                    "not a block, or its header or its end was overwritten: it does not tell the "
                    "alignment that was asked for");
+#else
+    (void)operation;
+#endif
     return align;
 }
+
+#endif
 
 /* Free block r, still in the index: makes its granules [gap, gap + n) a used block. */
 static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
@@ -34,24 +44,24 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
     uint32_t prev_bit = block_header(h, r) & HMM__PREV_FREE;
     hmm_ref at = r + gap;
     HMM_ASSERT((block_header(h, r) & HMM__FREE) && s >= gap && s - gap >= n);
-    h->strategy->remove(h, h->state, r);
-    h->free_unbinned--;
-    if (header_make(s, 0) > h->large_above)
+    hooks_of(h)->remove(h, state_of(h), r);
+    COUNT(h->free_unbinned--);
+    if (large_knows(h, header_make(s, 0)))
         hmm__large_cut(h, r, s, gap, rest);
     if (rest >= HMM_MIN_GRANULES) {
         block_make_free(h, at + n, rest, 0);
-        h->strategy->insert(h, h->state, at + n);
-        h->free_unbinned++;
-        h->splits++;
+        hooks_of(h)->insert(h, state_of(h), at + n);
+        COUNT(h->free_unbinned++);
+        COUNT(h->splits++);
     } else {
         n = s - gap;
         block_clear_prev_free(h, at + n);
     }
     if (gap != 0) {
         block_make_free(h, r, gap, prev_bit);
-        h->strategy->insert(h, h->state, r);
-        h->free_unbinned++;
-        h->splits++;
+        hooks_of(h)->insert(h, state_of(h), r);
+        COUNT(h->free_unbinned++);
+        COUNT(h->splits++);
         prev_bit = HMM__PREV_FREE;
     }
     block_set_header(h, at, header_make(n, prev_bit));
@@ -71,18 +81,19 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
     if (hmm_piece_is_bounded(piece) && !bounded_fits_top(h, piece))
         return 0;
     uint32_t gap = hmm_piece_gap(piece, r), room = h->limit - r, n = piece->granules;
-    if (room < gap || room - gap < n || (h->brk - r < gap + n && !hmm__brk_raise(h, r + gap + n)))
+    if (room < gap || room - gap < n ||
+        (heap_brk(h) - r < gap + n && !hmm__brk_raise(h, r + gap + n)))
         return 0;
     hmm_ref at = r + gap;
     block_make_top(h, at + n);
-    h->top_blocks++;
+    COUNT(h->top_blocks++);
     block_set_header(h, at, header_make(n, gap ? HMM__PREV_FREE : 0u));
     if (gap != 0) {
         block_make_free(h, r, gap, 0);
-        h->strategy->insert(h, h->state, r);
-        h->free_unbinned++;
-        h->top_blocks++;
-        if (header_make(gap, 0) > h->large_above)
+        hooks_of(h)->insert(h, state_of(h), r);
+        COUNT(h->free_unbinned++);
+        COUNT(h->top_blocks++);
+        if (large_knows(h, header_make(gap, 0)))
             hmm__large_joined(h, r, 0, header_make(gap, 0), 0);
     }
     return at;
@@ -90,22 +101,26 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
 
 static hmm_ref find_hole(struct hmm_heap *h, const struct hmm_piece *piece)
 {
-    const struct hmm_strategy *s = h->strategy;
-    return s->find_piece ? s->find_piece(h, h->state, piece)
-                         : hmm__default_find_piece(h, h->state, piece);
+    const struct hmm_strategy *s = hooks_of(h);
+    return s->find_piece ? s->find_piece(h, state_of(h), piece)
+                         : hmm__default_find_piece(h, state_of(h), piece);
 }
+
+#if HMM_WITH_ALIGNED
 
 static hmm_ref find_by_walk(struct hmm_heap *h, const struct hmm_piece *piece)
 {
     for (hmm_ref r = h->first, next; r != h->top; r = next) {
         uint32_t word = block_header(h, r);
         next = block_step(h, r, word);
-        h->visited++;
+        COUNT(h->visited++);
         if ((word & HMM__FREE) && hmm_piece_fits(piece, r, header_size(word)))
             return r;
     }
     return 0;
 }
+
+#endif
 
 static hmm_ref cut_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece)
 {
@@ -121,25 +136,30 @@ static void *hand_out(struct hmm_heap *h, hmm_ref r)
 {
     uint32_t word = block_header(h, r);
     live_add(h, header_usable(word));
-    if (h->placed)
-        h->placed(h, h->state, r, header_size(word));
+    say_placed(h, r, header_size(word));
     return block_payload(h, r);
 }
 
-/* The same of a block that keeps its alignment, in granules. */
-static void *hand_out_aligned(struct hmm_heap *h, hmm_ref r, uint32_t align)
-{
-    block_set_header(h, r, block_header(h, r) | HMM__ALIGNED);
-    block_set_record(h, r, align);
-    h->aligned_blocks++;
-    return hand_out(h, r);
-}
+#if HMM__CACHE
 
 void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *piece, enum hmm__piece_from from)
 {
     hmm_ref r =
         from == HMM__PIECE_OF_HOLE ? cut_piece(h, find_hole(h, piece), piece) : from_top(h, piece);
     return r ? hand_out(h, r) : NULL;
+}
+
+#endif
+
+#if HMM_WITH_ALIGNED
+
+/* The same of a block that keeps its alignment, in granules. */
+static void *hand_out_aligned(struct hmm_heap *h, hmm_ref r, uint32_t align)
+{
+    block_set_header(h, r, block_header(h, r) | HMM__ALIGNED);
+    block_set_record(h, r, align);
+    COUNT(h->aligned_blocks++);
+    return hand_out(h, r);
 }
 
 static bool alignment_is_valid(size_t align)
@@ -159,14 +179,14 @@ static hmm_ref place_aligned(struct hmm_heap *h, const struct hmm_piece *piece)
 void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 {
     if (!alignment_is_valid(align)) {
-        h->failed++;
+        COUNT(h->failed++);
         hmm__set_errno(EINVAL);
         return NULL;
     }
     if (align <= HMM_GRANULE)
         return hmm__malloc(h, size);
     if (!hmm__aligned_can_be(align, size))
-        return hmm__fail(h, size);
+        return hmm__fail(h, size > align ? size : align);
     struct hmm_piece piece = hmm__piece_at(h, align, hmm__granules_for(size + HMM__RECORD_BYTES));
     hmm_ref r = place_aligned(h, &piece);
     if (r == 0 && hmm__reclaim(h, HMM__RECLAIM_ALL))
@@ -179,3 +199,7 @@ bool hmm__aligned_can_be(size_t align, size_t size)
     size_t max = HMM_MAX_REQUEST - (align > HMM_GRANULE ? HMM__RECORD_BYTES : 0);
     return alignment_is_valid(align) && align <= HMM_MAX_REQUEST && size <= max;
 }
+
+#endif
+
+#endif

@@ -6,20 +6,17 @@
  */
 #include "heap/place.h"
 
+#if !HMM__SMALL
+
 void *hmm__fail(struct hmm_heap *h, size_t size)
 {
-    h->failed++;
+    if (h->trying)
+        return NULL;
+    COUNT(h->failed++);
     if (h->refused)
-        h->refused(h, size, false);
+        h->refused(h, size);
     hmm__set_errno(ENOMEM);
     return NULL;
-}
-
-void hmm__take_back_failure(struct hmm_heap *h)
-{
-    h->failed--;
-    if (h->refused)
-        h->refused(h, 0, true);
 }
 
 /* ---- Where the strategy has no free block ---- */
@@ -28,23 +25,26 @@ void hmm__take_back_failure(struct hmm_heap *h)
 static void *count_and_return(struct hmm_heap *h, hmm_ref r, uint32_t n)
 {
     live_add(h, block_usable(n));
-    if (h->placed)
-        h->placed(h, h->state, r, n);
+    say_placed(h, r, n);
     return block_payload(h, r);
+}
+
+static __attribute__((noinline)) void *tell_placed(struct hmm_heap *h, void *payload, uint32_t n)
+{
+    say_placed(h, block_of(h, payload), n);
+    return payload;
 }
 
 /* From the top, below the break. NULL: there is less. */
 static void *try_top(struct hmm_heap *h, uint32_t n)
 {
     void *p = allocate_from_top(h, n);
-    if (p != NULL && h->placed)
-        h->placed(h, h->state, block_of(h, p), n);
-    return p;
+    return p != NULL && h->placed ? tell_placed(h, p, n) : p;
 }
 
 static void *try_granules(struct hmm_heap *h, uint32_t n)
 {
-    hmm_ref r = h->take(h, h->state, n);
+    hmm_ref r = h->take(h, state_of(h), n);
     return r ? finish_allocation(h, r, n, block_size(h, r)) : try_top(h, n);
 }
 
@@ -63,17 +63,17 @@ static void *raise_and_try(struct hmm_heap *h, uint32_t n)
 /* By the strategy's last search, if it has one. */
 static HMM__COLD void *search_last(struct hmm_heap *h, uint32_t n)
 {
-    const struct hmm_strategy *s = h->strategy;
-    hmm_ref r = s->find_last ? s->find_last(h, h->state, n) : 0;
+    const struct hmm_strategy *s = hooks_of(h);
+    hmm_ref r = s->find_last ? s->find_last(h, state_of(h), n) : 0;
     if (r == 0)
         return NULL;
     uint32_t size = block_size(h, r);
     if (hmm__unlikely(!block_is_valid(h, r, block_header(h, r))))
         hmm__block_broken(h, r);
-    s->remove(h, h->state, r);
+    s->remove(h, state_of(h), r);
     if (size - n >= HMM_MIN_GRANULES) {
         block_make_free(h, r + n, size - n, 0);
-        s->insert(h, h->state, r + n);
+        s->insert(h, state_of(h), r + n);
     }
     return count_and_return(h, r, carve(h, block_payload(h, r), n, size));
 }
@@ -95,16 +95,13 @@ static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
 /* The top below the break is too small: the cache returns what is idle, else the break rises. */
 static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint32_t n)
 {
-    void *p = hmm__reclaim(h, HMM__RECLAIM_IDLE) ? try_granules(h, n) : NULL;
+    void *p = NULL;
+    bool any = !hmm__was_below_top(h, n);
+    while (p == NULL && any && (any = hmm__reclaim(h, HMM__RECLAIM_IDLE)))
+        p = try_granules(h, n);
     if (p == NULL)
         p = raise_and_try(h, n);
     return p ? p : malloc_or_fail(h, n);
-}
-
-static __attribute__((noinline)) void *tell_placed(struct hmm_heap *h, void *payload, uint32_t n)
-{
-    h->placed(h, h->state, block_of(h, payload), n);
-    return payload;
 }
 
 void *hmm__malloc_else(struct hmm_heap *h, uint32_t n)
@@ -135,18 +132,18 @@ void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
     while (word & HMM__PREV_FREE) {
         hmm_ref end = r;
         r = low;
-        h->strategy->remove(h, h->state, r);
+        hooks_of(h)->remove(h, state_of(h), r);
         char *q = block_payload(h, r);
         word = word_load(q);
-        if (header_scaled(word) > h->large_above)
+        if (large_knows(h, header_scaled(word)))
             hmm__large_drop(h, end);
-        h->free_unbinned--;
-        h->merges++;
+        COUNT(h->free_unbinned--);
+        COUNT(h->merges++);
         if (hmm__unlikely((word & HMM__PREV_FREE) && !prev_agrees(h, r, q, footer_load(q), &low)))
             hmm__block_broken(h, r);
     }
     block_make_top(h, r);
-    h->top_blocks--;
+    COUNT(h->top_blocks--);
     if (hmm__unlikely(r < h->trim_below)) {
         hmm__brk_lower(h);
         if (was > h->top_seen)
@@ -171,111 +168,110 @@ void hmm__free_else(struct hmm_heap *h, void *payload)
         return;
     }
     uint32_t word = word_load(payload);
+#if HMM_WITH_ALIGNED
     if (word & HMM__ALIGNED) {
         hmm__alignment_of(h, r, "free");
         word_clear(payload, HMM__ALIGNED);
-        h->aligned_blocks--;
+        COUNT(h->aligned_blocks--);
     }
+#endif
     live_sub(h, header_usable(word));
     hmm__release(h, r);
 }
 
 /* ---- By the hooks ---- */
 
-static void hook_insert(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+static void hook_insert(struct hmm_heap *h, void *state, struct sized_block b)
 {
-    (void)p, (void)size;
-    h->strategy->insert(h, state, r);
+    hooks_of(h)->insert(h, state, b.r);
 }
 
-static void hook_drop(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size)
+static void hook_drop(struct hmm_heap *h, void *state, struct sized_block b)
 {
-    (void)p, (void)size;
-    h->strategy->remove(h, state, r);
+    hooks_of(h)->remove(h, state, b.r);
 }
 
-static void hook_resize(struct hmm_heap *h, void *state, hmm_ref was, char *was_p, size_t was_size,
-                        hmm_ref now, char *now_p, size_t size)
+static void hook_resize(struct hmm_heap *h, void *state, struct sized_block was,
+                        struct sized_block now)
 {
-    (void)was_p, (void)now_p, (void)size;
-    h->resize(h, state, was, (uint32_t)was_size, now);
+    h->resize(h, state, was.r, (uint32_t)was.size, now.r);
 }
 
-static void hook_merge_next(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                            uint32_t next_header, size_t to_top)
+static void hook_merge_next(struct hmm_heap *h, char *p, hmm_ref r, struct extent e,
+                            uint32_t next_header)
 {
-    merge_next_by(h, p, r, scaled, next_header, to_top, hook_resize, NULL);
+    merge_next_by(h, (struct merge){{p, r}, e, next_header}, hook_resize, NULL);
 }
 
-static void hook_merge_prev(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                            uint32_t next_header, size_t to_top)
+static void hook_merge_prev(struct hmm_heap *h, char *p, hmm_ref r, struct extent e,
+                            uint32_t next_header)
 {
-    (void)next_header, (void)to_top;
-    merge_prev_by(h, p, r, scaled, hook_resize, NULL);
+    merge_prev_by(h, (struct merge){{p, r}, e, next_header}, hook_resize, NULL);
 }
 
-static void hook_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
-                           size_t prev_size)
+static void hook_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
+                           struct neighbours n)
 {
-    join_both(h, p, r, scaled, next_size, prev_size, hook_drop, hook_resize);
+    join_both(h, (struct block){p, r}, (struct sizes){scaled, n.next, n.prev}, hook_drop,
+              hook_resize);
 }
 
-static void hook_merge_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                            uint32_t next_header, size_t to_top)
+static void hook_merge_both(struct hmm_heap *h, char *p, hmm_ref r, struct extent e,
+                            uint32_t next_header)
 {
-    merge_both_by(h, p, r, scaled, next_header, to_top, hook_join_both, NULL);
+    merge_both_by(h, (struct merge){{p, r}, e, next_header}, hook_join_both, NULL);
 }
 
-/* Frees block r at p and merges it with the neighbours whose sizes are given, 0 if there is none or
- * it stays apart; prev_bit is set if the block below is free and stays apart. */
-static void release_with(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
-                         size_t prev_size, uint32_t prev_bit)
+/* Frees block b and merges it with the neighbours that have a size; prev_bit is set if the block
+ * below is free and stays apart. */
+static void release_with(struct hmm_heap *h, struct block b, struct sizes s, uint32_t prev_bit)
 {
-    hmm_ref low = r - (hmm_ref)scaled_granules(prev_size);
-    if (next_size != 0 && prev_size != 0) {
-        hook_join_both(h, p, r, scaled, next_size, prev_size);
-    } else if (next_size != 0) {
-        join_next(h, p, r, scaled, next_size, prev_bit, hook_resize);
-    } else if (prev_size != 0) {
-        join_prev(h, p, low, scaled, prev_size, hook_resize);
+    hmm_ref low = b.r - (hmm_ref)scaled_granules(s.prev);
+    if (s.next != 0 && s.prev != 0) {
+        join_both(h, b, s, hook_drop, hook_resize);
+    } else if (s.next != 0) {
+        join_next(h, b, s, prev_bit, hook_resize);
+    } else if (s.prev != 0) {
+        join_prev(h, b.p, low, s, hook_resize);
     } else {
-        word_store(p, (uint32_t)scaled + HMM__FREE + prev_bit);
-        footer_store(p + scaled_bytes(scaled), (uint32_t)scaled);
-        word_set(p + scaled_bytes(scaled), HMM__PREV_FREE);
-        h->free_unbinned++;
-        h->strategy->insert(h, h->state, r);
+        word_store(b.p, (uint32_t)s.self + HMM__FREE + prev_bit);
+        footer_store(b.p + scaled_bytes(s.self), (uint32_t)s.self);
+        word_set(b.p + scaled_bytes(s.self), HMM__PREV_FREE);
+        COUNT(h->free_unbinned++);
+        hooks_of(h)->insert(h, state_of(h), b.r);
     }
-    if (h->large != NULL && prev_size + scaled + next_size > h->large_above)
-        hmm__large_joined(h, low, prev_size, scaled, next_size);
+    if (h->large != NULL && s.prev + s.self + s.next > h->large_above)
+        hmm__large_joined(h, low, s.prev, s.self, s.next);
 }
 
-/* Frees block r at p, which together with its free neighbours is too large for a header (B3):
- * merges it with one of them, if that fits, or with none. */
-static void release_too_large(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                              size_t next_size, size_t prev_size)
+/* Frees block b, which together with its free neighbours is too large for a header (B3): merges it
+ * with one of them, if that fits, or with none. */
+static void release_too_large(struct hmm_heap *h, struct block b, struct sizes s)
 {
-    uint32_t prev_bit = prev_size ? HMM__PREV_FREE : 0;
-    hmm_ref next = r + (hmm_ref)scaled_granules(scaled);
-    if (h->large != NULL && next_size > h->large_above) /* no join will do it */
-        hmm__large_clip(hmm__large_at(h, next + (hmm_ref)scaled_granules(next_size)), next);
-    if (next_size != 0 && scaled + next_size <= UINT32_MAX)
-        release_with(h, p, r, scaled, next_size, 0, prev_bit);
-    else if (prev_size != 0 && prev_size + scaled <= UINT32_MAX)
-        release_with(h, p, r, scaled, 0, prev_size, 0);
+    uint32_t prev_bit = s.prev ? HMM__PREV_FREE : 0;
+    hmm_ref next = b.r + (hmm_ref)scaled_granules(s.self);
+    if (h->large != NULL && s.next > h->large_above) /* no join will do it */
+        hmm__large_clip(hmm__large_at(h, next + (hmm_ref)scaled_granules(s.next)), next);
+    if (s.next != 0 && s.self + s.next <= UINT32_MAX)
+        release_with(h, b, (struct sizes){s.self, s.next, 0}, prev_bit);
+    else if (s.prev != 0 && s.prev + s.self <= UINT32_MAX)
+        release_with(h, b, (struct sizes){s.self, 0, s.prev}, 0);
     else
-        release_with(h, p, r, scaled, 0, 0, prev_bit);
+        release_with(h, b, (struct sizes){s.self, 0, 0}, prev_bit);
 }
 
 void hmm__slow_release(struct hmm_heap *h, char *p, hmm_ref r)
 {
-    uint32_t word = word_load(p), next_header = word_load(p + scaled_bytes(header_scaled(word)));
-    size_t scaled = header_scaled(word);
-    size_t next_size = next_header & HMM__FREE ? header_scaled(next_header) : 0;
-    size_t prev_size = word & HMM__PREV_FREE ? footer_load(p) : 0;
-    if (prev_size + scaled + next_size > UINT32_MAX)
-        release_too_large(h, p, r, scaled, next_size, prev_size);
+    const struct block b = {p, r};
+    uint32_t word = word_load(b.p);
+    uint32_t next_header = word_load(b.p + scaled_bytes(header_scaled(word)));
+    const struct sizes s = {.self = header_scaled(word),
+                            .next = next_header & HMM__FREE ? header_scaled(next_header) : 0,
+                            .prev = word & HMM__PREV_FREE ? footer_load(b.p) : 0};
+    if (s.prev + s.self + s.next > UINT32_MAX)
+        release_too_large(h, b, s);
     else
-        release_with(h, p, r, scaled, next_size, prev_size, 0);
+        release_with(h, b, s, 0);
 }
 
 void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size)
@@ -283,27 +279,30 @@ void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size)
     if (hmm__unlikely(size > HMM_MAX_REQUEST))
         return hmm__fail(h, size);
     uint32_t n = hmm__granules_for(size);
-    hmm_ref r = h->take(h, h->state, n);
+    hmm_ref r = h->take(h, state_of(h), n);
     return r ? finish_allocation(h, r, n, block_size(h, r)) : hmm__malloc_else(h, n);
 }
 
 void hmm__free_by_hooks(struct hmm_heap *h, void *payload)
 {
-    free_by(h, payload, hook_insert, hook_merge_next, hook_merge_prev, hook_merge_both);
+    free_by(h, payload, hook_insert,
+            (struct merges){hook_merge_next, hook_merge_prev, hook_merge_both});
 }
 
 void hmm__release(struct hmm_heap *h, hmm_ref block)
 {
     char *p = block_payload(h, block);
     HMM_ASSERT(block >= h->first && block < h->top);
-    uint32_t word = word_load(p), next_header = word_load(p + scaled_bytes(header_scaled(word)));
-    size_t scaled = header_scaled(word), to_top = (size_t)(h->top - block) << HMM__SIZE_SHIFT;
+    uint32_t word = word_load(p);
+    uint32_t next_header = word_load(p + scaled_bytes(header_scaled(word)));
+    const struct extent e = {header_scaled(word), (size_t)(h->top - block) << HMM__SIZE_SHIFT};
     bool prev_is_free = word & HMM__PREV_FREE;
     if (next_header & HMM__FREE)
-        (prev_is_free ? hook_merge_both : hook_merge_next)(h, p, block, scaled, next_header,
-                                                           to_top);
+        (prev_is_free ? hook_merge_both : hook_merge_next)(h, p, block, e, next_header);
     else if (prev_is_free)
-        hook_merge_prev(h, p, block, scaled, next_header, to_top);
+        hook_merge_prev(h, p, block, e, next_header);
     else
-        release_alone(h, p, block, scaled, hook_insert);
+        release_alone(h, p, block, e.scaled, hook_insert);
 }
+
+#endif

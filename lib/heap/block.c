@@ -5,6 +5,8 @@
  */
 #include "heap/block.h"
 
+#if HMM_WITH_PLUGINS || !HMM__SMALL
+
 uint32_t hmm_block_granules(const struct hmm_heap *heap, hmm_ref block)
 {
     return block_size(heap, block);
@@ -48,10 +50,18 @@ hmm_ref hmm_block_end(const struct hmm_heap *heap)
     return heap->top;
 }
 
+#endif
+
 size_t hmm_heap_capacity(const struct hmm_heap *heap)
 {
+#if HMM__SMALL
+    return (size_t)heap->limit * HMM_GRANULE;
+#else
     return (size_t)heap->capacity * HMM_GRANULE;
+#endif
 }
+
+#if HMM__PIECES
 
 /* The piece goes to the lowest aligned ref that is not below `low`; if it would cross a boundary
  * there, to the boundary. */
@@ -82,15 +92,24 @@ int hmm_piece_fits_bounded(const struct hmm_piece *piece, hmm_ref block, uint32_
            block + gap + piece->granules - 1 <= piece->high - 1; /* no high is the highest */
 }
 
+#endif
+
+#if HMM_WITH_PLUGINS || !HMM__SMALL
+
 void hmm_visited(struct hmm_heap *heap, unsigned nodes)
 {
-    heap->visited += nodes;
+    (void)heap, (void)nodes;
+    COUNT(heap->visited += nodes);
 }
+
+#endif
+
+#if !HMM__SMALL
 
 /* The remainder's header is written before insert, which reads it; carve writes the same again. */
 hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules)
 {
-    const struct hmm_strategy *s = h->strategy;
+    const struct hmm_strategy *s = hooks_of(h);
     hmm_ref r = s->find(h, state, granules);
     if (r == 0)
         return 0;
@@ -107,9 +126,13 @@ hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules)
     return r;
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 hmm_ref hmm__default_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
-    const struct hmm_strategy *s = h->strategy;
+    const struct hmm_strategy *s = hooks_of(h);
     hmm_ref r = s->find(h, state, piece->granules);
     if (r == 0 || hmm_piece_fits(piece, r, block_size(h, r)))
         return r;
@@ -117,13 +140,19 @@ hmm_ref hmm__default_find_piece(struct hmm_heap *h, void *state, const struct hm
     return surely <= HMM_MAX_GRANULES ? s->find(h, state, surely) : 0;
 }
 
+#endif
+
+#if !HMM__SMALL
+
 /* remove reads the header of `was`, so that one is restored meanwhile. */
 void hmm__default_resize(struct hmm_heap *h, void *state, hmm_ref was, uint32_t was_granules,
                          hmm_ref now)
 {
     uint32_t word = block_header(h, now);
     block_set_header(h, was, header_make(was_granules, HMM__FREE));
-    h->strategy->remove(h, state, was);
+    hooks_of(h)->remove(h, state, was);
     block_set_header(h, now, word);
-    h->strategy->insert(h, state, now);
+    hooks_of(h)->insert(h, state, now);
 }
+
+#endif

@@ -134,12 +134,35 @@ HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref 
     block_set_header(h, r, block_header(h, r) & ~(uint32_t)HMM__PREV_FREE);
 }
 
+/* The top is read without the lock by who frees a block of its own, below it. */
+HMM__ALWAYS_INLINE void heap_set_top(struct hmm_heap *h, hmm_ref r)
+{
+#if HMM__TSAN
+    __atomic_store_n(&h->top, r, __ATOMIC_RELAXED);
+#else
+    h->top = r;
+#endif
+}
+
+HMM__ALWAYS_INLINE hmm_ref heap_top(const struct hmm_heap *h)
+{
+#if HMM__TSAN
+    return __atomic_load_n(&h->top, __ATOMIC_RELAXED);
+#else
+    return h->top;
+#endif
+}
+
 /* Moves the top to r and writes its header (B5). */
 HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
 {
-    HMM_ASSERT(r >= h->first && r <= h->brk);
-    h->top = r;
+    HMM_ASSERT(r >= h->first && r <= heap_brk(h));
+    heap_set_top(h, r);
+#if !HMM__SMALL
     h->extent = r - h->first;
+#elif HMM__COUNTS
+    h->top_peak = r > h->top_peak ? r : h->top_peak;
+#endif
     block_set_header(h, r, HMM__FREE);
 }
 
@@ -258,8 +281,20 @@ HMM__ALWAYS_INLINE bool block_is_valid(const struct hmm_heap *h, hmm_ref r, uint
 }
 
 /* verify.c: each ends the program with the message that this block was overwritten. */
+#if HMM_WITH_CHECKS || !HMM__SMALL
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__block_broken(const struct hmm_heap *h, hmm_ref r);
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__links_broken(const struct hmm_heap *h, hmm_ref r);
+#else
+HMM__ALWAYS_INLINE void hmm__block_broken(const struct hmm_heap *h, hmm_ref r)
+{
+    (void)h, (void)r;
+}
+
+HMM__ALWAYS_INLINE void hmm__links_broken(const struct hmm_heap *h, hmm_ref r)
+{
+    (void)h, (void)r;
+}
+#endif
 
 /* The block above r, whose header is `word`, for walks. A header that was overwritten ends the
  * program: else the walk would not end, or would leave the blocks. */

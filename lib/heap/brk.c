@@ -9,6 +9,8 @@
  */
 #include "heap/block.h"
 
+#if !HMM__SMALL
+
 #define STEP_SHIFT 8
 #define STEP_MIN (4096u / HMM_GRANULE)
 
@@ -89,3 +91,5 @@ void hmm__high_raise(struct hmm_heap *h, hmm_ref limit, hmm_ref high_limit)
     h->high_limit = high_limit;
     hmm__brk_settle(h);
 }
+
+#endif

@@ -5,6 +5,8 @@
  */
 #include "heap/block.h"
 
+#if !HMM__SMALL
+
 bool hmm__strategy_is_valid(const struct hmm_strategy *s)
 {
     return s != NULL && s->abi == HMM_STRATEGY_ABI && s->name != NULL && s->state_size != NULL &&
@@ -136,3 +138,5 @@ struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strateg
     hmm__brk_settle(h);
     return h;
 }
+
+#endif

@@ -16,6 +16,8 @@
 #include "base/assert.h"
 #include "heap/block.h"
 
+#if !HMM__SMALL
+
 /* How the state is to be moved, for a larger capacity. */
 struct moving {
     char *to;
@@ -136,3 +138,5 @@ int hmm__heap_grow(struct hmm_heap *h, size_t size)
         annotate_region(block_payload(h, was), (size_t)(end - was) * HMM_GRANULE);
     return fits ? 0 : refuse_to_grow(ENOMEM);
 }
+
+#endif

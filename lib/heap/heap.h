@@ -72,9 +72,10 @@ enum hmm__check_flag {
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
 
-/* What a cache is to return to the heap: IDLE, before malloc raises the break, is empty runs and
- * medium blocks; ALL, before a request fails, is all that the calling thread does not use. */
-enum hmm__reclaim { HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
+/* What a cache is to return to the heap: UNUSED, now and then, is what has not been needed for a
+ * while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL, before a
+ * request fails, is all that the calling thread does not use. */
+enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
 enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
@@ -105,12 +106,24 @@ struct hmm__large {
 #define HMM__RELEASE_NEVER UINT32_MAX
 #define HMM__RELEASE_AFTER 250u
 
+/* For what is only looked at. */
+#if HMM__COUNTS
+#define COUNT(statement) statement
+#else
+#define COUNT(statement) ((void)0)
+#endif
+
+#if HMM__SMALL
+#include "heap/small.h"
+#else
+
 struct hmm_heap {
     /* The first 8 bytes are where the links of ref 0 would be: a strategy that follows an
      * overwritten link of 0 writes here. No check needs what is lost by that. */
     uint64_t failed;
     uint64_t released; /* bytes that were given back to the system, each time anew */
     uint32_t check_count;
+    bool trying; /* a request that fails now has another way to be served: it is not counted */
     /* Hot, up to check_flags: three cache lines. */
     const struct hmm_strategy *strategy;
     void *state;
@@ -157,9 +170,8 @@ struct hmm_heap {
     /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
      * pointers are misuse. */
     bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
-    /* Told of a request of `size` bytes that is not served; or, with `served`, that the last of
-     * them was served after all. NULL: nobody. */
-    void (*refused)(const struct hmm_heap *h, size_t size, bool served);
+    /* Told of a request of `size` bytes that is not served. NULL: nobody. */
+    void (*refused)(const struct hmm_heap *h, size_t size);
     hmm_ref brk_peak;
     hmm_ref committed_end; /* pages below it are committed */
     uint32_t skew;         /* bytes of the caller's region below the base */
@@ -181,7 +193,36 @@ struct hmm_heap {
 _Static_assert(offsetof(struct hmm_heap, failed) == 0, "the links of ref 0");
 _Static_assert(offsetof(struct hmm_heap, check_flags) + sizeof(uint32_t) <= 3 * 64,
                "the hot part is three cache lines");
-_Static_assert(_Alignof(struct hmm_heap) <= HMM_GRANULE, "a region is aligned to the granule only");
+
+/* ---- What a heap in few bytes has otherwise (small.h) ---- */
+
+HMM__ALWAYS_INLINE void *state_of(const struct hmm_heap *h)
+{
+    return h->state;
+}
+
+HMM__ALWAYS_INLINE hmm_ref heap_brk(const struct hmm_heap *h)
+{
+    return h->brk;
+}
+
+/* No block ends above it, whatever becomes of the limit. */
+HMM__ALWAYS_INLINE hmm_ref end_of(const struct hmm_heap *h)
+{
+    return h->high_limit;
+}
+
+/* Whether large.c knows a free block of this scaled size. Without pages: whether it is too large
+ * for a header. */
+HMM__ALWAYS_INLINE bool large_knows(const struct hmm_heap *h, size_t scaled)
+{
+#if HMM__PAGES
+    return scaled > h->large_above;
+#else
+    (void)h;
+    return scaled > UINT32_MAX;
+#endif
+}
 
 /* Bytes at the low end for a state. */
 HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
@@ -229,6 +270,72 @@ HMM__ALWAYS_INLINE size_t live_blocks(const struct hmm_heap *h)
     return (size_t)(h->top_blocks + h->splits + h->bin_splits - h->merges) - free_blocks(h);
 }
 
+#endif
+
+_Static_assert(_Alignof(struct hmm_heap) <= HMM_GRANULE, "a region is aligned to the granule only");
+
+/* ---- The strategy ---- */
+
+/*
+ * With one strategy its functions are called by name: struct hmm_strategy is then a constant that
+ * compilers look into, of which nothing is left. Its file defines it, behind this one.
+ */
+#if HMM__ONE_STRATEGY
+#if HMM_WITH_FIRST_FIT
+#define HMM__ONLY first_fit
+#define HMM__THE_STRATEGY HMM_FIRST_FIT
+#elif HMM_WITH_NEXT_FIT
+#define HMM__ONLY next_fit
+#define HMM__THE_STRATEGY HMM_NEXT_FIT
+#elif HMM_WITH_BEST_FIT
+#define HMM__ONLY best_fit
+#define HMM__THE_STRATEGY HMM_BEST_FIT
+#else
+#define HMM__ONLY segregated
+#define HMM__THE_STRATEGY HMM_SEGREGATED
+#endif
+static const struct hmm_strategy HMM__ONLY;
+#define hooks_by(s) ((void)(s), &HMM__ONLY)
+#define hooks_of(h) ((void)(h), &HMM__ONLY)
+#else
+#define hooks_by(s) (s)
+#define hooks_of(h) ((h)->strategy)
+#endif
+
+/* The strategy where nobody says which. */
+#if HMM_WITH_BEST_FIT
+#define HMM__DEFAULT_STRATEGY HMM_BEST_FIT
+#elif HMM_WITH_SEGREGATED
+#define HMM__DEFAULT_STRATEGY HMM_SEGREGATED
+#elif HMM_WITH_FIRST_FIT
+#define HMM__DEFAULT_STRATEGY HMM_FIRST_FIT
+#elif HMM_WITH_NEXT_FIT
+#define HMM__DEFAULT_STRATEGY HMM_NEXT_FIT
+#else
+#error "no strategy is built in"
+#endif
+
+/* What a program names a strategy by. In few bytes with one strategy it is only a name. */
+#if HMM__ONE_STRATEGY && HMM__SMALL
+static const char strategy_name[] = "";
+#define HMM__STRATEGY_NAMED(table) ((const struct hmm_strategy *)(const void *)strategy_name)
+#else
+#define HMM__STRATEGY_NAMED(table) (&(table))
+#endif
+
+/* Tells the strategy what was placed otherwise than by its take. */
+HMM__ALWAYS_INLINE void say_placed(struct hmm_heap *h, hmm_ref r, uint32_t granules)
+{
+#if HMM__SMALL
+    if (hooks_of(h)->placed)
+        hooks_of(h)->placed(h, state_of(h), r, granules);
+#else
+    if (h->placed)
+        h->placed(h, h->state, r, granules);
+#endif
+}
+
+#if HMM__COUNTS
 /* The granules of [first, top) that are not in use. */
 HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
@@ -236,6 +343,7 @@ HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
         live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES + h->aligned_blocks * HMM__RECORD_BYTES;
     return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
 }
+#endif
 
 /* The largest request in bytes: a larger size does not fit in a header, or is above PTRDIFF_MAX. */
 #define HMM_MAX_REQUEST                                                                            \
@@ -274,11 +382,21 @@ HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
 HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
 
 /* brk.c */
+#if HMM__SMALL
+HMM__ALWAYS_INLINE bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
+{
+    (void)h, (void)to;
+    return false; /* it is at the limit */
+}
+#else
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
+#endif
 HMM__HIDDEN void hmm__brk_lower(struct hmm_heap *h);
 HMM__HIDDEN void hmm__brk_settle(struct hmm_heap *h);
 HMM__HIDDEN bool hmm__high_lower(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__high_raise(struct hmm_heap *h, hmm_ref limit, hmm_ref high_limit);
+
+#if HMM__PAGES
 
 /* pages.c */
 HMM__HIDDEN HMM__COLD bool hmm__commit(struct hmm_heap *h, hmm_ref to);
@@ -330,6 +448,10 @@ HMM__HIDDEN void hmm__large_clip(struct hmm__large *b, hmm_ref start);
 
 HMM__HIDDEN const char *hmm__large_verify(const struct hmm_heap *h);
 
+#else
+#include "heap/no_pages.h"
+#endif
+
 /* Zeroes a payload that was allocated just now; what is known to be zero is not written. Before the
  * allocation begin is to be called; what it returns is the third argument. */
 HMM__HIDDEN hmm_ref hmm__zero_begin(struct hmm_heap *h);
@@ -339,6 +461,10 @@ HMM__HIDDEN void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref ze
 #define HMM__ZERO_MIN ((size_t)64 << 10)
 
 /* malloc and free without the cache and without checks of the whole heap. */
+#if HMM__SMALL
+HMM__HIDDEN void *hmm__malloc(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__free(struct hmm_heap *h, void *payload);
+#else
 HMM__ALWAYS_INLINE void *hmm__malloc(struct hmm_heap *h, size_t size)
 {
     return h->uncached_malloc(h, size);
@@ -348,12 +474,10 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 {
     h->uncached_free(h, payload);
 }
+#endif
 
 /* allocate.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h, size_t size);
-
-/* The request that was counted as failed last is served after all. */
-HMM__HIDDEN HMM__COLD void hmm__take_back_failure(struct hmm_heap *h);
 
 /* One attempt: from a free block, else from the top below the break. NULL, which is not counted as
  * a failure: neither is large enough. */
@@ -362,8 +486,20 @@ HMM__HIDDEN void *hmm__try_malloc(struct hmm_heap *h, size_t size);
 /* True: the cache has returned something. */
 HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 {
+#if HMM__CACHE
     HMM_ASSERT((h->reclaim != NULL) == (h->cache != NULL));
     return h->reclaim != NULL && h->reclaim(h, what);
+#else
+    (void)h, (void)what;
+    return false;
+#endif
+}
+
+/* Whether memory for n granules above the top was below it, and was not given back since: the break
+ * may rise over it at no cost, so that the cache need not return anything before. */
+HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
+{
+    return h->zero_top > h->top && h->zero_top - h->top >= n;
 }
 
 /* Frees a used block that is not in the live counts any more. */
@@ -408,6 +544,9 @@ HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
 
 /* As hmm_heap_check, without the cache. */
 HMM__HIDDEN const char *hmm__verify(struct hmm_heap *h);
+
+struct hmm_block_info;
+struct hmm_stats;
 
 /* walk.c, stats.c: as hmm_heap_walk and hmm_heap_stats, without the cache: a run is one block. */
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,

@@ -30,6 +30,8 @@
  */
 #include "heap/block.h"
 
+#if HMM__PAGES
+
 #define LARGE_LOG 16u
 #define LINKS_GRANULES (HMM_LINKS_KEPT / HMM_GRANULE)
 
@@ -389,3 +391,5 @@ const char *hmm__large_verify(const struct hmm_heap *h)
         return "L1: an entry is no large free block's";
     return verify_list(h, listed);
 }
+
+#endif

@@ -16,6 +16,8 @@
  */
 #include "heap/block.h"
 
+#if HMM__PAGES
+
 #define AHEAD_MIN ((256u << 10) / HMM_GRANULE)
 #define AHEAD_MAX ((32u << 20) / HMM_GRANULE)
 
@@ -241,11 +243,15 @@ bool hmm__decommit_is_due(const struct hmm_heap *h)
 void hmm__tick(struct hmm_heap *h)
 {
     uint64_t before = h->released;
-    hmm__decommit_due(h);
+    if (hmm__decommit_is_due(h)) {
+        hmm__reclaim(h, HMM__RECLAIM_UNUSED);
+        hmm__decommit_due(h);
+    }
     if (h->released != before || h->released - h->released_then < IDLE_BYTES)
         return;
     h->released_then = h->released;
-    hmm__reclaim(h, HMM__RECLAIM_IDLE);
+    while (hmm__reclaim(h, HMM__RECLAIM_IDLE)) {
+    }
 }
 
 static HMM__COLD void give_back_excess(struct hmm_heap *h, uint64_t excess, uint32_t freed)
@@ -292,3 +298,5 @@ size_t hmm__decommit_all(struct hmm_heap *h)
     h->top_seen = h->top;
     return SIZE_MAX - budget;
 }
+
+#endif

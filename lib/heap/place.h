@@ -12,19 +12,67 @@
 
 #include "heap/block.h"
 
+/* A block: its payload, and its ref, which says the same; to make one of the other takes
+ * instructions. Two words, so that a function that is not inlined has it in registers. */
+struct block {
+    char *p;
+    hmm_ref r;
+};
+
+/* A free block and its size in granules, as an index has it. */
+struct sized_block {
+    char *p;
+    hmm_ref r;
+    size_t size;
+};
+
+HMM__ALWAYS_INLINE struct sized_block sized_block_at(const struct hmm_heap *h, hmm_ref r,
+                                                     size_t size)
+{
+    return (struct sized_block){block_payload(h, r), r, size};
+}
+
+/* Scaled sizes of a block and of its free neighbours; 0: there is none, or it stays apart. */
+struct sizes {
+    size_t self, next, prev;
+};
+
+/* Of a block that is to be merged the scaled size, and that from it to the top; and what its free
+ * neighbours have. Two words each, as struct block. */
+struct extent {
+    size_t scaled, to_top;
+};
+
+struct neighbours {
+    size_t next, prev;
+};
+
 /* As the hooks of struct hmm_strategy, with the payloads and sizes of the blocks, so that a
  * strategy need not read the headers, which are already written. */
-typedef void insert_callback(struct hmm_heap *h, void *state, hmm_ref r, char *p, size_t size);
-typedef void resize_callback(struct hmm_heap *h, void *state, hmm_ref was, char *was_p,
-                             size_t was_size, hmm_ref now, char *now_p, size_t size);
+typedef void insert_callback(struct hmm_heap *h, void *state, struct sized_block b);
+typedef void resize_callback(struct hmm_heap *h, void *state, struct sized_block was,
+                             struct sized_block now);
 
-/* Frees block r at p, of scaled size `scaled`, by merging it. next_header is the header above it;
- * to_top is the scaled size from r to the top. */
-typedef void merge_callback(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                            uint32_t next_header, size_t to_top);
+/* Frees block r at p by merging it. next_header is the header above it. */
+typedef void merge_callback(struct hmm_heap *h, char *p, hmm_ref r, struct extent e,
+                            uint32_t next_header);
 
 /* The same where the merged block is large, after all tests. */
 typedef void large_callback(struct hmm_heap *h, char *p, hmm_ref r);
+
+/* What a merge_callback has been given. */
+struct merge {
+    struct block b;
+    struct extent e;
+    uint32_t next_header;
+};
+
+/* Those of free: where the block above is free, the one below, or both. */
+struct merges {
+    merge_callback *next, *prev, *both;
+};
+
+#if !HMM__SMALL
 
 /* ---- allocate.c: the slow path ---- */
 
@@ -63,7 +111,7 @@ HMM__ALWAYS_INLINE void carve_whole(char *p, size_t scaled)
  */
 HMM__ALWAYS_INLINE void large_taken(struct hmm_heap *h, const char *p, size_t size, size_t rest)
 {
-    if (hmm__unlikely(size << HMM__SIZE_SHIFT > h->large_above) && rest < HMM__LARGE_GRANULES)
+    if (hmm__unlikely(large_knows(h, size << HMM__SIZE_SHIFT)) && rest < HMM__LARGE_GRANULES)
         hmm__large_allocated(h, block_of(h, p) + (hmm_ref)size);
 }
 
@@ -76,11 +124,11 @@ HMM__ALWAYS_INLINE uint32_t carve(struct hmm_heap *h, char *p, uint32_t n, uint3
     large_taken(h, p, size, size - n);
     if (size - n >= HMM_MIN_GRANULES) {
         carve_low(p, p + scaled_bytes(header_make(n, 0)), header_make(size - n, 0));
-        h->splits++;
+        COUNT(h->splits++);
         return n;
     }
     carve_whole(p, header_make(size, 0));
-    h->free_unbinned--;
+    COUNT(h->free_unbinned--);
     return size;
 }
 
@@ -96,15 +144,15 @@ HMM__ALWAYS_INLINE void *finish_allocation(struct hmm_heap *h, hmm_ref r, uint32
 HMM__ALWAYS_INLINE void *allocate_from_top(struct hmm_heap *h, uint32_t n)
 {
     hmm_ref r = h->top;
-    if (hmm__unlikely(h->brk - r < n))
+    if (hmm__unlikely(heap_brk(h) - r < n))
         return NULL;
     char *p = block_payload(h, r);
     uint32_t scaled = header_make(n, 0);
     word_store(p, scaled);
     word_store(p + scaled_bytes(scaled), HMM__FREE);
-    h->top = r + n;
+    heap_set_top(h, r + n);
     h->extent += n;
-    h->top_blocks++;
+    COUNT(h->top_blocks++);
     live_add(h, scaled_bytes(scaled) - HMM_HEADER_BYTES);
     return p;
 }
@@ -137,172 +185,176 @@ HMM__ALWAYS_INLINE bool prev_agrees(const struct hmm_heap *h, hmm_ref r, char *p
 /* Whether the size does not fit in a header, or large.c is to know of the block. */
 HMM__ALWAYS_INLINE bool needs_slow_release(const struct hmm_heap *h, size_t scaled)
 {
-    return scaled > h->large_above;
+    return large_knows(h, scaled);
+}
+
+/* The free block above b. */
+HMM__ALWAYS_INLINE struct sized_block above(struct block b, struct sizes s)
+{
+    return (struct sized_block){b.p + scaled_bytes(s.self), b.r + (hmm_ref)scaled_granules(s.self),
+                                scaled_granules(s.next)};
 }
 
 /*
- * Merges r with the free block above; prev_bit is the PREV_FREE of r, whose free block below, if
+ * Merges b with the free block above; prev_bit is the PREV_FREE of b, whose free block below, if
  * any, stays apart:
  *
- *     | r, scaled | free, next_size |  ->  | free, scaled + next_size |
+ *     | b, self | free, next |  ->  | free, self + next |
  */
-HMM__ALWAYS_INLINE void join_next(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                                  size_t next_size, uint32_t prev_bit, resize_callback *resize)
+HMM__ALWAYS_INLINE void join_next(struct hmm_heap *h, struct block b, struct sizes s,
+                                  uint32_t prev_bit, resize_callback *resize)
 {
-    size_t joint = scaled + next_size;
-    word_store(p, (uint32_t)joint + HMM__FREE + prev_bit);
-    footer_store(p + scaled_bytes(joint), (uint32_t)joint);
-    h->merges++;
-    resize(h, h->state, r + (hmm_ref)scaled_granules(scaled), p + scaled_bytes(scaled),
-           scaled_granules(next_size), r, p, scaled_granules(joint));
+    size_t joint = s.self + s.next;
+    word_store(b.p, (uint32_t)joint + HMM__FREE + prev_bit);
+    footer_store(b.p + scaled_bytes(joint), (uint32_t)joint);
+    COUNT(h->merges++);
+    resize(h, state_of(h), above(b, s), (struct sized_block){b.p, b.r, scaled_granules(joint)});
 }
 
 /*
- * Merges r with the free block below:
+ * Merges the block at p with the free block below, low:
  *
- *     | free, prev_size | r, scaled |  ->  | free, prev_size + scaled |
+ *     | low, free, prev | p, self |  ->  | low, free, prev + self |
  */
-HMM__ALWAYS_INLINE void join_prev(struct hmm_heap *h, char *p, hmm_ref low, size_t scaled,
-                                  size_t prev_size, resize_callback *resize)
-{
-    char *low_p = p - scaled_bytes(prev_size), *end = p + scaled_bytes(scaled);
-    word_add(p, HMM__FREE);
-    word_add(low_p, (uint32_t)scaled);
-    footer_store(end, (uint32_t)(prev_size + scaled));
-    word_set(end, HMM__PREV_FREE);
-    h->merges++;
-    resize(h, h->state, low, low_p, scaled_granules(prev_size), low, low_p,
-           scaled_granules(prev_size + scaled));
-}
-
-/*
- * Merges r with both neighbours:
- *
- *     | free, prev_size | r, scaled | free, next_size |  ->  | free, the sum |
- */
-HMM__ALWAYS_INLINE void join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                                  size_t next_size, size_t prev_size, insert_callback *drop,
+HMM__ALWAYS_INLINE void join_prev(struct hmm_heap *h, char *p, hmm_ref low, struct sizes s,
                                   resize_callback *resize)
 {
-    drop(h, h->state, r + (hmm_ref)scaled_granules(scaled), p + scaled_bytes(scaled),
-         scaled_granules(next_size));
-    hmm__forget(prev_size);
-    hmm__forget(scaled);
-    size_t joint = prev_size + scaled + next_size;
-    char *low_p = p - scaled_bytes(prev_size);
-    hmm_ref low = r - (hmm_ref)scaled_granules(prev_size);
+    char *low_p = p - scaled_bytes(s.prev), *end = p + scaled_bytes(s.self);
     word_add(p, HMM__FREE);
-    word_add(low_p, (uint32_t)(scaled + next_size));
+    word_add(low_p, (uint32_t)s.self);
+    footer_store(end, (uint32_t)(s.prev + s.self));
+    word_set(end, HMM__PREV_FREE);
+    COUNT(h->merges++);
+    resize(h, state_of(h), (struct sized_block){low_p, low, scaled_granules(s.prev)},
+           (struct sized_block){low_p, low, scaled_granules(s.prev + s.self)});
+}
+
+/*
+ * Merges b with both neighbours:
+ *
+ *     | free, prev | b, self | free, next |  ->  | free, the sum |
+ */
+HMM__ALWAYS_INLINE void join_both(struct hmm_heap *h, struct block b, struct sizes s,
+                                  insert_callback *drop, resize_callback *resize)
+{
+    drop(h, state_of(h), above(b, s));
+    hmm__forget(s.prev);
+    hmm__forget(s.self);
+    size_t joint = s.prev + s.self + s.next;
+    char *low_p = b.p - scaled_bytes(s.prev);
+    hmm_ref low = b.r - (hmm_ref)scaled_granules(s.prev);
+    word_add(b.p, HMM__FREE);
+    word_add(low_p, (uint32_t)(s.self + s.next));
     footer_store(low_p + scaled_bytes(joint), (uint32_t)joint);
-    h->merges += 2;
-    h->free_unbinned--;
-    resize(h, h->state, low, low_p, scaled_granules(prev_size), low, low_p, scaled_granules(joint));
+    COUNT(h->merges += 2);
+    COUNT(h->free_unbinned--);
+    resize(h, state_of(h), (struct sized_block){low_p, low, scaled_granules(s.prev)},
+           (struct sized_block){low_p, low, scaled_granules(joint)});
 }
 
 /* join_both with a strategy's functions. */
-typedef void join_callback(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, size_t next_size,
-                           size_t prev_size);
+typedef void join_callback(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
+                           struct neighbours n);
 
 /* Together with is_placed and free_by, these make the tests of hmm__seems_valid. A small block is
  * then merged; a large one is passed to `large`, or without it released here or slowly. */
-HMM__ALWAYS_INLINE void merge_next_by(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                                      uint32_t next_header, size_t to_top, resize_callback *resize,
+HMM__ALWAYS_INLINE void merge_next_by(struct hmm_heap *h, struct merge m, resize_callback *resize,
                                       large_callback *large)
 {
-    size_t next_size = header_scaled(next_header), remaining = to_top - scaled;
+    size_t scaled = m.e.scaled, next_size = header_scaled(m.next_header);
+    size_t remaining = m.e.to_top - scaled;
     if (remaining == 0) {
-        hmm__merge_into_top(h, p, r);
+        hmm__merge_into_top(h, m.b.p, m.b.r);
         return;
     }
-    if (hmm__unlikely(!next_agrees(p + scaled_bytes(scaled), next_size, remaining))) {
-        hmm__free_invalid(h, p);
+    if (hmm__unlikely(!next_agrees(m.b.p + scaled_bytes(scaled), next_size, remaining))) {
+        hmm__free_invalid(h, m.b.p);
         return;
     }
     if (scaled + next_size >= LARGE_SCALED) {
         if (large || needs_slow_release(h, scaled + next_size)) {
-            (large ? large : hmm__slow_release)(h, p, r);
+            (large ? large : hmm__slow_release)(h, m.b.p, m.b.r);
             return;
         }
     }
-    join_next(h, p, r, scaled, next_size, 0, resize);
+    join_next(h, m.b, (struct sizes){scaled, next_size, 0}, 0, resize);
 }
 
-HMM__ALWAYS_INLINE void merge_prev_by(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                                      resize_callback *resize, large_callback *large)
+HMM__ALWAYS_INLINE void merge_prev_by(struct hmm_heap *h, struct merge m, resize_callback *resize,
+                                      large_callback *large)
 {
-    uint32_t below = footer_load(p);
-    size_t prev_size = below;
+    uint32_t below = footer_load(m.b.p);
+    size_t scaled = m.e.scaled, prev_size = below;
     hmm_ref low;
-    if (hmm__unlikely(!prev_agrees(h, r, p, below, &low))) {
-        hmm__free_invalid(h, p);
+    if (hmm__unlikely(!prev_agrees(h, m.b.r, m.b.p, below, &low))) {
+        hmm__free_invalid(h, m.b.p);
         return;
     }
     if (prev_size + scaled >= LARGE_SCALED) {
         if (large || needs_slow_release(h, prev_size + scaled)) {
-            (large ? large : hmm__slow_release)(h, p, r);
+            (large ? large : hmm__slow_release)(h, m.b.p, m.b.r);
             return;
         }
     }
-    join_prev(h, p, low, scaled, prev_size, resize);
+    join_prev(h, m.b.p, low, (struct sizes){scaled, 0, prev_size}, resize);
 }
 
-HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
-                                      uint32_t next_header, size_t to_top, join_callback *join,
+HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, struct merge m, join_callback *join,
                                       large_callback *large)
 {
-    uint32_t below = footer_load(p);
-    size_t next_size = header_scaled(next_header), prev_size = below, remaining = to_top - scaled;
+    uint32_t below = footer_load(m.b.p);
+    size_t scaled = m.e.scaled, next_size = header_scaled(m.next_header), prev_size = below;
+    size_t remaining = m.e.to_top - scaled;
     hmm_ref low;
     if (remaining == 0) {
-        hmm__merge_into_top(h, p, r);
+        hmm__merge_into_top(h, m.b.p, m.b.r);
         return;
     }
-    if (hmm__unlikely(!prev_agrees(h, r, p, below, &low) ||
-                      !next_agrees(p + scaled_bytes(scaled), next_size, remaining))) {
-        hmm__free_invalid(h, p);
+    if (hmm__unlikely(!prev_agrees(h, m.b.r, m.b.p, below, &low) ||
+                      !next_agrees(m.b.p + scaled_bytes(scaled), next_size, remaining))) {
+        hmm__free_invalid(h, m.b.p);
         return;
     }
     if (prev_size + scaled + next_size >= LARGE_SCALED) {
         if (large || needs_slow_release(h, prev_size + scaled + next_size)) {
-            (large ? large : hmm__slow_release)(h, p, r);
+            (large ? large : hmm__slow_release)(h, m.b.p, m.b.r);
             return;
         }
     }
-    join(h, p, r, scaled, next_size, prev_size);
+    join(h, m.b.p, m.b.r, scaled, (struct neighbours){next_size, prev_size});
 }
 
 /* The large_callback of each. */
-HMM__ALWAYS_INLINE void large_next_by(struct hmm_heap *h, char *p, hmm_ref r,
-                                      resize_callback *resize)
+HMM__ALWAYS_INLINE void large_next_by(struct hmm_heap *h, struct block b, resize_callback *resize)
 {
-    size_t scaled = header_scaled(word_load(p)),
-           next_size = header_scaled(word_load(p + scaled_bytes(scaled)));
+    size_t scaled = header_scaled(word_load(b.p)),
+           next_size = header_scaled(word_load(b.p + scaled_bytes(scaled)));
     if (hmm__unlikely(needs_slow_release(h, scaled + next_size)))
-        hmm__slow_release(h, p, r);
+        hmm__slow_release(h, b.p, b.r);
     else
-        join_next(h, p, r, scaled, next_size, 0, resize);
+        join_next(h, b, (struct sizes){scaled, next_size, 0}, 0, resize);
 }
 
-HMM__ALWAYS_INLINE void large_prev_by(struct hmm_heap *h, char *p, hmm_ref r,
-                                      resize_callback *resize)
+HMM__ALWAYS_INLINE void large_prev_by(struct hmm_heap *h, struct block b, resize_callback *resize)
 {
-    size_t scaled = header_scaled(word_load(p)), prev_size = footer_load(p);
+    size_t scaled = header_scaled(word_load(b.p)), prev_size = footer_load(b.p);
     if (hmm__unlikely(needs_slow_release(h, prev_size + scaled)))
-        hmm__slow_release(h, p, r);
+        hmm__slow_release(h, b.p, b.r);
     else
-        join_prev(h, p, r - (hmm_ref)scaled_granules(prev_size), scaled, prev_size, resize);
+        join_prev(h, b.p, b.r - (hmm_ref)scaled_granules(prev_size),
+                  (struct sizes){scaled, 0, prev_size}, resize);
 }
 
-HMM__ALWAYS_INLINE void large_both_by(struct hmm_heap *h, char *p, hmm_ref r, insert_callback *drop,
+HMM__ALWAYS_INLINE void large_both_by(struct hmm_heap *h, struct block b, insert_callback *drop,
                                       resize_callback *resize)
 {
-    size_t scaled = header_scaled(word_load(p)),
-           next_size = header_scaled(word_load(p + scaled_bytes(scaled)));
-    size_t prev_size = footer_load(p);
+    size_t scaled = header_scaled(word_load(b.p)),
+           next_size = header_scaled(word_load(b.p + scaled_bytes(scaled)));
+    size_t prev_size = footer_load(b.p);
     if (hmm__unlikely(needs_slow_release(h, prev_size + scaled + next_size)))
-        hmm__slow_release(h, p, r);
+        hmm__slow_release(h, b.p, b.r);
     else
-        join_both(h, p, r, scaled, next_size, prev_size, drop, resize);
+        join_both(h, b, (struct sizes){scaled, next_size, prev_size}, drop, resize);
 }
 
 /* Frees used block r at p, which has no free neighbour. */
@@ -313,14 +365,15 @@ HMM__ALWAYS_INLINE void release_alone(struct hmm_heap *h, char *p, hmm_ref r, si
         hmm__slow_release(h, p, r);
         return;
     }
-    HMM_ASSERT(r >= h->first && r < h->top && !(word_load(p) & (HMM__FREE | HMM__ALIGNED)));
+    HMM_ASSERT(r >= h->first && r < h->top);
+    HMM_ASSERT(!(word_load(p) & (HMM__FREE | HMM__ALIGNED)));
     size_t size = scaled_granules(scaled);
     hmm__forget(scaled);
     word_store(p, (uint32_t)scaled + HMM__FREE);
     footer_store(p + scaled_bytes(scaled), (uint32_t)scaled);
     word_set(p + scaled_bytes(scaled), HMM__PREV_FREE);
-    h->free_unbinned++;
-    insert(h, h->state, r, p, size);
+    COUNT(h->free_unbinned++);
+    insert(h, state_of(h), (struct sized_block){p, r, size});
 }
 
 /* A block as its address, its header and the next one describe it. */
@@ -361,38 +414,43 @@ HMM__ALWAYS_INLINE bool is_used_plainly(const struct block_view *b)
     return !(b->word & (HMM__FREE | HMM__ALIGNED)) && !(b->next_header & HMM__PREV_FREE);
 }
 
+/* realloc.c: hmm__realloc of a block that is_placed so. */
+HMM__HIDDEN void *hmm__realloc_placed(struct hmm_heap *h, void *payload, size_t size,
+                                      struct block_view b);
+
 /* The template of free. An ALIGNED block, or one with an ALIGNED block above, is freed by
  * hmm__free_else. */
 HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *insert,
-                                merge_callback *merge_next, merge_callback *merge_prev,
-                                merge_callback *merge_both)
+                                struct merges merge)
 {
-    struct block_view b;
-    if (hmm__unlikely(!is_placed(h, p, &b))) {
+    struct block_view v;
+    if (hmm__unlikely(!is_placed(h, p, &v))) {
         hmm__free_invalid(h, p);
         return;
     }
-    hmm__forget(b.scaled);
-    uint32_t flags = (b.word | b.next_header) & (HMM__NEIGHBOUR_FLAGS | HMM__ALIGNED);
+    hmm__forget(v.scaled);
+    const struct extent e = {v.scaled, v.to_top};
+    uint32_t flags = (v.word | v.next_header) & (HMM__NEIGHBOUR_FLAGS | HMM__ALIGNED);
     if (flags == 0) {
-        live_sub(h, scaled_bytes(b.scaled) - HMM_HEADER_BYTES);
-        release_alone(h, p, (hmm_ref)b.at, b.scaled, insert);
+        live_sub(h, scaled_bytes(v.scaled) - HMM_HEADER_BYTES);
+        release_alone(h, p, (hmm_ref)v.at, v.scaled, insert);
         return;
     }
     /* Which of the two headers has the flag: FREE must be the next one's, PREV_FREE this one's. */
-    if (flags == HMM__FREE && !(b.word & HMM__FREE)) {
-        live_sub(h, scaled_bytes(b.scaled) - HMM_HEADER_BYTES);
-        merge_next(h, p, (hmm_ref)b.at, b.scaled, b.next_header, b.to_top);
-    } else if (flags == HMM__PREV_FREE && !(b.next_header & HMM__PREV_FREE)) {
-        live_sub(h, scaled_bytes(b.scaled) - HMM_HEADER_BYTES);
-        merge_prev(h, p, (hmm_ref)b.at, b.scaled, b.next_header, b.to_top);
-    } else if (hmm__likely(!(b.word & (HMM__FREE | HMM__ALIGNED))) &&
-               hmm__likely(!(b.next_header & (HMM__PREV_FREE | HMM__ALIGNED)))) {
-        live_sub(h, scaled_bytes(b.scaled) - HMM_HEADER_BYTES);
-        merge_both(h, p, (hmm_ref)b.at, b.scaled, b.next_header, b.to_top);
+    if (flags == HMM__FREE && !(v.word & HMM__FREE)) {
+        live_sub(h, scaled_bytes(v.scaled) - HMM_HEADER_BYTES);
+        merge.next(h, p, (hmm_ref)v.at, e, v.next_header);
+    } else if (flags == HMM__PREV_FREE && !(v.next_header & HMM__PREV_FREE)) {
+        live_sub(h, scaled_bytes(v.scaled) - HMM_HEADER_BYTES);
+        merge.prev(h, p, (hmm_ref)v.at, e, v.next_header);
+    } else if (hmm__likely(!(v.word & (HMM__FREE | HMM__ALIGNED))) &&
+               hmm__likely(!(v.next_header & (HMM__PREV_FREE | HMM__ALIGNED)))) {
+        live_sub(h, scaled_bytes(v.scaled) - HMM_HEADER_BYTES);
+        merge.both(h, p, (hmm_ref)v.at, e, v.next_header);
     } else {
         hmm__free_else(h, p);
     }
 }
 
+#endif
 #endif

@@ -7,10 +7,11 @@
  */
 #include "heap/place.h"
 
-/* Used block r now has s granules, had `was` before, and needs n. The rest is freed if it is large
- * enough for a block. */
-static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint32_t n,
-                   uint32_t bits)
+#if HMM_WITH_REALLOC
+
+/* Used block r now has s granules and needs n. The rest is freed if it is large enough for a block.
+ * Returns what the block keeps, which is not counted as live yet. */
+static uint32_t settle(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t n, uint32_t bits)
 {
     HMM_ASSERT(s >= n && r + s <= h->top && !(bits & HMM__FREE));
     block_set_header(h, r, header_make(s, bits));
@@ -18,10 +19,10 @@ static void settle(struct hmm_heap *h, hmm_ref r, uint32_t was, uint32_t s, uint
         block_set_header(h, r, header_make(n, bits));
         block_set_header(h, r + n, header_make(s - n, 0));
         hmm__release(h, r + n);
-        h->splits++;
+        COUNT(h->splits++);
         s = n;
     }
-    live_add(h, (size_t)(s - was) * HMM_GRANULE);
+    return s;
 }
 
 /* Cuts used block r down to n granules. */
@@ -33,7 +34,7 @@ static __attribute__((noinline)) void shrink(struct hmm_heap *h, hmm_ref r, uint
     block_set_header(h, r, header_make(n, word & (HMM__PREV_FREE | HMM__ALIGNED)));
     block_set_header(h, r + n, header_make(s - n, 0));
     live_sub(h, (size_t)(s - n) * HMM_GRANULE);
-    h->top_blocks++;
+    COUNT(h->top_blocks++);
     hmm__release(h, r + n);
 }
 
@@ -42,9 +43,9 @@ static __attribute__((noinline)) void shrink(struct hmm_heap *h, hmm_ref r, uint
 static uint32_t room_next(struct hmm_heap *h, hmm_ref end, uint32_t wants)
 {
     if (end == h->top) {
-        if (h->brk - end < wants && h->limit - end >= wants)
+        if (heap_brk(h) - end < wants && h->limit - end >= wants)
             hmm__brk_raise(h, end + wants);
-        return h->brk - end < wants ? h->brk - end : h->limit - end;
+        return heap_brk(h) - end < wants ? heap_brk(h) - end : h->limit - end;
     }
     uint32_t word = block_header(h, end);
     return word & HMM__FREE ? header_size(word) : 0;
@@ -64,11 +65,11 @@ static uint32_t absorb_next(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t 
     uint32_t word = block_header(h, end);
     if (!(word & HMM__FREE))
         return s;
-    h->strategy->remove(h, h->state, end);
-    if (header_scaled(word) > h->large_above)
+    hooks_of(h)->remove(h, state_of(h), end);
+    if (large_knows(h, header_scaled(word)))
         hmm__large_drop(h, end + header_size(word));
-    h->free_unbinned--;
-    h->merges++;
+    COUNT(h->free_unbinned--);
+    COUNT(h->merges++);
     block_clear_prev_free(h, end + header_size(word));
     return s + header_size(word);
 }
@@ -80,7 +81,9 @@ static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
         return false;
     if (r + s != h->top && s + room > HMM_MAX_GRANULES)
         return false;
-    settle(h, r, s, absorb_next(h, r, s, n), n, word & (HMM__PREV_FREE | HMM__ALIGNED));
+    uint32_t got = absorb_next(h, r, s, n);
+    got = settle(h, r, got, n, word & (HMM__PREV_FREE | HMM__ALIGNED));
+    live_add(h, (size_t)(got - s) * HMM_GRANULE);
     return true;
 }
 
@@ -90,16 +93,16 @@ static uint32_t absorb_below(struct hmm_heap *h, hmm_ref low, uint32_t gap)
 {
     uint32_t prev_bit = block_header(h, low) & HMM__PREV_FREE;
     uint32_t size = block_size(h, low);
-    h->strategy->remove(h, h->state, low);
-    if (header_make(size, 0) > h->large_above)
+    hooks_of(h)->remove(h, state_of(h), low);
+    if (large_knows(h, header_make(size, 0)))
         hmm__large_cut(h, low, size, gap, 0);
     if (gap == 0) {
-        h->free_unbinned--;
-        h->merges++;
+        COUNT(h->free_unbinned--);
+        COUNT(h->merges++);
         return prev_bit;
     }
     block_make_free(h, low, gap, prev_bit);
-    h->strategy->insert(h, h->state, low);
+    hooks_of(h)->insert(h, state_of(h), low);
     return HMM__PREV_FREE;
 }
 
@@ -118,7 +121,8 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
     if (got < n)
         got = absorb_next(h, to, got, n);
     memmove(block_payload(h, to), block_payload(h, r), header_usable(word));
-    settle(h, to, s, got, n, prev_bit | (word & HMM__ALIGNED));
+    got = settle(h, to, got, n, prev_bit | (word & HMM__ALIGNED));
+    live_add(h, (size_t)(got - s) * HMM_GRANULE);
     return to;
 }
 
@@ -135,32 +139,56 @@ static void copy_payload(char *to, const char *from, uint32_t granules)
     memcpy(to, from, HMM_GRANULE - HMM_HEADER_BYTES);
 }
 
+/* Whether hmm__malloc may have returned memory to the heap before it failed. */
+static bool has_cache(const struct hmm_heap *h)
+{
+#if HMM__CACHE
+    return h->reclaim != NULL;
+#else
+    (void)h;
+    return false;
+#endif
+}
+
 /* The move has failed, after the cache returned all that it could: one of the blocks that it
  * returned may be this one's neighbour. */
 static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
 {
     uint32_t word = word_load(p), n = hmm__granules_for(size);
     hmm_ref r = block_of(h, p), low = 0;
-    if (h->reclaim == NULL)
-        return NULL;
-    bool grown = grow_up(h, r, word, n);
-    if (!grown && (word & HMM__PREV_FREE))
+    bool grown = has_cache(h) && grow_up(h, r, word, n);
+    if (has_cache(h) && !grown && (word & HMM__PREV_FREE))
         low = grow_down(h, r, word, n, 0);
     if (!grown && low == 0)
-        return NULL;
-    hmm__take_back_failure(h); /* the move failed, but the request did not */
+        return hmm__fail(h, block_usable(n));
     return grown ? p : block_payload(h, low);
 }
 
 static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
 {
+    h->trying = true;
     void *to = hmm__malloc(h, size);
+    h->trying = false;
     if (hmm__unlikely(to == NULL))
         return grow_at_last(h, from, size);
     copy_payload(to, from, header_size(word_load(from)));
     hmm__free(h, from);
     return to;
 }
+
+#if HMM__SMALL
+
+static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size)
+{
+    uint32_t word = word_load(p), n = hmm__granules_for(size);
+    hmm_ref r = block_of(h, p);
+    if (grow_up(h, r, word, n))
+        return p;
+    hmm_ref low = word & HMM__PREV_FREE ? grow_down(h, r, word, n, 0) : 0;
+    return low ? block_payload(h, low) : move_block(h, p, size);
+}
+
+#else
 
 /* Whether the free neighbours of r, at p, agree with its header and the next. */
 static bool neighbours_agree(const struct hmm_heap *h, hmm_ref r, char *p,
@@ -181,19 +209,19 @@ static bool grow_up_fast(struct hmm_heap *h, hmm_ref r, char *p, const struct bl
 {
     size_t more = header_make(n, 0) - b->scaled, next_size = header_scaled(b->next_header);
     if (b->to_top == b->scaled) {
-        if (h->brk - r < n)
+        if (heap_brk(h) - r < n)
             return false;
         block_make_top(h, r + n);
     } else {
         if (!(b->next_header & HMM__FREE) || next_size < more + header_make(HMM_MIN_GRANULES, 0))
             return false;
-        h->strategy->remove(h, h->state, r + (hmm_ref)scaled_granules(b->scaled));
+        hooks_of(h)->remove(h, state_of(h), r + (hmm_ref)scaled_granules(b->scaled));
         large_taken(h, p + scaled_bytes(b->scaled), scaled_granules(next_size),
                     scaled_granules(next_size - more));
         block_make_free(h, r + n, (uint32_t)scaled_granules(next_size - more), 0);
-        h->strategy->insert(h, h->state, r + n);
-        h->merges++;
-        h->splits++;
+        hooks_of(h)->insert(h, state_of(h), r + n);
+        COUNT(h->merges++);
+        COUNT(h->splits++);
     }
     word_store(p, b->word + (uint32_t)more);
     live_add(h, scaled_bytes(more));
@@ -201,12 +229,12 @@ static bool grow_up_fast(struct hmm_heap *h, hmm_ref r, char *p, const struct bl
 }
 
 /* Grows block p, which has a free neighbour or the top above it. */
-static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size)
+static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size,
+                                            struct block_view b)
 {
-    struct block_view b;
     uint32_t n = hmm__granules_for(size);
-    hmm_ref r = block_of(h, p);
-    if (hmm__unlikely(!is_placed(h, p, &b) || !neighbours_agree(h, r, p, &b)))
+    hmm_ref r = (hmm_ref)b.at;
+    if (hmm__unlikely(!neighbours_agree(h, r, p, &b)))
         hmm__misuse(h, p, "realloc");
     if (grow_up_fast(h, r, p, &b, n))
         return p;
@@ -216,7 +244,11 @@ static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t 
     return low ? block_payload(h, low) : move_block(h, p, size);
 }
 
+#endif
+
 /* ---- ALIGNED blocks ---- */
+
+#if HMM_WITH_ALIGNED
 
 /* Resizes block r to n granules where it is, or further down at its alignment. Returns its ref; 0:
  * there is no room. */
@@ -239,7 +271,9 @@ static hmm_ref resize_aligned(struct hmm_heap *h, hmm_ref r, uint32_t n, size_t 
 /* NULL: there is no room, even after the cache returned all that it could. */
 static void *move_aligned(struct hmm_heap *h, char *from, size_t size, size_t align)
 {
+    h->trying = true;
     void *to = hmm__aligned_alloc(h, align, size);
+    h->trying = false;
     if (to == NULL)
         return NULL;
     memcpy(to, from, header_usable(word_load(from)));
@@ -259,17 +293,18 @@ static void *realloc_aligned(struct hmm_heap *h, void *payload, size_t size)
     hmm_ref now = resize_aligned(h, r, n, align_bytes);
     if (now == 0) {
         void *moved = move_aligned(h, payload, size, align_bytes);
-        if (moved != NULL || h->reclaim == NULL)
+        if (moved != NULL)
             return moved;
-        now = resize_aligned(h, r, n, align_bytes);
+        now = has_cache(h) ? resize_aligned(h, r, n, align_bytes) : 0;
         if (now == 0)
-            return NULL;
-        hmm__take_back_failure(h); /* the move failed, but the request did not */
+            return hmm__fail(h, size);
     }
     r = now;
     block_set_record(h, r, align);
     return block_payload(h, r);
 }
+
+#endif
 
 /* ---- All blocks ---- */
 
@@ -277,29 +312,80 @@ static __attribute__((noinline)) void *realloc_else(struct hmm_heap *h, void *pa
 {
     if (payload == NULL)
         return hmm__malloc(h, size);
+#if HMM_WITH_CHECKS || !HMM__SMALL
     if (!hmm__seems_valid(h, payload))
         hmm__misuse(h, payload, "realloc");
+#endif
     if (size == 0) {
         hmm__free(h, payload);
         return NULL;
     }
+#if HMM_WITH_ALIGNED
     return word_load(payload) & HMM__ALIGNED ? realloc_aligned(h, payload, size)
                                              : hmm__fail(h, size);
+#else
+    return hmm__fail(h, size);
+#endif
+}
+
+#if HMM__SMALL
+
+/* Whether realloc_else is to see to it. */
+static bool is_uncommon(const struct hmm_heap *h, const char *p, size_t size)
+{
+    if (p == NULL || size - 1 >= HMM_MAX_REQUEST)
+        return true;
+#if HMM_WITH_CHECKS
+    if (!hmm__seems_valid(h, p))
+        return true;
+#endif
+    (void)h;
+    return HMM_WITH_ALIGNED && (word_load(p) & HMM__ALIGNED);
 }
 
 void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 {
-    char *p = payload;
-    struct block_view b;
-    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_placed(h, p, &b) || !is_used_plainly(&b)))
+    if (is_uncommon(h, payload, size))
         return realloc_else(h, payload, size);
-    uint32_t n = hmm__granules_for(size), has = header_size(b.word);
+    hmm_ref r = block_of(h, payload);
+    uint32_t word = block_header(h, r), n = hmm__granules_for(size), has = header_size(word);
+    if (n > has)
+        return grow(h, payload, size);
+    if (has - n >= HMM_MIN_GRANULES)
+        shrink(h, r, word, n);
+    return payload;
+}
+
+#else
+
+/* Of a block that is_placed. */
+HMM__ALWAYS_INLINE void *realloc_placed(struct hmm_heap *h, char *p, size_t size,
+                                        const struct block_view *b)
+{
+    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_used_plainly(b)))
+        return realloc_else(h, p, size);
+    uint32_t n = hmm__granules_for(size), has = header_size(b->word);
     if (n > has) {
-        if (((b.word | b.next_header) & HMM__NEIGHBOUR_FLAGS) == 0)
+        if (((b->word | b->next_header) & HMM__NEIGHBOUR_FLAGS) == 0)
             return move_block(h, p, size);
-        return grow(h, p, size);
+        return grow(h, p, size, *b);
     }
     if (has - n >= HMM_MIN_GRANULES)
-        shrink(h, (hmm_ref)b.at, b.word, n);
+        shrink(h, (hmm_ref)b->at, b->word, n);
     return p;
 }
+
+void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
+{
+    struct block_view b;
+    return hmm__likely(is_placed(h, payload, &b)) ? realloc_placed(h, payload, size, &b)
+                                                  : realloc_else(h, payload, size);
+}
+
+void *hmm__realloc_placed(struct hmm_heap *h, void *payload, size_t size, struct block_view b)
+{
+    return realloc_placed(h, payload, size, &b);
+}
+
+#endif
+#endif

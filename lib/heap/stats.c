@@ -5,6 +5,10 @@
  */
 #include "heap/block.h"
 
+#if HMM_WITH_STATS || !HMM__SMALL
+
+#if HMM_WITH_STATS
+
 static uint32_t largest_by_walk(const struct hmm_heap *h)
 {
     uint32_t max = 0;
@@ -28,7 +32,7 @@ static uint32_t top_room(const struct hmm_heap *h)
  * blocks. */
 static size_t largest_request(struct hmm_heap *h)
 {
-    uint32_t max = h->strategy->largest ? h->strategy->largest(h, h->state) : 0;
+    uint32_t max = hooks_of(h)->largest ? hooks_of(h)->largest(h, state_of(h)) : 0;
     if (hmm__unlikely(max > free_granules(h))) /* a header was overwritten: the walk says which */
         max = largest_by_walk(h);
     if (top_room(h) > max)
@@ -36,10 +40,35 @@ static size_t largest_request(struct hmm_heap *h)
     return max >= HMM_MIN_GRANULES ? block_usable(max) : 0;
 }
 
+#endif
+
 static size_t bytes(const struct hmm_heap *h, uint32_t granules)
 {
     return (size_t)granules * HMM_GRANULE + h->skew;
 }
+
+#if HMM__SMALL
+
+void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
+{
+    *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit),
+                                .reserved = bytes(heap, heap->limit),
+                                .control = bytes(heap, heap->first) - HMM_HEADER_BYTES,
+                                .brk = bytes(heap, heap->top),
+                                .brk_peak = bytes(heap, heap->top_peak),
+                                .live_bytes = live_bytes(heap),
+                                .live_peak = heap->live_peak,
+                                .live_blocks = live_blocks(heap),
+                                .free_bytes = (size_t)free_granules(heap) * HMM_GRANULE,
+                                .free_blocks = free_blocks(heap),
+                                .largest_free = largest_request(heap),
+                                .splits = heap->splits,
+                                .merges = heap->merges,
+                                .visited = heap->visited,
+                                .failed = heap->failed};
+}
+
+#else
 
 /* ---- Control structures ---- */
 
@@ -47,10 +76,10 @@ static size_t bytes(const struct hmm_heap *h, uint32_t granules)
  * region, and touched as if the region ended at the break `to`. */
 static size_t state_bytes(const struct hmm_heap *h, hmm_ref to)
 {
-    size_t whole = h->strategy->state_size(hmm_heap_capacity(h));
+    size_t whole = hooks_of(h)->state_size(hmm_heap_capacity(h));
     size_t part = whole;
     if (h->sparse)
-        part = h->strategy->state_size((size_t)(to - h->first) * HMM_GRANULE);
+        part = hooks_of(h)->state_size((size_t)(to - h->first) * HMM_GRANULE);
     return part < whole ? part : whole;
 }
 
@@ -61,6 +90,8 @@ static size_t untouched_low(const struct hmm_heap *h, hmm_ref to)
         return 0;
     return low_bytes(h) - (h->state_place == HMM__STATE_LOW ? state_bytes(h, to) : 0);
 }
+
+#if HMM_WITH_STATS
 
 static size_t high_bytes(const struct hmm_heap *h)
 {
@@ -83,6 +114,8 @@ static size_t control_bytes(const struct hmm_heap *h)
     return all - untouched_low(h, h->brk_peak) - (high * HMM_GRANULE - high_bytes(h));
 }
 
+#endif
+
 /* The bytes below the break that are in use, if the break is at `brk`. */
 static size_t used_bytes(const struct hmm_heap *h, hmm_ref brk)
 {
@@ -94,6 +127,8 @@ size_t hmm__used_peak(const struct hmm_heap *h)
     size_t peak = used_bytes(h, h->brk_peak);
     return peak > h->used_peak ? peak : h->used_peak;
 }
+
+#if HMM_WITH_STATS
 
 /* Of the table of large free blocks what may be touched. */
 static size_t large_bytes(const struct hmm_heap *h)
@@ -109,7 +144,7 @@ void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
                                             heap->large_bytes,
                                 .reserved = bytes(heap, heap->capacity) + heap->large_bytes,
                                 .control = control_bytes(heap) + large_bytes(heap),
-                                .brk = used_bytes(heap, heap->brk),
+                                .brk = used_bytes(heap, heap_brk(heap)),
                                 .brk_peak = hmm__used_peak(heap),
                                 .live_bytes = live_bytes(heap),
                                 .live_peak = heap->live_peak,
@@ -118,9 +153,14 @@ void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
                                 .free_blocks = free_blocks(heap),
                                 .largest_free = largest_request(heap),
                                 .released = heap->released,
-                                .top_bytes = (size_t)(heap->brk - heap->top) * HMM_GRANULE,
+                                .top_bytes = (size_t)(heap_brk(heap) - heap->top) * HMM_GRANULE,
                                 .splits = heap->splits + heap->bin_splits,
                                 .merges = heap->merges,
                                 .visited = heap->visited + heap->bin_splits + heap->bin_whole,
                                 .failed = heap->failed};
 }
+
+#endif
+
+#endif
+#endif

@@ -5,6 +5,8 @@
  */
 #include "heap/block.h"
 
+#if !HMM__SMALL
+
 /* Finds room for a state of this size: at the low end, at the high end, or in a block. NULL: there
  * is none. The old state stays usable. */
 static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
@@ -62,3 +64,5 @@ int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
         hmm__free(h, old);
     return 0;
 }
+
+#endif

@@ -5,11 +5,35 @@
  */
 #include "heap/block.h"
 
+#if HMM_WITH_CHECKS || !HMM__SMALL
+
+#if HMM_WITH_CHECKS
+
 struct tally {
     uint32_t free_blocks;
     uint64_t free_granules;
     size_t live_blocks, live_bytes, aligned_blocks;
 };
+
+/* Whether one header could always tell of all that two neighbours are (B3). */
+static bool headers_reach(const struct hmm_heap *h)
+{
+#if HMM__SMALL
+    (void)h;
+    return true;
+#else
+    return h->brk_peak - h->first <= HMM_MAX_GRANULES;
+#endif
+}
+
+static bool bounds_are_valid(const struct hmm_heap *h)
+{
+#if !HMM__SMALL
+    if (h->extent != h->top - h->first)
+        return false;
+#endif
+    return h->first <= h->top && h->top <= heap_brk(h) && heap_brk(h) <= h->limit;
+}
 
 static const char *check_free_block(const struct hmm_heap *h, hmm_ref r, uint32_t n)
 {
@@ -17,7 +41,7 @@ static const char *check_free_block(const struct hmm_heap *h, hmm_ref r, uint32_
         return "B4: a free block's footer differs from its size";
     if (r + n == h->top)
         return "B3: a free block touches the top";
-    if ((block_header(h, r + n) & HMM__FREE) && h->brk_peak - h->first <= HMM_MAX_GRANULES)
+    if ((block_header(h, r + n) & HMM__FREE) && headers_reach(h))
         return "B3: two free blocks are neighbours";
     return NULL;
 }
@@ -53,7 +77,7 @@ static const char *check_blocks(const struct hmm_heap *h, struct tally *t)
 static const char *check_index(struct hmm_heap *h)
 {
     uint32_t indexed = free_blocks(h);
-    const char *broken = h->strategy->check ? h->strategy->check(h, h->state, &indexed) : NULL;
+    const char *broken = hooks_of(h)->check ? hooks_of(h)->check(h, state_of(h), &indexed) : NULL;
     if (broken == NULL && indexed != free_blocks(h))
         broken = "T1: the index does not hold each free block once";
     return broken;
@@ -62,7 +86,7 @@ static const char *check_index(struct hmm_heap *h)
 const char *hmm__verify(struct hmm_heap *h)
 {
     struct tally t = {0};
-    if (h->first > h->top || h->top > h->brk || h->brk > h->limit || h->extent != h->top - h->first)
+    if (!bounds_are_valid(h))
         return "B6: first, top, brk and limit are out of order";
     if (block_header(h, h->top) != HMM__FREE)
         return "B5: the header at the top is not the top's";
@@ -73,9 +97,15 @@ const char *hmm__verify(struct hmm_heap *h)
         t.live_blocks != live_blocks(h) || t.live_bytes != live_bytes(h) ||
         t.aligned_blocks != h->aligned_blocks)
         return "B7: the counts are not those of the blocks";
+#if HMM__PAGES
     broken = hmm__large_verify(h);
-    return broken ? broken : check_index(h);
+    if (broken != NULL)
+        return broken;
+#endif
+    return check_index(h);
 }
+
+#endif
 
 bool hmm__seems_valid(const struct hmm_heap *h, const void *payload)
 {
@@ -139,7 +169,8 @@ bool hmm__is_block(const struct hmm_heap *h, const void *payload)
 void hmm__misuse(const struct hmm_heap *h, const void *payload, const char *operation)
 {
     uintptr_t at = (uintptr_t)payload;
-    if (at < (uintptr_t)block_payload(h, h->first) || at >= (uintptr_t)block_payload(h, h->brk))
+    if (at < (uintptr_t)block_payload(h, h->first) ||
+        at >= (uintptr_t)block_payload(h, heap_brk(h)))
         hmm__panic(operation, payload, "pointer outside the heap");
     if ((at - (uintptr_t)h) % HMM_GRANULE != 0)
         hmm__panic(operation, payload, "not a block: the pointer is misaligned");
@@ -157,3 +188,5 @@ void hmm__misuse(const struct hmm_heap *h, const void *payload, const char *oper
                    "not a block, or a header was overwritten: it contradicts its neighbours");
     hmm__panic(operation, payload, "not a block: the pointer is inside one");
 }
+
+#endif

@@ -4,6 +4,8 @@
  */
 #include "heap/block.h"
 
+#if HMM_WITH_WALK || HMM__CACHE
+
 int hmm__walk(const struct hmm_heap *h, int (*visit)(void *arg, const struct hmm_block_info *),
               void *arg)
 {
@@ -20,3 +22,5 @@ int hmm__walk(const struct hmm_heap *h, int (*visit)(void *arg, const struct hmm
     }
     return result;
 }
+
+#endif

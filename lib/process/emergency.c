@@ -7,6 +7,8 @@
 
 #include "base/lock.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 #if defined(HMM__THREADS)
 #define POOL_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define POOL_STORE(p, to) __atomic_store_n(p, to, __ATOMIC_RELEASE)
@@ -165,3 +167,5 @@ void hmm__emergency_free_deferred(void (*free_one)(void *block))
         free_one(block);
     }
 }
+
+#endif

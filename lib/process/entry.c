@@ -14,21 +14,16 @@
 #include "process/emergency.h"
 #include "process/process_cache.h"
 
-/* ---- The heap, with the lock ---- */
+#if HMM_WITH_PROCESS && !HMM__SMALL
 
-HMM__ALWAYS_INLINE void *malloc_with_lock(struct hmm_heap *h, size_t size)
-{
-    HMM_ASSERT(lock_is_held(&hmm__process.lock));
-    void *p = take_medium(size);
-    return p ? p : hmm_heap_malloc(h, size);
-}
+/* ---- The heap, with the lock ---- */
 
 static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_malloc(h, size);
-    void *p = malloc_with_lock(h, size);
+    void *p = hmm_heap_malloc(h, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -37,19 +32,27 @@ static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t 
  * be saved. */
 HMM__ALWAYS_INLINE void *malloc_of_heap(struct hmm_heap *h, size_t size)
 {
-    return lock_is_idle() ? malloc_with_lock(h, size) : malloc_locked(h, size);
+    return lock_is_idle() ? hmm_heap_malloc(h, size) : malloc_locked(h, size);
 }
+
+#if HMM_WITH_CALLOC
 
 static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 {
+    void *p = size == 1 ? take_medium(count) : NULL;
+    if (p != NULL)
+        return memset(p, 0, hmm_heap_usable_size(h, p));
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_calloc(h, count, size);
-    void *p = size == 1 ? take_medium(count) : NULL;
-    p = p ? memset(p, 0, hmm_heap_usable_size(h, p)) : hmm_heap_calloc(h, count, size);
+    p = hmm_heap_calloc(h, count, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
+
+#endif
+
+#if HMM_WITH_REALLOC
 
 static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
 {
@@ -61,6 +64,10 @@ static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
     return p;
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
@@ -71,13 +78,14 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     return p;
 }
 
+#endif
+
 HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
 {
     HMM_ASSERT(lock_is_held(&hmm__process.lock));
     if (hmm__unlikely(--hmm__process.frees_until_tick == 0))
         hmm__process_tick(h);
-    if (!put_medium(block))
-        hmm_heap_free(h, block);
+    hmm_heap_free(h, block);
 }
 
 static __attribute__((noinline)) void free_locked(struct hmm_heap *h, void *block)
@@ -105,21 +113,37 @@ HMM__ALWAYS_INLINE void free_of_heap(struct hmm_heap *h, void *block)
 static __attribute__((noinline)) void *malloc_missed(size_t size)
 {
     struct hmm_heap *h = the_heap();
-    void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : NULL;
+    void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : take_medium(size);
     return p ? p : malloc_of_heap(h, size);
 }
 
-static __attribute__((noinline)) void free_missed(void *block)
+static __attribute__((noinline)) void free_missed(void *block, struct run *d)
 {
     if (block == NULL)
         return;
     struct hmm_heap *h = the_heap();
-    if (!free_in_run(block))
+    if (!free_in_run(d, block) && !put_medium(block))
         free_of_heap(h, block);
 }
 
-/* Memory for an object that shrinks to less than half; NULL: there is none that costs little. */
-static void *smaller_object(size_t size)
+/* Frees a block for which d was looked up. */
+HMM__ALWAYS_INLINE void free_looked_up(struct run *d, void *block)
+{
+    if (hmm__unlikely(!free_hit(d, block)))
+        free_missed(block, d);
+}
+
+#if HMM_WITH_REALLOC
+
+/* ---- realloc of an object that must move ---- */
+
+static void *allocate_more(const struct moving_block *b, size_t size)
+{
+    (void)b;
+    return hmm_malloc(size);
+}
+
+static void *allocate_less(const struct moving_block *b, size_t size)
 {
     void *p = malloc_hit(size);
     if (p == NULL)
@@ -128,25 +152,19 @@ static void *smaller_object(size_t size)
         return p;
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hold != LOCK_UNAVAILABLE)
-        p = hmm__try_malloc(hmm__process.heap, size);
+        p = hmm__try_malloc(b->heap, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
 
-/* Moves an object of `usable` bytes, which are too few, or more than twice the size. */
-static void *move_object(void *block, size_t usable, size_t size)
+static void release_object(const struct moving_block *b)
 {
-    if (size == 0) {
-        hmm_free(block);
-        return NULL;
-    }
-    void *p = size <= usable ? smaller_object(size) : hmm_malloc(size);
-    if (p == NULL)
-        return size <= usable ? block : NULL;
-    memcpy(p, block, size < usable ? size : usable);
-    hmm_free(block);
-    return p;
+    free_looked_up(b->run, b->block);
 }
+
+static const struct mover object_mover = {allocate_more, allocate_less, release_object};
+
+#endif
 
 /* ---- The entry points ---- */
 
@@ -155,6 +173,8 @@ void *hmm_malloc(size_t size)
     void *p = malloc_hit(size);
     return hmm__likely(p != NULL) ? p : malloc_missed(size);
 }
+
+#if HMM_WITH_CALLOC
 
 void *hmm_calloc(size_t count, size_t size)
 {
@@ -167,14 +187,21 @@ void *hmm_calloc(size_t count, size_t size)
     return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
 }
 
-static __attribute__((noinline)) void *realloc_missed(void *block, size_t size)
+#endif
+
+#if HMM_WITH_REALLOC
+
+static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
 {
     if (block == NULL)
         return hmm_malloc(size);
     struct hmm_heap *h = the_heap();
-    size_t usable = usable_in_run(block, "realloc");
+    size_t usable = usable_in_run(d, block, "realloc");
     if (usable != 0)
-        return size <= usable && size > usable / 2 ? block : move_object(block, usable, size);
+        return size <= usable && size > usable / 2
+                   ? block
+                   : realloc_by_moving(&object_mover, &(struct moving_block){h, block, usable, d},
+                                       size);
     if (hmm__unlikely(!in_region(h, block)))
         return hmm__foreign_realloc(h, block, size);
     return realloc_of_heap(h, block, size);
@@ -182,9 +209,14 @@ static __attribute__((noinline)) void *realloc_missed(void *block, size_t size)
 
 void *hmm_realloc(void *block, size_t size)
 {
-    void *p = realloc_hit(block, size);
-    return hmm__likely(p != NULL) ? p : realloc_missed(block, size);
+    struct run *d = look_up(block);
+    void *p = realloc_hit(d, block, size);
+    return hmm__likely(p != NULL) ? p : realloc_missed(block, size, d);
 }
+
+#endif
+
+#if HMM_WITH_ALIGNED
 
 void *hmm_aligned_alloc(size_t align, size_t size)
 {
@@ -193,10 +225,11 @@ void *hmm_aligned_alloc(size_t align, size_t size)
     return aligned_of_heap(the_heap(), align, size);
 }
 
+#endif
+
 void hmm_free(void *block)
 {
-    if (hmm__unlikely(!free_hit(block)))
-        free_missed(block);
+    free_looked_up(look_up(block), block);
 }
 
 size_t hmm_usable_size(const void *block)
@@ -204,7 +237,7 @@ size_t hmm_usable_size(const void *block)
     if (block == NULL)
         return 0;
     struct hmm_heap *h = the_heap();
-    size_t usable = usable_in_run(block, "usable size of");
+    size_t usable = usable_in_run(look_up(block), block, "usable size of");
     if (usable != 0)
         return usable;
     if (hmm__likely(in_region(h, block)))
@@ -241,5 +274,7 @@ void *realloc(void *block, size_t size) ALIAS_OF(hmm_realloc);
 void *aligned_alloc(size_t align, size_t size) ALIAS_OF(hmm_aligned_alloc);
 void free(void *block) ALIAS_OF(hmm_free);
 void cfree(void *block) ALIAS_OF(hmm_free);
+
+#endif
 
 #endif

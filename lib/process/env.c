@@ -9,6 +9,8 @@
 #include "process/env.h"
 #include "registry.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 #if HMM_HOSTED
 #include <stdlib.h>
 #include <unistd.h>
@@ -282,3 +284,5 @@ int hmm__options_read(struct options *o, const struct hmm_strategy *fallback, si
     o->verbose = verbose != 0;
     return bad;
 }
+
+#endif

@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "process/emergency.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 static bool foreign_is_ignored; /* atomic */
 
 void hmm__foreign_set_ignored(bool ignored)
@@ -39,3 +41,5 @@ bool hmm__foreign_free(struct hmm_heap *h, void *p, const char *operation)
         hmm__foreign_report(h, p, operation);
     return true;
 }
+
+#endif

@@ -8,6 +8,8 @@
 #include "process/emergency.h"
 #include "process/process_cache.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 #if defined(HMM__THREADS) && (defined(__unix__) || defined(__APPLE__))
 #include <pthread.h>
 #include <unistd.h>
@@ -62,4 +64,6 @@ static __attribute__((constructor)) void handle_forks_early(void)
 {
     hmm__process_handle_forks();
 }
+#endif
+
 #endif

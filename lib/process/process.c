@@ -14,6 +14,8 @@
 #include "process/region.h"
 #include "process/report.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 #if HMM_HOSTED
 #include <stdlib.h>
 #endif
@@ -43,6 +45,8 @@ void hmm__process_tick(struct hmm_heap *h)
     hmm__process.frees_until_tick = hmm__decommit_is_due(h) ? 1 : HMM__TICK_FREES;
 }
 
+#if HMM_WITH_STATS
+
 void hmm__process_stats(struct hmm_stats *stats)
 {
     size_t medium = medium_bytes();
@@ -50,6 +54,8 @@ void hmm__process_stats(struct hmm_stats *stats)
     stats->live_bytes -= medium;
     stats->free_bytes += medium;
 }
+
+#endif
 
 bool hmm__process_trim(void)
 {
@@ -71,6 +77,16 @@ static void report_at_exit(void)
 }
 #endif
 
+/* A limit that was asked for is said when it is reached: programs seldom say more than that there
+ * is no memory. */
+static void on_refusal(const struct hmm_heap *h, size_t size)
+{
+    if (process_options.stats)
+        hmm__refusal_note(h, size);
+    if (process_options.heap_size != 0)
+        hmm__refusal_say(size, process_options.heap_size);
+}
+
 /* Makes a heap in the region, or in as much of it as the system commits. */
 static struct hmm_heap *create(const struct options *o)
 {
@@ -91,7 +107,7 @@ static int set_up(const struct hmm_strategy *strategy)
     struct options *o = &process_options;
     HMM_ASSERT(hmm__process.heap == NULL && lock_is_held(&hmm__process.lock));
     hmm__lock_set_process(&hmm__process.lock);
-    int bad = hmm__options_read(o, strategy ? strategy : HMM_BEST_FIT, hmm__region_max(),
+    int bad = hmm__options_read(o, strategy ? strategy : HMM__DEFAULT_STRATEGY, hmm__region_max(),
                                 strategy == NULL);
     struct hmm_heap *h = create(o);
     if (h == NULL)
@@ -102,6 +118,8 @@ static int set_up(const struct hmm_strategy *strategy)
     h->foreign = hmm__foreign_free;
     hmm__process.region_bytes = region_bytes(h);
     h->release_after = o->release;
+    if (o->heap_size != 0)
+        h->refused = on_refusal;
     if (o->cache && h->check_flags == 0) /* checks need each block in the heap itself */
         open_cache(h, &hmm__process.lock);
     size_t pool_size;
@@ -115,7 +133,7 @@ static int set_up(const struct hmm_strategy *strategy)
 /* Reads the environment, which did not exist at the first use. The region's size stays. */
 static int read_late(struct options *o)
 {
-    int bad = hmm__options_read(o, HMM_BEST_FIT, hmm__region_max(), true);
+    int bad = hmm__options_read(o, HMM__DEFAULT_STRATEGY, hmm__region_max(), true);
     hmm__foreign_set_ignored(o->foreign);
     enum lock_hold hold = hmm__process_lock();
     if (hold == LOCK_UNAVAILABLE)
@@ -167,7 +185,7 @@ int hmm__process_finish(void)
 #if HMM_HOSTED
     if (o->stats) {
         hmm__report_place(o->stats);
-        hmm__process.heap->refused = hmm__refusal_note;
+        hmm__process.heap->refused = on_refusal;
         atexit(report_at_exit);
     }
 #endif
@@ -185,7 +203,7 @@ struct hmm_heap *hmm__process_first_use(void)
     if (mine) {
         set_up(NULL);
         if (hmm__process.heap == NULL)
-            set_up(HMM_BEST_FIT);
+            set_up(HMM__DEFAULT_STRATEGY);
         if (hmm__process.heap == NULL)
             hmm__panic(hmm__region_user, NULL, "there is no memory for it");
     }
@@ -206,7 +224,7 @@ static const struct hmm_strategy *strategy_or_default(const struct hmm_strategy 
     struct options o;
     if (strategy != NULL)
         return strategy;
-    int bad = hmm__options_read(&o, HMM_BEST_FIT, hmm__region_max(), true);
+    int bad = hmm__options_read(&o, HMM__DEFAULT_STRATEGY, hmm__region_max(), true);
     bad += hmm__options_plugin(&o, hmm_heap_capacity(hmm__process.heap));
     return bad == 0 ? o.strategy : NULL;
 }
@@ -248,3 +266,5 @@ int hmm_init(const struct hmm_strategy *strategy)
     hmm__set_errno(EINVAL);
     return -1;
 }
+
+#endif

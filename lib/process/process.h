@@ -9,6 +9,8 @@
 #include "base/lock.h"
 #include "heap/heap.h"
 
+#if !HMM__SMALL
+
 struct process_heap {
     struct hmm_heap *heap; /* NULL: not made yet; atomic */
     struct lock lock;
@@ -86,4 +88,5 @@ HMM__HIDDEN HMM__COLD void hmm__unlocked_free(struct hmm_heap *h, void *block);
  * must grow. */
 HMM__HIDDEN HMM__COLD void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size);
 
+#endif
 #endif

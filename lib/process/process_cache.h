@@ -22,40 +22,67 @@ HMM__ALWAYS_INLINE void *malloc_hit(size_t size)
     return cache_malloc_hit(thread_cache_mine(), size);
 }
 
-/* Refills the free list. size <= CACHE_OBJECT_MAX. */
-HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
+/* NULL: there is none, and will be none. */
+HMM__ALWAYS_INLINE struct thread_cache *thread_cache_to_use(void)
 {
     struct thread_cache *tc = thread_cache_mine();
     if (hmm__process_cache.table == NULL)
         return NULL;
-    if (hmm__unlikely(tc->cache == NULL))
-        tc = hmm__thread_cache_attach(&hmm__process_cache);
+    return hmm__likely(tc->cache != NULL) ? tc : hmm__thread_cache_attach(&hmm__process_cache);
+}
+
+/* Refills the free list. size <= CACHE_OBJECT_MAX. */
+HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
+{
+    struct thread_cache *tc = thread_cache_to_use();
     return tc ? hmm__cache_refill(tc, size) : NULL;
 }
 
-HMM__ALWAYS_INLINE void *realloc_hit(void *block, size_t size)
+/* A medium block. size > CACHE_OBJECT_MAX. */
+HMM__ALWAYS_INLINE void *take_medium(size_t size)
 {
-    return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), block, size);
+    struct thread_cache *tc = size <= MEDIUM_MAX ? thread_cache_to_use() : NULL;
+    void *p = tc ? medium_take(tc, size) : NULL;
+    return p == NULL && tc != NULL ? hmm__medium_refill(tc, size) : p;
 }
 
-HMM__ALWAYS_INLINE bool free_hit(void *block)
+/* False: the block is for the heap. */
+HMM__ALWAYS_INLINE bool put_medium(void *block)
 {
-    return cache_free_hit(&hmm__process_cache, thread_cache_mine(), block);
+    return hmm__process_cache.table != NULL &&
+           medium_put(&hmm__process_cache, thread_cache_mine(), block);
+}
+
+/* What the functions below ask for as d. An operation looks a block up once. */
+HMM__ALWAYS_INLINE struct run *look_up(const void *block)
+{
+    return cache_look_up(&hmm__process_cache, block);
+}
+
+HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
+{
+    return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), d, block, size);
+}
+
+HMM__ALWAYS_INLINE bool free_hit(struct run *d, void *block)
+{
+    return cache_free_hit(&hmm__process_cache, thread_cache_mine(), d, block);
 }
 
 /* Frees another thread's object. False: the block is in no run. */
-HMM__ALWAYS_INLINE bool free_in_run(void *block)
+HMM__ALWAYS_INLINE bool free_in_run(struct run *d, void *block)
 {
-    struct run *d = cache_run_of(&hmm__process_cache, block);
-    if (d != NULL)
-        hmm__remote_free(&hmm__process_cache, thread_cache_mine(), d, block);
-    return d != NULL;
+    if (!is_run(&hmm__process_cache, d))
+        return false;
+    hmm__remote_free(&hmm__process_cache, thread_cache_mine(), d, block);
+    return true;
 }
 
 /* The size of the object; 0: the block is in no run. */
-HMM__ALWAYS_INLINE size_t usable_in_run(const void *block, const char *operation)
+HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
+                                        const char *operation)
 {
-    return hmm__cache_usable(&hmm__process_cache, block, operation);
+    return hmm__cache_usable(&hmm__process_cache, d, block, operation);
 }
 
 HMM__ALWAYS_INLINE void notice_thread_ends(void)
@@ -74,20 +101,10 @@ HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
         hmm__high_raise(h, limit, high_limit);
 }
 
-HMM__ALWAYS_INLINE void *take_medium(size_t size)
-{
-    return medium_take(&hmm__process_cache, size);
-}
-
-HMM__ALWAYS_INLINE bool put_medium(void *block)
-{
-    return hmm__process_cache.open && medium_put(&hmm__process_cache, block);
-}
-
 /* Bytes of the medium blocks that the cache holds. */
 HMM__ALWAYS_INLINE size_t medium_bytes(void)
 {
-    return hmm__process_cache.medium_bytes;
+    return hmm__medium_bytes(&hmm__process_cache, hmm__thread_cache_here(&hmm__process_cache));
 }
 
 /* Returns to the heap what the cache has for this thread. False: nothing. */
@@ -117,26 +134,46 @@ HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
     return malloc_hit(size);
 }
 
-HMM__ALWAYS_INLINE void *realloc_hit(void *block, size_t size)
+struct run;
+
+HMM__ALWAYS_INLINE struct run *look_up(const void *block)
 {
     (void)block;
+    return NULL;
+}
+
+HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
+{
+    (void)d, (void)block;
     return malloc_hit(size);
 }
 
-HMM__ALWAYS_INLINE bool free_hit(void *block)
+HMM__ALWAYS_INLINE void *take_medium(size_t size)
+{
+    return malloc_hit(size);
+}
+
+HMM__ALWAYS_INLINE bool free_hit(struct run *d, void *block)
+{
+    (void)d, (void)block;
+    return false;
+}
+
+HMM__ALWAYS_INLINE bool put_medium(void *block)
 {
     (void)block;
     return false;
 }
 
-HMM__ALWAYS_INLINE bool free_in_run(void *block)
+HMM__ALWAYS_INLINE bool free_in_run(struct run *d, void *block)
 {
-    return free_hit(block);
+    return free_hit(d, block);
 }
 
-HMM__ALWAYS_INLINE size_t usable_in_run(const void *block, const char *operation)
+HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
+                                        const char *operation)
 {
-    (void)block, (void)operation;
+    (void)d, (void)block, (void)operation;
     return 0;
 }
 
@@ -147,16 +184,6 @@ HMM__ALWAYS_INLINE void notice_thread_ends(void)
 HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
 {
     (void)h, (void)lock;
-}
-
-HMM__ALWAYS_INLINE void *take_medium(size_t size)
-{
-    return malloc_hit(size);
-}
-
-HMM__ALWAYS_INLINE bool put_medium(void *block)
-{
-    return free_hit(block);
 }
 
 HMM__ALWAYS_INLINE size_t medium_bytes(void)

@@ -6,6 +6,8 @@
 #include "process/env.h"
 #include "process/region.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 #ifndef HMM_PROCESS_HEAP_SIZE
 #define HMM_PROCESS_HEAP_SIZE (64u << 20)
 #endif
@@ -34,3 +36,5 @@ void *hmm__region_get(size_t *size)
         *size = sizeof process_region;
     return process_region;
 }
+
+#endif

@@ -8,6 +8,8 @@
 
 #include "heap/heap.h"
 
+#if !HMM__SMALL
+
 /* The name of the heap in messages. */
 extern HMM__HIDDEN const char hmm__region_user[];
 
@@ -34,4 +36,5 @@ HMM__HIDDEN char *hmm__region_emergency(size_t *size);
  */
 HMM__HIDDEN void *hmm__region_get(size_t *size);
 
+#endif
 #endif

@@ -8,6 +8,8 @@
 #include "process/refusal.h"
 #include "base/text.h"
 
+#if HMM_WITH_PROCESS && !HMM__SMALL
+
 #if HMM__POSIX
 #include <fcntl.h>
 #include <unistd.h>
@@ -87,10 +89,10 @@ static unsigned fields_of_refusal(struct field *f)
 static void as_json(struct text *t, const char *strategy, const struct field *f, unsigned count)
 {
     hmm__text_add(t, "{\"strategy\":\"");
-    for (const char *c = strategy; *c != '\0'; c++) { /* a plug-in's name may have any characters */
-        const char one[2] = {*c, '\0'};
-        hmm__text_add(t, *c == '"' || *c == '\\' ? "\\" : "");
-        hmm__text_add(t, (unsigned char)*c < ' ' ? "?" : one);
+    while (*strategy != '\0') { /* a plug-in's name may have any characters */
+        char escaped[HMM__JSON_ROOM];
+        strategy = hmm__text_json(strategy, escaped);
+        hmm__text_add(t, escaped);
     }
     hmm__text_add(t, "\"");
     for (unsigned i = 0; i < count; i++) {
@@ -286,3 +288,5 @@ void hmm__report_stats(const struct hmm_heap *h)
         as_text(&t, strategy, f, count);
     put(&t);
 }
+
+#endif

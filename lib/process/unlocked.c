@@ -6,9 +6,12 @@
  */
 #include "process/process.h"
 
+#include "api/api.h"
 #include "base/text.h"
 #include "heap/block.h"
 #include "process/emergency.h"
+
+#if HMM_WITH_PROCESS && !HMM__SMALL
 
 /* Prints once, or once for each thread that gets here at the same time: the program may repeat the
  * request many times. Not by an atomic exchange, which on some processors is a library call. */
@@ -35,7 +38,11 @@ static void *alloc_unlocked(struct hmm_heap *h, size_t align, size_t size)
         say_refused();
         return NULL;
     }
+#if HMM_WITH_ALIGNED
     p = align > HMM_GRANULE ? hmm_heap_aligned_alloc(h, align, size) : hmm_heap_malloc(h, size);
+#else
+    p = hmm_heap_malloc(h, size);
+#endif
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -44,6 +51,8 @@ void *hmm__unlocked_malloc(struct hmm_heap *h, size_t size)
 {
     return alloc_unlocked(h, 1, size);
 }
+
+#if HMM_WITH_CALLOC
 
 void *hmm__unlocked_calloc(struct hmm_heap *h, size_t count, size_t size)
 {
@@ -56,6 +65,10 @@ void *hmm__unlocked_calloc(struct hmm_heap *h, size_t count, size_t size)
     return p ? memset(p, 0, hmm_usable_size(p)) : NULL;
 }
 
+#endif
+
+#if HMM_WITH_ALIGNED
+
 void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 {
     if (align == 0 || (align & (align - 1)) != 0) {
@@ -65,33 +78,63 @@ void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     return alloc_unlocked(h, align, size);
 }
 
+#endif
+
+#if HMM_WITH_REALLOC
+
 /* What realloc must keep. */
 static size_t alignment_of_block(const struct hmm_heap *h, void *block)
 {
-    if (!(word_load(block) & HMM__ALIGNED))
+    if (!HMM_WITH_ALIGNED || !(word_load(block) & HMM__ALIGNED))
         return 1;
     return (size_t)hmm__alignment_of(h, block_of(h, block), "realloc") * HMM_GRANULE;
+}
+
+/* The block stays. */
+static void *allocate_nothing(const struct moving_block *b, size_t size)
+{
+    (void)b, (void)size;
+    return NULL;
+}
+
+static void *allocate_aligned_so(const struct moving_block *b, size_t size)
+{
+    return alloc_unlocked(b->heap, alignment_of_block(b->heap, b->block), size);
+}
+
+static void defer_release(const struct moving_block *b)
+{
+    hmm__emergency_defer_free(b->block);
 }
 
 /* block is of the heap, which may not be changed now. Reading its header is safe: the block is in
  * use, and others change only the bits of it that tell of the block below. */
 void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size)
 {
-    size_t usable = hmm_heap_usable_size(h, block);
-    if (size != 0 && size <= usable)
-        return block;
-    void *p = size ? alloc_unlocked(h, alignment_of_block(h, block), size) : NULL;
-    if (p != NULL)
-        memcpy(p, block, usable);
-    if (p != NULL || size == 0)
-        hmm__emergency_defer_free(block);
-    return p;
+    static const struct mover mover = {allocate_aligned_so, allocate_nothing, defer_release};
+    const struct moving_block b = {h, block, hmm_heap_usable_size(h, block), NULL};
+    return realloc_by_moving(&mover, &b, size);
 }
+
+#endif
 
 void hmm__unlocked_free(struct hmm_heap *h, void *block)
 {
     if (!hmm__foreign_free(h, block, "free"))
         hmm__emergency_defer_free(block);
+}
+
+#if HMM_WITH_REALLOC
+
+static void *allocate_in_heap(const struct moving_block *b, size_t size)
+{
+    (void)b;
+    return hmm_malloc(size);
+}
+
+static void release_emergency(const struct moving_block *b)
+{
+    hmm__emergency_free(b->block);
 }
 
 /* A block of the emergency pool moves to the heap if it must grow. */
@@ -102,13 +145,11 @@ void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size)
         hmm__set_errno(ENOMEM);
         return NULL;
     }
-    size_t usable = hmm__emergency_usable(block);
-    if (size != 0 && size <= usable)
-        return block;
-    void *p = size ? hmm_malloc(size) : NULL;
-    if (p != NULL)
-        memcpy(p, block, usable);
-    if (p != NULL || size == 0)
-        hmm__emergency_free(block);
-    return p;
+    static const struct mover mover = {allocate_in_heap, allocate_nothing, release_emergency};
+    const struct moving_block b = {h, block, hmm__emergency_usable(block), NULL};
+    return realloc_by_moving(&mover, &b, size);
 }
+
+#endif
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A heap in few bytes (HMM_WITH_SPEED 0): create, malloc, free by a strategy's find, insert and
+ * remove, in place of create.c, allocate.c, brk.c, grow.c, switch.c, pages.c and large.c. It places
+ * as they do, address for address. Calls the strategy's hooks.
+ *
+ * No function here calls itself by way of others, and with one strategy none calls by a pointer.
+ * Bound of malloc and free: that of the strategy's find, and one insert and two removes.
+ */
+#include "heap/block.h"
+
+#if HMM__SMALL
+
+bool hmm__strategy_is_valid(const struct hmm_strategy *s)
+{
+#if HMM__ONE_STRATEGY
+    return s == HMM__THE_STRATEGY;
+#else
+    return s != NULL && s->abi == HMM_STRATEGY_ABI && s->name != NULL && s->state_size != NULL &&
+           s->find != NULL && s->insert != NULL && s->remove != NULL;
+#endif
+}
+
+static struct hmm_heap *refuse(int code)
+{
+    hmm__set_errno(code);
+    return NULL;
+}
+
+/* The bytes of a region up to here can be named by a header, since blocks may melt into one. */
+#define SMALL_BYTES_MAX ((uint64_t)HMM_MAX_GRANULES * HMM_GRANULE)
+
+/* The ref of the first block in a heap of `capacity` bytes; 0: there is no room for one. */
+static hmm_ref first_for(const struct hmm_strategy *s, size_t capacity)
+{
+    size_t bytes = s->state_size(capacity);
+    if (bytes > capacity)
+        return 0;
+    bytes += sizeof(struct hmm_heap) + HMM_HEADER_BYTES + HMM_GRANULE - 1;
+    size_t first = bytes / HMM_GRANULE;
+    return first + HMM_MIN_GRANULES <= capacity / HMM_GRANULE ? (hmm_ref)first : 0;
+}
+
+struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_strategy *strategy)
+{
+    size_t gap = (size_t)(-(uintptr_t)memory & (HMM_GRANULE - 1));
+    if (!hmm__strategy_is_valid(strategy))
+        return refuse(EINVAL);
+    if (memory == NULL || size < gap || size - gap > UINTPTR_MAX - (uintptr_t)memory - gap)
+        return refuse(ENOMEM);
+    struct hmm_heap *h = (void *)((char *)memory + gap);
+    const struct hmm_strategy *s = hooks_by(strategy);
+    size_t capacity = (size - gap) & ~(size_t)(HMM_GRANULE - 1);
+    if (capacity > SMALL_BYTES_MAX)
+        capacity = (size_t)SMALL_BYTES_MAX;
+    hmm_ref first = first_for(s, capacity);
+    if (first == 0)
+        return refuse(ENOMEM);
+    memset(h, 0, (size_t)first * HMM_GRANULE - HMM_HEADER_BYTES);
+#if HMM__COUNTS
+    h->skew = (uint32_t)gap;
+#endif
+#if !HMM__ONE_STRATEGY
+    h->strategy = s;
+#endif
+    h->limit = (hmm_ref)(capacity / HMM_GRANULE);
+    h->first = first;
+    block_make_top(h, first);
+    if (s->start)
+        s->start(h, state_of(h));
+    return h;
+}
+
+void *hmm_heap_break(const struct hmm_heap *heap)
+{
+    return block_payload(heap, heap->top);
+}
+
+void *hmm__fail(struct hmm_heap *h, size_t size)
+{
+    (void)h, (void)size;
+#if HMM_WITH_REALLOC
+    if (h->trying)
+        return NULL;
+#endif
+    COUNT(h->failed++);
+    hmm__set_errno(ENOMEM);
+    return NULL;
+}
+
+/* ---- malloc ---- */
+
+/* The free block for the request, else the top, as a free block; 0: none is large enough. */
+static hmm_ref find_room(struct hmm_heap *h, uint32_t n)
+{
+    const struct hmm_strategy *s = hooks_of(h);
+    hmm_ref r = s->find(h, state_of(h), n);
+    if (r != 0)
+        return r;
+    if (h->limit - h->top >= n)
+        return h->top;
+    return s->find_last ? s->find_last(h, state_of(h), n) : 0;
+}
+
+/* Makes the top's low n granules a used block. */
+static void take_top(struct hmm_heap *h, uint32_t n)
+{
+    hmm_ref r = h->top;
+    block_make_top(h, r + n);
+    block_set_header(h, r, header_make(n, 0));
+    COUNT(h->top_blocks++);
+}
+
+/* Makes the low n granules of free block r a used block, or all of it. */
+static void take_block(struct hmm_heap *h, hmm_ref r, uint32_t n)
+{
+    const struct hmm_strategy *s = hooks_of(h);
+    uint32_t size = block_size(h, r);
+#if HMM_WITH_CHECKS
+    if (hmm__unlikely(size < n || !block_is_valid(h, r, block_header(h, r))))
+        hmm__block_broken(h, r);
+#endif
+    s->remove(h, state_of(h), r);
+    if (size - n >= HMM_MIN_GRANULES) {
+        block_make_free(h, r + n, size - n, 0);
+        s->insert(h, state_of(h), r + n);
+        COUNT(h->splits++);
+    } else {
+        n = size;
+        block_clear_prev_free(h, r + n);
+        COUNT(h->free_unbinned--);
+    }
+    block_set_header(h, r, header_make(n, 0));
+}
+
+void *hmm__malloc(struct hmm_heap *h, size_t size)
+{
+    if (hmm__unlikely(size > HMM_MAX_REQUEST))
+        return hmm__fail(h, size);
+    uint32_t n = hmm__granules_for(size);
+    hmm_ref r = find_room(h, n);
+    if (r == 0)
+        return hmm__fail(h, size);
+    if (r == h->top)
+        take_top(h, n);
+    else
+        take_block(h, r, n);
+    n = block_size(h, r);
+    live_add(h, block_usable(n));
+    say_placed(h, r, n);
+    return block_payload(h, r);
+}
+
+/* ---- free ---- */
+
+/* Takes free block r out of the index, since it becomes part of another. */
+static uint32_t absorb(struct hmm_heap *h, hmm_ref r)
+{
+    hooks_of(h)->remove(h, state_of(h), r);
+    COUNT(h->free_unbinned--);
+    COUNT(h->merges++);
+    return block_size(h, r);
+}
+
+/* Frees a used block that is not in the live counts any more. */
+void hmm__release(struct hmm_heap *h, hmm_ref r)
+{
+    uint32_t word = block_header(h, r), n = header_size(word);
+    hmm_ref next = r + n;
+    if (word & HMM__PREV_FREE) {
+        uint32_t below = block_footer_below(h, r);
+        block_set_header(h, r, word | HMM__FREE); /* so that a double free is still detected */
+        absorb(h, r - below);
+        r -= below;
+        n += below;
+    }
+    if (next == h->top) {
+        block_set_header(h, next - header_size(word), word | HMM__FREE);
+        block_make_top(h, r);
+        COUNT(h->top_blocks--);
+        return;
+    }
+    if (block_header(h, next) & HMM__FREE)
+        n += absorb(h, next);
+    block_make_free(h, r, n, 0);
+    block_set_header(h, r + n, block_header(h, r + n) | HMM__PREV_FREE);
+    COUNT(h->free_unbinned++);
+    hooks_of(h)->insert(h, state_of(h), r);
+}
+
+void hmm__free(struct hmm_heap *h, void *payload)
+{
+    if (payload == NULL)
+        return;
+#if HMM_WITH_CHECKS
+    if (hmm__unlikely(!hmm__seems_valid(h, payload)))
+        hmm__misuse(h, payload, "free");
+#endif
+    hmm_ref r = block_of(h, payload);
+#if HMM_WITH_ALIGNED
+    uint32_t word = block_header(h, r);
+    live_sub(h, header_usable(word));
+    if (word & HMM__ALIGNED) {
+#if HMM_WITH_CHECKS
+        hmm__alignment_of(h, r, "free");
+#endif
+        block_set_header(h, r, word & ~(uint32_t)HMM__ALIGNED);
+        COUNT(h->aligned_blocks--);
+    }
+#else
+    live_sub(h, block_usable(block_size(h, r)));
+#endif
+    hmm__release(h, r);
+}
+
+#endif
