@@ -143,7 +143,6 @@ const char *cli_visible(const char *text);
 struct cli_table {
     size_t columns;
     size_t left_columns; /* the first ones, aligned left; the others right */
-    bool last_left;      /* so is the last */
     size_t count, room;
     char **cells;
 };
