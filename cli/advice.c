@@ -179,6 +179,9 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
     char *to = a->reason;
     const size_t room = sizeof a->reason;
     to[0] = '\0';
+    /* What was not measured has not decided. */
+    if (strcmp(goal, "bounded") == 0 ? worst_of(r) < 0 : speed_of(v)(r) < 0)
+        goal = "memory";
     if (strcmp(goal, "speed") == 0) {
         add(to, room, "fewest at ");
         tell_speed(v, a, to, room);

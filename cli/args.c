@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* More than any command's options. */
 #define MOST_OPTIONS 30
@@ -108,12 +109,62 @@ int cli_args_next(struct cli_args *a)
     return CLI_ARG_END;
 }
 
+bool cli_is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+/* Paragraphs, which blank lines part; lines that begin with blanks stay as they are. */
+static void print_description(const char *text)
+{
+    char paragraph[2048];
+    size_t n = 0;
+    for (const char *line = text; *line != '\0'; line += *line != '\0') {
+        const size_t length = strcspn(line, "\n");
+        if (n != 0 && (length == 0 || line[0] == ' ')) {
+            paragraph[n] = '\0';
+            cli_fill(stdout, 0, paragraph);
+            n = 0;
+        }
+        if (length == 0 || line[0] == ' ') {
+            printf("%.*s\n", (int)length, line);
+        } else if (n + length + 2 < sizeof paragraph) {
+            if (n != 0)
+                paragraph[n++] = ' ';
+            memcpy(paragraph + n, line, length);
+            n += length;
+        }
+        line += length;
+    }
+    paragraph[n] = '\0';
+    if (n != 0)
+        cli_fill(stdout, 0, paragraph);
+}
+
+#define HELP_COLUMN 23
+
+static void print_option(const char *left, const char *text)
+{
+    if (strlen(left) > HELP_COLUMN - 3)
+        printf("  %s\n%*s", left, HELP_COLUMN, "");
+    else
+        printf("  %-20s ", left);
+    cli_fill(stdout, HELP_COLUMN, text);
+}
+
 void cli_command_help(const struct cli_command *c)
 {
-    printf("Usage: hmm %s %s\n%c%s.\n", c->name, c->usage, c->summary[0] - 'a' + 'A',
-           c->summary + 1);
-    if (c->description != NULL)
-        printf("\n%s", c->description);
+    char usage[256];
+    snprintf(usage, sizeof usage, "hmm %s %s", c->name, c->usage);
+    fputs("Usage: ", stdout);
+    cli_fill(stdout, 7, usage);
+    printf("%c%s.\n", c->summary[0] - 'a' + 'A', c->summary + 1);
+    if (c->description != NULL) {
+        putchar('\n');
+        print_description(c->description);
+    }
     puts("\nOptions:");
     const char *letters = c->letters != NULL ? c->letters : "";
     for (const struct cli_option *o = c->options; o->name != NULL; o++) {
@@ -123,7 +174,8 @@ void cli_command_help(const struct cli_command *c)
         snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name,
                  o->value != NULL && !is_optional(o->value) ? " " : "",
                  o->value != NULL ? o->value : "");
-        printf("  %-20s %s\n", left, o->help);
+        print_option(left, o->help);
     }
-    printf("  %-20s %s\n", "--help", "show this");
+    print_option("-h, --help", "show this");
+    print_option("-V, --version", "show the version");
 }

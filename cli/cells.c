@@ -344,6 +344,7 @@ static void be_child(const struct crew *crew, size_t i, int what, int to)
     const struct rlimit limit = {crew->seconds, crew->seconds + 5};
     setrlimit(RLIMIT_CPU, &limit);
     signal(SIGXCPU, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
     const struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
     alarm(crew->seconds * 20);
@@ -374,13 +375,16 @@ static bool start(const struct crew *crew, size_t i, int what, struct child *chi
     return child->pid > 0;
 }
 
-/* All that comes from it: one line. */
-static char *read_line(int from)
+/* All that comes from it: one line. Ctrl-C ends it. */
+static char *read_line(const struct child *child)
 {
+    const int from = child->from;
     char *line = cli_alloc(65536, 1);
     size_t length = 0;
     for (ssize_t got; length < 65535;) {
         got = read(from, line + length, 65535 - length);
+        if (cli_interrupted())
+            kill(child->pid, SIGKILL);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -413,7 +417,7 @@ static void tell_end(const struct crew *crew, const struct cell *c, int status)
 static void finish(struct crew *crew, const struct child *child)
 {
     const size_t i = child->cell;
-    char *line = read_line(child->from);
+    char *line = read_line(child);
     struct row row;
     struct optimum optimum = {NULL, 0, 0};
     int status = 0;
@@ -422,6 +426,10 @@ static void finish(struct crew *crew, const struct child *child)
     const int kind =
         WIFEXITED(status) && WEXITSTATUS(status) == 0 ? row_parse(line, &row, &optimum) : 0;
     free(optimum.trace);
+    if (kind == 0 && cli_interrupted()) {
+        free(line);
+        return;
+    }
     if (kind == 0) {
         tell_end(crew, &crew->cells[i], status);
         crew->bad[i] = true;
@@ -447,7 +455,7 @@ static void find_figures(struct crew *crew, size_t count)
     struct child *children = cli_alloc(crew->options->jobs, sizeof *children);
     size_t running = 0, done = 0;
     for (size_t i = 0; i < count; i++) {
-        if (is_alone(&crew->cells[i]))
+        if (is_alone(&crew->cells[i]) || cli_interrupted())
             continue;
         if (running == crew->options->jobs) { /* the oldest: cells take about as long */
             finish(crew, &children[0]);
@@ -470,7 +478,8 @@ static void find_times(struct crew *crew, size_t count)
     for (unsigned round = 0; round < crew->options->runs; round++)
         for (size_t i = 0; i < count; i++) {
             const struct cell *c = &crew->cells[i];
-            if (crew->bad[i] || strcmp(c->kind, "optimum") == 0 || (is_alone(c) && round != 0))
+            if (crew->bad[i] || strcmp(c->kind, "optimum") == 0 || (is_alone(c) && round != 0) ||
+                cli_interrupted())
                 continue;
             if (start(crew, i, round == 0 ? TIMES_AND_WORST : TIMES, &child))
                 finish(crew, &child);
@@ -512,7 +521,8 @@ static void find_instructions(struct crew *crew, size_t count)
 {
     const double loop = loop_instructions(crew->operations);
     for (size_t i = 0; i < count; i++) {
-        if (crew->bad[i] || crew->cells[i].strategy == NULL || !contends(crew, count, i))
+        if (crew->bad[i] || crew->cells[i].strategy == NULL || !contends(crew, count, i) ||
+            cli_interrupted())
             continue;
         count_in(&crew->cells[i], crew->operations, loop, &crew->rows[i]);
         renew_line(crew, i);

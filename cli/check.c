@@ -56,8 +56,9 @@ static void print_json(const struct request *q, bool fits, uint64_t smallest)
 
 static void print_line(const struct request *q, bool fits, uint64_t smallest)
 {
-    const char *name = hmm_strategy_name(q->strategy), *with = q->cache ? " with a cache" : "";
-    printf("%s: %s into %s bytes with %s%s", q->trace, fits ? "fits" : "does not fit",
+    const char *name = cli_visible(hmm_strategy_name(q->strategy)),
+               *with = q->cache ? " with a cache" : "";
+    printf("%s: %s into %s bytes with %s%s", cli_visible(q->trace), fits ? "fits" : "does not fit",
            cli_count(q->max_heap).chars, name, with);
     if (smallest == 0)
         puts(": no heap is large enough");
@@ -89,7 +90,7 @@ static int check(const struct request *q, struct hmm_trace_tape *tape)
     replay_close(&replay);
     const struct hmm_trace_error *error = hmm_trace_tape_error(tape);
     if (error != NULL) {
-        hmm_trace_print_error(stderr, q->trace, error);
+        cli_trace_error(q->trace, error);
         return CLI_USAGE;
     }
     if (!done)

@@ -144,8 +144,8 @@ static int check(const struct request *q)
         checker_plan_free(&plan);
     }
     if (code == CLI_OK)
-        printf("%s: sound: %s operations, %s calls%s\n", verdict.name, cli_count(operations).chars,
-               cli_count(calls).chars,
+        printf("%s: sound: %s operations, %s calls%s\n", cli_visible(verdict.name),
+               cli_count(operations).chars, cli_count(calls).chars,
                verdict.has_scan ? ", each choice that of hmm_plugin_scan" : "");
     free(path);
     return code;

@@ -55,11 +55,19 @@ struct cli_args {
  */
 int cli_args_next(struct cli_args *args);
 
+/* Whether two paths name one regular file, which cannot be read and written at a time. */
+bool cli_is_same_file(const char *a, const char *b);
+
 /* ---- say.c: complaints, always one line on stderr. ---- */
 
 /* "hmm COMMAND: ..."; without a command where it is NULL. */
 __attribute__((format(printf, 2, 3))) void cli_complain(const char *command, const char *format,
                                                         ...);
+
+struct hmm_trace_error;
+
+/* What is wrong with a file. */
+void cli_trace_error(const char *path, const struct hmm_trace_error *error);
 
 /* That a trace in format 2 has no end: what there is of it is used. */
 void cli_warn_unended(const char *command, const char *path, uint64_t ops);
@@ -113,6 +121,20 @@ struct cli_text cli_count(uint64_t number); /* "1,234,567" */
 /* As a JSON string, quotes and all. Bytes that are not UTF-8 become U+FFFD. */
 void cli_print_json_string(FILE *to, const char *text);
 
+/* ---- terminal.c ---- */
+
+/* Columns: of the terminal, if that is where it goes, else of COLUMNS, else 80. */
+unsigned cli_width(FILE *to);
+
+size_t cli_letters(const char *text);
+
+/* Words, on lines that are no wider; the first begins at column `indent`, where the others do. */
+void cli_fill(FILE *to, unsigned indent, const char *text);
+
+/* The text with control characters, and what is not UTF-8, as C's escapes. It may be in a buffer
+ * that a later call uses again: four can be in use at a time. */
+const char *cli_visible(const char *text);
+
 /* ---- table.c: cells as text, columns as wide as they need be. ---- */
 
 struct cli_table {
@@ -126,8 +148,15 @@ struct cli_table {
 __attribute__((format(printf, 2, 3))) void cli_table_add(struct cli_table *table,
                                                          const char *format, ...);
 
-/* Prints all rows and empties the table. */
+/* Prints all rows and empties the table. If it is wider than cli_width, what does not fit stands in
+ * another below, beside the first column again. */
 void cli_table_print(struct cli_table *table, FILE *to);
+
+/* ---- interrupt.c: the first Ctrl-C, from when it is heeded, is only told. ---- */
+
+void cli_heed_interrupts(void);
+bool cli_interrupted(void);
+_Noreturn void cli_end_interrupted(void); /* prints what has been written, and ends as by SIGINT */
 
 /* ---- progress.c: a bar on stderr, if that is a terminal and it takes long. ---- */
 

@@ -78,16 +78,17 @@ static void renumber(struct numbers *n, struct hmm_trace_op *op)
     op->id = *number;
 }
 
-/* The blocks that live before the window. */
-static bool write_living(const struct cli_stream *s, struct numbers *n, struct hmm_trace_writer *w)
-{
+/* What lives before the window. */
+struct living {
+    struct hmm_trace_block *blocks;
     size_t count;
-    struct hmm_trace_block *blocks = hmm_trace_reader_live(s->reader, &count);
-    bool good = blocks != NULL;
-    if (!good)
-        cli_complain("cut", "out of memory");
-    for (size_t i = 0; good && i < count; i++) {
-        const struct hmm_trace_block *b = &blocks[i];
+};
+
+static bool write_living(const struct living *living, struct numbers *n, struct hmm_trace_writer *w)
+{
+    bool good = true;
+    for (size_t i = 0; good && i < living->count; i++) {
+        const struct hmm_trace_block *b = &living->blocks[i];
         struct hmm_trace_op op = {.size = b->size,
                                   .id = b->id,
                                   .kind = b->align_log2 != 0 ? HMM_TRACE_ALIGNED : HMM_TRACE_ALLOC,
@@ -96,65 +97,82 @@ static bool write_living(const struct cli_stream *s, struct numbers *n, struct h
         renumber(n, &op);
         good = hmm_trace_write(w, &op);
     }
-    free(blocks);
     return good;
 }
 
-static void write_place(const struct cli_stream *s, struct hmm_trace_writer *w)
+static void write_place(const struct cli_stream *s, const struct living *living,
+                        struct hmm_trace_writer *w)
 {
     char to[32] = "the last", text[160];
     if (s->to != UINT64_MAX)
         snprintf(to, sizeof to, "%llu", (unsigned long long)s->to);
     snprintf(text, sizeof text,
-             "operations %llu to %s of another trace, after %lu blocks that lived before",
-             (unsigned long long)s->from + 1, to,
-             (unsigned long)hmm_trace_reader_summary(s->reader)->live_blocks);
+             "operations %llu to %s of another trace, after %zu blocks that lived before",
+             (unsigned long long)s->from + 1, to, living->count);
     hmm_trace_write_comment(w, text);
 }
 
-static bool write_window(struct cli_stream *s, struct numbers *n, struct hmm_trace_writer *w)
+/* The stretch that has been read, if `more`, and those after it. */
+static bool write_window(struct cli_stream *s, bool more, const struct living *living,
+                         struct hmm_trace_writer *w)
 {
-    write_place(s, w);
+    struct numbers n = {0};
+    write_place(s, living, w);
     if (hmm_trace_reader_stacks(s->reader)->any)
         hmm_trace_write_line(w, "#@ stacks", strlen("#@ stacks"));
-    bool good = write_living(s, n, w);
-    while (good && cli_stream_next(s))
+    bool good = write_living(living, &n, w);
+    for (; good && more; more = good && cli_stream_next(s))
         for (size_t i = 0; good && i < s->count; i++) {
-            renumber(n, &s->ops[i]);
+            renumber(&n, &s->ops[i]);
             good = hmm_trace_write(w, &s->ops[i]);
         }
+    free(n.of_id);
+    free(n.freed);
     return good;
 }
 
 /* That the trace ends before the window does. */
 static void tell_short(const struct request *q, const struct cli_stream *s)
 {
-    if (q->to != UINT64_MAX && !s->failed && !s->interrupted && s->first < q->to)
+    if (q->to != UINT64_MAX && !s->failed && !s->interrupted && s->first + s->count < q->to)
         cli_complain("cut", "%s: ends before the window does, at operation %llu", s->path,
-                     (unsigned long long)s->first);
+                     (unsigned long long)(s->first + s->count));
+}
+
+static bool cut_window(const struct request *q, struct cli_stream *s, const struct living *living)
+{
+    /* What is no trace at all leaves what is there as it is. */
+    const bool more = cli_stream_next(s);
+    if (s->failed && !more)
+        return true;
+    struct hmm_trace_writer *w = cli_stream_output(s, q->output);
+    if (w == NULL)
+        return false;
+    bool good = write_window(s, more, living, w);
+    cli_stream_read_stacks(s);
+    good = good && hmm_trace_write_stacks(w, hmm_trace_reader_stacks(s->reader));
+    cli_progress_hide();
+    good = cli_stream_written(s, w, q->output) && good;
+    if (good)
+        tell_short(q, s);
+    return good;
 }
 
 static int cut(const struct request *q)
 {
     struct cli_stream s;
-    struct numbers n = {0};
+    struct living living;
     if (!cli_stream_open(&s, "cut", q->trace, HMM_TRACE_DENSE, q->from, q->to))
         return CLI_USAGE;
-    struct hmm_trace_writer *w = cli_stream_output(&s, q->output);
-    int code = CLI_FAILED;
-    if (w != NULL) {
-        bool good = write_window(&s, &n, w);
-        cli_stream_read_stacks(&s);
-        good = good && hmm_trace_write_stacks(w, hmm_trace_reader_stacks(s.reader));
-        cli_progress_hide();
-        if (cli_stream_written(&s, w, q->output) && good)
-            code = CLI_OK;
-        tell_short(q, &s);
-    }
-    free(n.of_id);
-    free(n.freed);
+    living.blocks = hmm_trace_reader_live(s.reader, &living.count);
+    bool good = living.blocks != NULL;
+    if (good)
+        good = cut_window(q, &s, &living);
+    else
+        cli_complain("cut", "out of memory");
+    free(living.blocks);
     cli_stream_close(&s);
-    return code == CLI_OK ? cli_stream_status(&s) : code;
+    return good ? cli_stream_status(&s) : CLI_FAILED;
 }
 
 static bool take(struct request *q, int arg, const char *value)

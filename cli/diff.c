@@ -87,7 +87,7 @@ static bool measure(const char *path, struct side *side)
     side->smallest_heap = smallest != 0 ? (int64_t)smallest : ROW_UNKNOWN;
     const struct hmm_trace_error *late = hmm_trace_tape_error(tape);
     if (late != NULL)
-        hmm_trace_print_error(stderr, path, late);
+        cli_trace_error(path, late);
     else if (!good)
         cli_complain("diff", "%s: there is no address space for its heap", path);
     const bool whole = late == NULL && good;
@@ -182,7 +182,7 @@ static void print(const struct side *was, const struct side *is, bool json)
             print_json(&lines[i]);
         return;
     }
-    printf("old: %s\nnew: %s\n", was->path, is->path);
+    printf("old: %s\nnew: %s\n", cli_visible(was->path), cli_visible(is->path));
     for (size_t i = 0; i < 5; i++)
         cli_table_add(&table, "%s", heading[i]);
     for (size_t i = 0; i < count; i++)

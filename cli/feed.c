@@ -11,13 +11,25 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+static void tell(void *arg, uint64_t done, uint64_t total)
+{
+    (void)arg;
+    if (cli_interrupted())
+        cli_end_interrupted();
+    if (total != 0)
+        cli_progress((double)done / (double)total);
+}
+
 struct hmm_trace_tape *feed_tape(const char *command, const char *path)
 {
     struct hmm_trace_error error;
-    struct hmm_trace_tape *tape = hmm_trace_tape_open(path, NULL, &error);
+    const struct hmm_trace_progress progress = {tell, NULL};
+    cli_progress_start("reading");
+    struct hmm_trace_tape *tape = hmm_trace_tape_open(path, &progress, &error);
+    cli_progress_hide();
     const struct hmm_trace_error *cut = tape != NULL ? hmm_trace_tape_cut(tape) : &error;
     if (cut != NULL) {
-        hmm_trace_print_error(stderr, path, cut);
+        cli_trace_error(path, cut);
         hmm_trace_tape_close(tape);
         return NULL;
     }

@@ -5,6 +5,7 @@
 #include "import.h"
 
 #include "internal.h"
+#include "packed.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -104,6 +105,13 @@ struct lines {
     bool ended;
 };
 
+static void show(const struct import *m, const struct lines *l)
+{
+    uint64_t done, total;
+    hmm_trace_source_tell(l->source, &done, &total);
+    cli_progress_ops(total != 0 ? (double)done / (double)total : 0, m->ops);
+}
+
 /* More of the file behind what is there. False, said on stderr, iff it cannot be read. */
 static bool read_more(struct import *m, struct lines *l)
 {
@@ -127,6 +135,7 @@ static bool read_more(struct import *m, struct lines *l)
         return import_fail(m, "%s", error.reason);
     l->ended = got == 0;
     l->end += (size_t)got;
+    show(m, l);
     return true;
 }
 
@@ -160,31 +169,26 @@ static const struct import_format *guess(struct import *m, const char *line)
     for (size_t i = 0; i < FORMATS; i++)
         if (formats[i]->begins != NULL && formats[i]->begins(line))
             return formats[i];
-    if (strncmp(line, "# hmm-trace", 11) == 0)
+    if (strncmp(line, "# hmm-trace", 11) == 0 ||
+        strncmp(line, (const char *)hmm_packed_magic, 4) == 0) /* as a line it ends there */
         import_fail(m, "this is a trace already");
     else
         import_fail(m, "the first line does not tell what this is: name it with --from");
     return NULL;
 }
 
-static bool take_lines(struct import *m, struct lines *l, const struct import_format **format)
+static bool take_lines(struct import *m, struct lines *l, const struct import_format *format,
+                       char *line)
 {
-    char *line = next_line(m, l);
-    if (line == NULL)
-        return m->failed ? false : import_fail(m, "nothing in it");
-    if (*format == NULL && (*format = guess(m, line)) == NULL)
-        return false;
-    m->state = cli_alloc(1, (*format)->state_size);
     for (; line != NULL; line = next_line(m, l))
-        if (!(*format)->take(m, line))
+        if (!format->take(m, line))
             return false;
-    return !m->failed && ((*format)->end == NULL || (*format)->end(m));
+    return !m->failed && (format->end == NULL || format->end(m));
 }
 
 /* False iff an error has been said. */
 static bool take_bytes(struct import *m, struct lines *l, const struct import_format *format)
 {
-    m->state = cli_alloc(1, format->state_size);
     for (;;) {
         const ptrdiff_t got = format->take_bytes(m, l->text + l->begin, l->end - l->begin);
         if (got < 0)
@@ -199,18 +203,6 @@ static bool take_bytes(struct import *m, struct lines *l, const struct import_fo
     if (l->begin != l->end)
         return import_fail(m, "truncated: the last event is not whole");
     return format->end(m);
-}
-
-/* Formats that are not in lines show by their first bytes. */
-static bool take_all(struct import *m, struct lines *l, const struct import_format **format)
-{
-    while (l->end < 8 && !l->ended)
-        if (!read_more(m, l))
-            return false;
-    if (*format == NULL && import_ring_begins(l->text, l->end))
-        *format = &import_ring;
-    return *format != NULL && (*format)->take_bytes != NULL ? take_bytes(m, l, *format)
-                                                            : take_lines(m, l, format);
 }
 
 static void say_number(FILE *to, const char *did, uint64_t number, const char *noun,
@@ -230,7 +222,8 @@ static void summarize(const struct import *m, const struct request *q)
 {
     /* Not into the trace. */
     FILE *to = is_standard_output(q) ? stderr : stdout;
-    fprintf(to, "%s: %s operation%s, of %s\n", q->output, cli_count(m->ops).chars,
+    cli_progress_hide();
+    fprintf(to, "%s: %s operation%s, of %s\n", cli_visible(q->output), cli_count(m->ops).chars,
             m->ops == 1 ? "" : "s", q->format->of);
     say_number(to, "left out", m->left_out.unknown, "free",
                "of a block that is older than the log");
@@ -255,18 +248,51 @@ static int conclude(struct import *m, const struct request *q, bool good)
     return code;
 }
 
-static int import_lines(struct request *q, struct import *m, struct lines *l)
+/* Opens what is written. False, said on stderr, iff it cannot be. */
+static bool open_output(const struct request *q, struct import *m)
 {
     struct hmm_trace_error error;
-    m->writer = hmm_trace_writer_open(q->output, &error);
-    if (m->writer == NULL) {
+    if (cli_is_same_file(q->path, q->output))
+        cli_complain("import", "--output: %s is the file that is read", q->output);
+    else if (!hmm_trace_may_replace(q->output, &error) ||
+             (m->writer = hmm_trace_writer_open(q->output, &error)) == NULL)
         cli_complain("import", "%s: %s", q->output, error.reason);
+    return m->writer != NULL;
+}
+
+/* Which format it is, and the first line if it is one of lines. False, said, iff that cannot be. */
+static bool begin(struct request *q, struct import *m, struct lines *l, char **line)
+{
+    while (l->end < 8 && !l->ended)
+        if (!read_more(m, l))
+            return false;
+    if (q->format == NULL && import_ring_begins(l->text, l->end))
+        q->format = &import_ring; /* which shows by its first bytes */
+    *line = NULL;
+    if (q->format != NULL && q->format->take_bytes != NULL)
+        return l->end != 0 || import_fail(m, "nothing in it");
+    *line = next_line(m, l);
+    if (*line == NULL && !m->failed)
+        import_fail(m, "nothing in it");
+    if (*line != NULL && q->format == NULL)
+        q->format = guess(m, *line);
+    return *line != NULL && q->format != NULL;
+}
+
+/* A file that begins wrong leaves what is there as it is. */
+static int import_all(struct request *q, struct import *m, struct lines *l)
+{
+    char *line;
+    if (!begin(q, m, l, &line))
+        return CLI_USAGE;
+    if (!open_output(q, m))
         return CLI_FAILED;
-    }
-    const int code = conclude(m, q, take_all(m, l, &q->format));
+    m->state = cli_alloc(1, q->format->state_size);
+    const int code = conclude(
+        m, q, line != NULL ? take_lines(m, l, q->format, line) : take_bytes(m, l, q->format));
     if (code == CLI_OK)
         summarize(m, q);
-    if (m->state != NULL && q->format->free_state != NULL)
+    if (q->format->free_state != NULL)
         q->format->free_state(m->state);
     free(m->state);
     import_blocks_free(m);
@@ -280,11 +306,13 @@ static int import_file(struct request *q)
     struct lines l = {.room = (size_t)1 << 16};
     l.source = hmm_trace_source_open(q->path, &error);
     if (l.source == NULL) {
-        hmm_trace_print_error(stderr, q->path, &error);
+        cli_trace_error(q->path, &error);
         return CLI_USAGE;
     }
     l.text = cli_alloc(l.room, 1);
-    const int code = import_lines(q, &m, &l);
+    cli_progress_start("importing");
+    const int code = import_all(q, &m, &l);
+    cli_progress_hide();
     free(l.text);
     hmm_trace_source_close(l.source);
     return code;

@@ -26,6 +26,7 @@ struct heaptrack {
     size_t count, room;
     uint32_t *older; /* by ID: the one of its kind that was allocated before; or IMPORT_NO_ID */
     size_t older_room;
+    bool has_version;
 };
 
 static bool begins(const char *line)
@@ -118,6 +119,7 @@ static bool take(struct import *m, char *line)
     struct heaptrack *h = m->state;
     char *words[5];
     const char sign = line[0];
+    h->has_version = h->has_version || begins(line);
     if (sign == '\0' || strchr("+-a", sign) == NULL || line[1] != ' ')
         return true;
     const size_t count = import_words(line, ' ', words, 5);
@@ -126,6 +128,13 @@ static bool take(struct import *m, char *line)
     if (h->count != 0)
         return count == 2 ? take_interpreted(m, h, sign, words[1]) : wrong(m);
     return take_raw(m, words, count);
+}
+
+/* Any file has lines about something else. */
+static bool end(struct import *m)
+{
+    const struct heaptrack *h = m->state;
+    return h->has_version || m->ops != 0 || import_fail(m, "no line of heaptrack's in it");
 }
 
 static void free_state(void *state)
@@ -141,5 +150,6 @@ const struct import_format import_heaptrack = {
     .begins = begins,
     .state_size = sizeof(struct heaptrack),
     .take = take,
+    .end = end,
     .free_state = free_state,
 };

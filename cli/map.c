@@ -50,10 +50,10 @@ struct request {
 
 static bool parse_at(struct request *q, const char *text)
 {
-    if (cli_is_number(text, UINT64_MAX, &q->at))
+    q->at_break = strcmp(text, "break") == 0;
+    if (!q->at_break && cli_is_number(text, UINT64_MAX, &q->at))
         return true;
     q->at = 0;
-    q->at_break = strcmp(text, "break") == 0;
     if (q->at_break || strcmp(text, "peak") == 0)
         return true;
     cli_complain("map",

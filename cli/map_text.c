@@ -15,7 +15,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define WIDTH_ELSEWHERE 80
 #define LINES_ELSEWHERE 6
 #define FEWEST_LINES 2
 #define MOST_LINES 12
@@ -32,13 +31,6 @@ struct style {
     bool colour;
     unsigned width, lines; /* of letters; of a heap */
 };
-
-static unsigned number_in_environment(const char *name)
-{
-    const char *text = getenv(name);
-    const long number = text != NULL ? strtol(text, NULL, 10) : 0;
-    return number >= 8 && number <= 4096 ? (unsigned)number : 0;
-}
 
 static bool is_utf8(void)
 {
@@ -62,19 +54,14 @@ static unsigned lines_for(unsigned rows, size_t heaps)
 
 static struct style style_for(FILE *to, size_t heaps)
 {
-    const unsigned columns = number_in_environment("COLUMNS");
-    struct style s = {ascii, false, columns, LINES_ELSEWHERE};
+    struct style s = {ascii, false, cli_width(to), LINES_ELSEWHERE};
     struct winsize size = {0};
     if (isatty(fileno(to))) {
         s.letters = is_utf8() ? unicode : ascii;
         s.colour = wants_colour();
         if (ioctl(fileno(to), TIOCGWINSZ, &size) == 0 && size.ws_row != 0)
             s.lines = lines_for(size.ws_row, heaps);
-        if (size.ws_col != 0)
-            s.width = size.ws_col;
     }
-    if (s.width == 0)
-        s.width = WIDTH_ELSEWHERE;
     return s;
 }
 
@@ -114,8 +101,8 @@ static void print_heap(const struct map *map, const struct map_heap *h, const st
 {
     const struct view *v = h->view;
     fprintf(to, "\n%s: break %s, %s times live; %s hole%s of %s, the largest %s",
-            hmm_strategy_name(v->strategy), cli_bytes(view_break(v)).chars, map_footprint(h).chars,
-            cli_count(h->holes.count).chars, h->holes.count == 1 ? "" : "s",
+            cli_visible(hmm_strategy_name(v->strategy)), cli_bytes(view_break(v)).chars,
+            map_footprint(h).chars, cli_count(h->holes.count).chars, h->holes.count == 1 ? "" : "s",
             cli_bytes(h->holes.bytes).chars, cli_bytes(h->holes.largest).chars);
     if (v->failed != 0)
         fprintf(to, "; not served: %s", cli_count(v->failed).chars);
@@ -161,11 +148,15 @@ void map_print_text(struct map *map, FILE *to)
     const struct style style = style_for(to, map->count);
     const struct view *any = map->heaps[0].view;
     map_cut(map, (size_t)style.width * style.lines);
-    fprintf(to, "%s after operation %s of %s%s: %s live in %s blocks; a letter is %s bytes\n",
-            map->playback->path, cli_count(map->op).chars, cli_count(map->playback->ops).chars,
-            map->op == map->playback->peak_op ? ", when most is live" : "",
-            cli_bytes(any->live).chars, cli_count(any->live_blocks).chars,
-            cli_count(map->cell_bytes).chars);
+    char text[8400];
+    snprintf(text, sizeof text,
+             "%s after operation %s of %s%s: %s live in %s blocks; a letter is %s bytes",
+             cli_visible(map->playback->path), cli_count(map->op).chars,
+             cli_count(map->playback->ops).chars,
+             map->op == map->playback->peak_op ? ", when most is live" : "",
+             cli_bytes(any->live).chars, cli_count(any->live_blocks).chars,
+             cli_count(map->cell_bytes).chars);
+    cli_fill(to, 0, text);
     for (size_t i = 0; i < map->count; i++)
         print_heap(map, &map->heaps[i], &style, to);
     print_legend(&style, to);

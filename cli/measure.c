@@ -6,13 +6,10 @@
  * an observed pass in a generous region finds where the break goes, and what is reported comes
  * from passes in a region of just that size.
  */
-#include "replay.h"
+#include "compare.h"
 
 #define PAGE 4096u
 #define LARGEST_REGION (sizeof(size_t) > 4 ? UINT64_C(64) << 30 : UINT64_C(1) << 30)
-
-/* The smallest region is found to one part in so many, or to a granule. */
-#define PRECISION 4096
 
 struct measurement {
     const struct replay *replay;
@@ -103,27 +100,13 @@ static bool time_in_given_region(struct measurement *m, double harness)
     return !m->result->figures.has_heap || time_runs(m, harness);
 }
 
-/*
- * Halves the interval between a size that fails and one that completes. Completion need not be
- * monotone in the size (a resize that finds the end of the region near takes another way), so
- * the result is a size that was tried and completes, next to one that does not.
- */
+/* As `hmm compare` finds it. */
 static bool find_smallest(struct measurement *m)
 {
-    uint64_t fails = m->result->figures.live_peak, completes = m->capacity;
-    bool good = false;
-    if (!replay_completes(m->replay, m->strategy, (size_t)completes, &good))
-        return no_space(m, completes);
-    if (!good)
-        return true;
-    while (completes - fails > 16 && completes - fails > completes / PRECISION) {
-        uint64_t middle = fails + (completes - fails) / 2;
-        if (!replay_completes(m->replay, m->strategy, (size_t)middle, &good))
-            return no_space(m, middle);
-        *(good ? &completes : &fails) = middle;
-        tick(m);
-    }
-    m->result->smallest = completes;
+    const struct probe probe = {m->replay, m->strategy, 0};
+    if (!probe_smallest(&probe, m->result->figures.stats.brk_peak, &m->result->smallest))
+        return no_space(m, m->capacity);
+    tick(m);
     return true;
 }
 
@@ -141,7 +124,7 @@ static bool check(struct measurement *m)
 
 unsigned replay_passes(const struct replay_options *options)
 {
-    return 1 + options->runs + options->check + (options->smallest ? 10 : 0);
+    return 1 + options->runs + options->check + options->smallest;
 }
 
 bool replay_measure(const struct replay *replay, const struct hmm_strategy *strategy,

@@ -40,7 +40,7 @@ bool playback_open(struct playback *f, const char *command, const char *path, in
     f->tape = hmm_trace_tape_open(path, &progress, &error);
     cli_progress_hide();
     if (f->tape == NULL) {
-        hmm_trace_print_error(stderr, path, &error);
+        cli_trace_error(path, &error);
         return false;
     }
     const struct hmm_trace_summary *sum = hmm_trace_tape_summary(f->tape);
@@ -49,7 +49,7 @@ bool playback_open(struct playback *f, const char *command, const char *path, in
     f->peak_blocks = sum->peak_blocks;
     f->peak_bytes = sum->peak_bytes;
     if (hmm_trace_tape_cut(f->tape) != NULL)
-        hmm_trace_print_error(stderr, path, hmm_trace_tape_cut(f->tape));
+        cli_trace_error(path, hmm_trace_tape_cut(f->tape));
     if (hmm_trace_tape_cut(f->tape) != NULL || hmm_trace_tape_unended(f->tape))
         cli_warn_unended(command, path, f->ops);
     if (!playback_rewind(f))
@@ -81,6 +81,6 @@ bool playback_was_read(const struct playback *f)
 {
     const struct hmm_trace_error *error = hmm_trace_tape_error(f->tape);
     if (error != NULL)
-        hmm_trace_print_error(stderr, f->path, error);
+        cli_trace_error(f->path, error);
     return error == NULL;
 }

@@ -190,7 +190,7 @@ static void print_failure(FILE *to, const char *prefix, const char *path, uint64
     static const char *const verbs[] = {"a", "m", "r", "f"};
     fprintf(to, "%soperation %" PRIu64, prefix, f->index + 1);
     if (f->line != 0)
-        fprintf(to, " (%s:%" PRIu64 ")", path, f->line);
+        fprintf(to, " (%s:%" PRIu64 ")", cli_visible(path), f->line);
     fprintf(to, ": '%s %" PRIu32 "' of %" PRIu64 " bytes is not served in %" PRIu64 " bytes\n",
             verbs[f->op.kind < 4 ? f->op.kind : 0], f->op.id, f->op.size, size);
     print_around(to, prefix, f);
@@ -205,11 +205,11 @@ static void print_help(FILE *to, const char *prefix, const struct probe *p, uint
         const struct probe other = {p->replay, s, 0};
         if (s != p->strategy && probe_completes(&other, size, &good) && good)
             fprintf(to, "%s  would help: --strategy %s, which completes in %" PRIu64 " bytes\n",
-                    prefix, hmm_strategy_name(s), size);
+                    prefix, cli_visible(hmm_strategy_name(s)), size);
     }
     if (probe_smallest(p, 0, &smallest) && smallest > size)
         fprintf(to, "%s  would help: %" PRIu64 " bytes more: %s completes in %" PRIu64 "\n", prefix,
-                smallest - size, hmm_strategy_name(p->strategy), smallest);
+                smallest - size, cli_visible(hmm_strategy_name(p->strategy)), smallest);
 }
 
 void postmortem_print(FILE *to, const char *prefix, const struct probe *p, const char *path,

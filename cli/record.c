@@ -428,7 +428,7 @@ static bool is_recorded(const struct request *q)
     struct hmm_trace_writer *writer = hmm_trace_writer_open(q->file, &error);
     if (writer != NULL && hmm_trace_writer_close(writer, &error))
         return true;
-    hmm_trace_print_error(stderr, q->file, &error);
+    cli_trace_error(q->file, &error);
     return false;
 }
 
@@ -468,7 +468,7 @@ static int prepare_and_record(const struct request *q)
     if (!hmm_trace_may_replace(q->file, &error)) {
         cli_complain("record", "'%s' is not overwritten: it is neither empty nor a trace", q->file);
     } else if (!hmm_trace_writer_check(q->file, &error)) {
-        hmm_trace_print_error(stderr, q->file, &error);
+        cli_trace_error(q->file, &error);
     } else if (!recorder_open(&recorder, q->file, q->follow)) {
         cli_complain("record", "cannot get shared memory: %s", strerror(errno));
         status = CLI_FAILED;

@@ -146,7 +146,7 @@ static void tell_loaded(void *arg, uint64_t done, uint64_t total)
 
 static void tell_cut(const struct hmm_trace_tape *tape, const char *path)
 {
-    hmm_trace_print_error(stderr, path, hmm_trace_tape_cut(tape));
+    cli_trace_error(path, hmm_trace_tape_cut(tape));
     cli_complain("replay", "%s: of this trace only the first %s operations are replayed", path,
                  cli_count(hmm_trace_tape_summary(tape)->op_count).chars);
 }
@@ -158,7 +158,7 @@ static struct hmm_trace_tape *load(const char *path, struct share *share)
     struct hmm_trace_tape *tape = hmm_trace_tape_open(path, &progress, &error);
     cli_progress_hide();
     if (tape == NULL)
-        hmm_trace_print_error(stderr, path, &error);
+        cli_trace_error(path, &error);
     else if (hmm_trace_tape_cut(tape) != NULL)
         tell_cut(tape, path);
     else if (hmm_trace_tape_unended(tape))
@@ -266,7 +266,7 @@ static bool was_read(const struct hmm_trace_tape *tape, const char *path)
 {
     const struct hmm_trace_error *error = hmm_trace_tape_error(tape);
     if (error != NULL)
-        hmm_trace_print_error(stderr, path, error);
+        cli_trace_error(path, error);
     return error == NULL;
 }
 

@@ -87,7 +87,7 @@ void replay_print_table(const struct replay_result *results, size_t count,
                                           "footprint", "max free blocks", "failed",    NULL};
     static const char *const more[] = {"smallest", "of live", NULL};
     struct cli_table table = {.columns = options->smallest ? 9 : 7, .left_columns = 1};
-    printf("%s: %s operations, peak live %s in %s blocks", results->trace,
+    printf("%s: %s operations, peak live %s in %s blocks", cli_visible(results->trace),
            cli_count(sum->op_count).chars, cli_bytes(sum->peak_bytes).chars,
            cli_count(sum->peak_blocks).chars);
     if (options->heap != 0)

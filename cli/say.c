@@ -4,6 +4,7 @@
  */
 #include "cli.h"
 #include "base/text.h"
+#include "trace.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -18,11 +19,18 @@ static void say_who(const char *command)
 void cli_complain(const char *command, const char *format, ...)
 {
     va_list args;
-    say_who(command);
+    char text[8192];
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    say_who(command);
+    fprintf(stderr, "%s\n", cli_visible(text));
+}
+
+void cli_trace_error(const char *path, const struct hmm_trace_error *error)
+{
+    cli_progress_hide();
+    hmm_trace_print_error(stderr, cli_visible(path), error);
 }
 
 void cli_warn_unended(const char *command, const char *path, uint64_t ops)
@@ -61,7 +69,7 @@ void cli_complain_unknown(const char *command, const char *what, const char *wor
 {
     const char *nearest = cli_nearest(word, allowed);
     say_who(command);
-    fprintf(stderr, "unknown %s '%s'", what, word);
+    fprintf(stderr, "unknown %s '%s'", what, cli_visible(word));
     if (nearest != NULL)
         fprintf(stderr, "; did you mean '%s'?", nearest);
     fputs(nearest != NULL ? " Allowed: " : "; allowed: ", stderr);

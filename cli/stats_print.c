@@ -62,7 +62,7 @@ static void add_heading(struct cli_table *t, const char *const *titles)
 
 static void print_overview(const struct stats *s, const char *path)
 {
-    printf("%s: %s operations", path, cli_count(s->ops).chars);
+    printf("%s: %s operations", cli_visible(path), cli_count(s->ops).chars);
     if (s->from != 1)
         printf(", from number %s on", cli_count(s->from).chars);
     printf("\n%s allocations of %s in all, %s aligned\n%s resizes, %s frees\n",

@@ -8,48 +8,25 @@
 
 #include "stream.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define STRETCH 65536u
-
-/* ---- Ctrl-C ---- */
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
-
-/* The first is heeded at the end of a stretch; the second ends the process. */
-static void heed_interrupts(void)
-{
-    struct sigaction now, action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
-    if (sigaction(SIGINT, NULL, &now) == 0 && now.sa_handler != SIG_IGN)
-        sigaction(SIGINT, &action, NULL);
-}
 
 /* ---- Reading ---- */
 
 static void complain(struct cli_stream *s, const struct hmm_trace_error *error)
 {
     cli_progress_hide();
-    hmm_trace_print_error(stderr, s->path, error);
+    cli_trace_error(s->path, error);
     s->failed = true;
 }
 
 static void tell(void *arg, uint64_t done, uint64_t total)
 {
     (void)arg;
-    if (interrupted) { /* nothing is known yet */
-        cli_progress_hide();
-        signal(SIGINT, SIG_DFL);
-        raise(SIGINT);
-    }
+    if (cli_interrupted()) /* nothing is known yet */
+        cli_end_interrupted();
     if (total != 0)
         cli_progress((double)done / (double)total);
 }
@@ -105,7 +82,7 @@ bool cli_stream_open(struct cli_stream *s, const char *command, const char *path
     *s = (struct cli_stream){.command = command, .path = path, .from = from - 1, .to = to};
     s->ops = cli_alloc(STRETCH, sizeof *s->ops);
     s->reader = hmm_trace_reader_open(path, flags, &error);
-    heed_interrupts();
+    cli_heed_interrupts();
     cli_progress_start("reading");
     if (s->reader == NULL)
         complain(s, &error);
@@ -134,7 +111,7 @@ bool cli_stream_next(struct cli_stream *s)
     s->first = hmm_trace_reader_summary(s->reader)->op_count;
     const uint64_t left = s->to > s->first ? s->to - s->first : 0;
     s->count = 0;
-    s->interrupted = interrupted;
+    s->interrupted = cli_interrupted();
     if (s->failed || s->interrupted || left == 0)
         return false;
     const ptrdiff_t got =
@@ -169,32 +146,22 @@ void cli_stream_close(struct cli_stream *s)
 
 int cli_stream_status(const struct cli_stream *s)
 {
-    if (s->interrupted) {
-        fflush(NULL);
-        signal(SIGINT, SIG_DFL);
-        raise(SIGINT);
-    }
+    if (s->interrupted)
+        cli_end_interrupted();
     return s->failed ? CLI_USAGE : CLI_OK;
 }
 
 /* ---- Writing ---- */
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
-
 struct hmm_trace_writer *cli_stream_output(const struct cli_stream *from, const char *path)
 {
     struct hmm_trace_error error;
     struct hmm_trace_writer *writer = NULL;
-    if (is_same_file(from->path, path))
+    if (cli_is_same_file(from->path, path))
         cli_complain(from->command, "--output: %s is the trace that is read", path);
     else if (!hmm_trace_may_replace(path, &error) ||
              (writer = hmm_trace_writer_open(path, &error)) == NULL)
-        hmm_trace_print_error(stderr, path, &error);
+        cli_trace_error(path, &error);
     return writer;
 }
 
@@ -203,7 +170,7 @@ bool cli_stream_written(const struct cli_stream *from, struct hmm_trace_writer *
 {
     struct hmm_trace_error error;
     if (!hmm_trace_writer_close(writer, &error)) {
-        hmm_trace_print_error(stderr, path, &error);
+        cli_trace_error(path, &error);
         return false;
     }
     if (from->failed || from->interrupted)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Cells of text in columns. The first row is the heading.
+ * Cells of text in columns, below each other where there is no room beside. The first row is the
+ * heading.
  */
 #include "cli.h"
 
@@ -10,10 +11,11 @@
 
 static char *formatted(const char *format, va_list args)
 {
-    char text[256];
+    char text[4096];
     vsnprintf(text, sizeof text, format, args);
-    size_t bytes = strlen(text) + 1;
-    return memcpy(cli_alloc(bytes, 1), text, bytes);
+    const char *shown = cli_visible(text);
+    size_t bytes = strlen(shown) + 1;
+    return memcpy(cli_alloc(bytes, 1), shown, bytes);
 }
 
 static void grow(struct cli_table *t)
@@ -37,25 +39,91 @@ void cli_table_add(struct cli_table *t, const char *format, ...)
     va_end(args);
 }
 
-static int width_of(const struct cli_table *t, size_t column)
+static unsigned width_of(const struct cli_table *t, size_t column)
 {
     size_t width = 0;
     for (size_t i = column; i < t->count; i += t->columns)
-        if (strlen(t->cells[i]) > width)
-            width = strlen(t->cells[i]);
-    return (int)width;
+        if (cli_letters(t->cells[i]) > width)
+            width = cli_letters(t->cells[i]);
+    return (unsigned)width;
+}
+
+static void print_blanks(FILE *to, unsigned count)
+{
+    fprintf(to, "%*s", (int)count, "");
+}
+
+/* `last`: the line's, which has no blanks at its end. */
+static void print_cell(const struct cli_table *t, size_t row, size_t column, bool last, FILE *to)
+{
+    const char *cell = t->cells[row * t->columns + column];
+    const unsigned blanks = width_of(t, column) - (unsigned)cli_letters(cell);
+    if (column >= t->left_columns)
+        print_blanks(to, blanks);
+    fputs(cell, to);
+    if (column < t->left_columns && !last)
+        print_blanks(to, blanks);
+}
+
+/* All rows of the first column and of those from `from` to before `to_column`. */
+static void print_part(const struct cli_table *t, size_t from, size_t to_column, FILE *to)
+{
+    for (size_t row = 0; row < t->count / t->columns; row++) {
+        print_cell(t, row, 0, to_column == 1, to);
+        for (size_t c = from; c < to_column; c++) {
+            fputs("  ", to);
+            print_cell(t, row, c, c == to_column - 1, to);
+        }
+        putc('\n', to);
+    }
+}
+
+/* How many of the columns from `from` on fit beside the first; at least one. */
+static size_t columns_that_fit(const struct cli_table *t, size_t from, unsigned most)
+{
+    unsigned width = width_of(t, 0);
+    size_t c = from;
+    for (; c < t->columns; c++) {
+        width += 2 + width_of(t, c);
+        if (width > most && c > from)
+            break;
+    }
+    return c - from;
+}
+
+/* Where the last column is text, its words go on below each other. */
+static void print_text(const struct cli_table *t, FILE *to)
+{
+    for (size_t row = 0; row < t->count / t->columns; row++) {
+        unsigned indent = 0;
+        for (size_t c = 0; c + 1 < t->columns; c++) {
+            print_cell(t, row, c, false, to);
+            fputs("  ", to);
+            indent += width_of(t, c) + 2;
+        }
+        cli_fill(to, indent, t->cells[row * t->columns + t->columns - 1]);
+    }
+}
+
+static void print_figures(const struct cli_table *t, FILE *to)
+{
+    const unsigned most = cli_width(to);
+    size_t from = 1;
+    do {
+        const size_t fit = columns_that_fit(t, from, most);
+        if (from > 1)
+            putc('\n', to);
+        print_part(t, from, from + fit, to);
+        from += fit;
+    } while (from < t->columns);
 }
 
 void cli_table_print(struct cli_table *t, FILE *to)
 {
-    for (size_t i = 0; i < t->count; i++) {
-        size_t column = i % t->columns;
-        bool last = column == t->columns - 1;
-        int width = width_of(t, column);
-        if (column < t->left_columns || (last && t->last_left))
-            width = last ? 0 : -width; /* no blanks at the end of the line */
-        fprintf(to, "%*s%s", width, t->cells[i], last ? "\n" : "  ");
-    }
+    if (t->left_columns == t->columns || t->last_left)
+        print_text(t, to);
+    else
+        print_figures(t, to);
     for (size_t i = 0; i < t->count; i++)
         free(t->cells[i]);
     free(t->cells);

@@ -8,11 +8,20 @@
  *     cc -DALIKE_HEADER='"hmm.h"' -DALIKE_STRATEGY=HMM_BEST_FIT [-DALIKE_REALLOC] [-DALIKE_CALLOC]
  *        [-DALIKE_ALIGNED] [-DALIKE_CHECKS] [-DALIKE_OPERATIONS=N] alike.c hmm.c
  *
- * Both builds must have the same granule. It needs no C library but where it prints.
+ * Both builds must have the same granule. With ALIKE_TARGET it needs no C library: target/start.c
+ * prints.
  */
 #include ALIKE_HEADER
 
+#if defined(ALIKE_TARGET)
+void target_say(const char *text);
+#else
 #include <stdio.h>
+static void target_say(const char *text)
+{
+    fputs(text, stdout);
+}
+#endif
 
 #ifndef ALIKE_OPERATIONS
 #define ALIKE_OPERATIONS 20000
@@ -67,6 +76,30 @@ static struct hmm_heap *heap_of(size_t area, unsigned char **first)
     return NULL;
 }
 
+static void say_number(uint32_t value, uint32_t base, unsigned digits)
+{
+    char text[11];
+    unsigned i = sizeof text - 1;
+    text[i] = 0;
+    do {
+        text[--i] = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value != 0 || sizeof text - 1 - i < digits);
+    target_say(text + i);
+}
+
+/* Returns 0. */
+static int complain(size_t area, const char *what, uint32_t operation)
+{
+    say_number((uint32_t)area, 10, 1);
+    target_say(": ");
+    target_say(what);
+    target_say(", operation ");
+    say_number(operation, 10, 1);
+    target_say("\n");
+    return 0;
+}
+
 static size_t random_size(void)
 {
     uint32_t kind = random_below(16);
@@ -101,7 +134,7 @@ static void *any_malloc(struct hmm_heap *h, size_t size)
         unsigned char *p = hmm_heap_calloc(h, 1, size);
         for (size_t i = 0; p && i < hmm_heap_usable_size(h, p); i++)
             if (p[i] != 0) {
-                puts("calloc: not zero");
+                target_say("calloc: not zero\n");
                 note(1);
             }
         return p;
@@ -151,25 +184,19 @@ static int run(size_t area)
 {
     unsigned char *first;
     struct hmm_heap *h = heap_of(area, &first);
-    if (h == NULL) {
-        printf("%lu: no heap\n", (unsigned long)area);
-        return 0;
-    }
+    if (h == NULL)
+        return complain(area, "no heap", 0);
     state = 12345 + (uint32_t)area;
     hash = UINT32_C(2166136261);
     for (size_t i = 0; i < SLOTS; i++)
         slots[i].p = NULL;
-    for (unsigned long i = 0; i < ALIKE_OPERATIONS; i++) {
-        if (!step(h, first)) {
-            printf("%lu: a payload was overwritten, operation %lu\n", (unsigned long)area, i);
-            return 0;
-        }
+    for (uint32_t i = 0; i < ALIKE_OPERATIONS; i++) {
+        if (!step(h, first))
+            return complain(area, "a payload was overwritten", i);
 #ifdef ALIKE_CHECKS
         const char *broken = i % 64 == 0 ? hmm_heap_check(h) : NULL;
-        if (broken != NULL) {
-            printf("%lu: %s, operation %lu\n", (unsigned long)area, broken, i);
-            return 0;
-        }
+        if (broken != NULL)
+            return complain(area, broken, i);
 #endif
     }
     for (size_t i = 0; i < SLOTS; i++)
@@ -177,7 +204,10 @@ static int run(size_t area)
             hmm_heap_free(h, slots[i].p);
     void *all = hmm_heap_malloc(h, area - 16);
     note(all ? (uint32_t)((unsigned char *)all - first) : UINT32_MAX);
-    printf("%lu: %08lx%s\n", (unsigned long)area, (unsigned long)hash, all ? "" : " in pieces");
+    say_number((uint32_t)area, 10, 1);
+    target_say(": ");
+    say_number(hash, 16, 8);
+    target_say(all ? "\n" : " in pieces\n");
     return all != NULL;
 }
 

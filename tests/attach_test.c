@@ -124,7 +124,8 @@ START_TEST(odd_regions)
         struct hmm_heap *copy = hmm_heap_attach(other + at, size);
         ck_assert_ptr_nonnull(copy);
         assert_sound(copy);
-        hmm_heap_free(copy, (char *)p + ((char *)copy - (char *)h));
+        if (p != NULL)
+            hmm_heap_free(copy, (char *)p + ((char *)copy - (char *)h));
         assert_empty(copy);
         errno = 0;
         ck_assert_ptr_null(hmm_heap_attach(other + at, size / 2));

@@ -355,10 +355,10 @@ END_TEST
 
 static int refusals;
 
-static void count_refusal(const struct hmm_heap *heap, size_t size, bool served)
+static void count_refusal(const struct hmm_heap *heap, size_t size)
 {
     (void)heap, (void)size;
-    refusals += served ? -1 : 1;
+    refusals++;
 }
 
 /* The move fails; of what the cache gives back then the block can grow where it is. */
@@ -372,12 +372,17 @@ START_TEST(a_realloc_that_is_served_at_last_is_no_refusal)
     must_malloc(h, s.largest_free);
     hmm_heap_free(h, medium);
     h->refused = count_refusal;
+    errno = 0;
     ck_assert_ptr_eq(hmm_heap_realloc(h, a, 504000), a);
+    ck_assert_int_eq(errno, 0);
     ck_assert_int_eq(refusals, 0);
-    ck_assert_ptr_null(hmm_heap_malloc(h, 100000));
+    ck_assert_ptr_null(hmm_heap_realloc(h, a, 900000));
+    ck_assert_int_eq(errno, ENOMEM);
     ck_assert_int_eq(refusals, 1);
+    ck_assert_ptr_null(hmm_heap_malloc(h, 100000));
+    ck_assert_int_eq(refusals, 2);
     hmm_heap_stats(h, &s);
-    ck_assert_uint_eq(s.failed, 1);
+    ck_assert_uint_eq(s.failed, 2);
     assert_sound(h);
     heap_end(h);
 }

@@ -74,7 +74,7 @@ hooks_in() {
 variables_in_sources() {
     for folder in lib strategies trace cli preload record; do
         [ ! -d "$top_srcdir/$folder" ] || find "$top_srcdir/$folder" -name '*.[ch]' -exec cat {} +
-    done | grep -o '"HMM_[A-Z_]*"' | tr -d '"'
+    done | grep -o '"HMM_[A-Z][A-Z_]*"' | tr -d '"'
 }
 
 # ---- Commands and their options ----
@@ -91,7 +91,7 @@ while read -r command; do
     grep -q "^\.It Cm $command\$" "$pages/hmm.1" || echo "no .It Cm $command" >"$dir/why-$command"
     empty "hmm.1 describes $command" "$dir/why-$command"
     "$HMM" "$command" --help >"$dir/help"
-    options_in_help "$dir/help" | sed '/^-h$/d' >"$dir/there"
+    options_in_help "$dir/help" >"$dir/there"
     if [ -e "$pages/hmm-$command.1" ]; then
         options_of "$pages/hmm-$command.1" >"$dir/named"
         compare "hmm-$command.1 describes its options" "$dir/named" "$dir/there"
@@ -153,7 +153,7 @@ done
 compare 'the pages have the environment variables' "$dir/all-named" "$dir/there"
 
 sed -n '/^static const char \*const variables/,/};/p' "$lib/process/env.c" |
-    grep -o '"HMM_[A-Z_]*"' | tr -d '"' >"$dir/known"
+    grep -o '"HMM_[A-Z][A-Z_]*"' | tr -d '"' >"$dir/known"
 compare 'the library knows the variables of all parts' "$dir/known" "$dir/there"
 
 # ---- The pages themselves ----

@@ -475,6 +475,60 @@ START_TEST(a_lock_of_nobody_is_free_in_a_child)
 }
 END_TEST
 
+/* ---- What a thread has needs no lock ---- */
+
+static pthread_barrier_t turn;
+static unsigned rounds; /* of many, while another thread has the lock */
+
+static void request_again(void)
+{
+    static const size_t sizes[] = {40, 600, 1500, 3000, 9000, 40000};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char *p = hmm_malloc(sizes[i]);
+        if (p == NULL)
+            abort();
+        p[0] = p[sizes[i] - 1] = 1;
+        hmm_free(p);
+    }
+}
+
+static void *use_what_it_has(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 20; i++) /* the first requests of a size get no run */
+        request_again();
+    pthread_barrier_wait(&turn);
+    pthread_barrier_wait(&turn);
+    for (int i = 0; i < 8; i++) {
+        request_again();
+        __atomic_add_fetch(&rounds, 1, __ATOMIC_RELEASE);
+    }
+    return NULL;
+}
+
+START_TEST(what_a_thread_has_needs_no_lock)
+{
+    pthread_t thread;
+    void *large = hmm_malloc((size_t)4 << 20), *small = hmm_malloc(100);
+    if (large == NULL || hmm_process_heap()->cache == NULL)
+        return;
+    pthread_barrier_init(&turn, NULL, 2);
+    ck_assert_int_eq(pthread_create(&thread, NULL, use_what_it_has, NULL), 0);
+    pthread_barrier_wait(&turn);
+    enum lock_hold hold = hmm__process_lock();
+    pthread_barrier_wait(&turn);
+    for (int i = 0; i < 100 * PATIENCE && __atomic_load_n(&rounds, __ATOMIC_ACQUIRE) < 8; i++)
+        usleep(10000);
+    unsigned done = __atomic_load_n(&rounds, __ATOMIC_ACQUIRE);
+    hmm__process_unlock(hold);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(done, 8);
+    hmm_free(small);
+    hmm_free(large);
+    ck_assert_ptr_null(hmm_heap_check(hmm_process_heap()));
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("process heap among threads");
@@ -482,6 +536,7 @@ int main(void)
     tcase_add_test(c.once, forks_while_others_make_the_first_use);
     tcase_add_test(c.once, initialised_by_several_at_once);
     tcase_add_loop_test(c.once, what_ended_threads_had_is_not_lost, 0, 2);
+    tcase_add_test(c.once, what_a_thread_has_needs_no_lock);
     tcase_add_test(c.once, a_lock_of_nobody_is_free_in_a_child);
     on_each_strategy(c, what_another_thread_freed_can_be_had_at_once, 1);
     if (!under_valgrind()) { /* memcheck would report the misuse, and who looks at the heap */

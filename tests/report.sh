@@ -120,8 +120,15 @@ page -o "$dir/frag.html" "$dir/frag.trace"
 is_page "$dir/frag.html"
 report $? 'a trace with call stacks has a page'
 
+page --compare=memory --strategy best-fit -o "$dir/compared.html" "$dir/hole.trace"
+is_page "$dir/compared.html"
+report $? '--compare has a page'
+"$HMM" compare --for memory --format json "$dir/hole.trace" >"$dir/compared.json" 2>>"$dir/err"
+
 # ---- What it refuses ----
 
+refuses "hmm report: unknown goal 'sped'; did you mean 'speed'? Allowed: memory, speed, bounded, balanced" \
+    --compare=sped -o "$dir/not.html" "$dir/hole.trace"
 refuses 'hmm report: no trace given: hmm report [OPTION]... -o FILE.html TRACE...'
 refuses 'hmm report: no file given for the page: -o FILE.html' a
 rm -f "$dir/not.html"
@@ -129,7 +136,7 @@ refuses "$dir/none: cannot open: No such file or directory" -o "$dir/not.html" "
 [ ! -e "$dir/not.html" ]
 report $? 'and then nothing is written'
 page -o "$dir/no/such" "$dir/hole.trace"
-[ "$code" -eq 1 ] && grep -q '^hmm report: .*/no/such: No such file' "$dir/err"
+[ "$code" -eq 1 ] && grep -q '^hmm report: .*/no/such: cannot write: No such file' "$dir/err"
 report $? 'a file that cannot be written: exit code 1'
 
 # ---- In a browser ----

@@ -47,12 +47,12 @@ static bool stop_keeping(struct hmm_trace_tape *t, struct hmm_trace_error *error
     return true;
 }
 
-/* As hmm_trace_read; where the file is cut, the trace ends. */
+/* As hmm_trace_read; where the file is cut, the trace ends, if there was anything of it. */
 static ptrdiff_t read_on(struct hmm_trace_tape *t, struct hmm_trace_op *ops, size_t room,
                          struct hmm_trace_error *error)
 {
     const ptrdiff_t got = hmm_trace_read(t->reader, ops, room, error);
-    if (got >= 0 || !error->is_cut || error->line == 1)
+    if (got >= 0 || !error->is_cut || hmm_trace_reader_summary(t->reader)->op_count == 0)
         return got;
     t->cut = *error;
     return 0;

@@ -344,6 +344,12 @@ void hmm_trace_writer_plain(struct hmm_trace_writer *w)
         hmm_packer_plain(w->packer);
 }
 
+static bool is_file_of(int a, int b)
+{
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error)
 {
     struct stat status;
@@ -357,8 +363,9 @@ bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error)
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0)
         return hmm_trace_fail(error, "cannot write: %s", strerror(errno));
+    const bool is_output = is_file_of(fd, STDOUT_FILENO) || is_file_of(fd, STDERR_FILENO);
     close(fd);
-    return true;
+    return !is_output || hmm_trace_fail(error, "cannot write: what the command prints goes there");
 }
 
 static bool start(struct hmm_trace_writer *w, const char *path, struct hmm_trace_error *error)

@@ -380,6 +380,8 @@ static void put_trace(struct encoder *e, const struct report_trace *t)
     report_put_byte(&e->json, ',');
     if (e->names != NULL)
         put_site_names(e, t);
+    if (t->compared != NULL)
+        report_put_text(&e->json, t->compared);
     close_with(e, '}');
     free(e->names);
     free(e->named);

@@ -375,6 +375,7 @@ void report_trace_free(struct report_trace *t)
     drop(t);
     cli_sites_close(&t->sites);
     free(t->colours);
+    free(t->compared);
     *t = (struct report_trace){.path = t->path};
 }
 

@@ -75,6 +75,7 @@ struct report_trace {
     uint64_t life_counts[REPORT_LIFE_CLASSES], never_freed;
     struct report_strategy *strategies;
     size_t strategy_count;
+    char *compared; /* members of a JSON object, from compare.h; NULL: none */
     struct cli_sites sites; /* without any: there are no call stacks */
     uint8_t *colours;       /* by site */
     uint32_t coloured[REPORT_COLOURS];

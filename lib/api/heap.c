@@ -100,7 +100,7 @@ static __attribute__((noinline)) void *cached_malloc_slow(struct hmm_heap *h, si
 {
     struct cache *cache = h->cache;
     void *p = size <= CACHE_OBJECT_MAX ? hmm__cache_refill(cache->thread_cache, size)
-                                       : medium_take(cache, size);
+                                       : medium_take(cache->thread_cache, size);
     return p ? p : malloc_uncached(h, size);
 }
 
@@ -115,7 +115,7 @@ HMM__ALWAYS_INLINE void cached_free_of(struct hmm_heap *h, struct run *d, void *
 {
     struct cache *cache = h->cache;
     if (hmm__likely(cache_free_hit(cache, cache->thread_cache, d, block)) ||
-        (cache->open && medium_put(cache, block)))
+        medium_put(cache, cache->thread_cache, block))
         return;
     free_uncached(h, block);
 }

@@ -47,9 +47,10 @@ static const struct hmm_strategy *strategy_named(const char *name, size_t room)
 /* Whether the region's parts are in order (B6), in a region of so many granules. */
 static bool parts_are_valid(const struct hmm_heap *h, uint32_t granules, uint32_t skew)
 {
-    return h->id.granules == granules && h->capacity <= granules && h->high_limit == h->capacity &&
-           h->skew == skew && h->limit <= h->high_limit && h->first <= h->top && h->top <= h->brk &&
-           h->brk <= h->limit && h->brk <= h->brk_peak && h->brk_peak <= h->capacity &&
+    return h->id.granules == granules && h->capacity <= granules && h->region == h->capacity &&
+           h->high_limit == h->capacity && h->skew == skew && h->limit <= h->high_limit &&
+           h->first <= h->top && h->top <= h->brk && h->brk <= h->limit && h->brk <= h->brk_peak &&
+           h->brk_peak <= h->capacity &&
            (size_t)h->first * HMM_GRANULE >= sizeof *h + HMM_HEADER_BYTES &&
            h->extent == h->top - h->first;
 }
@@ -92,10 +93,10 @@ static bool state_is_placed(const struct hmm_heap *h, size_t bytes)
     }
 }
 
-/* A cache has pointers in the region; so has what commits pages. */
-static bool has_pointers(const struct hmm_heap *h)
+/* A cache has pointers; and what commits pages may have gaps, and a state elsewhere. */
+static bool has_parts_elsewhere(const struct hmm_heap *h)
 {
-    return h->cache != NULL || h->page_source != NULL;
+    return h->cache != NULL || h->page_source != NULL || h->gaps != 0 || h->gap_granules != 0;
 }
 
 struct hmm_heap *hmm_heap_attach(void *memory, size_t size)
@@ -113,7 +114,7 @@ struct hmm_heap *hmm_heap_attach(void *memory, size_t size)
     const struct hmm_strategy *s = strategy_named(h->id.strategy, sizeof h->id.strategy);
     if (s == NULL)
         return refuse_image(ENOENT);
-    if (has_pointers(h) || !parts_are_valid(h, whole, skew) || !blocks_lead_to_top(h) ||
+    if (has_parts_elsewhere(h) || !parts_are_valid(h, whole, skew) || !blocks_lead_to_top(h) ||
         !state_is_placed(h, s->state_size(hmm_heap_capacity(h))))
         return refuse_image(EINVAL);
     hmm__derive_handle(h, s);

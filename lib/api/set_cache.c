@@ -34,7 +34,7 @@ static void empty_cache(struct cache *cache)
     if (cache->lock == NULL)
         hmm__cache_trim(cache->thread_cache);
     else
-        hmm__medium_empty(cache);
+        hmm__medium_empty_all(cache);
 }
 
 /* Under memcheck there is no cache: memcheck tracks blocks, and the region's high end is NOACCESS.

@@ -20,6 +20,9 @@
 /* Attempts before sleeping: the heap's work is short. */
 #define SPINS 100
 
+/* So often the holder of a brief lock is let run before it is taken for one that does not. */
+#define BRIEF_TURNS 1000
+
 /* Turns of FORK_PATIENCE, with the same holder, after which it is taken for gone. There are many
  * because of vfork: its child has a number of its own but its parent's memory, where the holder
  * exists. */
@@ -194,6 +197,20 @@ enum lock_hold hmm__lock_wait(struct lock *l)
 enum lock_hold hmm__lock_acquire_blocking(struct lock *l)
 {
     return wait_for(l, true);
+}
+
+bool hmm__brief_lock(uint32_t *word)
+{
+    for (int i = 0; i < SPINS * BRIEF_TURNS; i++) {
+        if (brief_lock_try(word))
+            return true;
+        if (i % SPINS == SPINS - 1)
+            sched_yield();
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#endif
+    }
+    return false;
 }
 
 void hmm__lock_wake(struct lock *l)

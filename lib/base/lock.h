@@ -76,6 +76,23 @@ static inline void hmm__lock_in_child(struct lock *l)
     (void)l;
 }
 
+static inline bool brief_lock_try(uint32_t *word)
+{
+    (void)word;
+    return true;
+}
+
+static inline bool hmm__brief_lock(uint32_t *word)
+{
+    (void)word;
+    return true;
+}
+
+static inline void brief_unlock(uint32_t *word)
+{
+    (void)word;
+}
+
 #else
 
 #define HMM__THREADS 1
@@ -158,6 +175,32 @@ HMM__ALWAYS_INLINE void lock_release(struct lock *l, enum lock_hold hold)
         hmm__unlikely(__atomic_exchange_n(&l->word, 0, __ATOMIC_RELEASE) & LOCK_WAITED))
         hmm__lock_wake(l);
 }
+
+/*
+ * A lock of one word for what takes a few instructions: mostly of one thread, which tries to get
+ * it and does without where it cannot; others wait a little. Who holds it calls nothing that may
+ * wait.
+ */
+HMM__ALWAYS_INLINE bool brief_lock_try(uint32_t *word)
+{
+    uint32_t free_word = 0;
+    if (HMM__ONE_THREAD) { /* a handler may have interrupted the holder */
+        if (hmm__unlikely(*word != 0))
+            return false;
+        __atomic_store_n(word, 1, __ATOMIC_RELAXED);
+        return true;
+    }
+    return __atomic_compare_exchange_n(word, &free_word, 1, false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
+}
+
+HMM__ALWAYS_INLINE void brief_unlock(uint32_t *word)
+{
+    __atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
+
+/* False: it is held for longer than a thread can take that runs, or that waits its turn. */
+HMM__HIDDEN HMM__COLD bool hmm__brief_lock(uint32_t *word);
 
 #endif
 #endif

@@ -158,6 +158,12 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+/* A comma before the last three digits, or before three that another follows. */
+static bool is_separator(const char *s)
+{
+    return s[0] == ',' && is_digit(s[1]) && is_digit(s[2]) && is_digit(s[3]) && !is_digit(s[4]);
+}
+
 /* Whole numbers up to here keep their unit within 64 bits. */
 #define LARGEST_WHOLE (UINT64_MAX >> 31)
 
@@ -167,7 +173,9 @@ bool hmm__text_parse_size(const char *s, uint64_t *bytes)
     bool too_large = false, has_part = false;
     if (!is_digit(*s))
         return false;
-    for (; is_digit(*s); s++) {
+    for (; is_digit(*s) || is_separator(s); s++) {
+        if (*s == ',')
+            continue;
         whole = whole * 10 + (uint64_t)(*s - '0');
         too_large = too_large || whole > UINT64_MAX / 10 - 1;
     }
@@ -179,6 +187,10 @@ bool hmm__text_parse_size(const char *s, uint64_t *bytes)
             }
     if (s[-1] == '.')
         return false;
+    if (s[0] == ' ' && s[1] != '\0')
+        s++;
+    if (s[0] == 'B' && s[1] == '\0' && !has_part)
+        s++;
     unsigned shift = unit_shift(*s);
     if (shift == 0 && (has_part || *s != '\0'))
         return false;
@@ -192,10 +204,9 @@ bool hmm__text_parse_size(const char *s, uint64_t *bytes)
 }
 #endif
 
-/* Bytes of the UTF-8 sequence at s; 0 iff it is not one (overlong forms, surrogates and what lies
- * above U+10FFFF are none). */
-static size_t utf8_length(const unsigned char *s)
+size_t hmm__text_utf8_length(const char *text)
 {
+    const unsigned char *s = (const unsigned char *)text;
     size_t length = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
     if (s[0] > 0xf4)
         return 0;
@@ -206,6 +217,12 @@ static size_t utf8_length(const unsigned char *s)
         (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
         return 0;
     return length;
+}
+
+bool hmm__text_is_control(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    return *s < ' ' || *s == 0x7f || (*s == 0xc2 && s[1] < 0xa0);
 }
 
 static void escape_code(char *to, unsigned char c)
@@ -220,14 +237,14 @@ static void escape_code(char *to, unsigned char c)
 const char *hmm__text_json(const char *s, char to[HMM__JSON_ROOM])
 {
     unsigned char c = (unsigned char)*s;
-    size_t length = utf8_length((const unsigned char *)s), at = 0;
+    size_t length = hmm__text_utf8_length(s), at = 0;
     if (length == 0) {
         memcpy(to, "\\ufffd", 7);
         return s + 1;
     }
-    if (c < ' ' || c == 0x7f) {
-        escape_code(to, c);
-        return s + 1;
+    if (hmm__text_is_control(s)) {
+        escape_code(to, length == 1 ? c : (unsigned char)s[1]);
+        return s + length;
     }
     if (c == '"' || c == '\\')
         to[at++] = '\\';

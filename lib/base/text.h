@@ -26,6 +26,13 @@ HMM__HIDDEN bool hmm__text_same(const char *a, const char *b);
 #define HMM__JSON_ROOM 8
 HMM__HIDDEN const char *hmm__text_json(const char *s, char to[HMM__JSON_ROOM]);
 
+/* Bytes of the UTF-8 sequence at s; 0 iff it is not one (overlong forms, surrogates and what lies
+ * above U+10FFFF are none). */
+HMM__HIDDEN size_t hmm__text_utf8_length(const char *s);
+
+/* Whether a control character stands there (C0, delete, C1): it could steer a terminal. */
+HMM__HIDDEN bool hmm__text_is_control(const char *s);
+
 /* How many letters must be put in, left out, changed or swapped with their neighbour to make b of
  * a: a typing error is one or two. HMM__TEXT_UNLIKE if one of them has more than HMM__TEXT_WORD
  * letters. */
@@ -36,8 +43,9 @@ HMM__HIDDEN unsigned hmm__text_edits(const char *a, const char *b);
 /* A size, in K, M or G where it is a whole number of them. */
 HMM__HIDDEN void hmm__text_size(struct text *t, uint64_t bytes);
 
-/* "4096", "64K", "8MiB", "1.5M", "2g": bytes, rounded down; UINT64_MAX: more than that. False iff
- * it is none of these. A fraction needs a unit. Not in a freestanding build. */
+/* "4096", "64K", "8MiB", "1.5M", "2g", "12,345", "1.50 MiB", "16 B": bytes, rounded down;
+ * UINT64_MAX: more than that. False iff it is none of these. A fraction needs a unit. Not in a
+ * freestanding build. */
 HMM__HIDDEN bool hmm__text_parse_size(const char *s, uint64_t *bytes);
 
 /* The text as a string. */

@@ -118,13 +118,13 @@
 #define CACHE_CLASSES 32u
 #define CACHE_COPY_MAX 128u /* bytes that are copied in place, by 16 */
 #define REMOTE_BATCH 16u    /* objects that are sent to another thread together */
-#define MEDIUM_SLOTS 64u    /* free lists of medium blocks */
+#define MEDIUM_CLASSES 48u  /* free lists of medium blocks */
 
 _Static_assert(CACHE_PAGE % HMM_GRANULE == 0, "a page is whole granules");
 _Static_assert(16u << (CACHE_CLASSES / 8 + 2) == CACHE_OBJECT_MAX, "the last class is the largest");
 _Static_assert(CACHE_CLASSES % 8 == 0 && CACHE_CLASSES <= UINT8_MAX, "run.class has 8 bits");
 _Static_assert(CACHE_OBJECT_MAX <= CACHE_PAGE, "a run of two objects has few pages");
-_Static_assert(MEDIUM_SLOTS <= 64, "medium_map has a bit for each slot");
+_Static_assert(MEDIUM_CLASSES <= 64, "medium_cache.map has a bit for each class");
 
 enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_CLAIMED, RUN_RETIRED };
 
@@ -193,6 +193,21 @@ struct remote_batch {
     uint32_t count;
 };
 
+/* Of a thread: medium.h. Behind its lock, but for `counted`. */
+struct medium_cache {
+    struct object *list[MEDIUM_CLASSES];
+    uint64_t map; /* atomic: the thread reads it without the lock */
+    uint16_t count[MEDIUM_CLASSES];
+    size_t bytes, bytes_max; /* of all blocks, and where it is too much */
+    size_t bytes_min;        /* the least since they were looked at */
+    size_t counted;          /* as cache.medium_bytes has it; with the heap's lock */
+    unsigned clock_hand;
+    unsigned classes; /* those that it may have blocks of */
+    uint64_t varied;  /* classes of which requests differ: the first block was too small for one */
+    uint32_t lock;
+    uint16_t until_tick; /* frees; the thread's */
+};
+
 enum thread_cache_state { THREAD_CACHE_IN_USE, THREAD_CACHE_ABANDONED, THREAD_CACHE_ORPHANED };
 
 struct thread_cache {
@@ -210,7 +225,8 @@ struct thread_cache {
     struct remote_batch batch;
     struct size_class classes[CACHE_CLASSES];
     struct object *pending; /* remote frees that were taken off and not returned yet; atomic */
-    int32_t reclaimed;      /* FULL runs that were reclaimed: their descriptors; with the lock */
+    struct medium_cache medium;
+    int32_t reclaimed; /* FULL runs that were reclaimed: their descriptors; with the lock */
     _Alignas(64) struct object *remote_frees; /* atomic; other threads write this line only */
 };
 
@@ -239,13 +255,9 @@ struct cache {
     uint32_t abandoned_count;       /* of `abandoned` */
     struct thread_cache *pool;      /* owns what ended threads had; NULL without threads */
     uint32_t in_use;                /* how many thread caches have a thread */
-    bool open; /* else no runs are made, and frees of medium blocks reach the heap */
-
-    /* medium.h */
-    size_t medium_bytes, medium_bytes_max;
-    uint64_t medium_map;
-    unsigned clock_hand;
-    struct object *medium[MEDIUM_SLOTS];
+    bool open;           /* else no runs are made, and frees of medium blocks reach the heap */
+    size_t medium_bytes; /* of all threads, as far as they are counted */
+    uint64_t aged_at;    /* when medium blocks that are not needed were looked for */
 };
 
 /* Reads a word of at most pointer size that another thread may write at the same time. It is a
@@ -530,11 +542,11 @@ HMM__HIDDEN void hmm__return_free_lists(struct thread_cache *tc);
 
 /* ---- reclaim.c: with the lock ---- */
 
-/* Returns to the heap all memory of tc that is not in use, and all medium blocks. False: there was
- * none. By tc's thread. */
+/* Returns to the heap all memory of tc that is not in use. False: there was none. By tc's thread.
+ */
 HMM__HIDDEN bool hmm__cache_trim(struct thread_cache *tc);
 
-/* The same of the calling thread's empty runs and the medium blocks only. */
+/* The same of the calling thread's empty runs and medium blocks only. */
 HMM__HIDDEN bool hmm__cache_reclaim_idle(struct cache *cache);
 
 /* The same of all that can be had back of all threads. `tc`: the calling thread's, or NULL. */

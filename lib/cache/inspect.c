@@ -97,20 +97,14 @@ static HMM__UNSEEN void tally_run(const struct cache *cache, const struct run *d
     t->free_objects += run_rest(d)->count - used;
 }
 
-static size_t count_medium(const struct cache *cache, const struct object *o)
-{
-    size_t n = 0, max = cache->medium_bytes / (MEDIUM_MIN_GRANULES * HMM_GRANULE);
-    for (const struct object *before = o; o != NULL; before = o, o = o->next)
-        if (hmm__unlikely(!hmm__medium_has(cache, o) || ++n > max))
-            hmm__links_broken(cache->heap, block_of(cache->heap, before));
-    return n;
-}
-
 HMM__UNSEEN void hmm__cache_tally(const struct cache *cache, struct cache_tally *t)
 {
-    *t = (struct cache_tally){.medium_bytes = cache->medium_bytes};
-    for (unsigned i = 0; i < MEDIUM_SLOTS; i++)
-        t->medium_blocks += count_medium(cache, cache->medium[i]);
+    *t = (struct cache_tally){0};
+    for (const struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next) {
+        size_t bytes;
+        t->medium_blocks += hmm__medium_count(tc, &bytes);
+        t->medium_bytes += bytes;
+    }
     for (struct run *d = NULL; (d = next_run(cache, d)) != NULL;) {
         require_whole(cache, d);
         tally_run(cache, d, t);
@@ -279,13 +273,15 @@ const char *hmm__cache_verify(const struct cache *cache)
         if (tc->state == THREAD_CACHE_ORPHANED)
             continue;
         broken = check_queues(cache, tc);
+        if (broken == NULL)
+            broken = hmm__medium_verify(tc);
         pages += reclaimed_pages(cache, tc);
         for (unsigned c = 0; c < CACHE_CLASSES; c++)
             pages -= tc->classes[c].pages;
     }
     if (broken == NULL && pages != 0)
         broken = "F4: the pages of the classes are not those of the runs";
-    return broken ? broken : hmm__medium_verify(cache);
+    return broken;
 }
 
 #endif

@@ -1,23 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Medium blocks: the cache of freed blocks between the largest object and MEDIUM_MAX bytes
- * (dlmalloc and glibc: fast bins). Calls the heap.
+ * Medium blocks: each thread's cache of freed blocks between the largest object and MEDIUM_MAX
+ * bytes (tcmalloc: the larger size classes of a thread cache; dlmalloc and glibc: fast bins). Calls
+ * the heap.
  *
  * THEORY
  *
- * Programs request buffers of the same few sizes again and again. A freed block of medium size does
- * not go back to the heap. It goes to a table of free lists, at its size in granules modulo the
- * number of slots; a request of exactly that size takes it. A list has blocks of one size: a block
- * of another size that has the same slot displaces them. The sum of all is at most a 128th of the
- * heap, or 4 KiB: beyond that, the slots lose a block each in turn (clock_hand).
+ * Programs request buffers of similar sizes again and again. A block of medium size that a thread
+ * frees does not go back to the heap. It goes to one of the thread's lists, of which there are
+ * eight for each doubling of the size; a request takes the first block of its size's list, if that
+ * is large enough, else of the next list, where each is. So a block has at most a quarter more than
+ * was requested; usually it has exactly that.
+ *
+ * A thread's blocks are at most its share of a part of the heap. Beyond that the lists lose a block
+ * each in turn, until a quarter of the share is free again: one acquisition of the heap's lock for
+ * all of them. All go back before the break rises; and what a thread has not needed for a while,
+ * the least that its blocks were in that time, goes back with the pages that were not needed.
+ *
+ * The lists are behind a lock of the thread's own, since others take blocks from them that are to
+ * go back. It is tried, never waited for, by the thread itself: it does not call anything while it
+ * has it. Who holds the heap's lock may wait for it.
  *
  * To the heap a medium block is in use; to the user it is free. It has a tag, like an object of a
- * run, with a key of its own. Everything here needs the lock.
+ * run, with a key of its own.
  *
  * INVARIANT
- * F5  The lists hold tagged blocks that the heap has as in use, each list of one size, which its
- *     slot is for. medium_bytes is the sum of their sizes, and a bit of medium_map is set iff its
- *     slot is not empty.
+ * F5  The lists hold tagged blocks that the heap has as in use, each list of the sizes of its
+ *     class. bytes is the sum of their sizes, and a bit of map is set iff its list is not empty.
  */
 #ifndef HMM_CACHE_MEDIUM_H
 #define HMM_CACHE_MEDIUM_H
@@ -27,18 +36,23 @@
 
 #if HMM__CACHE
 
-#define MEDIUM_MAX 8192u /* bytes of the largest */
-#define MEDIUM_MIN_GRANULES ((CACHE_OBJECT_MAX + HMM_HEADER_BYTES) / HMM_GRANULE + 1)
-#define MEDIUM_MAX_GRANULES ((MEDIUM_MAX + HMM_HEADER_BYTES + HMM_GRANULE - 1) / HMM_GRANULE)
+#define MEDIUM_LOG (HMM_GRANULE == 16 ? 6u : 7u) /* of CACHE_OBJECT_MAX in granules */
+#define MEDIUM_MIN_GRANULES ((1u << MEDIUM_LOG) + 1)
+#define MEDIUM_MAX_GRANULES ((1u << (MEDIUM_LOG + MEDIUM_CLASSES / 8)) - 1)
+#define MEDIUM_MAX ((size_t)MEDIUM_MAX_GRANULES * HMM_GRANULE - HMM_HEADER_BYTES)
+
+_Static_assert(1u << MEDIUM_LOG == CACHE_OBJECT_MAX / HMM_GRANULE, "classes begin above objects");
 
 HMM__ALWAYS_INLINE bool is_medium_size(uint32_t granules)
 {
     return granules - MEDIUM_MIN_GRANULES <= MEDIUM_MAX_GRANULES - MEDIUM_MIN_GRANULES;
 }
 
-HMM__ALWAYS_INLINE struct object **medium_slot(struct cache *cache, uint32_t granules)
+/* The class whose blocks have this size: 8 * 2^i to 15 * 2^i granules begin the eight of one i. */
+HMM__ALWAYS_INLINE unsigned medium_class(uint32_t granules)
 {
-    return &cache->medium[granules % MEDIUM_SLOTS];
+    unsigned log2 = 31u - (unsigned)__builtin_clz(granules);
+    return (log2 - MEDIUM_LOG) * 8 + (granules >> (log2 - 3) & 7);
 }
 
 HMM__ALWAYS_INLINE uint32_t medium_granules(const struct object *o)
@@ -46,18 +60,46 @@ HMM__ALWAYS_INLINE uint32_t medium_granules(const struct object *o)
     return header_size(word_load((const char *)o));
 }
 
+/* Of the thread itself. False: it is to do without. */
+HMM__ALWAYS_INLINE bool medium_lock(struct thread_cache *tc)
+{
+    return tc->cache->lock == NULL || brief_lock_try(&tc->medium.lock);
+}
+
+HMM__ALWAYS_INLINE void medium_unlock(struct thread_cache *tc)
+{
+    if (tc->cache->lock != NULL)
+        brief_unlock(&tc->medium.lock);
+}
+
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__medium_freed_twice(const void *p, const char *operation);
 
-/* Returns all medium blocks to the heap. False: there were none. */
-HMM__HIDDEN bool hmm__medium_empty(struct cache *cache);
+/* Returns all of tc's medium blocks to the heap. False: there were none. With the heap's lock. */
+HMM__HIDDEN bool hmm__medium_empty(struct thread_cache *tc);
+
+/* Before the break rises: the same of a half of them, or of all, or of none if they are few. */
+HMM__HIDDEN bool hmm__medium_halve(struct thread_cache *tc);
+
+/* Returns the medium blocks of all thread caches. */
+HMM__HIDDEN bool hmm__medium_empty_all(struct cache *cache);
+
+/* Returns what no thread has needed since the last call. With the heap's lock. */
+HMM__HIDDEN bool hmm__medium_age(struct cache *cache);
+
+/* The sum of all medium blocks, with their headers: exact for tc, and for others as of when they
+ * last had the heap's lock. With the heap's lock. */
+HMM__HIDDEN size_t hmm__medium_bytes(struct cache *cache, struct thread_cache *tc);
 
 /* Whether p, any pointer, is a medium block. */
 HMM__HIDDEN bool hmm__medium_has(const struct cache *cache, const void *p);
 
-/* NULL, or the invariant that does not hold. */
-HMM__HIDDEN const char *hmm__medium_verify(const struct cache *cache);
+/* The number of tc's blocks, and the bytes. With the heap's lock. */
+HMM__HIDDEN size_t hmm__medium_count(const struct thread_cache *tc, size_t *bytes);
 
-/* The same of one that is_placed so. */
+/* NULL, or the invariant that does not hold. */
+HMM__HIDDEN const char *hmm__medium_verify(const struct thread_cache *tc);
+
+/* Whether p is a medium block, of one that is_placed so. */
 HMM__ALWAYS_INLINE bool medium_is_at(const struct cache *cache, const void *p,
                                      const struct block_view *b)
 {
@@ -65,57 +107,110 @@ HMM__ALWAYS_INLINE bool medium_is_at(const struct cache *cache, const void *p,
            object_has_tag(cache->keys.medium, p);
 }
 
-HMM__ALWAYS_INLINE void medium_push(struct cache *cache, struct object **slot, struct object *o,
-                                    uint32_t n)
-{
-    HMM_ASSERT(cache_is_locked(cache) && is_medium_size(n));
-    HMM_ASSERT(slot == medium_slot(cache, n) && (*slot == NULL || medium_granules(*slot) == n));
-    o->tag = object_tag(cache->keys.medium, o);
-    o->next = *slot;
-    *slot = o;
-    cache->medium_map |= UINT64_C(1) << n % MEDIUM_SLOTS;
-    cache->medium_bytes += (size_t)n * HMM_GRANULE;
-}
+/* ---- Malloc ---- */
 
-/* A medium block of exactly this size; NULL: there is none. */
-HMM__ALWAYS_INLINE void *medium_take(struct cache *cache, size_t size)
+/* The first block of class k. */
+HMM__ALWAYS_INLINE void *medium_pop(struct thread_cache *tc, unsigned k)
 {
-    if (size > MEDIUM_MAX)
-        return NULL;
-    uint32_t n = hmm__granules_for(size);
-    struct object **slot = medium_slot(cache, n), *o = *slot;
-    if (o == NULL || medium_granules(o) != n)
-        return NULL;
-    HMM_ASSERT(cache_is_locked(cache));
-    *slot = o->next;
+    struct medium_cache *m = &tc->medium;
+    struct object *o = m->list[k];
+    if (hmm__unlikely(!object_has_tag(tc->cache->keys.medium, o)))
+        hmm__links_broken(tc->cache->heap, block_of(tc->cache->heap, o));
+    m->list[k] = o->next;
     if (o->next == NULL)
-        cache->medium_map &= ~(UINT64_C(1) << n % MEDIUM_SLOTS);
+        m->map &= ~(UINT64_C(1) << k);
+    m->count[k]--;
+    m->bytes -= (size_t)medium_granules(o) * HMM_GRANULE;
+    if (m->bytes < m->bytes_min)
+        m->bytes_min = m->bytes;
     o->tag = 0;
-    cache->medium_bytes -= (size_t)n * HMM_GRANULE;
     return o;
 }
 
-/* Puts block p where its slot has another size, or the sum becomes too large. Returns true. */
-HMM__HIDDEN bool hmm__medium_put(struct cache *cache, void *p, uint32_t granules);
-
-/* Frees block p to its slot. False: the block is not of medium size, or ALIGNED, or not valid: the
- * free is for the heap. */
-HMM__ALWAYS_INLINE bool medium_put(struct cache *cache, void *p)
+/* A medium block for a request above the largest object. NULL: there is none. */
+HMM__ALWAYS_INLINE void *medium_take(struct thread_cache *tc, size_t size)
 {
-    struct block_view b;
-    if (hmm__unlikely(!is_placed(cache->heap, p, &b) || !is_used_plainly(&b)))
+    struct medium_cache *m = &tc->medium;
+    if (size > MEDIUM_MAX)
+        return NULL;
+    uint32_t n = hmm__granules_for(size);
+    unsigned k = medium_class(n);
+    HMM_ASSERT(size > CACHE_OBJECT_MAX);
+    if ((__atomic_load_n(&m->map, __ATOMIC_RELAXED) >> k & 3) == 0 || !medium_lock(tc))
+        return NULL;
+    if (m->list[k] == NULL) {
+        k++;
+    } else if (medium_granules(m->list[k]) < n) {
+        m->varied |= UINT64_C(1) << k;
+        k++;
+    }
+    void *p = m->map >> k & 1 ? medium_pop(tc, k) : NULL;
+    medium_unlock(tc);
+    return p;
+}
+
+/* From the heap, if the thread may have more than it requests. NULL: the request is for the heap as
+ * it is. */
+HMM__HIDDEN void *hmm__medium_refill(struct thread_cache *tc, size_t size);
+
+/* ---- Free ---- */
+
+/* Whether p, any pointer, is a block in use of medium size, and not ALIGNED, by its header and the
+ * next. Without the heap's lock: what it reads of a block that is the caller's nobody writes but
+ * for PREV_FREE. */
+HMM__ALWAYS_INLINE bool is_medium(const struct cache *cache, const char *p, uint32_t *granules)
+{
+    const struct hmm_heap *h = cache->heap;
+    size_t at = ref_or_more(h, p), top = heap_top(h);
+    if (hmm__unlikely(at < h->first || at >= top))
         return false;
-    uint32_t n = header_size(b.word);
-    if (!is_medium_size(n))
+    uint32_t word = word_load(p), n = header_size(word);
+    *granules = n;
+    return !(word & (HMM__FREE | HMM__ALIGNED)) && is_medium_size(n) && n <= top - at &&
+           !(word_load(p + (size_t)n * HMM_GRANULE) & HMM__PREV_FREE);
+}
+
+/* The caller has tc's lock. */
+HMM__ALWAYS_INLINE void medium_push(struct thread_cache *tc, struct object *o, uint32_t n)
+{
+    struct medium_cache *m = &tc->medium;
+    unsigned k = medium_class(n);
+    o->tag = object_tag(tc->cache->keys.medium, o);
+    o->next = m->list[k];
+    m->list[k] = o;
+    m->count[k]++;
+    m->map |= UINT64_C(1) << k;
+    m->bytes += (size_t)n * HMM_GRANULE;
+}
+
+/* Puts block p of n granules where it, or the sum, is too large as the limits stand. False: the
+ * free is for the heap. */
+HMM__HIDDEN bool hmm__medium_put(struct thread_cache *tc, void *p, uint32_t n);
+
+/* So many frees were done: is it time to give back pages? */
+HMM__HIDDEN void hmm__medium_tick(struct thread_cache *tc);
+
+/* Frees block p to its list. False: the block is not of medium size, or ALIGNED, or not valid: the
+ * free is for the heap. `tc`: the calling thread's, or one that is not in use. */
+HMM__ALWAYS_INLINE bool medium_put(struct cache *cache, struct thread_cache *tc, void *p)
+{
+    struct medium_cache *m = &tc->medium;
+    uint32_t n;
+    if (!is_medium(cache, p, &n))
         return false;
-    struct object **slot = medium_slot(cache, n), *o = p;
     if (hmm__unlikely(object_has_tag(cache->keys.medium, p)))
         hmm__medium_freed_twice(p, "free");
-    size_t bytes = cache->medium_bytes + (size_t)n * HMM_GRANULE;
-    if (hmm__unlikely(bytes > cache->medium_bytes_max ||
-                      (*slot != NULL && medium_granules(*slot) != n)))
-        return hmm__medium_put(cache, p, n);
-    medium_push(cache, slot, o, n);
+    if (hmm__unlikely(tc->cache == NULL || !cache->open))
+        return false;
+    if (hmm__unlikely(m->bytes + (size_t)n * HMM_GRANULE > m->bytes_max ||
+                      medium_class(n) >= m->classes))
+        return hmm__medium_put(tc, p, n);
+    if (hmm__unlikely(!medium_lock(tc)))
+        return false;
+    medium_push(tc, p, n);
+    medium_unlock(tc);
+    if (hmm__unlikely(--m->until_tick == 0))
+        hmm__medium_tick(tc);
     return true;
 }
 

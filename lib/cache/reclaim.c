@@ -48,7 +48,7 @@
 bool hmm__cache_reclaim_idle(struct cache *cache)
 {
     struct thread_cache *tc = hmm__thread_cache_here(cache);
-    bool any = hmm__medium_empty(cache);
+    bool any = tc != NULL && hmm__medium_halve(tc);
     for (unsigned c = 0; tc != NULL && tc->empty_pages != 0 && c < CACHE_CLASSES; c++)
         any |= hmm__run_trim_queue(tc, &tc->classes[c]);
     return any;
@@ -56,7 +56,7 @@ bool hmm__cache_reclaim_idle(struct cache *cache)
 
 bool hmm__cache_trim(struct thread_cache *tc)
 {
-    bool any = hmm__medium_empty(tc->cache);
+    bool any = hmm__medium_empty(tc);
     hmm__flush_remote(tc, true);
     hmm__collect_remote_frees(tc, SIZE_MAX, true); /* may make a FULL run the active one */
     hmm__return_free_lists(tc);
@@ -223,7 +223,8 @@ static bool reclaim_of_others(struct cache *cache, const struct thread_cache *tc
 
 bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)
 {
-    bool any = tc ? hmm__cache_trim(tc) : hmm__medium_empty(cache);
+    bool any = tc != NULL && hmm__cache_trim(tc);
+    any |= hmm__medium_empty_all(cache);
     bool others = cache->lock != NULL && cache->thread_caches != NULL &&
                   (cache->thread_caches != tc || tc->next != NULL);
     return (others && reclaim_of_others(cache, tc)) || any;
@@ -231,12 +232,29 @@ bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)
 
 /* ---- What the heap asks for ---- */
 
+/* Medium blocks that were not needed for as long as pages may be that are not needed. */
+static bool reclaim_unused(struct cache *cache)
+{
+    const struct hmm_heap *h = cache->heap;
+    uint64_t now = h->page_source->clock();
+    if (now - cache->aged_at < h->release_after)
+        return false;
+    cache->aged_at = now;
+    return hmm__medium_age(cache);
+}
+
 /* hmm_heap.reclaim */
 static bool reclaim_for_heap(struct hmm_heap *h, enum hmm__reclaim what)
 {
     struct cache *cache = h->cache;
-    return what == HMM__RECLAIM_IDLE ? hmm__cache_reclaim_idle(cache)
-                                     : hmm__cache_reclaim_all(cache, hmm__thread_cache_here(cache));
+    switch (what) {
+    case HMM__RECLAIM_UNUSED:
+        return reclaim_unused(cache);
+    case HMM__RECLAIM_IDLE:
+        return hmm__cache_reclaim_idle(cache);
+    default:
+        return hmm__cache_reclaim_all(cache, hmm__thread_cache_here(cache));
+    }
 }
 
 /* hmm_heap.reserve */

@@ -290,8 +290,9 @@ static void *place_run(struct cache *cache, uint32_t *pages, size_t size)
 {
     const struct hmm_heap *h = cache->heap;
     void *p = place_in_hole(cache, pages, size);
-    if (p == NULL && h->brk - h->top < (*pages + 1) * (CACHE_PAGE / HMM_GRANULE) &&
-        hmm__cache_reclaim_idle(cache))
+    uint32_t n = (*pages + 1) * (uint32_t)(CACHE_PAGE / HMM_GRANULE);
+    bool any = h->brk - h->top < n && !hmm__was_below_top(h, n);
+    while (p == NULL && any && (any = hmm__cache_reclaim_idle(cache)))
         p = place_in_hole(cache, pages, size);
     return p ? p : allocate_pages(cache, *pages, HMM__PIECE_OF_TOP);
 }

@@ -5,6 +5,8 @@
  */
 #include "cache/thread.h"
 
+#include "cache/tick.h"
+
 #if HMM__CACHE
 
 /* So many thread caches wait for new threads with all their runs. */
@@ -60,6 +62,7 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
     } while (!has_unique_low_half(tc));
     set_classes(tc);
     tc->cache = cache;
+    tc->medium.until_tick = CACHE_TICK_FREES;
     tc->next = cache->thread_caches;
     cache->thread_caches = tc;
     count_in_use(cache, 1);

@@ -81,9 +81,10 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
     if (hmm_piece_is_bounded(piece) && !bounded_fits_top(h, piece))
         return 0;
     uint32_t gap = hmm_piece_gap(piece, r), room = h->limit - r, n = piece->granules;
-    if (room < gap || room - gap < n ||
-        (heap_brk(h) - r < gap + n && !hmm__brk_raise(h, r + gap + n)))
+    if (room < gap || room - gap < n)
         return 0;
+    if (heap_brk(h) - r < gap + n && !hmm__brk_raise(h, r + gap + n))
+        return hmm__bridge(h, gap + n + piece->align) ? from_top(h, piece) : 0;
     hmm_ref at = r + gap;
     block_make_top(h, at + n);
     COUNT(h->top_blocks++);
@@ -208,7 +209,7 @@ void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     if (align <= HMM_GRANULE)
         return hmm__malloc(h, size);
     if (!hmm__aligned_can_be(align, size))
-        return hmm__fail(h, size);
+        return hmm__fail(h, size > align ? size : align);
     struct hmm_piece piece = hmm__piece_at(h, align, hmm__granules_for(size + HMM__RECORD_BYTES));
     hmm_ref r = place_piece(h, &piece);
     return r ? hand_out_aligned(h, r, piece.align) : hmm__fail(h, size);

@@ -10,18 +10,13 @@
 
 void *hmm__fail(struct hmm_heap *h, size_t size)
 {
+    if (h->trying)
+        return NULL;
     COUNT(h->failed++);
     if (h->refused)
-        h->refused(h, size, false);
+        h->refused(h, size);
     hmm__set_errno(ENOMEM);
     return NULL;
-}
-
-void hmm__take_back_failure(struct hmm_heap *h)
-{
-    COUNT(h->failed--);
-    if (h->refused)
-        h->refused(h, 0, true);
 }
 
 /* ---- Where the strategy has no free block ---- */
@@ -60,9 +55,9 @@ void *hmm__try_malloc(struct hmm_heap *h, size_t size)
 
 static void *raise_and_try(struct hmm_heap *h, uint32_t n)
 {
-    if (h->limit - h->top < n || !hmm__brk_raise(h, h->top + n))
+    if (h->limit - h->top < n)
         return NULL;
-    return try_top(h, n);
+    return hmm__brk_raise(h, h->top + n) || hmm__bridge(h, n) ? try_top(h, n) : NULL;
 }
 
 /* By the strategy's last search, if it has one. */
@@ -100,7 +95,10 @@ static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
 /* The top below the break is too small: the cache returns what is idle, else the break rises. */
 static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint32_t n)
 {
-    void *p = hmm__reclaim(h, HMM__RECLAIM_IDLE) ? try_granules(h, n) : NULL;
+    void *p = NULL;
+    bool any = !hmm__was_below_top(h, n);
+    while (p == NULL && any && (any = hmm__reclaim(h, HMM__RECLAIM_IDLE)))
+        p = try_granules(h, n);
     if (p == NULL)
         p = raise_and_try(h, n);
     return p ? p : malloc_or_fail(h, n);
@@ -152,6 +150,8 @@ void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
             h->top_seen = was;
         hmm__decommit_due(h);
         hmm__decommit_excess(h, was - r);
+        if (hmm__unlikely(h->scarce))
+            hmm__decommit_scarce(h);
     }
 }
 

@@ -134,11 +134,30 @@ HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref 
     block_set_header(h, r, block_header(h, r) & ~(uint32_t)HMM__PREV_FREE);
 }
 
+/* The top is read without the lock by who frees a block of its own, below it. */
+HMM__ALWAYS_INLINE void heap_set_top(struct hmm_heap *h, hmm_ref r)
+{
+#if HMM__TSAN
+    __atomic_store_n(&h->top, r, __ATOMIC_RELAXED);
+#else
+    h->top = r;
+#endif
+}
+
+HMM__ALWAYS_INLINE hmm_ref heap_top(const struct hmm_heap *h)
+{
+#if HMM__TSAN
+    return __atomic_load_n(&h->top, __ATOMIC_RELAXED);
+#else
+    return h->top;
+#endif
+}
+
 /* Moves the top to r and writes its header (B5). */
 HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
 {
     HMM_ASSERT(r >= h->first && r <= heap_brk(h));
-    h->top = r;
+    heap_set_top(h, r);
 #if !HMM__SMALL
     h->extent = r - h->first;
 #elif HMM__COUNTS
@@ -238,6 +257,18 @@ HMM__ALWAYS_INLINE uint32_t block_alignment(const struct hmm_heap *h, hmm_ref r)
         if (record == record_make(r, align))
             return align;
     return 0;
+}
+
+/* A gap (gap.c) has a record that is no alignment above the granule's. It ends at `end`. */
+HMM__ALWAYS_INLINE void block_set_gap_record(const struct hmm_heap *h, hmm_ref r, hmm_ref end)
+{
+    footer_store(block_payload(h, end), record_make(r, 1));
+}
+
+HMM__ALWAYS_INLINE bool block_is_gap(const struct hmm_heap *h, hmm_ref r, uint32_t word)
+{
+    return hmm__unlikely(h->gaps != 0) && (word & HMM__ALIGNED) &&
+           footer_load(block_payload(h, r + header_size(word))) == record_make(r, 1);
 }
 
 /* Whether r, any number, has the header of a free block. Only then may its links be read. */

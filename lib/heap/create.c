@@ -161,7 +161,8 @@ struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strateg
         if (!has_room(strategy, limit))
             return refuse(ENOMEM);
     }
-    size_t state_bytes = strategy->state_size((size_t)limit * HMM_GRANULE);
+    bool apart = hmm__state_goes_apart(page_source, strategy, limit);
+    size_t state_bytes = apart ? 0 : strategy->state_size((size_t)limit * HMM_GRANULE);
     struct hmm_heap *h = memory;
     hmm_ref first = (uint32_t)control_granules(state_bytes);
     if (page_source && !page_source->commit(memory, (char *)memory + (size_t)first * HMM_GRANULE))
@@ -169,7 +170,7 @@ struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strateg
     memset(h, 0, HMM__IMAGE_BYTES);
     identify_image(h, whole);
     h->skew = skew;
-    h->limit = h->high_limit = h->capacity = limit;
+    h->limit = h->high_limit = h->region = h->capacity = limit;
     h->first = h->top = h->brk = first;
     begin_handle(h);
     h->page_source = page_source;
@@ -178,7 +179,15 @@ struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strateg
     h->zero_limit = zeroed || page_source ? limit : 0;
     if (page_source && !add_table(h, whole))
         return refuse(ENOMEM);
-    hmm__adopt_strategy(h, strategy, h + 1, zeroed);
+    void *state = h + 1;
+    if (apart) {
+        h->capacity = hmm__apart_capacity(h, first);
+        h->state_place = HMM__STATE_APART;
+        state = hmm__apart_room(h, strategy, h->capacity, 0);
+        if (state == NULL)
+            return refuse(ENOMEM);
+    }
+    hmm__adopt_strategy(h, strategy, state, zeroed);
     block_make_top(h, h->first);
     hmm__brk_settle(h);
     return h;

@@ -40,6 +40,7 @@
  * B7  The counts of live, free and aligned blocks, of live bytes and free granules are those of the
  *     blocks.
  * B8  An ALIGNED block is in use and lies at the alignment that its record has.
+ * B9  A gap (gap.c) is a used block that is in no count; there are as many as were made.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
  */
@@ -72,12 +73,18 @@ enum hmm__check_flag {
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
 
-/* What a cache is to return to the heap: IDLE, before malloc raises the break, is empty runs and
- * medium blocks; ALL, before a request fails, is all that the calling thread does not use. */
-enum hmm__reclaim { HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
+/* What a cache is to return to the heap: UNUSED, now and then, is what has not been needed for a
+ * while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL, before a
+ * request fails, is all that the calling thread does not use. */
+enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
-enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
+enum hmm__state_place {
+    HMM__STATE_LOW,
+    HMM__STATE_HIGH,
+    HMM__STATE_BLOCK,
+    HMM__STATE_APART /* outside the region, where it grows: apart.c */
+};
 
 /* How the system commits and decommits the pages of a region. All keep errno. */
 struct hmm__page_source {
@@ -87,6 +94,16 @@ struct hmm__page_source {
     void (*decommit)(char *from, char *to);
     /* Milliseconds since some fixed time. */
     uint64_t (*clock)(void);
+    /* The rest is of a source that maps in place; NULL: it does not. */
+    /* The opposite of commit, of whole pages. */
+    void (*unmap)(char *from, char *to);
+    /* After commit has failed from `from` on: commits `bytes` that lie above the mapping in the
+     * way, at most so far. NULL: there is none in the way, or no room above it. */
+    char *(*past)(char *from, size_t bytes, size_t distance_max);
+    /* One of two places for a state, outside the region. NULL: it is to lie in the region. */
+    char *(*state_place)(unsigned which, size_t *max);
+    /* The bytes of address space that are mapped. */
+    size_t (*mapped)(void);
 };
 
 /* large.c: an entry of the table of large free blocks. */
@@ -151,7 +168,10 @@ struct hmm_heap {
         hmm_ref brk_peak;
         uint32_t skew;       /* bytes of the caller's region below the base */
         uint32_t high_limit; /* limit without a state at the high end */
-        uint32_t capacity;   /* high_limit without a cache; what state_size is asked for */
+        uint32_t region;     /* high_limit without a cache */
+        uint32_t capacity;   /* what state_size is asked for: region, unless the state is apart */
+        uint32_t gaps, gap_granules; /* gap.c; they are in no other count */
+        uint32_t apart;              /* which of the places for a state it lies in, if it does */
         hmm_ref limit;
 
         /* Hot. */
@@ -202,9 +222,8 @@ struct hmm_heap {
         /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
          * pointers are misuse. */
         bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
-        /* Told of a request of `size` bytes that is not served; or, with `served`, that the last of
-         * them was served after all. NULL: nobody. */
-        void (*refused)(const struct hmm_heap *h, size_t size, bool served);
+        /* Told of a request of `size` bytes that is not served. NULL: nobody. */
+        void (*refused)(const struct hmm_heap *h, size_t size);
         /* The next three are set by this heap's cache; NULL: there is none. */
         struct cache *cache;
         /* Returns memory of the cache to the heap. False: there was none. */
@@ -212,6 +231,8 @@ struct hmm_heap {
         /* Before a state is placed at the region's high end: lowers high_limit by what the cache
          * will need there. */
         void (*reserve)(struct hmm_heap *h);
+        bool trying; /* a request that fails now has another way to be served: it is not counted */
+        bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };
 };
@@ -236,10 +257,10 @@ HMM__ALWAYS_INLINE hmm_ref heap_brk(const struct hmm_heap *h)
     return h->brk;
 }
 
-/* No block ends above it, whatever becomes of the limit. */
+/* No block ends above it, and the strategy's state has room for all below. */
 HMM__ALWAYS_INLINE hmm_ref end_of(const struct hmm_heap *h)
 {
-    return h->high_limit;
+    return h->capacity;
 }
 
 /* Whether large.c knows a free block of this scaled size. Without pages: whether it is too large
@@ -269,7 +290,7 @@ HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
 /* The region that the heap is in, as far as it uses it. */
 HMM__ALWAYS_INLINE size_t region_bytes(const struct hmm_heap *h)
 {
-    return (size_t)h->capacity * HMM_GRANULE + h->large_bytes;
+    return (size_t)h->region * HMM_GRANULE + h->large_bytes;
 }
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
@@ -377,7 +398,7 @@ HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
     size_t used =
         live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES + h->aligned_blocks * HMM__RECORD_BYTES;
-    return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
+    return (uint32_t)(h->top - h->first - h->gap_granules - used / HMM_GRANULE);
 }
 #endif
 
@@ -421,6 +442,34 @@ HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
  * is no room for the strategy's state (ENOMEM), or the heap has a cache (EBUSY). */
 HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
 
+/* apart.c: whether this strategy's state is to lie apart, in a region of so many granules. */
+HMM__HIDDEN bool hmm__state_goes_apart(const struct hmm__page_source *source,
+                                       const struct hmm_strategy *strategy, uint32_t region);
+
+/* The capacity that such a state has for blocks up to `to`; and the state's room, with memory for
+ * so much. NULL: the system has none. */
+HMM__HIDDEN uint32_t hmm__apart_capacity(const struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN void *hmm__apart_room(const struct hmm_heap *h, const struct hmm_strategy *strategy,
+                                  uint32_t capacity, unsigned which);
+
+/* Gives back a state that lay there. */
+HMM__HIDDEN void hmm__apart_leave(const struct hmm_heap *h, unsigned which);
+
+/* Before the break rises to `to`, above the capacity. False: there is no memory for the state. */
+HMM__HIDDEN HMM__COLD bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to);
+
+/* gap.c: the break cannot rise: if another mapping is in its way, the heap goes on above it, with
+ * at least n granules of top below the break. False: there is none, or no memory. */
+#if HMM__SMALL
+HMM__ALWAYS_INLINE bool hmm__bridge(struct hmm_heap *h, uint32_t n)
+{
+    (void)h, (void)n;
+    return false;
+}
+#else
+HMM__HIDDEN HMM__COLD bool hmm__bridge(struct hmm_heap *h, uint32_t n);
+#endif
+
 /* brk.c */
 #if HMM__SMALL
 HMM__ALWAYS_INLINE bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
@@ -444,6 +493,8 @@ HMM__HIDDEN bool hmm__commit_table(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
 /* Gives back a step of what has not been needed for a while, if there is any. */
 HMM__HIDDEN HMM__COLD void hmm__decommit_due(struct hmm_heap *h);
+/* Gives back what lies above the break, to a system that has refused memory. */
+HMM__HIDDEN HMM__COLD void hmm__decommit_scarce(struct hmm_heap *h);
 /* Whether there may be; without the lock. */
 HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
 /* The same as hmm__decommit_due at times when no operation on the heap is under way: the cache
@@ -519,9 +570,6 @@ HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 /* allocate.c */
 HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h, size_t size);
 
-/* The request that was counted as failed last is served after all. */
-HMM__HIDDEN HMM__COLD void hmm__take_back_failure(struct hmm_heap *h);
-
 /* One attempt: from a free block, else from the top below the break. NULL, which is not counted as
  * a failure: neither is large enough. */
 HMM__HIDDEN void *hmm__try_malloc(struct hmm_heap *h, size_t size);
@@ -536,6 +584,13 @@ HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
     (void)h, (void)what;
     return false;
 #endif
+}
+
+/* Whether memory for n granules above the top was below it, and was not given back since: the break
+ * may rise over it at no cost, so that the cache need not return anything before. */
+HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
+{
+    return h->zero_top > h->top && h->zero_top - h->top >= n;
 }
 
 /* Frees a used block that is not in the live counts any more. */
@@ -583,6 +638,9 @@ HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
 
 /* As hmm_heap_check, without the cache. */
 HMM__HIDDEN const char *hmm__verify(struct hmm_heap *h);
+
+struct hmm_block_info;
+struct hmm_stats;
 
 /* walk.c, stats.c: as hmm_heap_walk and hmm_heap_stats, without the cache: a run is one block. */
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,

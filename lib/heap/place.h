@@ -150,7 +150,7 @@ HMM__ALWAYS_INLINE void *allocate_from_top(struct hmm_heap *h, uint32_t n)
     uint32_t scaled = header_make(n, 0);
     word_store(p, scaled);
     word_store(p + scaled_bytes(scaled), HMM__FREE);
-    h->top = r + n;
+    heap_set_top(h, r + n);
     h->extent += n;
     COUNT(h->top_blocks++);
     live_add(h, scaled_bytes(scaled) - HMM_HEADER_BYTES);

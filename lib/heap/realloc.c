@@ -156,20 +156,19 @@ static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
 {
     uint32_t word = word_load(p), n = hmm__granules_for(size);
     hmm_ref r = block_of(h, p), low = 0;
-    if (!has_cache(h))
-        return NULL;
-    bool grown = grow_up(h, r, word, n);
-    if (!grown && (word & HMM__PREV_FREE))
+    bool grown = has_cache(h) && grow_up(h, r, word, n);
+    if (has_cache(h) && !grown && (word & HMM__PREV_FREE))
         low = grow_down(h, r, word, n, 0);
     if (!grown && low == 0)
-        return NULL;
-    hmm__take_back_failure(h); /* the move failed, but the request did not */
+        return hmm__fail(h, block_usable(n));
     return grown ? p : block_payload(h, low);
 }
 
 static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
 {
+    h->trying = true;
     void *to = hmm__malloc(h, size);
+    h->trying = false;
     if (hmm__unlikely(to == NULL))
         return grow_at_last(h, from, size);
     copy_payload(to, from, header_size(word_load(from)));
@@ -272,7 +271,9 @@ static hmm_ref resize_aligned(struct hmm_heap *h, hmm_ref r, uint32_t n, size_t 
 /* NULL: there is no room, even after the cache returned all that it could. */
 static void *move_aligned(struct hmm_heap *h, char *from, size_t size, size_t align)
 {
+    h->trying = true;
     void *to = hmm__aligned_alloc(h, align, size);
+    h->trying = false;
     if (to == NULL)
         return NULL;
     memcpy(to, from, header_usable(word_load(from)));
@@ -292,12 +293,11 @@ static void *realloc_aligned(struct hmm_heap *h, void *payload, size_t size)
     hmm_ref now = resize_aligned(h, r, n, align_bytes);
     if (now == 0) {
         void *moved = move_aligned(h, payload, size, align_bytes);
-        if (moved != NULL || !has_cache(h))
+        if (moved != NULL)
             return moved;
-        now = resize_aligned(h, r, n, align_bytes);
+        now = has_cache(h) ? resize_aligned(h, r, n, align_bytes) : 0;
         if (now == 0)
-            return NULL;
-        hmm__take_back_failure(h); /* the move failed, but the request did not */
+            return hmm__fail(h, size);
     }
     r = now;
     block_set_record(h, r, align);
@@ -321,10 +321,11 @@ static __attribute__((noinline)) void *realloc_else(struct hmm_heap *h, void *pa
         return NULL;
     }
 #if HMM_WITH_ALIGNED
-    if (word_load(payload) & HMM__ALIGNED)
-        return realloc_aligned(h, payload, size);
-#endif
+    return word_load(payload) & HMM__ALIGNED ? realloc_aligned(h, payload, size)
+                                             : hmm__fail(h, size);
+#else
     return hmm__fail(h, size);
+#endif
 }
 
 #if HMM__SMALL

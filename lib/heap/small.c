@@ -79,15 +79,13 @@ void *hmm_heap_break(const struct hmm_heap *heap)
 void *hmm__fail(struct hmm_heap *h, size_t size)
 {
     (void)h, (void)size;
+#if HMM_WITH_REALLOC
+    if (h->trying)
+        return NULL;
+#endif
     COUNT(h->failed++);
     hmm__set_errno(ENOMEM);
     return NULL;
-}
-
-void hmm__take_back_failure(struct hmm_heap *h)
-{
-    (void)h;
-    COUNT(h->failed--);
 }
 
 /* ---- malloc ---- */

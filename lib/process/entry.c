@@ -19,19 +19,12 @@
 
 /* ---- The heap, with the lock ---- */
 
-HMM__ALWAYS_INLINE void *malloc_with_lock(struct hmm_heap *h, size_t size)
-{
-    HMM_ASSERT(lock_is_held(&hmm__process.lock));
-    void *p = take_medium(size);
-    return p ? p : hmm_heap_malloc(h, size);
-}
-
 static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_malloc(h, size);
-    void *p = malloc_with_lock(h, size);
+    void *p = hmm_heap_malloc(h, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -40,18 +33,20 @@ static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t 
  * be saved. */
 HMM__ALWAYS_INLINE void *malloc_of_heap(struct hmm_heap *h, size_t size)
 {
-    return lock_is_idle() ? malloc_with_lock(h, size) : malloc_locked(h, size);
+    return lock_is_idle() ? hmm_heap_malloc(h, size) : malloc_locked(h, size);
 }
 
 #if HMM_WITH_CALLOC
 
 static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 {
+    void *p = size == 1 ? take_medium(count) : NULL;
+    if (p != NULL)
+        return memset(p, 0, hmm_heap_usable_size(h, p));
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_calloc(h, count, size);
-    void *p = size == 1 ? take_medium(count) : NULL;
-    p = p ? memset(p, 0, hmm_heap_usable_size(h, p)) : hmm_heap_calloc(h, count, size);
+    p = hmm_heap_calloc(h, count, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -91,8 +86,7 @@ HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
     HMM_ASSERT(lock_is_held(&hmm__process.lock));
     if (hmm__unlikely(--hmm__process.frees_until_tick == 0))
         hmm__process_tick(h);
-    if (!put_medium(block))
-        hmm_heap_free(h, block);
+    hmm_heap_free(h, block);
 }
 
 static __attribute__((noinline)) void free_locked(struct hmm_heap *h, void *block)
@@ -120,7 +114,7 @@ HMM__ALWAYS_INLINE void free_of_heap(struct hmm_heap *h, void *block)
 static __attribute__((noinline)) void *malloc_missed(size_t size)
 {
     struct hmm_heap *h = the_heap();
-    void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : NULL;
+    void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : take_medium(size);
     return p ? p : malloc_of_heap(h, size);
 }
 
@@ -129,7 +123,7 @@ static __attribute__((noinline)) void free_missed(void *block, struct run *d)
     if (block == NULL)
         return;
     struct hmm_heap *h = the_heap();
-    if (!free_in_run(d, block))
+    if (!free_in_run(d, block) && !put_medium(block))
         free_of_heap(h, block);
     else if (hooks_are_set())
         hmm__trace_free(block);

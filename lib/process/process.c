@@ -78,6 +78,16 @@ static void report_at_exit(void)
 }
 #endif
 
+/* A limit that was asked for is said when it is reached: programs seldom say more than that there
+ * is no memory. */
+static void on_refusal(const struct hmm_heap *h, size_t size)
+{
+    if (process_options.stats)
+        hmm__refusal_note(h, size);
+    if (process_options.heap_size != 0)
+        hmm__refusal_say(size, process_options.heap_size);
+}
+
 /* Makes a heap in the region, or in as much of it as the system commits. */
 static struct hmm_heap *create(const struct options *o)
 {
@@ -131,12 +141,14 @@ static int set_up(const struct hmm_strategy *strategy)
     h->foreign = hmm__foreign_free;
     hmm__process.region_bytes = region_bytes(h);
     h->release_after = o->release;
+    if (o->heap_size != 0)
+        h->refused = on_refusal;
     /* Checks need each block in the heap itself, and hooks each call. */
     if (o->cache && h->check_flags == 0 && !hooks_are_set())
         open_process_cache(h);
     size_t pool_size;
     char *room = hmm__region_emergency(&pool_size);
-    hmm__emergency_set_up(room, pool_size, hmm__region_page_source);
+    hmm__emergency_set_up(room, pool_size, hmm__region_pool_source);
     __atomic_store_n(&hmm__process.lock.has_emergency_pool, room != NULL, __ATOMIC_RELAXED);
     __atomic_store_n(&hmm__process.heap, h, __ATOMIC_RELEASE);
     return bad;
@@ -197,7 +209,7 @@ int hmm__process_finish(void)
 #if HMM_HOSTED
     if (o->stats) {
         hmm__report_place(o->stats);
-        hmm__process.heap->refused = hmm__refusal_note;
+        hmm__process.heap->refused = on_refusal;
         atexit(report_at_exit);
     }
 #endif

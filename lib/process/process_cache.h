@@ -22,15 +22,35 @@ HMM__ALWAYS_INLINE void *malloc_hit(size_t size)
     return cache_malloc_hit(thread_cache_mine(), size);
 }
 
-/* Refills the free list. size <= CACHE_OBJECT_MAX. */
-HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
+/* NULL: there is none, and will be none. */
+HMM__ALWAYS_INLINE struct thread_cache *thread_cache_to_use(void)
 {
     struct thread_cache *tc = thread_cache_mine();
     if (hmm__process_cache.table == NULL)
         return NULL;
-    if (hmm__unlikely(tc->cache == NULL))
-        tc = hmm__thread_cache_attach(&hmm__process_cache);
+    return hmm__likely(tc->cache != NULL) ? tc : hmm__thread_cache_attach(&hmm__process_cache);
+}
+
+/* Refills the free list. size <= CACHE_OBJECT_MAX. */
+HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
+{
+    struct thread_cache *tc = thread_cache_to_use();
     return tc ? hmm__cache_refill(tc, size) : NULL;
+}
+
+/* A medium block. size > CACHE_OBJECT_MAX. */
+HMM__ALWAYS_INLINE void *take_medium(size_t size)
+{
+    struct thread_cache *tc = size <= MEDIUM_MAX ? thread_cache_to_use() : NULL;
+    void *p = tc ? medium_take(tc, size) : NULL;
+    return p == NULL && tc != NULL ? hmm__medium_refill(tc, size) : p;
+}
+
+/* False: the block is for the heap. */
+HMM__ALWAYS_INLINE bool put_medium(void *block)
+{
+    return hmm__process_cache.table != NULL &&
+           medium_put(&hmm__process_cache, thread_cache_mine(), block);
 }
 
 /* What the functions below ask for as d. An operation looks a block up once. */
@@ -86,20 +106,10 @@ HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
         hmm__high_raise(h, limit, high_limit);
 }
 
-HMM__ALWAYS_INLINE void *take_medium(size_t size)
-{
-    return medium_take(&hmm__process_cache, size);
-}
-
-HMM__ALWAYS_INLINE bool put_medium(void *block)
-{
-    return hmm__process_cache.open && medium_put(&hmm__process_cache, block);
-}
-
 /* Bytes of the medium blocks that the cache holds. */
 HMM__ALWAYS_INLINE size_t medium_bytes(void)
 {
-    return hmm__process_cache.medium_bytes;
+    return hmm__medium_bytes(&hmm__process_cache, hmm__thread_cache_here(&hmm__process_cache));
 }
 
 /* Returns to the heap what the cache has for this thread. False: nothing. */
@@ -143,9 +153,20 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
     return malloc_hit(size);
 }
 
+HMM__ALWAYS_INLINE void *take_medium(size_t size)
+{
+    return malloc_hit(size);
+}
+
 HMM__ALWAYS_INLINE bool free_hit(struct run *d, void *block)
 {
     (void)d, (void)block;
+    return false;
+}
+
+HMM__ALWAYS_INLINE bool put_medium(void *block)
+{
+    (void)block;
     return false;
 }
 
@@ -172,17 +193,6 @@ HMM__ALWAYS_INLINE void leave_thread_cache(void)
 HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
 {
     (void)h, (void)lock;
-}
-
-HMM__ALWAYS_INLINE void *take_medium(size_t size)
-{
-    return malloc_hit(size);
-}
-
-HMM__ALWAYS_INLINE bool put_medium(void *block)
-{
-    (void)block;
-    return false;
 }
 
 HMM__ALWAYS_INLINE size_t medium_bytes(void)

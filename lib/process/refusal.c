@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A walk over the heap's own blocks, once in the life of a process. Runs count as one block each:
- * what is in them may change without the lock.
+ * what is in them may change without the lock. And a line for people, once too.
  */
 #include "process/refusal.h"
 
+#include "base/text.h"
 #include "heap/block.h"
 
 #if HMM_WITH_PROCESS && !HMM__SMALL
@@ -26,17 +27,13 @@ static void note_hole(const struct hmm_heap *h, struct hmm__refusal *f, hmm_ref 
     f->above = end < h->top ? block_usable(header_size(block_header(h, end))) : 0;
 }
 
-void hmm__refusal_note(const struct hmm_heap *h, size_t size, bool served)
+void hmm__refusal_note(const struct hmm_heap *h, size_t size)
 {
     struct hmm__refusal *f = &first_refusal;
     uint64_t below = 0;
-    if (served) { /* the failure was counted when it was noted, and has been taken back */
-        f->noted = f->noted && f->failed != h->failed + 1;
-        return;
-    }
     if (f->noted)
         return;
-    *f = (struct hmm__refusal){.noted = true, .size = size, .failed = h->failed};
+    *f = (struct hmm__refusal){.noted = true, .size = size};
     for (hmm_ref r = h->first, next; r != h->top; r = next) {
         const uint32_t word = block_header(h, r);
         next = block_step(h, r, word);
@@ -49,6 +46,22 @@ void hmm__refusal_note(const struct hmm_heap *h, size_t size, bool served)
     }
     if (h->limit > h->top)
         note_hole(h, f, h->top, h->limit, below);
+}
+
+void hmm__refusal_say(size_t size, size_t limit)
+{
+    static bool said;
+    struct text t = {0};
+    if (said || size > HMM_MAX_REQUEST || size > PTRDIFF_MAX)
+        return;
+    said = true;
+    hmm__text_add(&t, "hmm: the heap's limit of ");
+    hmm__text_size(&t, limit);
+    hmm__text_add(&t, " is reached: a request of ");
+    hmm__text_decimal(&t, size);
+    hmm__text_add(&t, " bytes is refused; for a larger one: "
+                      "hmm run --heap SIZE, or HMM_HEAP_SIZE");
+    hmm__text_to_stderr(&t);
 }
 
 const struct hmm__refusal *hmm__refusal(void)

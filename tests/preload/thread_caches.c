@@ -395,6 +395,47 @@ static void empty_for_a_sleeper(void)
     end_resting(t);
 }
 
+/* Blocks of 1 to 64 KiB, half of them freed. */
+static void *leaving_medium_blocks(void *unused)
+{
+    uint32_t state = 7;
+    for (size_t i = 0; i < 20; i++)
+        free(malloc(10000 + i * 2500));
+    while (many_count < 1600)
+        CHECK((many[many_count++] = malloc(1100 + any(&state) % 9000)) != NULL);
+    for (size_t i = 0; i < many_count; i++)
+        if (i % 8 != 0)
+            free(many[i]);
+    rest();
+    return unused;
+}
+
+/* What a sleeping thread has of freed medium blocks is counted, and is there for others. */
+static void medium_for_a_sleeper(void)
+{
+    pthread_t t;
+    in_a_small_heap("medium-for-a-sleeper");
+    begin();
+    CHECK(pthread_barrier_init(&resting, NULL, 2) == 0);
+    CHECK(pthread_barrier_init(&going_on, NULL, 2) == 0);
+    CHECK(pthread_create(&t, NULL, leaving_medium_blocks, NULL) == 0);
+    pthread_barrier_wait(&resting);
+    size_t cached = stats().cached, blocks = stats().live_blocks, n = 0, got = 0;
+    check_heap();
+    while ((many[many_count + n] = malloc(3000)) != NULL)
+        n++;
+    CHECK(stats().cached < cached / 8);
+    for (size_t i = 0; i < n; i++)
+        free(many[many_count + i]);
+    for (size_t i = 0; i < many_count; i += 8, got++)
+        free(many[i]);
+    CHECK(stats().live_blocks == blocks - got);
+    check_heap();
+    end_resting(t);
+    serves(SMALL_HEAP * 2 / 3);
+    CHECK(cached > 500000);
+}
+
 static void *trading_to_the_end(void *seed)
 {
     uint32_t state = (uint32_t)(uintptr_t)seed * 2654435761u + 1;
@@ -441,7 +482,7 @@ static void *turning_over(void *seed)
         mine[i] = NULL;
         if (p == NULL) {
             CHECK((p = malloc(1000)) != NULL);
-            p[0] = p[124] = (uintptr_t)p + state;
+            p[0] = p[124] = (uint64_t)(uintptr_t)p + state;
             p[1] = state;
             mine[i] = p;
             continue;
@@ -769,6 +810,34 @@ static void *allocating(void *unused)
     return NULL;
 }
 
+/* A medium block that another thread has freed: by this one, or by yet another. */
+static void *freeing_medium(void *unused)
+{
+    CHECK((theirs = malloc(5000)) != NULL);
+    free(theirs);
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE))
+        sched_yield();
+    return unused;
+}
+
+static void medium_twice(void)
+{
+    begin();
+    char *p = malloc(20000);
+    KEEP(p);
+    free(p);
+    free(p);
+}
+
+static void medium_twice_by_others(void)
+{
+    pthread_t t;
+    begin();
+    CHECK(pthread_create(&t, NULL, freeing_medium, NULL) == 0);
+    usleep(100000);
+    free(theirs);
+}
+
 static void *freeing(void *unused)
 {
     (void)unused;
@@ -943,6 +1012,7 @@ static const struct a_case cases[] = {
     {"again-and-again", again_and_again},
     {"freed-for-a-sleeper", freed_for_a_sleeper},
     {"empty-for-a-sleeper", empty_for_a_sleeper},
+    {"medium-for-a-sleeper", medium_for_a_sleeper},
     {"taken-from-the-busy", taken_from_the_busy},
     {"jobs-in-turn", jobs_in_turn},
     {"taken-while-they-turn-over", taken_while_they_turn_over},
@@ -959,6 +1029,8 @@ static const struct a_case cases[] = {
 static const struct a_case not_for_all[] = {
     {"over-used-memory", over_used_memory}, {"guarded", guarded},
     {"twice-by-others", twice_by_others},   {"twice-of-the-gone", twice_of_the_gone},
+    {"medium-twice", medium_twice},         {"medium-twice-by-others", medium_twice_by_others},
+
     {"inside-of-others", inside_of_others}, {NULL, NULL},
 };
 

@@ -303,6 +303,22 @@ def blame(b):
         [True, 2])
 
 
+def compared(b):
+    page(b, "compared.html")
+    with open(os.path.join(folder, "compared.json")) as file:
+        lines = list(map(json.loads, file))
+    rows = [o for o in lines if "ns_per_op" in o]
+    check("hmm compare's rows are there", b.run("return state.trace.compared.rows.length"), len(rows))
+    check("shown as a table", b.run(
+        "return document.querySelectorAll('#compared-table tbody tr').length"), len(rows))
+    check("its advice is shown", b.run("return document.getElementById('advice').innerText"),
+          lambda text: "advice for memory: " in text and "hmm run --strategy" in text and "optimum: " in text)
+    page(b, "churn.html")
+    check("neither without --compare", b.run(
+        "return [document.getElementById('compared').hidden, document.getElementById('advice').hidden]"),
+        [True, True])
+
+
 def narrow(b):
     page(b, "churn.html")
     check("nothing is wider than a narrow window", b.run(
@@ -319,7 +335,7 @@ def run(part, browser):
 def main():
     browser = Browser()
     try:
-        for part in (figures, cursor, strategies, keyboard, block, tables, several, blame, frames):
+        for part in (figures, cursor, strategies, keyboard, block, tables, several, blame, compared, frames):
             run(part, browser)
     finally:
         browser.close()

@@ -97,8 +97,8 @@ static void insert(struct hmm_heap *heap, void *state, hmm_ref block)
     s->head = block;
     if (FAULT == LINKS_OUT_OF_RANGE)
         links(heap, block)[hmm_block_granules(heap, block) * HMM_GRANULE / 4] = block;
-    if (FAULT == FAR_LINK)
-        links(heap, block)[OLDER] += UINT32_C(1) << 30;
+    if (FAULT == FAR_LINK) /* beyond what is mapped, and on 32 bits not once around */
+        links(heap, block)[OLDER] += UINT32_C(1) << (sizeof(void *) == 4 ? 27 : 30);
     if (FAULT == WRITES_BEHIND_STATE)
         ((hmm_ref *)(s + 1))[0] = block;
     if (FAULT == WRITES_HEADER)
