@@ -133,6 +133,20 @@ struct hmm__large {
 #include "heap/small.h"
 #else
 
+/* What an image is of: it is used on by a build for which all of this is the same. To be counted up
+ * with each change of the image's part of struct hmm_heap, of blocks, or of a strategy's state. */
+#define HMM__IMAGE_MAGIC UINT32_C(0x686d6d69)
+#define HMM__IMAGE_VERSION 1u
+
+struct hmm__image_id {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t heap_bytes; /* of struct hmm_heap */
+    uint8_t granule, header_bytes, word_bytes, unused;
+    uint32_t granules; /* of the region that the heap was given */
+    char strategy[16]; /* a built-in's name; else empty */
+};
+
 /*
  * Two parts. The image says what is in the region, without an address: with the blocks and the
  * strategy's state it could be saved and used at another address, a multiple of the alignments of
@@ -145,6 +159,7 @@ struct hmm_heap {
         /* The first 8 bytes are where the links of ref 0 would be: a strategy that follows an
          * overwritten link of 0 writes here. No check needs what is lost by that. */
         uint64_t failed;
+        struct hmm__image_id id;
         size_t aligned_blocks; /* live blocks that are ALIGNED */
         size_t live_peak;      /* the most that the live bytes have been */
         size_t used_peak; /* in a sparse heap the highest break of the strategies before this one */
