@@ -17,7 +17,7 @@
 #include <signal.h>
 #endif
 
-#if HMM_WITH_CHECKS || !HMM__SMALL
+#if HMM_WITH_CHECKS || !HMM__SMALL || defined(HMM_ASSERTIONS)
 
 static void (*panic_handler)(const char *line); /* atomic */
 
