@@ -27,6 +27,12 @@ static int unknown(const struct cli_args *a, const char *word)
     return CLI_ARG_BAD;
 }
 
+/* One that may be left out: it can only come after a '='. */
+static bool is_optional(const char *value)
+{
+    return value[0] == '[';
+}
+
 /* The option's value: after its '=', else the next argument. */
 static int take_value(struct cli_args *a, int index, const char *equals)
 {
@@ -37,6 +43,10 @@ static int take_value(struct cli_args *a, int index, const char *equals)
     }
     if (o->value == NULL)
         return index;
+    if (equals == NULL && is_optional(o->value)) {
+        a->value = NULL;
+        return index;
+    }
     if (equals == NULL && a->next >= a->argc) {
         cli_complain(a->command->name, "option '--%s' needs a value: --%s %s", o->name, o->name,
                      o->value);
@@ -161,7 +171,8 @@ void cli_command_help(const struct cli_command *c)
         char left[48], letter[8] = "";
         if (*letters != '\0')
             snprintf(letter, sizeof letter, "-%c, ", *letters++);
-        snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value != NULL ? " " : "",
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name,
+                 o->value != NULL && !is_optional(o->value) ? " " : "",
                  o->value != NULL ? o->value : "");
         print_option(left, o->help);
     }

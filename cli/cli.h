@@ -17,7 +17,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 /* also bad input */ };
 
 struct cli_option {
     const char *name;  /* without the two hyphens; NULL ends a table */
-    const char *value; /* what it takes, in capitals; NULL: nothing */
+    const char *value; /* what it takes, in capitals; NULL: nothing; "[=VALUE]": may be left out */
     const char *help;
 };
 
@@ -140,6 +140,7 @@ const char *cli_visible(const char *text);
 struct cli_table {
     size_t columns;
     size_t left_columns; /* the first ones, aligned left; the others right */
+    bool last_left;      /* so is the last */
     size_t count, room;
     char **cells;
 };

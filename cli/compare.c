@@ -427,6 +427,54 @@ static int compare_all(const struct request *q)
     return worst;
 }
 
+/* ---- For hmm report ---- */
+
+bool compare_goal(const char *word, const char **goal)
+{
+    for (size_t i = 0; advice_goals[i] != NULL; i++)
+        if (strcmp(word, advice_goals[i]) == 0) {
+            *goal = advice_goals[i];
+            return true;
+        }
+    cli_complain_unknown("report", "goal", word, advice_goals, NULL);
+    return false;
+}
+
+static char *as_members(const struct found *f, const char *goal)
+{
+    const struct verdict v = {f->trace, f->rows, f->count, f->has_optimum ? &f->optimum : NULL};
+    struct advice advice;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    advice_find(&v, goal, &advice);
+    if (to == NULL)
+        return NULL;
+    verdict_print_page(to, &v, goal, &advice);
+    return fclose(to) == 0 ? text : NULL;
+}
+
+char *compare_for_page(const char *path, const char *goal)
+{
+    const struct request q = {.goal = goal, .cells = {.runs = 3, .jobs = 1}};
+    struct cells cells;
+    struct found *found = NULL;
+    char *members = NULL;
+    struct hmm_trace_tape *tape = make_cells(&q, path, &cells) ? feed_tape("report", path) : NULL;
+    const struct cells_sink sink = {take_measured, &found};
+    cli_progress_start("comparing");
+    if (tape != NULL)
+        cells_run(cells.list, cells.count, tape, &q.cells, &sink);
+    cli_progress_hide();
+    if (found != NULL)
+        members = as_members(found, goal);
+    free_found(found);
+    if (tape != NULL)
+        hmm_trace_tape_close(tape);
+    free_cells(&cells);
+    return members;
+}
+
 /* ---- --list, --collect, --cell ---- */
 
 static int list_all(const struct request *q)

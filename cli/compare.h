@@ -287,4 +287,18 @@ enum verdict_format { VERDICT_TABLE, VERDICT_JSON, VERDICT_CSV, VERDICT_MARKDOWN
 void verdict_print(enum verdict_format format, const struct verdict *verdict, const char *goal,
                    const struct advice *advice, bool first);
 
+/* As members of a JSON object, each with a comma behind it: "compared", the table, and "advice",
+ * lines of text. */
+void verdict_print_page(FILE *to, const struct verdict *verdict, const char *goal,
+                        const struct advice *advice);
+
+/* ---- compare.c ---- */
+
+/* The members that verdict_print_page writes, of all allocators on a trace; to be freed. NULL, said
+ * on stderr, iff nothing could be measured. */
+char *compare_for_page(const char *path, const char *goal);
+
+/* Whether there is such a goal; said on stderr iff not. */
+bool compare_goal(const char *word, const char **goal);
+
 #endif

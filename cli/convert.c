@@ -51,6 +51,8 @@ struct comments {
 static void keep_comment(void *arg, uint64_t op, const char *line, size_t length)
 {
     struct comments *c = arg;
+    if (hmm_trace_is_mark(line, length))
+        return; /* the operation has it */
     if (c->count == c->room) {
         const size_t room = c->room == 0 ? 64 : c->room * 2;
         struct comment *list = cli_alloc(room, sizeof *list);

@@ -25,8 +25,9 @@ const struct cli_command cli_cut = {
         "Writes the operations from --from to --to, both included. Blocks that live at the "
         "window's\n"
         "start are allocated first, in the order of their birth and with the sizes that they have\n"
-        "there. IDs become dense. Comments are dropped; one that says where the window lay is put\n"
-        "first. In format 2 a window is opened at the checkpoint before it.\n\n"
+        "there. IDs become dense. Comments are dropped, but for call stacks; one that says where "
+        "the\n"
+        "window lay is put first. In format 2 a window is opened at the checkpoint before it.\n\n"
         "Exit status: 0; 1 if FILE cannot be written; 2 if an argument is bad, TRACE is damaged, "
         "or\n"
         "has no operation --from.\n",
@@ -91,7 +92,8 @@ static bool write_living(const struct living *living, struct numbers *n, struct 
         struct hmm_trace_op op = {.size = b->size,
                                   .id = b->id,
                                   .kind = b->align_log2 != 0 ? HMM_TRACE_ALIGNED : HMM_TRACE_ALLOC,
-                                  .align_log2 = b->align_log2};
+                                  .align_log2 = b->align_log2 & 63u,
+                                  .stack = b->stack};
         renumber(n, &op);
         good = hmm_trace_write(w, &op);
     }
@@ -116,6 +118,8 @@ static bool write_window(struct cli_stream *s, bool more, const struct living *l
 {
     struct numbers n = {0};
     write_place(s, living, w);
+    if (hmm_trace_reader_stacks(s->reader)->any)
+        hmm_trace_write_line(w, "#@ stacks", strlen("#@ stacks"));
     bool good = write_living(living, &n, w);
     for (; good && more; more = good && cli_stream_next(s))
         for (size_t i = 0; good && i < s->count; i++) {
@@ -145,6 +149,8 @@ static bool cut_window(const struct request *q, struct cli_stream *s, const stru
     if (w == NULL)
         return false;
     bool good = write_window(s, more, living, w);
+    cli_stream_read_stacks(s);
+    good = good && hmm_trace_write_stacks(w, hmm_trace_reader_stacks(s->reader));
     cli_progress_hide();
     good = cli_stream_written(s, w, q->output) && good;
     if (good)

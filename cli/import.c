@@ -20,7 +20,7 @@ static int run(int argc, char **argv);
 
 static const struct cli_option options[] = {
     [OPT_OUTPUT] = {"output", "OUT", "the trace; zstd if the name ends in .zst"},
-    [OPT_FROM] = {"from", "rep|mtrace|heaptrack|rmm",
+    [OPT_FROM] = {"from", "rep|mtrace|heaptrack|rmm|ring",
                   "what FILE is, if its first line does not tell"},
     {NULL, NULL, NULL}};
 
@@ -33,7 +33,8 @@ const struct cli_command cli_import = {
         "the\n"
         "logs of glibc's mtrace(); heaptrack's files, raw or interpreted; rmm, the CSV logs of "
         "the\n"
-        "RAPIDS Memory Manager. Says how many operations there are and what had to be left out.\n\n"
+        "RAPIDS Memory Manager; ring, the events of a device. Says how many operations there are "
+        "and what had to be left out.\n\n"
         "Exit status: 0 if the trace is written; 1 if that fails or memory runs out; 2 if an\n"
         "argument or FILE is bad, and then there is no trace.\n",
     .options = options,
@@ -42,7 +43,7 @@ const struct cli_command cli_import = {
 };
 
 static const struct import_format *const formats[] = {&import_rep, &import_mtrace,
-                                                      &import_heaptrack, &import_rmm};
+                                                      &import_heaptrack, &import_rmm, &import_ring};
 #define FORMATS (sizeof formats / sizeof formats[0])
 
 struct request {
@@ -166,7 +167,7 @@ static char *next_line(struct import *m, struct lines *l)
 static const struct import_format *guess(struct import *m, const char *line)
 {
     for (size_t i = 0; i < FORMATS; i++)
-        if (formats[i]->begins(line))
+        if (formats[i]->begins != NULL && formats[i]->begins(line))
             return formats[i];
     if (strncmp(line, "# hmm-trace", 11) == 0 ||
         strncmp(line, (const char *)hmm_packed_magic, 4) == 0) /* as a line it ends there */
@@ -183,6 +184,25 @@ static bool take_lines(struct import *m, struct lines *l, const struct import_fo
         if (!format->take(m, line))
             return false;
     return !m->failed && (format->end == NULL || format->end(m));
+}
+
+/* False iff an error has been said. */
+static bool take_bytes(struct import *m, struct lines *l, const struct import_format *format)
+{
+    for (;;) {
+        const ptrdiff_t got = format->take_bytes(m, l->text + l->begin, l->end - l->begin);
+        if (got < 0)
+            return false;
+        l->begin += (size_t)got;
+        if (l->ended)
+            break;
+        if (!read_more(m, l))
+            return false;
+    }
+    m->byte = 0;
+    if (l->begin != l->end)
+        return import_fail(m, "truncated: the last event is not whole");
+    return format->end(m);
 }
 
 static void say_number(FILE *to, const char *did, uint64_t number, const char *noun,
@@ -209,6 +229,7 @@ static void summarize(const struct import *m, const struct request *q)
                "of a block that is older than the log");
     say_number(to, "left out", m->left_out.nulls, "free", "of no block");
     say_number(to, "left out", m->left_out.failed, "request", "that had failed");
+    say_number(to, "missing", m->left_out.lost, "event", "that the device had no room for");
     say_number(to, "added", m->unseen, "free", "that the log had missed");
 }
 
@@ -239,18 +260,36 @@ static bool open_output(const struct request *q, struct import *m)
     return m->writer != NULL;
 }
 
-/* A file whose first line is wrong leaves what is there as it is. */
-static int import_lines(struct request *q, struct import *m, struct lines *l)
+/* Which format it is, and the first line if it is one of lines. False, said, iff that cannot be. */
+static bool begin(struct request *q, struct import *m, struct lines *l, char **line)
 {
-    char *line = next_line(m, l);
-    if (line == NULL && !m->failed)
+    while (l->end < 8 && !l->ended)
+        if (!read_more(m, l))
+            return false;
+    if (q->format == NULL && import_ring_begins(l->text, l->end))
+        q->format = &import_ring; /* which shows by its first bytes */
+    *line = NULL;
+    if (q->format != NULL && q->format->take_bytes != NULL)
+        return l->end != 0 || import_fail(m, "nothing in it");
+    *line = next_line(m, l);
+    if (*line == NULL && !m->failed)
         import_fail(m, "nothing in it");
-    if (line == NULL || (q->format == NULL && (q->format = guess(m, line)) == NULL))
+    if (*line != NULL && q->format == NULL)
+        q->format = guess(m, *line);
+    return *line != NULL && q->format != NULL;
+}
+
+/* A file that begins wrong leaves what is there as it is. */
+static int import_all(struct request *q, struct import *m, struct lines *l)
+{
+    char *line;
+    if (!begin(q, m, l, &line))
         return CLI_USAGE;
     if (!open_output(q, m))
         return CLI_FAILED;
     m->state = cli_alloc(1, q->format->state_size);
-    const int code = conclude(m, q, take_lines(m, l, q->format, line));
+    const int code = conclude(
+        m, q, line != NULL ? take_lines(m, l, q->format, line) : take_bytes(m, l, q->format));
     if (code == CLI_OK)
         summarize(m, q);
     if (q->format->free_state != NULL)
@@ -272,7 +311,7 @@ static int import_file(struct request *q)
     }
     l.text = cli_alloc(l.room, 1);
     cli_progress_start("importing");
-    const int code = import_lines(q, &m, &l);
+    const int code = import_all(q, &m, &l);
     cli_progress_hide();
     free(l.text);
     hmm_trace_source_close(l.source);

@@ -23,11 +23,13 @@ struct import_left_out {
     uint64_t unknown; /* frees of blocks that were allocated before the log began */
     uint64_t nulls;   /* frees of no block */
     uint64_t failed;  /* requests that the recorded program's heap did not serve */
+    uint64_t lost;    /* events that the log says are missing */
 };
 
 struct import {
     const char *path;
-    uint64_t line; /* counted from 1 */
+    uint64_t line; /* counted from 1; 0: it has bytes, and `byte` is where */
+    uint64_t byte;
     struct hmm_trace_writer *writer;
     uint64_t ops;
     struct import_left_out left_out;
@@ -44,23 +46,32 @@ struct import {
 
 struct import_format {
     const char *name, *of; /* of: whose it is, in words */
-    /* Whether a file that begins with this line is one of them. */
+    /* Whether a file that begins with this line is one of them. NULL: it is not in lines. */
     bool (*begins)(const char *line);
     size_t state_size; /* zeroed memory */
     /* Takes a line, which may be written to. False, said on stderr, iff it is none. */
     bool (*take)(struct import *import, char *line);
+    /* What is not in lines: takes bytes, and says how many of them; -1 iff an error has been said.
+     */
+    ptrdiff_t (*take_bytes)(struct import *import, const char *bytes, size_t count);
     /* After the last line; may be NULL. */
     bool (*end)(struct import *import);
     void (*free_state)(void *state); /* may be NULL */
 };
 
-extern const struct import_format import_rep, import_mtrace, import_heaptrack, import_rmm;
+extern const struct import_format import_rep, import_mtrace, import_heaptrack, import_rmm,
+    import_ring;
+
+/* import_ring.c: whether a file begins so. */
+bool import_ring_begins(const char *bytes, size_t count);
 
 /* ---- import_blocks.c. All return false iff an error has been said. ---- */
 
 /* By key. A key that is live has been freed unseen. */
 bool import_allocate(struct import *import, uint64_t key, uint64_t size);
+bool import_allocate_aligned(struct import *import, uint64_t key, uint64_t size, unsigned log2);
 bool import_free(struct import *import, uint64_t key);
+bool import_free_all(struct import *import); /* that have keys */
 /* The block at `was` is at `now`; of a block that is not known it is an allocation. */
 bool import_resize(struct import *import, uint64_t was, uint64_t now, uint64_t size);
 

@@ -16,7 +16,12 @@ bool import_fail(struct import *m, const char *format, ...)
     va_list args;
     va_start(args, format);
     cli_progress_hide();
-    fprintf(stderr, m->line != 0 ? "%s:%llu: " : "%s: ", m->path, (unsigned long long)m->line);
+    fprintf(stderr, "%s:", m->path);
+    if (m->line != 0)
+        fprintf(stderr, "%llu:", (unsigned long long)m->line);
+    if (m->byte != 0)
+        fprintf(stderr, " byte %llu:", (unsigned long long)m->byte);
+    fputc(' ', stderr);
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
@@ -142,14 +147,21 @@ static void give_id(struct import *m, uint32_t id)
 /* ---- Operations ---- */
 
 /* The reason is the writer's, which says it when it is closed. */
-static bool write_op(struct import *m, enum hmm_trace_kind kind, uint32_t id, uint64_t size)
+static bool write_aligned(struct import *m, enum hmm_trace_kind kind, uint32_t id, uint64_t size,
+                          unsigned align_log2)
 {
-    const struct hmm_trace_op op = {.size = size, .id = id, .kind = (uint8_t)kind};
+    const struct hmm_trace_op op = {
+        .size = size, .id = id, .kind = (uint8_t)kind, .align_log2 = align_log2 & 63u};
     if (size > PTRDIFF_MAX)
         return import_fail(m, "a block of %llu bytes, which no heap can have",
                            (unsigned long long)size);
     m->ops++;
     return hmm_trace_write(m->writer, &op);
+}
+
+static bool write_op(struct import *m, enum hmm_trace_kind kind, uint32_t id, uint64_t size)
+{
+    return write_aligned(m, kind, id, size, 0);
 }
 
 bool import_new_block(struct import *m, uint64_t size, uint32_t *id)
@@ -164,19 +176,47 @@ bool import_drop_block(struct import *m, uint32_t id)
     return write_op(m, HMM_TRACE_FREE, id, 0);
 }
 
+/* What was there has been freed unseen. */
+static bool vacate(struct import *m, uint64_t key)
+{
+    const uint32_t id = find(m, key);
+    if (id == IMPORT_NO_ID)
+        return true;
+    m->unseen++;
+    forget(m, key);
+    return import_drop_block(m, id);
+}
+
 bool import_allocate(struct import *m, uint64_t key, uint64_t size)
 {
-    uint32_t id = find(m, key);
-    if (id != IMPORT_NO_ID) {
-        m->unseen++;
-        forget(m, key);
-        if (!import_drop_block(m, id))
-            return false;
-    }
-    if (!import_new_block(m, size, &id))
+    uint32_t id;
+    if (!vacate(m, key) || !import_new_block(m, size, &id))
         return false;
     remember(m, key, id);
     return true;
+}
+
+bool import_allocate_aligned(struct import *m, uint64_t key, uint64_t size, unsigned log2)
+{
+    if (!vacate(m, key))
+        return false;
+    const uint32_t id = take_id(m);
+    if (!write_aligned(m, HMM_TRACE_ALIGNED, id, size, log2))
+        return false;
+    remember(m, key, id);
+    return true;
+}
+
+bool import_free_all(struct import *m)
+{
+    bool good = true;
+    for (size_t i = 0; i < m->slot_room; i++) {
+        if (m->slots[i].id != IMPORT_NO_ID && good)
+            good = import_drop_block(m, m->slots[i].id);
+        m->slots[i].id = IMPORT_NO_ID;
+    }
+    m->slot_count = 0;
+    return good;
 }
 
 bool import_free(struct import *m, uint64_t key)
@@ -196,13 +236,8 @@ bool import_resize(struct import *m, uint64_t was, uint64_t now, uint64_t size)
     if (id == IMPORT_NO_ID)
         return import_allocate(m, now, size);
     if (was != now) {
-        const uint32_t other = find(m, now);
-        if (other != IMPORT_NO_ID) {
-            m->unseen++;
-            forget(m, now);
-            if (!import_drop_block(m, other))
-                return false;
-        }
+        if (!vacate(m, now))
+            return false;
         forget(m, was);
         remember(m, now, id);
     }

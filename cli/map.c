@@ -16,7 +16,7 @@ static int run(int argc, char **argv);
 
 static const struct cli_option options[] = {
     [OPT_OUTPUT] = {"output", "FILE", "where to write it (default: standard output)"},
-    [OPT_AT] = {"at", "OP|peak", "after this operation, or when most is live (the default)"},
+    [OPT_AT] = {"at", "OP|peak|break", "after this operation, or when most is live (the default)"},
     [OPT_FORMAT] = {"format", "text|svg", "how to draw it"},
     [OPT_STRATEGY] = {"strategy", "NAME", "a built-in, a plug-in's path, a comma list, or all"},
     {NULL, NULL, NULL}};
@@ -29,7 +29,9 @@ const struct cli_command cli_map = {
         "Replays the trace up to an operation and draws the heap from its first address to its\n"
         "break, all strategies to the same scale. In a terminal with the shades of Unicode and in\n"
         "colour, unless NO_COLOR is set; in plain letters where the output is no terminal or not\n"
-        "in UTF-8.\n\n"
+        "in UTF-8. Of a trace with call stacks (hmm record --stacks) it also says who holds the\n"
+        "holes open. --at break is the operation at which the first strategy's break is "
+        "highest.\n\n"
         "Exit status: 0 if it is drawn; 1 if memory runs out or the file cannot be written; 2 if\n"
         "an argument or the trace is bad.\n",
     .options = options,
@@ -41,19 +43,21 @@ struct request {
     const char *path, *output;
     struct cli_choice choice;
     uint64_t at; /* 0: the peak */
-    bool svg;
+    bool svg, at_break;
 };
 
 /* ---- The command line ---- */
 
 static bool parse_at(struct request *q, const char *text)
 {
-    if (cli_is_number(text, UINT64_MAX, &q->at))
+    q->at_break = strcmp(text, "break") == 0;
+    if (!q->at_break && cli_is_number(text, UINT64_MAX, &q->at))
         return true;
     q->at = 0;
-    if (strcmp(text, "peak") == 0)
+    if (q->at_break || strcmp(text, "peak") == 0)
         return true;
-    cli_complain("map", "--at: '%s' is neither the number of an operation, from 1, nor 'peak'",
+    cli_complain("map",
+                 "--at: '%s' is neither the number of an operation, from 1, nor 'peak' or 'break'",
                  text);
     return false;
 }
@@ -236,7 +240,18 @@ static int map_views(const struct request *q, struct views *views, uint64_t at)
     map.heaps = cli_alloc(map.count, sizeof *map.heaps);
     for (size_t i = 0; i < map.count; i++)
         map.heaps[i].view = &views->view[i];
-    const bool good = prepare(views, at) && draw(q, &map);
+    struct cli_sites sites = {0};
+    if (hmm_trace_tape_stacks(views->playback->tape)->any) {
+        cli_sites_open(&sites, hmm_trace_tape_stacks(views->playback->tape));
+        map.sites = &sites;
+    }
+    bool good = true;
+    if (q->at_break) {
+        good = views_fit(views, views->playback->ops);
+        map.op = at = views->view[0].highest != 0 ? views->view[0].highest : at;
+    }
+    good = good && prepare(views, at) && draw(q, &map);
+    cli_sites_close(&sites);
     for (size_t i = 0; i < map.count; i++)
         free(map.heaps[i].cells);
     free(map.heaps);

@@ -5,6 +5,7 @@
 #ifndef HMM_MAP_H
 #define HMM_MAP_H
 
+#include "blame.h"
 #include "view.h"
 
 /* A cell's bytes by what they are; those above the break are in none. */
@@ -35,7 +36,8 @@ struct map {
     struct map_heap *heaps;
     size_t count;
     uint64_t cell_bytes;
-    size_t cells; /* in each heap */
+    size_t cells;                  /* in each heap */
+    const struct cli_sites *sites; /* NULL: the trace has no call stacks */
 };
 
 /* Cuts all heaps into at most so many cells, of a size that is the same for all. */

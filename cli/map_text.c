@@ -18,6 +18,7 @@
 #define LINES_ELSEWHERE 6
 #define FEWEST_LINES 2
 #define MOST_LINES 12
+#define BLAMED 10 /* sites, at most */
 
 static const char *const unicode[MAP_SHADES] = {" ", "≡", "·", "░", "▒", "▓", "█"};
 static const char *const ascii[MAP_SHADES] = {" ", "=", ".", ":", "+", "*", "#"};
@@ -111,6 +112,18 @@ static void print_heap(const struct map *map, const struct map_heap *h, const st
                    &h->cells[i + s->width < map->cells ? i + s->width : map->cells], to);
 }
 
+static void print_blame(const struct map *map, FILE *to)
+{
+    for (size_t i = 0; map->sites != NULL && i < map->count; i++) {
+        struct blame blame;
+        blame_find(&blame, map->heaps[i].view, map->sites);
+        if (blame.count != 0)
+            fprintf(to, "\n%s: ", hmm_strategy_name(map->heaps[i].view->strategy));
+        blame_print(to, &blame, map->sites, BLAMED);
+        blame_free(&blame);
+    }
+}
+
 static void print_legend(const struct style *s, FILE *to)
 {
     static const struct {
@@ -147,4 +160,5 @@ void map_print_text(struct map *map, FILE *to)
     for (size_t i = 0; i < map->count; i++)
         print_heap(map, &map->heaps[i], &style, to);
     print_legend(&style, to);
+    print_blame(map, to);
 }

@@ -10,13 +10,15 @@
 
 #include <stdlib.h>
 
-enum { OPT_OUTPUT, OPT_NO_FOLLOW };
+enum { OPT_OUTPUT, OPT_NO_FOLLOW, OPT_STACKS, OPT_STRIP_PATHS };
 
 static int run(int argc, char **argv);
 
 static const struct cli_option options[] = {
     [OPT_OUTPUT] = {"output", "FILE", "the trace: format 2 (.ht2), zstd (.zst), else text"},
     [OPT_NO_FOLLOW] = {"no-follow", NULL, "leave out the processes that the command starts"},
+    [OPT_STACKS] = {"stacks", "[=DEPTH]", "note who asks: call stacks of 8 frames, or of DEPTH"},
+    [OPT_STRIP_PATHS] = {"strip-paths", NULL, "of files that call stacks name, base names only"},
     {NULL, NULL, NULL}};
 
 #ifdef HAVE_ZSTD
@@ -41,6 +43,8 @@ const struct cli_command cli_record = {
         "so on. Processes that allocate nothing get no file. Not recorded are static and setuid\n"
         "programs, ones with a malloc of their own, and ones whose environment was cleared; they\n"
         "are counted at the end.\n\n"
+        "With --stacks the trace says where each block was asked for, by functions, files and\n"
+        "lines of the program: think of it before you pass the trace on.\n\n"
         "Recording ends when all processes have ended; if some outlive the command, Ctrl-C ends\n"
         "it. At the end it says on stderr what was recorded.\n\n"
         "Exit status: the command's, and 128+N if signal N ended it; 127 if there is no such\n"
@@ -64,6 +68,7 @@ const struct cli_command cli_record = {
 #include <unistd.h>
 
 #define MOST_ROWS 20
+#define DEPTH 8u /* of call stacks */
 #define CANNOT_RUN 126
 #define NO_COMMAND 127
 #define PATIENCE 50 /* turns before it says what it waits for: about a second */
@@ -71,7 +76,8 @@ const struct cli_command cli_record = {
 struct request {
     const char *file;
     char *default_file;
-    bool follow;
+    bool follow, strip_paths;
+    unsigned depth; /* of call stacks; 0: none */
     char **command; /* with a NULL at its end */
 };
 
@@ -101,6 +107,19 @@ static bool is_complete(struct request *q)
     return true;
 }
 
+static bool take_depth(struct request *q, const char *text)
+{
+    char *end = NULL;
+    const unsigned long depth = text != NULL ? strtoul(text, &end, 10) : DEPTH;
+    if (text != NULL &&
+        (*text < '0' || *text > '9' || *end != '\0' || depth == 0 || depth > RECORD_DEEPEST)) {
+        cli_complain("record", "--stacks: '%s' is no number from 1 to %d", text, RECORD_DEEPEST);
+        return false;
+    }
+    q->depth = (unsigned)depth;
+    return true;
+}
+
 /* The command's own options are its own: the first operand ends ours. */
 static int parse(struct request *q, int argc, char **argv)
 {
@@ -112,6 +131,12 @@ static int parse(struct request *q, int argc, char **argv)
             q->file = args.value;
         else if (arg == OPT_NO_FOLLOW)
             q->follow = false;
+        else if (arg == OPT_STRIP_PATHS)
+            q->strip_paths = true;
+        else if (arg == OPT_STACKS && !take_depth(q, args.value))
+            return CLI_ARG_BAD;
+        else if (arg == OPT_STACKS)
+            continue;
         else
             q->command = argv + args.next - 1;
     }
@@ -371,6 +396,10 @@ static bool print_summary(void)
                      "left out: %s free or realloc of blocks that were allocated before "
                      "the recording, or before a fork",
                      cli_count(unknown).chars);
+    const unsigned stackless = atomic_load(&recorder.pool->stacks_lost);
+    if (stackless != 0)
+        cli_complain("record", "too many call stacks: of %s allocations it is not known who asked",
+                     cli_count(stackless).chars);
     good = !print_missing() && good;
     return !print_losses() && good;
 }
@@ -444,6 +473,7 @@ static int prepare_and_record(const struct request *q)
         cli_complain("record", "cannot get shared memory: %s", strerror(errno));
         status = CLI_FAILED;
     } else {
+        recorder_stacks(&recorder, q->depth, q->strip_paths);
         status = record(q, module, is_new);
         recorder_close(&recorder);
     }

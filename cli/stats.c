@@ -6,8 +6,9 @@
 #include "stream.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-enum { OPT_FORMAT, OPT_FROM, OPT_TO };
+enum { OPT_FORMAT, OPT_FROM, OPT_TO, OPT_COLLAPSED };
 
 static int run(int argc, char **argv);
 
@@ -15,6 +16,7 @@ static const struct cli_option options[] = {
     [OPT_FORMAT] = {"format", "table|json", "how to print; json: an object a line"},
     [OPT_FROM] = {"from", "OP", "the first operation, counted from 1 (default: the first)"},
     [OPT_TO] = {"to", "OP", "the last operation (default: the last)"},
+    [OPT_COLLAPSED] = {"collapsed", "[=WHAT]", "stacks for flame graphs, by bytes, count or peak"},
     {NULL, NULL, NULL}};
 
 const struct cli_command cli_stats = {
@@ -23,8 +25,12 @@ const struct cli_command cli_stats = {
     .summary = "show what a program asks of its heap",
     .description =
         "Of each TRACE, - for standard input: sizes, lifetimes, the most that was live and when,\n"
-        "blocks that are soon or never freed, alignments, and how blocks grow by resizing. Ctrl-C\n"
-        "prints what is known so far.\n\n"
+        "blocks that are soon or never freed, alignments, and how blocks grow by resizing; and "
+        "who\n"
+        "asks, if the trace has call stacks (hmm record --stacks). Ctrl-C prints what is known so\n"
+        "far.\n\n"
+        "--collapsed prints the call stacks instead, a line each: functions with ; between them,\n"
+        "the outermost first, and bytes requested, requests, or bytes live at the peak.\n\n"
         "Exit status: 0; 2 if an argument or a trace is bad. Of a damaged trace what comes before\n"
         "the damage is shown.\n",
     .options = options,
@@ -35,7 +41,8 @@ struct request {
     const char **paths;
     size_t path_count;
     uint64_t from, to;
-    bool json;
+    bool json, collapsed;
+    enum stats_measure measure; /* of collapsed stacks */
 };
 
 static bool add_living(struct stats *stats, const struct cli_stream *s)
@@ -68,6 +75,20 @@ static bool gather(struct stats *stats, struct cli_stream *s)
     return conclude(stats, s);
 }
 
+static void print_sites(const struct request *q, const struct stats *stats,
+                        const struct hmm_trace_stacks *stacks, const char *path)
+{
+    struct cli_sites sites;
+    if (!stacks->any)
+        return;
+    cli_sites_open(&sites, stacks);
+    if (q->json)
+        stats_print_json_sites(stats, &sites, path);
+    else
+        stats_print_sites(stats, &sites);
+    cli_sites_close(&sites);
+}
+
 static void print(const struct request *q, const struct stats *stats, const struct cli_stream *s)
 {
     if (s->failed && stats->ops == 0)
@@ -75,7 +96,16 @@ static void print(const struct request *q, const struct stats *stats, const stru
     if (s->failed || s->interrupted)
         cli_complain("stats", "%s: what follows is of the first %llu operations", s->path,
                      (unsigned long long)(stats->from - 1 + stats->ops));
-    (q->json ? stats_print_json : stats_print_table)(stats, s->path);
+    const struct hmm_trace_stacks *stacks = hmm_trace_reader_stacks(s->reader);
+    if (q->collapsed) {
+        if (!stacks->any)
+            cli_complain("stats", "%s: has no call stacks: record it with --stacks", s->path);
+        else
+            stats_print_collapsed(stats, stacks, q->measure);
+    } else {
+        (q->json ? stats_print_json : stats_print_table)(stats, s->path);
+        print_sites(q, stats, stacks, s->path);
+    }
     fflush(stdout);
 }
 
@@ -87,6 +117,7 @@ static int show(const struct request *q, const char *path)
     if (cli_stream_open(&s, "stats", path, HMM_TRACE_DENSE, q->from, q->to)) {
         stats_open(stats, q->from);
         const bool good = gather(stats, &s);
+        cli_stream_read_stacks(&s);
         cli_progress_hide();
         if (good)
             print(q, stats, &s);
@@ -104,12 +135,25 @@ static int show_all(const struct request *q)
 {
     int worst = CLI_OK;
     for (size_t i = 0; i < q->path_count; i++) {
-        if (i != 0 && !q->json)
+        if (i != 0 && !q->json && !q->collapsed)
             puts("");
         const int code = show(q, q->paths[i]);
         worst = code > worst ? code : worst;
     }
     return worst;
+}
+
+static bool take_measure(struct request *q, const char *text)
+{
+    static const char *const words[] = {"bytes", "count", "peak", NULL};
+    q->collapsed = true;
+    for (int i = 0; words[i] != NULL; i++)
+        if (strcmp(text != NULL ? text : "bytes", words[i]) == 0) {
+            q->measure = (enum stats_measure)i;
+            return true;
+        }
+    cli_complain_unknown("stats", "measure", text, words, NULL);
+    return false;
 }
 
 static bool take(struct request *q, int arg, const char *value)
@@ -121,6 +165,8 @@ static bool take(struct request *q, int arg, const char *value)
         return cli_parse_op("stats", "from", value, &q->from);
     case OPT_TO:
         return cli_parse_op("stats", "to", value, &q->to);
+    case OPT_COLLAPSED:
+        return take_measure(q, value);
     default:
         q->paths[q->path_count++] = value;
         return true;

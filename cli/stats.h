@@ -6,6 +6,7 @@
 #define HMM_CLI_STATS_H
 
 #include "cli.h"
+#include "sites.h"
 #include "trace.h"
 
 /* Bucket 0 is the value 0; bucket b the values from 2^(b-1) to 2^b - 1. */
@@ -50,7 +51,19 @@ struct stats_block {
     uint64_t born; /* the index of the operation that allocated it */
     uint64_t size, first_size;
     uint32_t resizes;
+    uint32_t stack; /* of the last operation that gave it a size */
 };
+
+/* What one call stack asks for. */
+struct stats_stack {
+    struct stats_amount requested; /* resizes included */
+    struct stats_amount live, at_peak, temporary;
+    uint32_t peak_seen; /* at_peak is of this one of stats.peaks */
+};
+
+enum stats_measure { STATS_BYTES, STATS_COUNT, STATS_PEAK, STATS_TEMPORARY_BLOCKS };
+
+#define STATS_MOST_SITES 10000u /* that JSON has */
 
 struct stats_peak {
     uint64_t bytes, blocks;
@@ -84,6 +97,10 @@ struct stats {
 
     struct stats_block *live_blocks; /* by number */
     size_t room;
+
+    struct stats_stack *stacks; /* by number */
+    uint32_t stack_room;
+    uint32_t peaks; /* how often there was a new one */
 };
 
 void stats_open(struct stats *s, uint64_t from);
@@ -100,6 +117,20 @@ void stats_conclude(struct stats *s, const struct hmm_trace_block *living, size_
 
 /* The most frequent sizes, at most `room`, the most frequent first; how many. */
 size_t stats_most_frequent(const struct stats *s, struct stats_size *sizes, size_t room);
+
+/* ---- stats_sites.c: a request of a stack; its blocks become more and less. stats.peaks is raised
+ * after a change that makes a peak. ---- */
+
+void stats_stack_requested(struct stats *s, uint32_t stack, uint64_t size);
+void stats_stack_more(struct stats *s, uint32_t stack, uint64_t size);
+void stats_stack_less(struct stats *s, uint32_t stack, uint64_t size);
+void stats_stack_temporary(struct stats *s, uint32_t stack, uint64_t size);
+void stats_stacks_conclude(struct stats *s);
+
+void stats_print_sites(const struct stats *s, const struct cli_sites *sites);
+void stats_print_json_sites(const struct stats *s, const struct cli_sites *sites, const char *path);
+void stats_print_collapsed(const struct stats *s, const struct hmm_trace_stacks *stacks,
+                           enum stats_measure measure);
 
 /* ---- stats_print.c ---- */
 

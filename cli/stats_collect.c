@@ -19,6 +19,7 @@ void stats_close(struct stats *s)
     free(s->small);
     free(s->large);
     free(s->live_blocks);
+    free(s->stacks);
 }
 
 /* ---- Amounts ---- */
@@ -43,12 +44,14 @@ static void note_peak(struct stats *s)
     s->at_peak = false;
 }
 
-static void live_more(struct stats *s, uint64_t size)
+static void live_more(struct stats *s, uint64_t size, uint32_t stack)
 {
     const uint64_t now = s->from + s->ops;
     add(&s->live, size);
     add(&s->live_sizes[stats_bucket(size)], size);
+    stats_stack_more(s, stack, size);
     if (s->live.bytes > s->bytes.bytes) {
+        s->peaks++;
         s->bytes = (struct stats_peak){s->live.bytes, s->live.blocks, now};
         s->at_peak = true;
     }
@@ -56,9 +59,10 @@ static void live_more(struct stats *s, uint64_t size)
         s->blocks = (struct stats_peak){s->live.bytes, s->live.blocks, now};
 }
 
-static void live_less(struct stats *s, uint64_t size)
+static void live_less(struct stats *s, uint64_t size, uint32_t stack)
 {
     note_peak(s);
+    stats_stack_less(s, stack, size);
     take(&s->live, size);
     take(&s->live_sizes[stats_bucket(size)], size);
 }
@@ -158,10 +162,10 @@ static struct stats_block *block_of(struct stats *s, uint32_t number)
 
 void stats_add_living(struct stats *s, const struct hmm_trace_block *block)
 {
-    *block_of(s, block->id) =
-        (struct stats_block){.born = block->born, .size = block->size, .first_size = block->size};
+    *block_of(s, block->id) = (struct stats_block){
+        .born = block->born, .size = block->size, .first_size = block->size, .stack = block->stack};
     add(&s->before, block->size);
-    live_more(s, block->size);
+    live_more(s, block->size, block->stack);
     s->bytes.op = s->blocks.op = s->from - 1;
 }
 
@@ -169,10 +173,12 @@ static void end_block(struct stats *s, const struct stats_block *b)
 {
     const uint64_t lifetime = s->from - 1 + s->ops - b->born;
     add(&s->lifetimes[stats_bucket(lifetime)], b->size);
-    if (lifetime <= STATS_TEMPORARY)
+    if (lifetime <= STATS_TEMPORARY) {
         add(&s->temporary, b->size);
+        stats_stack_temporary(s, b->stack, b->size);
+    }
     count_chain(s, b);
-    live_less(s, b->size);
+    live_less(s, b->size, b->stack);
 }
 
 void stats_add(struct stats *s, const struct hmm_trace_op *op)
@@ -184,17 +190,22 @@ void stats_add(struct stats *s, const struct hmm_trace_op *op)
         break;
     case HMM_TRACE_RESIZE:
         count_resize(s, b, op->size);
-        live_less(s, b->size);
+        live_less(s, b->size, b->stack);
         b->size = op->size;
-        live_more(s, op->size);
+        b->stack = op->stack;
+        stats_stack_requested(s, b->stack, op->size);
+        live_more(s, op->size, b->stack);
         break;
     default:
         if (op->kind == HMM_TRACE_ALIGNED)
             add(&s->alignments[op->align_log2], op->size);
         count_size(s, op->size);
-        *b = (struct stats_block){
-            .born = s->from - 1 + s->ops, .size = op->size, .first_size = op->size};
-        live_more(s, op->size);
+        *b = (struct stats_block){.born = s->from - 1 + s->ops,
+                                  .size = op->size,
+                                  .first_size = op->size,
+                                  .stack = op->stack};
+        stats_stack_requested(s, op->stack, op->size);
+        live_more(s, op->size, op->stack);
     }
     s->counts[op->kind]++;
     s->ops++;
@@ -203,6 +214,7 @@ void stats_add(struct stats *s, const struct hmm_trace_op *op)
 void stats_conclude(struct stats *s, const struct hmm_trace_block *living, size_t count)
 {
     note_peak(s);
+    stats_stacks_conclude(s);
     for (size_t i = 0; i < count; i++)
         count_chain(s, block_of(s, living[i].id));
 }

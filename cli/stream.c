@@ -31,9 +31,36 @@ static void tell(void *arg, uint64_t done, uint64_t total)
         cli_progress((double)done / (double)total);
 }
 
+/* Whether the trace has call stacks: its beginning says so. */
+static bool has_stacks(struct cli_stream *s)
+{
+    struct hmm_trace_error error;
+    return s->from != 0 && hmm_trace_read(s->reader, s->ops, 1, &error) == 1 &&
+           hmm_trace_reader_stacks(s->reader)->any;
+}
+
+/* Who has asked for the blocks that live at the window's start, no checkpoint knows. */
+static void read_to_window(struct cli_stream *s)
+{
+    struct hmm_trace_error error;
+    ptrdiff_t got = 1;
+    for (uint64_t at; got > 0;) {
+        at = hmm_trace_reader_summary(s->reader)->op_count;
+        uint64_t done, total;
+        if (at >= s->from)
+            return;
+        got = hmm_trace_read(s->reader, s->ops,
+                             s->from - at < STRETCH ? (size_t)(s->from - at) : STRETCH, &error);
+        hmm_trace_reader_progress(s->reader, &done, &total);
+        tell(s, done, total);
+    }
+}
+
 static bool go_to_window(struct cli_stream *s)
 {
     struct hmm_trace_error error;
+    if (has_stacks(s))
+        read_to_window(s);
     const struct hmm_trace_progress progress = {tell, s};
     hmm_trace_reader_watch(s->reader, &progress);
     if (s->from != 0 && !hmm_trace_seek(s->reader, s->from, &error)) {
@@ -99,6 +126,13 @@ bool cli_stream_next(struct cli_stream *s)
     if (got == 0 && hmm_trace_reader_unended(s->reader))
         cli_warn_unended(s->command, s->path, s->first);
     return got > 0;
+}
+
+void cli_stream_read_stacks(struct cli_stream *s)
+{
+    struct hmm_trace_error error;
+    if (s->to != UINT64_MAX && !s->interrupted && hmm_trace_reader_stacks(s->reader)->any)
+        hmm_trace_seek(s->reader, UINT64_MAX, &error);
 }
 
 void cli_stream_close(struct cli_stream *s)

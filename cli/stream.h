@@ -27,6 +27,10 @@ bool cli_stream_open(struct cli_stream *stream, const char *command, const char 
 /* The next stretch. False at the window's end, or iff failed or interrupted is set. */
 bool cli_stream_next(struct cli_stream *stream);
 
+/* What the trace says of call stacks behind the window: definitions come last. Nothing else can be
+ * read after it. */
+void cli_stream_read_stacks(struct cli_stream *stream);
+
 void cli_stream_close(struct cli_stream *stream);
 
 /* The command's exit status; or the end of the process, by SIGINT, iff it came. For when all that

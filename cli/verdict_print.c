@@ -172,7 +172,7 @@ static void print_rows_table(const struct verdict *v)
 }
 
 /* Of a trace that is too long the lifetimes are not known (optimum.c). */
-static void print_optimum_line(const struct optimum *o, int64_t ops)
+static void print_optimum_line(FILE *to, const struct optimum *o, int64_t ops)
 {
     const char *layout = ops > (int64_t)HMM_TRACE_KEPT
                              ? "placed as they come, without headers, its blocks take"
@@ -184,25 +184,77 @@ static void print_optimum_line(const struct optimum *o, int64_t ops)
         snprintf(text + n, sizeof text - (size_t)n, "; %s %s (+%.2f %%)", layout,
                  cli_count((uint64_t)o->upper).chars,
                  o->lower > 0 ? ((double)o->upper / (double)o->lower - 1) * 100 : 0);
-    cli_fill(stdout, 0, text);
+    cli_fill(to, 0, text);
 }
 
-static void print_advice(const char *goal, const struct advice *a)
+static void print_advice(FILE *to, const char *goal, const struct advice *a)
 {
     if (a->row == NULL) {
-        puts("advice: none, since no strategy was measured that completes it");
+        fputs("advice: none, since no strategy was measured that completes it\n", to);
         return;
     }
     char text[1024];
     snprintf(text, sizeof text, "advice for %s: %s%s: %s.", goal, a->row->allocator,
              a->row->cache ? " with the cache" : "", a->reason);
-    cli_fill(stdout, 0, cli_visible(text));
-    printf("  for a program:   %s\n", cli_visible(a->command));
-    printf("                   (%d %% above the smallest heap, for threads and environment)\n",
-           ADVICE_HEADROOM);
-    printf("  for a heap:      %s\n", cli_visible(a->c));
-    printf("  to confirm:      hmm run --stats: brk_peak beside %s, failed beside 0\n",
-           cli_count((uint64_t)a->row->peak_break).chars);
+    cli_fill(to, 0, cli_visible(text));
+    fprintf(to, "  for a program:   %s\n", cli_visible(a->command));
+    fprintf(to, "                   (%d %% above the smallest heap, for threads and environment)\n",
+            ADVICE_HEADROOM);
+    fprintf(to, "  for a heap:      %s\n", cli_visible(a->c));
+    fprintf(to, "  to confirm:      hmm run --stats: brk_peak beside %s, failed beside 0\n",
+            cli_count((uint64_t)a->row->peak_break).chars);
+}
+
+/* ---- JSON for the page of hmm report ---- */
+
+/* Each line of a text, a string. */
+static void print_json_lines(FILE *to, char *text)
+{
+    const char *comma = "";
+    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        *end = '\0';
+        fputs(comma, to);
+        cli_print_json_string(to, line);
+        comma = ",";
+    }
+}
+
+static void print_json_rows(FILE *to, const struct verdict *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        struct shown cells[COLUMNS];
+        show(&v->rows[i], false, cells);
+        for (size_t c = 0; c < COLUMNS; c++) {
+            fputs(c == 0 ? (i == 0 ? "[" : ",[") : ",", to);
+            cli_print_json_string(to, cells[c].text);
+        }
+        fputc(']', to);
+    }
+}
+
+void verdict_print_page(FILE *to, const struct verdict *v, const char *goal,
+                        const struct advice *advice)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *lines = open_memstream(&text, &size);
+    fputs("\"compared\":{\"heads\":[", to);
+    for (size_t c = 0; c < COLUMNS; c++) {
+        fputs(c == 0 ? "" : ",", to);
+        cli_print_json_string(to, heading[c]);
+    }
+    fputs("],\"rows\":[", to);
+    print_json_rows(to, v);
+    fputs("]},\"advice\":[", to);
+    if (lines != NULL) {
+        if (v->optimum != NULL)
+            print_optimum_line(lines, v->optimum, v->count != 0 ? v->rows[0].ops : -1);
+        print_advice(lines, goal, advice);
+        if (fclose(lines) == 0)
+            print_json_lines(to, text);
+    }
+    free(text);
+    fputs("],", to);
 }
 
 void verdict_print(enum verdict_format format, const struct verdict *v, const char *goal,
@@ -226,9 +278,9 @@ void verdict_print(enum verdict_format format, const struct verdict *v, const ch
         print_rows_table(v);
     putchar('\n');
     if (v->optimum != NULL)
-        print_optimum_line(v->optimum, ops);
+        print_optimum_line(stdout, v->optimum, ops);
     if (markdown)
         putchar('\n');
-    print_advice(goal, advice);
+    print_advice(stdout, goal, advice);
     fflush(stdout);
 }

@@ -40,7 +40,10 @@ static void close_view(struct view *v)
         replay_release(&v->region);
     free(v->blocks);
     free(v->known);
-    *v = (struct view){.strategy = v->strategy, .capacity = v->capacity, .failing = v->failing};
+    *v = (struct view){.strategy = v->strategy,
+                       .capacity = v->capacity,
+                       .failing = v->failing,
+                       .highest = v->highest};
 }
 
 void views_close(struct views *v)
@@ -102,7 +105,7 @@ static void place(struct view *v, const struct hmm_trace_op *op)
     struct view_block *known = &v->known[op->id];
     const struct tag tag = {op->id, (uint32_t)v->op, (uint32_t)(v->op >> 32)};
     memcpy(v->blocks[op->id], &tag, sizeof tag);
-    *known = (struct view_block){op->size, v->op, v->op};
+    *known = (struct view_block){op->size, v->op, v->op, op->stack};
     v->live += op->size;
     v->live_blocks++;
 }
@@ -113,6 +116,16 @@ static void resize(struct view *v, const struct hmm_trace_op *op)
     v->live += op->size - known->size;
     known->size = op->size;
     known->since = v->op;
+    known->stack = op->stack;
+}
+
+static void note_break(struct view *v)
+{
+    const uint64_t brk = view_break(v);
+    if (brk <= v->brk_peak)
+        return;
+    v->brk_peak = brk;
+    v->brk_peak_op = v->op;
 }
 
 bool view_step(struct view *v, const struct hmm_trace_op *op)
@@ -133,6 +146,7 @@ bool view_step(struct view *v, const struct hmm_trace_op *op)
         resize(v, op);
     else
         forget(v, &v->known[op->id]);
+    note_break(v);
     return true;
 }
 
@@ -204,6 +218,7 @@ static void settle(struct view *v)
     if (v->heap != NULL)
         hmm_heap_stats(v->heap, &stats);
     v->failing = v->failed;
+    v->highest = v->brk_peak_op;
     v->capacity = (size_t)at_most(stats.brk_peak + (uint64_t)PAGE, LARGEST_REGION);
 }
 

@@ -18,22 +18,25 @@ struct view_block {
     uint64_t size;  /* bytes requested */
     uint64_t born;  /* the operation that allocated it; 0: not live */
     uint64_t since; /* the operation that gave it its place and size of now */
+    uint32_t stack; /* whose operation that was */
 };
 
 struct view {
     const struct hmm_strategy *strategy;
     size_t capacity;  /* of the region */
     uint64_t failing; /* requests that fail in a region of any size */
+    uint64_t highest; /* the operation that first brought the break to its highest */
 
     struct replay_region region;
     struct hmm_heap *heap; /* NULL: not even a heap can be made */
     void **blocks;         /* by ID; NULL: dead */
     struct view_block *known;
-    uint64_t control;     /* bytes of the control structures, which come first */
-    uint64_t op;          /* operations done */
-    uint64_t live;        /* bytes requested of the live blocks */
-    uint64_t live_blocks; /* how many */
-    uint64_t failed;      /* requests that were not served */
+    uint64_t control;               /* bytes of the control structures, which come first */
+    uint64_t op;                    /* operations done */
+    uint64_t live;                  /* bytes requested of the live blocks */
+    uint64_t live_blocks;           /* how many */
+    uint64_t failed;                /* requests that were not served */
+    uint64_t brk_peak, brk_peak_op; /* the highest break so far, and when it was first reached */
 };
 
 enum view_kind { VIEW_USED, VIEW_HOLE };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Following the processes. None of them is waited for with wait(), since only the command is a
- * child of ours; a process's end is seen by its pidfd.
+ * Follows the recorded processes. Only the command is a child of the recorder, so wait() does not
+ * serve for the others: the end of a process is noticed by its pidfd.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -9,6 +9,8 @@
 
 #include "collect.h"
 #include "base/clock.h"
+
+#include "symbols.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,6 +130,12 @@ bool recorder_open(struct recorder *r, const char *file, bool follow)
     return true;
 }
 
+void recorder_stacks(struct recorder *r, unsigned depth, bool strip_paths)
+{
+    r->pool->depth = depth;
+    r->strip_paths = strip_paths;
+}
+
 void recorder_variable(const struct recorder *r, char *text, size_t room)
 {
     snprintf(text, room, RECORD_VARIABLE "=/proc/%ld/fd/%d", (long)r->pool->recorder, r->fd);
@@ -143,6 +151,7 @@ void recorder_close(struct recorder *r)
     for (size_t i = 0; i < r->life_count; i++)
         free(r->lives[i].path);
     free(r->lives);
+    symbols_close();
     if (r->pool != NULL)
         unmap_pool(r);
     if (r->fd >= 0)
@@ -245,6 +254,8 @@ static bool begin_life(struct recorder *r, struct record_process *slot)
     struct record_life l = {.slot = slot, .pid = slot->pid, .number = slot->number};
     struct record_life *before = latest_of(r, l.pid);
     memcpy(l.program, slot->program, sizeof l.program - 1);
+    l.depth = r->pool->depth;
+    l.sites.strip = r->strip_paths;
     l.is_first = l.pid == atomic_load(&r->pool->first) && (before == NULL || before->is_first);
     r->processes += before == NULL || before->slot == NULL;
     if (before != NULL) {

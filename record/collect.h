@@ -24,7 +24,8 @@ struct recorder {
     const char *file;         /* the trace of the command's own process */
     uint32_t granted, shared; /* segments that the pool has got; that all processes may share */
     uint32_t most_running;
-    uint64_t joined; /* of the pool, when it was last looked at */
+    bool strip_paths; /* of call stacks: only base names */
+    uint64_t joined;  /* of the pool, when it was last looked at */
     uint64_t processes;
     struct record_life *lives; /* in the order in which they began */
     size_t life_count, life_room;
@@ -37,6 +38,9 @@ struct recorder {
 
 /* Makes the pool. False and errno iff the system does not allow it. */
 bool recorder_open(struct recorder *recorder, const char *file, bool follow);
+
+/* Call stacks of so many frames are noted: before the command begins. */
+void recorder_stacks(struct recorder *recorder, unsigned depth, bool strip_paths);
 
 /* What the command's environment must have, "NAME=VALUE", until recorder_close. */
 void recorder_variable(const struct recorder *recorder, char *text, size_t room);

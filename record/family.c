@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The malloc family, as the program calls it: a note, and the next allocator's (next.h). All of the
- * family is here, also what leaves no note, so that one allocator answers it. mallinfo and the
- * like, which take no block, stay where they are.
+ * Interposes the malloc family: each function records an event and calls the next allocator
+ * (next.h). All functions of the family are here, even those that record nothing, so that one
+ * allocator serves all of them. Functions like mallinfo, which take no block, are not interposed.
  *
- * A call that fails leaves no event, nor does freeing NULL. Alignments are noted as the powers of
- * two that libc makes of them.
+ * A call that fails records no event, nor does free(NULL). Alignments are recorded as the powers of
+ * two to which libc rounds them.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
 #endif
 
 #include "next.h"
+#include "stack.h"
 
 #include <errno.h>
 #include <sys/auxv.h>
@@ -34,6 +35,17 @@ EXPORT void free_sized(void *, size_t);
 EXPORT size_t malloc_usable_size(void *);
 EXPORT void free_aligned_sized(void *, size_t, size_t);
 
+/* A block that the function with this frame has got for its caller. Call stacks are looked for on
+ * the slow path only: the fast one has no room for the question. */
+static void note_got(enum record_kind kind, const void *p, uint64_t size, const void *frame)
+{
+    const uint32_t stack = record_stack_of(frame);
+    if (stack != 0)
+        record_note_by(kind, p, size, stack);
+    else
+        record_note(kind, p, size);
+}
+
 /* ---- Getting ---- */
 
 static void *special_malloc(size_t size)
@@ -43,7 +55,7 @@ static void *special_malloc(size_t size)
     if (ours)
         record_next_leave();
     if (ours && p != NULL)
-        record_note(RECORD_ALLOC, p, size);
+        note_got(RECORD_ALLOC, p, size, __builtin_frame_address(0));
     return p;
 }
 
@@ -64,7 +76,7 @@ static void *special_calloc(size_t count, size_t size)
     if (ours)
         record_next_leave();
     if (ours && p != NULL)
-        record_note(RECORD_ALLOC, p, (uint64_t)count * size);
+        note_got(RECORD_ALLOC, p, (uint64_t)count * size, __builtin_frame_address(0));
     return p;
 }
 
@@ -96,7 +108,8 @@ void *memalign(size_t align, size_t size)
     if (ours)
         record_next_leave();
     if (ours && p != NULL)
-        record_note(RECORD_ALIGNED, p, (uint64_t)log2 << RECORD_SIZE_BITS | size);
+        note_got(RECORD_ALIGNED, p, (uint64_t)log2 << RECORD_SIZE_BITS | size,
+                 __builtin_frame_address(0));
     return p;
 }
 
@@ -141,7 +154,7 @@ void *pvalloc(size_t size)
 
 /* ---- Asking ---- */
 
-/* 0 where it cannot be had: so much may surely be used. */
+/* 0 if the allocator does not tell it: 0 bytes are certainly usable. */
 size_t malloc_usable_size(void *p)
 {
     if (p == NULL)
@@ -196,7 +209,7 @@ void free_aligned_sized(void *p, size_t align, size_t size)
 
 /* ---- Resizing ---- */
 
-/* libc's frees, others give a smallest block. */
+/* realloc(p, 0): libc frees the block, other allocators return one of the smallest size. */
 static void *resize_to_nothing(void *p)
 {
     record_note(RECORD_FREE, p, 0);
@@ -206,14 +219,14 @@ static void *resize_to_nothing(void *p)
     return q;
 }
 
-static void *resize(void *p, size_t size)
+static inline void *resize(void *p, size_t size, const void *frame)
 {
     if (size == 0)
         return resize_to_nothing(p);
     uint64_t place = record_note(RECORD_RESIZE, p, 0);
     void *q = record_next_realloc(p, size);
     if (q != NULL)
-        record_note_resized(place, q, size);
+        record_note_resized(place, q, size, frame != NULL ? record_stack_of(frame) : 0);
     else
         record_note_unresized(place);
     return q;
@@ -223,7 +236,7 @@ static void *special_realloc(void *p, size_t size)
 {
     if (!record_next_enter())
         return record_next_realloc(p, size);
-    void *q = resize(p, size);
+    void *q = resize(p, size, __builtin_frame_address(0));
     record_next_leave();
     return q;
 }
@@ -232,7 +245,7 @@ void *realloc(void *p, size_t size)
 {
     if (p == NULL)
         return malloc(size);
-    return RECORD_SELDOM(record_next.special) ? special_realloc(p, size) : resize(p, size);
+    return RECORD_SELDOM(record_next.special) ? special_realloc(p, size) : resize(p, size, NULL);
 }
 
 void *reallocarray(void *p, size_t count, size_t size)

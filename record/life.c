@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From events to a trace.
+ * Makes a trace of the events of one recording (life.h).
  *
  * L1  No ID is live twice in it. If an address is given out that is in use here, the block was
  *     freed where the recording could not see it, and its `f` comes first.
@@ -11,6 +11,7 @@
 
 #include "life.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #define AHEAD 12        /* events, for which memory is asked */
@@ -42,6 +43,9 @@ static void open_trace(struct record_life *l)
     l->has_file = true;
     snprintf(comment, sizeof comment, "program %s, process %ld", l->program, (long)l->pid);
     hmm_trace_write_comment(l->writer, comment);
+    const int length = snprintf(comment, sizeof comment, "#@ stacks %" PRIu32, l->depth);
+    if (l->depth != 0)
+        hmm_trace_write_line(l->writer, comment, (size_t)length);
 }
 
 /* What the file does not hold is not counted. */
@@ -49,6 +53,8 @@ static void close_trace(struct record_life *l)
 {
     struct hmm_trace_error error;
     const uint64_t ops = l->ops;
+    if (l->depth != 0)
+        record_sites_write(&l->sites, l->writer);
     if (hmm_trace_writer_close(l->writer, &error)) {
         l->peak_bytes = l->peak_before;
     } else {
@@ -60,10 +66,13 @@ static void close_trace(struct record_life *l)
 }
 
 static void emit(struct record_life *l, enum hmm_trace_kind kind, uint32_t id, uint64_t size,
-                 unsigned align_log2)
+                 unsigned align_log2, uint32_t stack)
 {
-    const struct hmm_trace_op op = {
-        .size = size, .id = id, .kind = (uint8_t)kind, .align_log2 = (uint8_t)align_log2};
+    const struct hmm_trace_op op = {.size = size,
+                                    .id = id,
+                                    .kind = (uint8_t)kind,
+                                    .align_log2 = align_log2 & 63u,
+                                    .stack = stack & HMM_TRACE_MOST_STACKS};
     if (l->writer == NULL && !l->failed)
         open_trace(l);
     if (l->failed) {
@@ -84,7 +93,7 @@ static void emit(struct record_life *l, enum hmm_trace_kind kind, uint32_t id, u
 static void drop(struct record_life *l, uint32_t id)
 {
     record_blocks_drop_id(&l->blocks, id);
-    emit(l, HMM_TRACE_FREE, id, 0, 0);
+    emit(l, HMM_TRACE_FREE, id, 0, 0, 0);
 }
 
 /* The address's place, empty, by L1; NULL iff there is no memory. */
@@ -98,7 +107,8 @@ static uint32_t *vacate(struct record_life *l, uint64_t address)
     return at;
 }
 
-static void allocated(struct record_life *l, uint64_t address, uint64_t size, int align_log2)
+static void allocated(struct record_life *l, uint64_t address, uint64_t size, int align_log2,
+                      uint32_t stack)
 {
     uint32_t *at = vacate(l, address);
     if (at == NULL)
@@ -107,9 +117,9 @@ static void allocated(struct record_life *l, uint64_t address, uint64_t size, in
     if (*at == RECORD_NO_ID)
         fail_for_memory(l);
     else if (align_log2 >= 0)
-        emit(l, HMM_TRACE_ALIGNED, *at, size, (unsigned)align_log2);
+        emit(l, HMM_TRACE_ALIGNED, *at, size, (unsigned)align_log2, stack);
     else
-        emit(l, HMM_TRACE_ALLOC, *at, size, 0);
+        emit(l, HMM_TRACE_ALLOC, *at, size, 0, stack);
 }
 
 /* The ID at the address, which leaves it. */
@@ -169,13 +179,14 @@ static void resized(struct record_life *l, uint64_t place, uint64_t from, uint64
 }
 
 /* A block that was not known until now begins here. */
-static void resized_to(struct record_life *l, uint64_t place, uint64_t address)
+static void resized_to(struct record_life *l, uint64_t place, uint64_t address, uint64_t by)
 {
     if (place == 0 || place != l->resized_place + 1)
         return;
+    const uint32_t stack = record_sites_number(&l->sites, (uint32_t)by);
     struct record_resize r = resize_at(l, l->resized_from);
     if (r.id == RECORD_NO_ID) {
-        allocated(l, address, l->resized_size, -1);
+        allocated(l, address, l->resized_size, -1, stack);
         return;
     }
     uint32_t *at = vacate(l, address);
@@ -183,7 +194,7 @@ static void resized_to(struct record_life *l, uint64_t place, uint64_t address)
         return;
     *at = r.id;
     record_blocks_resize_id(&l->blocks, r.id, l->resized_size);
-    emit(l, HMM_TRACE_RESIZE, r.id, l->resized_size, 0);
+    emit(l, HMM_TRACE_RESIZE, r.id, l->resized_size, 0, stack);
 }
 
 static void not_resized(struct record_life *l, uint64_t from)
@@ -203,10 +214,11 @@ static void apply(struct record_life *l, uint64_t place, uint64_t what, uint64_t
     const uint64_t from = what >> RECORD_PLACE_SHIFT;
     switch ((enum record_kind)(what & RECORD_KIND_MASK)) {
     case RECORD_ALLOC:
-        allocated(l, address, size, -1);
+        allocated(l, address, size, -1, record_sites_of(&l->sites, place));
         return;
     case RECORD_ALIGNED:
-        allocated(l, address, size & sizes, (int)(size >> RECORD_SIZE_BITS));
+        allocated(l, address, size & sizes, (int)(size >> RECORD_SIZE_BITS),
+                  record_sites_of(&l->sites, place));
         return;
     case RECORD_FREE:
         freed(l, address);
@@ -218,7 +230,7 @@ static void apply(struct record_life *l, uint64_t place, uint64_t what, uint64_t
         resized(l, place, from, size);
         return;
     case RECORD_TO:
-        resized_to(l, place, address);
+        resized_to(l, place, address, size);
         return;
     default:
         not_resized(l, from);
@@ -247,7 +259,9 @@ static void read_places(struct record_life *l, struct record_event *events, uint
         if (what == 0 && how != RECORD_READ_STUCK && how != RECORD_READ_DEAD)
             return;
         l->retired = l->retired || (what == 0 && how == RECORD_READ_STUCK);
-        if (what != 0 && !l->failed)
+        if (what != 0 && record_sites_take(&l->sites, l->head, what, e->size))
+            ; /* an event about a call stack */
+        else if (what != 0 && !l->failed)
             apply(l, l->head, what, e->size);
         else if (what != 0)
             l->lost += is_operation(what);
@@ -310,6 +324,7 @@ void record_life_end(struct record_life *l)
     if (l->writer != NULL)
         close_trace(l);
     record_blocks_end(&l->blocks);
+    record_sites_free(&l->sites);
     free(l->resizes);
     l->resizes = NULL;
     l->slot = NULL;

@@ -8,6 +8,7 @@
 
 #include "blocks.h"
 #include "pool.h"
+#include "sites.h"
 #include "trace.h"
 
 struct record_resize { /* one that has begun and not ended; id: RECORD_NO_ID where not known */
@@ -40,6 +41,8 @@ struct record_life {
     struct record_resize *resizes;
     size_t resize_count, resize_room;
     uint64_t resized_place, resized_from, resized_size; /* the last RECORD_RESIZED */
+    uint32_t depth;                                     /* of call stacks; 0: there are none */
+    struct record_sites sites;
 };
 
 /* How much to read. A hole is a place that was taken and is not yet written. */

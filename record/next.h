@@ -19,7 +19,7 @@ struct record_next {
     /*
      * Calls take the slow path: not looked up yet; or the allocator is another than libc's, which
      * may implement one function of the family by another, by its public name; or there are blocks
-     * from before the look-up.
+     * from before the look-up; or call stacks are noted.
      */
     bool special;
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The recorded process's side: noting an event. What is here runs in every allocation of somebody
- * else's program: no lock, no libc, no thread-local memory, one atomic addition.
+ * The recorded process's side: recording an event. This code runs in every allocation of the
+ * recorded program: it takes no lock, calls no libc function, uses no thread-local memory, and does
+ * one atomic addition.
  */
 #ifndef HMM_RECORD_NOTE_H
 #define HMM_RECORD_NOTE_H
@@ -59,8 +60,8 @@ static inline struct record_process *record_self(void)
     return RECORD_SELDOM((uintptr_t)me <= 1) ? record_join() : me;
 }
 
-/* Takes so many places: the first of them. A program with one thread has nobody to be atomic
- * against, and malloc is not for signal handlers. */
+/* Takes so many places, and returns the first. With a single thread the addition need not be
+ * atomic: signal handlers must not call malloc. */
 static inline uint64_t record_take_places(struct record_process *me, unsigned count)
 {
     if (!RECORD_ONE_THREAD)
@@ -99,14 +100,27 @@ static inline uint64_t record_note(enum record_kind kind, const void *address, u
     return place;
 }
 
-static inline void record_note_resized(uint64_t resize, const void *address, uint64_t size)
+/* The same for a block that was requested by this call stack. */
+static inline void record_note_by(enum record_kind kind, const void *address, uint64_t size,
+                                  uint32_t stack)
+{
+    struct record_process *me = record_self();
+    if (RECORD_SELDOM(me == NULL))
+        return;
+    uint64_t place = record_take_places(me, 2);
+    record_write(me, place, RECORD_EXTRA, record_extra(RECORD_EXTRA_USE, 0, stack));
+    record_write(me, place + 1, ((uintptr_t)address & ~(uintptr_t)RECORD_KIND_MASK) | kind, size);
+}
+
+static inline void record_note_resized(uint64_t resize, const void *address, uint64_t size,
+                                       uint32_t stack)
 {
     struct record_process *me = record_self();
     if (me == NULL)
         return;
     uint64_t place = record_take_places(me, 2);
     record_write(me, place, resize << RECORD_PLACE_SHIFT | RECORD_RESIZED, size);
-    record_write(me, place + 1, (uintptr_t)address | RECORD_TO, 0);
+    record_write(me, place + 1, (uintptr_t)address | RECORD_TO, stack);
 }
 
 static inline void record_note_unresized(uint64_t resize)

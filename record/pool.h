@@ -23,6 +23,13 @@
  *   R2  The first words of a free segment are zero, and of all places that are not yet written.
  *   R3  An event's second word is written before its first; the first is never zero.
  *
+ * What is recorded with call stacks (`hmm record --stacks`) has *extra* events: frees of no
+ * address, of which the second word says what they are. RECORD_EXTRA_USE: the event in the place
+ * behind it is of that stack. RECORD_EXTRA_STACK and RECORD_EXTRA_MODULE define a stack and a
+ * module by words that fill the places behind them, two each: first words are shifted by
+ * RECORD_PLACE_SHIFT, so that none is zero. A stack may be used, by another thread, before its
+ * definition has come.
+ *
  * All memory is shared with the processes' children by fork, which need nothing but a slot of their
  * own, and outlives any of them: what was written before a process was killed is there.
  */
@@ -63,6 +70,22 @@ enum record_kind { /* in the low bits of an event's first word */
 /* Sizes use the low bits; of RECORD_ALIGNED the rest is log2 of the alignment. No address space
  * has blocks of so many bytes. */
 #define RECORD_SIZE_BITS 57
+
+/* The first word of an extra event; and what is in its second. */
+#define RECORD_EXTRA ((uint64_t)RECORD_FREE)
+
+enum record_extra {
+    RECORD_EXTRA_USE = 1,
+    RECORD_EXTRA_STACK, /* its frames are return addresses, the innermost first; 0 is none */
+    RECORD_EXTRA_MODULE /* where it begins and ends, 0, its bias, and its name: 6 and 8 bytes */
+};
+
+enum { RECORD_DEEPEST = 64, RECORD_LONGEST_MODULE = 512 };
+
+static inline uint64_t record_extra(enum record_extra kind, unsigned places, uint32_t stack)
+{
+    return (uint64_t)stack << 32 | (uint64_t)places << 8 | kind;
+}
 
 struct record_event {
     _Alignas(8) _Atomic uint64_t what; /* address, or the place of RESIZE, and kind */
@@ -130,9 +153,11 @@ struct record_pool {
     _Atomic uint32_t asleep;            /* the recorder waits for it */
     _Atomic uint32_t wanting;           /* somebody had to wait for a segment */
     _Atomic uint32_t lost[RECORD_LOSSES];
-    _Atomic uint32_t first_lost; /* what the command's process has become */
-    _Atomic uint64_t numbers;    /* given to processes */
-    _Atomic uint64_t joined;     /* processes that have filled in a slot */
+    uint32_t depth;               /* of call stacks; 0: none are noted */
+    _Atomic uint32_t stacks_lost; /* allocations whose stack was one too many */
+    _Atomic uint32_t first_lost;  /* what the command's process has become */
+    _Atomic uint64_t numbers;     /* given to processes */
+    _Atomic uint64_t joined;      /* processes that have filled in a slot */
     /* The stack of free segments: a count of the changes in the high half, against a pop that
      * slept while others came and went; the number and 1 of the top one in the low half. */
     _Alignas(64) _Atomic uint64_t free;

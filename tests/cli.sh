@@ -109,7 +109,7 @@ if command -v bash >/dev/null 2>&1; then
     completes 'hmm replay --sm' --smallest
     completes 'hmm replay --strategy b' best-fit
     completes 'hmm strategies --format ' table json
-    completes 'hmm record -' -o --output --no-follow -h --help -V --version
+    completes 'hmm record -' -o --output --no-follow --stacks --strip-paths -h --help -V --version
 else
     skip 'bash completes' 'there is no bash'
 fi
@@ -147,7 +147,7 @@ usage='hmm run [OPTION]... [--] COMMAND [ARGUMENT]...'
 refuses "hmm run: no command given: $usage" run
 refuses "hmm run: no command given: $usage" run --stats --
 
-record_options='--output, --no-follow, --help'
+record_options='--output, --no-follow, --stacks, --strip-paths, --help'
 for typo in output:ouptut no-follow:no-folow help:hepl; do
     meant="did you mean '--${typo%:*}'?"
     refuses "hmm record: unknown option '--${typo#*:}'; $meant Allowed: $record_options" \

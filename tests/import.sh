@@ -56,6 +56,69 @@ kinds() {
     grep -v '^#' "$1" | cut -d ' ' -f 1,3
 }
 
+# ---- ring: an image of it, and what is drained, in both byte orders ----
+
+ringed=$dir/ringed
+if ${CC:-cc} -std=c11 -Wall -Werror -I "$top/lib" -o "$ringed" "$top/tests/ringed.c" 2>"$dir/err"; then
+    file want 'a 0 24' 'a 1 100' 'm 2 64 48' 'r 1 60' 'f 2' 'r 1 70' 'f 1' \
+        'a 1 24' 'a 2 101' 'm 3 64 48' 'r 2 60' 'f 3' 'r 2 70' 'f 2'
+    for order in little big; do
+        for form in image stream; do
+            "$ringed" $form $order 2 >"$dir/events"
+            gives "ring: every event of an $form, $order-endian" "$dir/events"
+            said 'left out: 2 requests that had failed'
+        done
+        gives "ring: named, $order-endian" "$dir/events" --from ring
+    done
+    "$ringed" stream little 20000 >"$dir/events"
+    import -o "$dir/o.trace" "$dir/events"
+    said "$dir/o.trace: 140,000 operations, of a device"
+    # The ring goes round many times; the newest events are there, and of the others their number.
+    "$ringed" image little 1000 2000 overwrite >"$dir/events"
+    import -o "$dir/o.trace" "$dir/events"
+    [ "$code" -eq 0 ] && tail -n 4 "$dir/o.trace" | cut -d ' ' -f 1,3- >"$dir/kinds" &&
+        printf '%s\n' 'r 60' f 'r 70' f | cmp -s - "$dir/kinds" &&
+        "$HMM" replay --runs 1 "$dir/o.trace" >/dev/null 2>>"$dir/err"
+    report $? 'ring: the newest events, when it overwrites'
+    lost=$(sed -n 's/^missing: \([0-9,]*\) events .*/\1/p' "$dir/out" | tr -d ,)
+    [ "${lost:-0}" -gt 7800 ] && [ "$lost" -lt 8000 ]
+    report $? 'ring: and how many are gone'
+    "$ringed" image big 1000 2000 >"$dir/events"
+    import -o "$dir/o.trace" "$dir/events"
+    [ "$code" -eq 0 ] && grep -v '^#' "$dir/o.trace" | head -n 7 | cut -d ' ' -f 1,3- >"$dir/kinds" &&
+        printf '%s\n' 'a 24' 'a 100' 'm 64 48' 'r 60' f 'r 70' f | cmp -s - "$dir/kinds"
+    report $? 'ring: the oldest events, when it does not'
+    grep -q '^missing: 7,[0-9]* events that the device had no room for$' "$dir/out"
+    report $? 'ring: and how many got no room'
+    # Two runs of the device in one stream: the second one has no blocks at first.
+    { "$ringed" stream little 1 && "$ringed" stream little 1; } >"$dir/events"
+    file want 'a 0 24' 'a 1 100' 'm 2 64 48' 'r 1 60' 'f 2' 'r 1 70' 'f 1' 'f 0' \
+        'a 0 24' 'a 1 100' 'm 2 64 48' 'r 1 60' 'f 2' 'r 1 70' 'f 1'
+    gives 'ring: a device that starts anew' "$dir/events"
+
+    "$ringed" stream little 1 >"$dir/whole"
+    head -c 21 "$dir/whole" >"$dir/cut"
+    refuses "$dir/cut: truncated: the last event is not whole" -o "$dir/o.trace" "$dir/cut"
+    { head -c 24 "$dir/whole" && printf '\000\000\000\000\000\000\000\000'; } >"$dir/cut"
+    refuses "$dir/cut: byte 24: damaged: no event begins so" -o "$dir/o.trace" "$dir/cut"
+    "$ringed" image little 1 2000 >"$dir/whole"
+    head -c 200 "$dir/whole" >"$dir/cut"
+    refuses "$dir/cut: truncated: the ring has 264 words" -o "$dir/o.trace" "$dir/cut"
+    head -c 20 "$dir/whole" >"$dir/cut"
+    refuses "$dir/cut: truncated: a ring's head has 32 bytes" -o "$dir/o.trace" "$dir/cut"
+    { head -c 4 "$dir/whole" && printf '\007' && tail -c +6 "$dir/whole"; } >"$dir/cut"
+    refuses "$dir/cut: version 7 of the events is not known, only 1" -o "$dir/o.trace" "$dir/cut"
+    { head -c 8 "$dir/whole" && printf '\007' && tail -c +10 "$dir/whole"; } >"$dir/cut"
+    import -o "$dir/o.trace" "$dir/cut"
+    [ "$code" -eq 2 ] && grep -q 'damaged: a ring of 263 words' "$dir/err"
+    report $? 'refused: a ring of 263 words'
+else
+    report 1 'ring: its encoder compiles'
+fi
+file no.ring hello
+refuses "$dir/no.ring: no ring, and no stream of events: its first words are neither's" \
+    --from ring -o "$dir/o.trace" "$dir/no.ring"
+
 # ---- rep ----
 
 file lab.rep 20000 4 9 1 'a 0 512' 'a 1 128' 'r 0 640' 'a 2 16' 'f 1' 'f -1' 'r 2 8' 'f 0' 'f 2'
@@ -219,7 +282,7 @@ report $? 'a long log'
 refuses 'hmm import: no file given: hmm import [--from FORMAT] -o OUT FILE'
 refuses 'hmm import: no file given for the trace: -o OUT' a
 refuses "hmm import: one file at a time: 'b'" -o "$dir/o.trace" a b
-refuses "hmm import: unknown format 'mtraec'; did you mean 'mtrace'? Allowed: rep, mtrace, heaptrack, rmm" \
+refuses "hmm import: unknown format 'mtraec'; did you mean 'mtrace'? Allowed: rep, mtrace, heaptrack, rmm, ring" \
     --from mtraec -o "$dir/o.trace" a
 refuses "$dir/none: cannot open: No such file or directory" -o "$dir/o.trace" "$dir/none"
 file trace '# hmm-trace 1' 'a 0 1'

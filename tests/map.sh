@@ -202,8 +202,8 @@ report $? 'and it fetches nothing'
 
 refuses 'hmm map: no trace given: hmm map [OPTION]... TRACE'
 refuses "hmm map: one trace at a time: 'b'" a b
-refuses "hmm map: --at: 'end' is neither the number of an operation, from 1, nor 'peak'" --at end a
-refuses "hmm map: --at: '0' is neither the number of an operation, from 1, nor 'peak'" --at 0 a
+refuses "hmm map: --at: 'end' is neither the number of an operation, from 1, nor 'peak' or 'break'" --at end a
+refuses "hmm map: --at: '0' is neither the number of an operation, from 1, nor 'peak' or 'break'" --at 0 a
 refuses 'hmm map: --at: the trace has 9 operations' --at 10 "$hole"
 refuses "hmm map: unknown format 'svx'; did you mean 'svg'? Allowed: text, svg" --format svx a
 refuses "$dir/none: cannot open: No such file or directory" "$dir/none"

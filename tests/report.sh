@@ -66,6 +66,19 @@ churn() {
         }
     }' >"$dir/$1"
 }
+
+# Small blocks of one site keep large ones of another apart.
+awk 'BEGIN {
+    print "# hmm-trace 1\n#@ stacks 2"
+    for (i = 0; i < 900; i++) print "#@1\na", 2 * i, "4000\n#@2\na", 2 * i + 1, 48
+    for (i = 0; i < 900; i++) print "f", 2 * i
+    for (i = 0; i < 400; i++) print "#@1\na", 2 * i, 8000
+    print "#@ stack 1 1 3\n#@ stack 2 2 3"
+    print "#@ frame 1\t/a/frag\t10\tpassing\t/a/frag.c\t7"
+    print "#@ frame 2\t/a/frag\t20\tpinned\t/a/frag.c\t9"
+    print "#@ frame 3\t/a/frag\t30\tmain\t\t"
+}' >"$dir/frag.trace"
+
 churn churn.trace 30000 7
 churn other.trace 5000 8
 
@@ -103,8 +116,19 @@ page -o "$dir/hole.html" "$dir/hole.trace"
 is_page "$dir/hole.html"
 report $? 'a trace of nine operations has a page'
 
+page -o "$dir/frag.html" "$dir/frag.trace"
+is_page "$dir/frag.html"
+report $? 'a trace with call stacks has a page'
+
+page --compare=memory --strategy best-fit -o "$dir/compared.html" "$dir/hole.trace"
+is_page "$dir/compared.html"
+report $? '--compare has a page'
+"$HMM" compare --for memory --format json "$dir/hole.trace" >"$dir/compared.json" 2>>"$dir/err"
+
 # ---- What it refuses ----
 
+refuses "hmm report: unknown goal 'sped'; did you mean 'speed'? Allowed: memory, speed, bounded, balanced" \
+    --compare=sped -o "$dir/not.html" "$dir/hole.trace"
 refuses 'hmm report: no trace given: hmm report [OPTION]... -o FILE.html TRACE...'
 refuses 'hmm report: no file given for the page: -o FILE.html' a
 rm -f "$dir/not.html"

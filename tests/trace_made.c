@@ -41,7 +41,7 @@ static struct hmm_trace_op next_op(struct maker *m)
     const size_t choice = rng_below(&m->rng, 16);
     if (m->live_count == 0 || (choice < 8 && m->live_count < m->most)) {
         op.kind = choice == 0 ? HMM_TRACE_ALIGNED : HMM_TRACE_ALLOC;
-        op.align_log2 = (uint8_t)(choice == 0 ? rng_below(&m->rng, 20) : 0);
+        op.align_log2 = choice == 0 ? rng_below(&m->rng, 20) & 63u : 0;
         op.id = m->live[m->live_count++] = new_id(m);
         return op;
     }

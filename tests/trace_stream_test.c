@@ -64,7 +64,7 @@ static struct hmm_trace_block *living(const struct hmm_trace_op *ops, size_t cou
     for (size_t i = 0; i < count; i++) {
         struct hmm_trace_block *b = &list[i];
         if (ops[i].kind == HMM_TRACE_ALLOC || ops[i].kind == HMM_TRACE_ALIGNED) {
-            *b = (struct hmm_trace_block){ops[i].size, i, ops[i].id, ops[i].align_log2};
+            *b = (struct hmm_trace_block){ops[i].size, i, ops[i].id, ops[i].align_log2, 0};
             at[ops[i].id] = (uint32_t)i + 1;
             continue;
         }

@@ -59,7 +59,7 @@ static struct hmm_trace_op nth(size_t n)
     else if (n % 3 == 1)
         op.kind = HMM_TRACE_RESIZE;
     if (op.kind == HMM_TRACE_ALIGNED)
-        op.align_log2 = (uint8_t)(n % 20);
+        op.align_log2 = n % 20 & 63u;
     if (op.kind != HMM_TRACE_FREE)
         op.size = n * n % 1000003;
     return op;

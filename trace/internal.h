@@ -77,10 +77,16 @@ struct hmm_trace_comments {
     void (*take)(void *arg, uint64_t op, const char *line, size_t length); /* NULL: nobody */
     void *arg;
     uint64_t op; /* of the next operation */
+    struct hmm_trace_stacks stacks;
+    uint32_t stack; /* of the next operation; 0: none was named */
 };
 
+/* stacks.c: a comment has been read. */
+void hmm_trace_comment(struct hmm_trace_comments *comments, const char *line, size_t length);
+void hmm_trace_stacks_free(struct hmm_trace_stacks *stacks);
+
 int hmm_trace_text_next(struct hmm_trace_input *input, uint64_t *line,
-                        const struct hmm_trace_comments *comments, struct hmm_trace_op *op,
+                        struct hmm_trace_comments *comments, struct hmm_trace_op *op,
                         struct hmm_trace_error *error);
 
 #endif

@@ -228,7 +228,7 @@ static bool allocate(struct hmm_trace_live *l, const struct hmm_trace_op *op, ui
         l->sum.id_limit = op->id + 1;
     struct hmm_trace_block *block = &l->blocks[*number];
     *block = (struct hmm_trace_block){
-        .born = l->sum.op_count, .id = op->id, .align_log2 = op->align_log2};
+        .born = l->sum.op_count, .id = op->id, .align_log2 = op->align_log2, .stack = op->stack};
     hold(l, block, op->size);
     return true;
 }
@@ -248,6 +248,7 @@ static bool change(struct hmm_trace_live *l, const struct hmm_trace_op *op, uint
     block->align_log2 = 0;
     if (op->kind == HMM_TRACE_RESIZE) {
         hold(l, block, op->size);
+        block->stack = op->stack;
         return true;
     }
     l->sum.live_blocks--;

@@ -209,7 +209,7 @@ static bool decode_align(struct hmm_packed_decoder *d, struct hmm_trace_op *op)
     const unsigned char **at = &d->at[HMM_COLUMN_ALIGNS];
     if (*at == d->end[HMM_COLUMN_ALIGNS] || **at > sizeof(size_t) * 8 - 2)
         return false;
-    op->align_log2 = *(*at)++;
+    op->align_log2 = *(*at)++ & 63u;
     return true;
 }
 

@@ -169,7 +169,7 @@ void hmm_unpacker_close(struct hmm_unpacker *u);
 
 /* As hmm_trace_text_next. live is what the operations before have left. */
 int hmm_unpacker_next(struct hmm_unpacker *u, const struct hmm_trace_live *live,
-                      const struct hmm_trace_comments *comments, struct hmm_trace_op *op,
+                      struct hmm_trace_comments *comments, struct hmm_trace_op *op,
                       struct hmm_trace_error *error);
 
 /* Goes to the last checkpoint before the operation, if that is of use, and makes live what it was

@@ -67,6 +67,7 @@ void hmm_trace_reader_close(struct hmm_trace_reader *r)
         hmm_unpacker_close(r->unpacker);
     hmm_trace_input_close(&r->input);
     hmm_trace_live_clear(&r->live);
+    hmm_trace_stacks_free(&r->comments.stacks);
     free(r);
 }
 
@@ -95,9 +96,11 @@ static int step(struct hmm_trace_reader *r, struct hmm_trace_op *op)
 {
     uint32_t number = 0;
     r->comments.op = r->live.sum.op_count;
+    r->comments.stack = 0;
     const int code = r->failed ? -1 : next(r, op);
     if (code == 0)
         return 0;
+    op->stack = op->kind != HMM_TRACE_FREE ? r->comments.stack & HMM_TRACE_MOST_STACKS : 0;
     if (code > 0 && hmm_trace_live_apply(&r->live, op, &number, &r->error)) {
         if (r->dense)
             op->id = number;
@@ -149,13 +152,13 @@ static void tell(const struct hmm_trace_reader *r)
 bool hmm_trace_seek(struct hmm_trace_reader *r, uint64_t op, struct hmm_trace_error *error)
 {
     struct hmm_trace_op passed;
-    const struct hmm_trace_comments comments = r->comments;
+    void (*const take)(void *, uint64_t, const char *, size_t) = r->comments.take;
     r->comments.take = NULL;
     r->failed = !go_near(r, op);
     for (uint64_t i = 1; r->live.sum.op_count < op && step(r, &passed) > 0; i++)
         if (i % SEEN_OPS == 0 && r->progress.tell != NULL)
             tell(r);
-    r->comments = comments;
+    r->comments.take = take;
     if (!r->failed)
         return true;
     *error = r->error;
@@ -178,6 +181,11 @@ struct hmm_trace_block *hmm_trace_reader_live(const struct hmm_trace_reader *r, 
 uint64_t hmm_trace_reader_line(const struct hmm_trace_reader *r)
 {
     return r->line;
+}
+
+const struct hmm_trace_stacks *hmm_trace_reader_stacks(const struct hmm_trace_reader *r)
+{
+    return &r->comments.stacks;
 }
 
 bool hmm_trace_reader_seekable(const struct hmm_trace_reader *r)

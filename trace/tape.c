@@ -133,6 +133,11 @@ bool hmm_trace_tape_unended(const struct hmm_trace_tape *t)
     return t->unended;
 }
 
+const struct hmm_trace_stacks *hmm_trace_tape_stacks(const struct hmm_trace_tape *t)
+{
+    return hmm_trace_reader_stacks(t->reader);
+}
+
 /* A file that has become another one would lead beyond tables that were made for the first. */
 static bool is_the_same(const struct hmm_trace_tape *t, size_t got)
 {

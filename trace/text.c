@@ -47,7 +47,7 @@ static bool ends_well(const struct hmm_trace_input *in, struct hmm_trace_error *
 }
 
 int hmm_trace_text_next(struct hmm_trace_input *in, uint64_t *line,
-                        const struct hmm_trace_comments *comments, struct hmm_trace_op *op,
+                        struct hmm_trace_comments *comments, struct hmm_trace_op *op,
                         struct hmm_trace_error *error)
 {
     for (;;) {
@@ -66,8 +66,8 @@ int hmm_trace_text_next(struct hmm_trace_input *in, uint64_t *line,
                 return -1;
         } else if (*start != '#') {
             return hmm_trace_parse(start, end, op, error) ? 1 : -1;
-        } else if (comments->take != NULL) {
-            comments->take(comments->arg, comments->op, start, (size_t)(end - start));
+        } else {
+            hmm_trace_comment(comments, start, (size_t)(end - start));
         }
     }
 }

@@ -9,7 +9,8 @@
  *     r ID SIZE           resize; the block keeps its ID
  *     f ID                free
  *
- * or a comment, which begins with `#`. Fields are decimal numbers, one space before each. A line
+ * or a comment, which begins with `#`. Comments that begin with `#@` say where operations are asked
+ * for (see "Call stacks" below). Fields are decimal numbers, one space before each. A line
  * ends with a newline, the last one too: without it the file counts as cut short. A carriage return
  * before the newline is let pass. The whole may be compressed with zstd.
  *
@@ -44,9 +45,11 @@ enum hmm_trace_kind {
 struct hmm_trace_op {
     uint64_t size; /* at most PTRDIFF_MAX; 0 in HMM_TRACE_FREE */
     uint32_t id;
-    uint8_t kind;       /* enum hmm_trace_kind */
-    uint8_t align_log2; /* of HMM_TRACE_ALIGNED, else 0 */
+    uint8_t kind;            /* enum hmm_trace_kind */
+    uint32_t align_log2 : 6; /* of HMM_TRACE_ALIGNED, else 0 */
+    uint32_t stack : 18;     /* the call stack that asks for it; 0: not known */
 };
+_Static_assert(sizeof(struct hmm_trace_op) == 16, "a long trace is read in stretches of these");
 
 /* What a number of operations, counted from the first of the trace, come to. */
 struct hmm_trace_summary {
@@ -62,7 +65,8 @@ struct hmm_trace_block {
     uint64_t size;
     uint64_t born; /* the index of the operation that allocated it */
     uint32_t id;
-    uint8_t align_log2; /* of HMM_TRACE_ALIGNED; 0 once it was resized */
+    uint8_t align_log2;  /* of HMM_TRACE_ALIGNED; 0 once it was resized */
+    uint32_t stack : 18; /* of the operation that gave it its size; 0: not known */
 };
 
 /* A trace in memory, whole. */
@@ -162,6 +166,50 @@ void hmm_trace_reader_comments(struct hmm_trace_reader *reader,
                                             size_t length),
                                void *arg);
 
+/* ---- Call stacks ----
+ *
+ * The comment `#@N` says that stack N asks for the operation below it. `#@ stack N F F ...` names
+ * the stack's frames, the innermost first, and `#@ frame F` a frame: fields with a tab before each.
+ * hmm-trace(5) has them. Definitions may stand anywhere; `hmm record` puts them at the end.
+ */
+
+#define HMM_TRACE_MOST_STACKS ((1u << 18) - 1)
+#define HMM_TRACE_MOST_FRAMES (1u << 22)
+#define HMM_TRACE_DEEPEST 64u
+
+struct hmm_trace_frame {
+    char *module;          /* the file's name; NULL: the frame is not defined */
+    char *function, *file; /* "": not known */
+    uint64_t offset;       /* in the module */
+    uint32_t line;         /* 0: not known */
+};
+
+struct hmm_trace_stack {
+    uint32_t *frames; /* numbers, the innermost first; NULL: the stack is not defined */
+    uint32_t depth;
+};
+
+struct hmm_trace_stacks {
+    struct hmm_trace_stack *stacks; /* by number, below stack_room; number 0 is none */
+    struct hmm_trace_frame *frames; /* by number, below frame_room */
+    uint32_t stack_room, frame_room;
+    bool any; /* the trace has call stacks */
+};
+
+/* What has been read of them. Valid until the reader is closed; the reader adds to it. */
+const struct hmm_trace_stacks *hmm_trace_reader_stacks(const struct hmm_trace_reader *reader);
+
+/* For a stack that the trace names: its frames. False iff it is not defined. */
+bool hmm_trace_stack_at(const struct hmm_trace_stacks *stacks, uint32_t number,
+                        struct hmm_trace_stack *stack);
+
+/* NULL iff it is not defined. */
+const struct hmm_trace_frame *hmm_trace_frame_at(const struct hmm_trace_stacks *stacks,
+                                                 uint32_t number);
+
+/* Whether a comment is a mark, `#@N`, which belongs to the operation below it. */
+bool hmm_trace_is_mark(const char *line, size_t length);
+
 /* ---- Reading several times ----
  *
  * A trace that is carried out again and again, its IDs renumbered (HMM_TRACE_DENSE). A short one is
@@ -205,6 +253,9 @@ bool hmm_trace_tape_find(struct hmm_trace_tape *tape, uint64_t index, struct hmm
                          uint64_t *line);
 
 bool hmm_trace_tape_unended(const struct hmm_trace_tape *tape);
+
+/* All of the trace. Valid until the tape is closed. */
+const struct hmm_trace_stacks *hmm_trace_tape_stacks(const struct hmm_trace_tape *tape);
 
 /* Where the file ends too early (is_cut), if what it holds is the tape; else NULL. */
 const struct hmm_trace_error *hmm_trace_tape_cut(const struct hmm_trace_tape *tape);
@@ -264,6 +315,13 @@ bool hmm_trace_writer_check(const char *path, struct hmm_trace_error *error);
  */
 bool hmm_trace_write(struct hmm_trace_writer *writer, const struct hmm_trace_op *op);
 bool hmm_trace_write_comment(struct hmm_trace_writer *writer, const char *text);
+
+/* Add the definition of a stack, or of a frame; and all of them. False as above. */
+bool hmm_trace_write_stack(struct hmm_trace_writer *writer, uint32_t number,
+                           const struct hmm_trace_stack *stack);
+bool hmm_trace_write_frame(struct hmm_trace_writer *writer, uint32_t number,
+                           const struct hmm_trace_frame *frame);
+bool hmm_trace_write_stacks(struct hmm_trace_writer *writer, const struct hmm_trace_stacks *stacks);
 
 /* A comment as hmm_trace_reader_comments gives it: begins with "#" and holds no newline. */
 bool hmm_trace_write_line(struct hmm_trace_writer *writer, const char *line, size_t length);

@@ -173,7 +173,7 @@ static int malformed(const struct hmm_unpacker *u, const struct hmm_trace_live *
 }
 
 int hmm_unpacker_next(struct hmm_unpacker *u, const struct hmm_trace_live *live,
-                      const struct hmm_trace_comments *comments, struct hmm_trace_op *op,
+                      struct hmm_trace_comments *comments, struct hmm_trace_op *op,
                       struct hmm_trace_error *error)
 {
     struct hmm_packed_decoder *d = &u->decoder;
@@ -184,8 +184,7 @@ int hmm_unpacker_next(struct hmm_unpacker *u, const struct hmm_trace_live *live,
         while (u->in_block && (code = hmm_packed_decode_comment(d, &line, &length)) != 0) {
             if (code < 0)
                 return malformed(u, live, error);
-            if (comments->take != NULL)
-                comments->take(comments->arg, comments->op, line, length);
+            hmm_trace_comment(comments, line, length);
         }
         if (u->in_block && d->done < d->ops)
             return hmm_packed_decode(d, op) ? 1 : malformed(u, live, error);

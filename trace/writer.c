@@ -23,7 +23,7 @@
 #endif
 
 #define BUFFER_BYTES 65536
-#define LONGEST_LINE 80 /* a letter, three numbers of up to 20 digits, spaces, newline */
+#define LONGEST_LINE 96 /* a mark; a letter, three numbers of up to 20 digits, spaces, newline */
 #define LONGEST_COMMENT 4096
 
 /* Text in a zstd frame. Each is twice the one before, up to a size at which ends of frames cost
@@ -219,14 +219,35 @@ static char *put_number(char *to, uint64_t value)
     return to + numbers[value].length;
 }
 
+/* The line that names the stack of the operation below it. */
+static char *put_mark(char *to, uint32_t stack)
+{
+    *to++ = '#';
+    *to++ = '@';
+    return put_number(to, stack);
+}
+
+static bool pack_op(struct hmm_trace_writer *w, const struct hmm_trace_op *op)
+{
+    char mark[LONGEST_LINE];
+    if (op->stack != 0 &&
+        !pack(w, hmm_packer_comment(w->packer, mark, (size_t)(put_mark(mark, op->stack) - mark))))
+        return false;
+    return pack(w, hmm_packer_add(w->packer, op));
+}
+
 bool hmm_trace_write(struct hmm_trace_writer *w, const struct hmm_trace_op *op)
 {
     static const char letters[] = "amrf"; /* as in enum hmm_trace_kind */
     if (w->packer != NULL)
-        return pack(w, hmm_packer_add(w->packer, op));
+        return pack_op(w, op);
     if (w->used > sizeof w->buffer - LONGEST_LINE)
         flush(w, false);
     char *to = w->buffer + w->used;
+    if (op->stack != 0) {
+        to = put_mark(to, op->stack);
+        *to++ = '\n';
+    }
     *to++ = letters[op->kind];
     *to++ = ' ';
     to = put_number(to, op->id);

@@ -10,7 +10,10 @@
 struct encoder {
     struct report_buffer json, sections;
     const struct report_quality *quality;
-    size_t started; /* the section's begin */
+    size_t started;  /* the section's begin */
+    uint32_t *names; /* by site of the trace: which of the page's names, and 1; 0: none yet */
+    uint32_t *named; /* the sites that have one */
+    uint32_t name_count;
 };
 
 static void start(struct encoder *e)
@@ -32,6 +35,30 @@ static size_t fewer(size_t a, size_t b)
 static size_t stands_for(size_t all, size_t some, size_t column)
 {
     return (size_t)report_column_end(all, some, column) - 1;
+}
+
+/* ---- JSON ---- */
+
+static void put_name(struct encoder *e, const char *key, const char *text)
+{
+    report_print(&e->json, "\"%s\":", key);
+    report_put_json(&e->json, text);
+    report_put_byte(&e->json, ',');
+}
+
+static void put_figure(struct encoder *e, const char *key, uint64_t figure)
+{
+    report_print(&e->json, "\"%s\":%llu,", key, (unsigned long long)figure);
+}
+
+/* In place of the comma after the last member. */
+static void close_with(struct encoder *e, char bracket)
+{
+    unsigned char *last = &e->json.bytes[e->json.count - 1];
+    if (*last == ',')
+        *last = (unsigned char)bracket;
+    else
+        report_put_byte(&e->json, (unsigned char)bracket);
 }
 
 /* ---- Lines ---- */
@@ -164,6 +191,84 @@ static void put_map(struct encoder *e, const struct report_trace *t,
     free(was);
 }
 
+/* Which site has most of a row; of several rows, of the fullest. */
+static void put_who(struct encoder *e, const struct report_trace *t,
+                    const struct report_strategy *s)
+{
+    const size_t columns = fewer(t->columns, e->quality->columns);
+    const size_t together = rows_together(t, e->quality), rows = t->rows / together;
+    uint8_t *was = cli_alloc(rows, 1);
+    start(e);
+    for (size_t i = 0; i < columns; i++) {
+        const size_t at = stands_for(t->columns, columns, i) * t->rows;
+        for (size_t row = 0; row < rows; row++) {
+            size_t fullest = at + row * together;
+            for (size_t k = 1; k < together; k++)
+                if (s->fill[at + row * together + k] > s->fill[fullest])
+                    fullest = at + row * together + k;
+            report_put_byte(&e->sections, (unsigned)(s->who[fullest] - was[row]) & 0xff);
+            was[row] = s->who[fullest];
+        }
+    }
+    end(e, "who");
+    free(was);
+}
+
+/* ---- Names of sites: those that something refers to ---- */
+
+#define MOST_NAMES 2000u
+
+/* Its number and 1; 0 iff it has none. */
+static uint32_t name_of(struct encoder *e, uint32_t site)
+{
+    if (site == 0)
+        return 0;
+    if (e->names[site] == 0 && e->name_count < MOST_NAMES) {
+        e->named[e->name_count] = site;
+        e->names[site] = ++e->name_count;
+    }
+    return e->names[site];
+}
+
+static void put_site_names(struct encoder *e, const struct report_trace *t)
+{
+    report_put_text(&e->json, "\"coloured\":[");
+    for (unsigned c = 1; c < REPORT_COLOURS; c++)
+        report_print(&e->json, "%u,", name_of(e, t->coloured[c]));
+    close_with(e, ']');
+    report_put_text(&e->json, ",\"names\":[");
+    for (uint32_t i = 0; i < e->name_count; i++) {
+        report_put_json(&e->json, t->sites.list[e->named[i]].name);
+        report_put_byte(&e->json, ',');
+    }
+    close_with(e, ']');
+    report_put_byte(&e->json, ',');
+}
+
+/* ---- Blame ---- */
+
+#define BLAMED 24u
+
+static void put_blame(struct encoder *e, const struct report_strategy *s)
+{
+    uint64_t held;
+    const size_t few = blame_few(&s->blame, 10, &held);
+    put_figure(e, "blameOp", s->blame_op);
+    put_figure(e, "waste", s->blame.waste);
+    put_figure(e, "wasteHoles", s->blame.holes);
+    put_figure(e, "few", few);
+    put_figure(e, "held", held);
+    report_put_text(&e->json, "\"blame\":[");
+    for (size_t i = 0; i < s->blame.count && i < BLAMED; i++) {
+        const struct blame_part *p = &s->blame.parts[i];
+        report_print(&e->json, "[%u,%llu,%llu,%llu],", name_of(e, p->site),
+                     (unsigned long long)p->bytes, (unsigned long long)p->blocks,
+                     (unsigned long long)p->holding);
+    }
+    close_with(e, ']');
+    report_put_byte(&e->json, ',');
+}
+
 /* ---- Blocks ---- */
 
 static void put_block_runs(struct encoder *e, const struct report_block *b, size_t count)
@@ -179,6 +284,8 @@ static void put_block_runs(struct encoder *e, const struct report_block *b, size
         report_put_varint(&e->sections, b[i].since - b[i].born);
     for (size_t i = 0; i < count; i++)
         report_put_varint(&e->sections, (b[i].until - b[i].since) << 2 | (uint64_t)b[i].end);
+    for (size_t i = 0; i < count && e->names != NULL; i++)
+        report_put_varint(&e->sections, name_of(e, b[i].site));
 }
 
 static void put_blocks(struct encoder *e, const struct report_strategy *s)
@@ -195,28 +302,6 @@ static void put_blocks(struct encoder *e, const struct report_strategy *s)
 }
 
 /* ---- Figures ---- */
-
-static void put_name(struct encoder *e, const char *key, const char *text)
-{
-    report_print(&e->json, "\"%s\":", key);
-    report_put_json(&e->json, text);
-    report_put_byte(&e->json, ',');
-}
-
-static void put_figure(struct encoder *e, const char *key, uint64_t figure)
-{
-    report_print(&e->json, "\"%s\":%llu,", key, (unsigned long long)figure);
-}
-
-/* In place of the comma after the last member. */
-static void close_with(struct encoder *e, char bracket)
-{
-    unsigned char *last = &e->json.bytes[e->json.count - 1];
-    if (*last == ',')
-        *last = (unsigned char)bracket;
-    else
-        report_put_byte(&e->json, (unsigned char)bracket);
-}
 
 static void put_size_classes(struct encoder *e, const struct report_trace *t)
 {
@@ -250,6 +335,10 @@ static void put_strategy(struct encoder *e, const struct report_trace *t,
     put_map(e, t, s, false);
     put_map(e, t, s, true);
     put_blocks(e, s);
+    if (s->who != NULL) {
+        put_who(e, t, s);
+        put_blame(e, s);
+    }
     close_with(e, '}');
 }
 
@@ -277,13 +366,26 @@ static void put_trace(struct encoder *e, const struct report_trace *t)
     put_figure(e, "rowBytes", t->row_bytes * together);
     put_size_classes(e, t);
     put_live(e, t);
+    e->name_count = 0;
+    if (t->sites.count > 1) {
+        e->names = cli_alloc(t->sites.count, sizeof *e->names);
+        e->named = cli_alloc(MOST_NAMES, sizeof *e->named);
+    }
     report_put_text(&e->json, "\"strategies\":[");
     for (size_t i = 0; i < t->strategy_count; i++) {
         put_strategy(e, t, &t->strategies[i]);
         report_put_byte(&e->json, ',');
     }
     close_with(e, ']');
-    report_put_byte(&e->json, '}');
+    report_put_byte(&e->json, ',');
+    if (e->names != NULL)
+        put_site_names(e, t);
+    if (t->compared != NULL)
+        report_put_text(&e->json, t->compared);
+    close_with(e, '}');
+    free(e->names);
+    free(e->named);
+    e->names = e->named = NULL;
 }
 
 void report_encode(const struct report_trace *traces, size_t count,

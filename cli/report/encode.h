@@ -13,8 +13,10 @@
  *   fill     for some columns, evenly spread, a byte a row, less that of the column before: how
  *            much is in use, 0 to 255
  *   born     likewise: when that was allocated, on the average
- *   blocks   five runs: since, less that of the block before; address in granules, changes; size,
- *            changes; since less born; until less since, times 4, and how it ended
+ *   who      likewise, if there are call stacks: which site's colour, 0 to 15
+ *   blocks   five runs, or six: since, less that of the block before; address in granules, changes;
+ * size, changes; since less born; until less since, times 4, and how it ended; which of the names
+ *            asked for it, and 1, or 0
  */
 #ifndef HMM_REPORT_ENCODE_H
 #define HMM_REPORT_ENCODE_H

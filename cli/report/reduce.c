@@ -17,6 +17,9 @@
 struct rows {
     uint64_t *used; /* bytes, by row */
     double *born;   /* bytes by the operation that allocated them, by row */
+    uint64_t *who;  /* bytes, by row, then colour; NULL: there are no call stacks */
+    const struct report_trace *trace;
+    const struct view *view;
     uint64_t row_bytes;
     size_t count;
     size_t row; /* where the walk is, and where that row ends */
@@ -68,6 +71,18 @@ static void count_request(struct report_trace *t, const struct hmm_trace_op *op)
     t->size_bytes[c] += op->size;
 }
 
+/* ---- Who asks ---- */
+
+static bool has_sites(const struct report_trace *t)
+{
+    return t->sites.count > 1;
+}
+
+static uint32_t site_of(const struct report_trace *t, const struct view *view, uint32_t id)
+{
+    return cli_site_of(&t->sites, view->known[id].stack);
+}
+
 /* ---- A column's end ---- */
 
 static void add_piece(void *arg, const struct view_piece *p)
@@ -79,6 +94,8 @@ static void add_piece(void *arg, const struct view_piece *p)
         return;
     }
     const uint64_t end = p->address + p->size;
+    const uint8_t colour =
+        r->who != NULL ? r->trace->colours[site_of(r->trace, r->view, p->id)] : 0;
     for (uint64_t from = p->address; from < end;) {
         while (from >= r->row_end) {
             r->row++;
@@ -88,6 +105,8 @@ static void add_piece(void *arg, const struct view_piece *p)
             return;
         const uint64_t until = end < r->row_end ? end : r->row_end;
         r->used[r->row] += until - from;
+        if (r->who != NULL)
+            r->who[r->row * REPORT_COLOURS + colour] += until - from;
         r->born[r->row] += (double)(until - from) * (double)p->born;
         from = until;
     }
@@ -102,12 +121,23 @@ static uint8_t fill_of(uint64_t used, uint64_t row_bytes)
     return (uint8_t)(fill < 1 ? 1 : fill > 254 ? 254 : fill);
 }
 
+static uint8_t most_of(const uint64_t *bytes)
+{
+    uint8_t most = 0;
+    for (uint8_t i = 1; i < REPORT_COLOURS; i++)
+        if (bytes[i] > bytes[most])
+            most = i;
+    return most;
+}
+
 static void write_rows(const struct reducer *d, struct report_strategy *s, size_t column)
 {
     const struct rows *r = &d->rows;
     uint8_t *fill = s->fill + column * r->count, *born = s->born + column * r->count;
     for (size_t i = 0; i < r->count; i++) {
         fill[i] = fill_of(r->used[i], r->row_bytes);
+        if (r->who != NULL)
+            s->who[column * r->count + i] = most_of(&r->who[i * REPORT_COLOURS]);
         if (r->used[i] != 0)
             born[i] = (uint8_t)(r->born[i] / (double)r->used[i] * 255 / (double)d->trace->ops);
     }
@@ -123,6 +153,9 @@ static void sample(struct reducer *d, size_t strategy, size_t column)
     r->row_end = r->row_bytes;
     memset(r->used, 0, r->count * sizeof *r->used);
     memset(r->born, 0, r->count * sizeof *r->born);
+    if (r->who != NULL)
+        memset(r->who, 0, r->count * REPORT_COLOURS * sizeof *r->who);
+    r->view = view;
     const struct view_holes holes = view_walk(view, add_piece, r);
     r->sample->brk = view_break(view);
     r->sample->hole_bytes = holes.bytes;
@@ -145,13 +178,14 @@ static void end_block(const struct report_trace *t, struct report_strategy *s,
 {
     const struct view_block *known = &view->known[id];
     const struct report_block block = {view_address(view, id), known->size, known->born,
-                                       known->since,           view->op,    end};
+                                       known->since,           view->op,    end,
+                                       site_of(t, view, id)};
     report_keep_block(t, s, &block);
 }
 
 /* The block that the operation ends, as it was before it; false iff it ends none. */
-static bool ends_block(const struct view *view, const struct hmm_trace_op *op,
-                       struct report_block *was)
+static bool ends_block(const struct report_trace *t, const struct view *view,
+                       const struct hmm_trace_op *op, struct report_block *was)
 {
     const struct view_block *known = &view->known[op->id];
     if ((op->kind != HMM_TRACE_FREE && op->kind != HMM_TRACE_RESIZE) || known->born == 0)
@@ -161,7 +195,8 @@ static bool ends_block(const struct view *view, const struct hmm_trace_op *op,
                                  known->born,
                                  known->since,
                                  view->op + 1,
-                                 REPORT_RESIZED};
+                                 REPORT_RESIZED,
+                                 site_of(t, view, op->id)};
     if (op->kind == HMM_TRACE_FREE)
         was->end = REPORT_FREED;
     return true;
@@ -171,7 +206,7 @@ static void step(const struct report_trace *t, struct report_strategy *s, struct
                  const struct hmm_trace_op *op, struct report_sample *into)
 {
     struct report_block was;
-    const bool ends = ends_block(view, op, &was);
+    const bool ends = ends_block(t, view, op, &was);
     if (view_step(view, op) && ends)
         report_keep_block(t, s, &was);
     const uint64_t brk = view_break(view);
@@ -230,6 +265,12 @@ static void observe(struct reducer *d)
         ask(&asked, op);
         for (size_t i = 0; i < t->strategy_count; i++)
             step(t, &t->strategies[i], &views[i], op, &t->strategies[i].samples[column]);
+        for (size_t i = 0; i < t->strategy_count && has_sites(t); i++)
+            if (n == views[i].highest) {
+                blame_free(&t->strategies[i].blame);
+                blame_find(&t->strategies[i].blame, &views[i], &t->sites);
+                t->strategies[i].blame_op = n;
+            }
         if (n == report_column_end(t->ops, t->columns, column)) {
             note_asked(t, &asked, column);
             end_column(d, column++);
@@ -299,11 +340,15 @@ static void make_room(struct reducer *d)
         s->samples = cli_alloc(t->columns, sizeof *s->samples);
         s->fill = cli_alloc(t->columns * t->rows, 1);
         s->born = cli_alloc(t->columns * t->rows, 1);
+        if (has_sites(t))
+            s->who = cli_alloc(t->columns * t->rows, 1);
         s->blocks = cli_alloc(REPORT_BLOCKS + REPORT_TILES * REPORT_TILES, sizeof *s->blocks);
         s->examples = cli_alloc(REPORT_TILES * REPORT_TILES, sizeof *s->examples);
         s->all_blocks = true;
     }
-    d->rows = (struct rows){.row_bytes = t->row_bytes, .count = t->rows};
+    d->rows = (struct rows){.row_bytes = t->row_bytes, .count = t->rows, .trace = t};
+    if (has_sites(t))
+        d->rows.who = cli_alloc(t->rows * REPORT_COLOURS, sizeof *d->rows.who);
     d->rows.used = cli_alloc(t->rows, sizeof *d->rows.used);
     d->rows.born = cli_alloc(t->rows, sizeof *d->rows.born);
 }
@@ -314,6 +359,8 @@ static void drop(struct report_trace *t)
         free(t->strategies[i].samples);
         free(t->strategies[i].fill);
         free(t->strategies[i].born);
+        free(t->strategies[i].who);
+        blame_free(&t->strategies[i].blame);
         free(t->strategies[i].blocks);
         free(t->strategies[i].examples);
     }
@@ -326,6 +373,9 @@ static void drop(struct report_trace *t)
 void report_trace_free(struct report_trace *t)
 {
     drop(t);
+    cli_sites_close(&t->sites);
+    free(t->colours);
+    free(t->compared);
     *t = (struct report_trace){.path = t->path};
 }
 
@@ -341,6 +391,73 @@ static struct report_trace of_playback(const struct playback *f)
                                  .peak_blocks = f->peak_blocks};
 }
 
+/* Gives colours to the sites with the most of `amount`, which are then left out. */
+static void give_colours(struct report_trace *t, uint64_t *amount, unsigned from, unsigned to)
+{
+    for (unsigned colour = from; colour < to; colour++) {
+        uint32_t most = 0;
+        for (uint32_t i = 1; i < t->sites.count; i++)
+            if (t->colours[i] == 0 && amount[i] > amount[most])
+                most = i;
+        if (most == 0)
+            return;
+        t->colours[most] = (uint8_t)colour;
+        t->coloured[colour] = most;
+    }
+}
+
+struct owner {
+    uint64_t size;
+    uint32_t stack;
+    bool lives;
+};
+
+/* What lives at the peak, by site. */
+static void choose_colours(struct report_trace *t, struct playback *f)
+{
+    struct owner *owners = cli_alloc(f->ids, sizeof *owners);
+    uint64_t *bytes = cli_alloc(t->sites.count, sizeof *bytes),
+             *blocks = cli_alloc(t->sites.count, sizeof *blocks);
+    const struct hmm_trace_op *op;
+    t->colours = cli_alloc(t->sites.count, 1);
+    if (!playback_rewind(f))
+        return;
+    for (uint64_t n = 0; n < f->peak_op && (op = playback_next(f)) != NULL; n++)
+        owners[op->id] = (struct owner){op->size, op->stack, op->kind != HMM_TRACE_FREE};
+    for (uint32_t id = 0; id < f->ids; id++)
+        if (owners[id].lives) {
+            const uint32_t site = cli_site_of(&t->sites, owners[id].stack);
+            bytes[site] += owners[id].size;
+            blocks[site]++;
+        }
+    bytes[0] = blocks[0] = 0;
+    give_colours(t, bytes, 1, REPORT_COLOURS / 2 + 1);
+    give_colours(t, blocks, REPORT_COLOURS / 2 + 1, REPORT_COLOURS);
+    free(owners);
+    free(bytes);
+    free(blocks);
+}
+
+static void open_sites(struct report_trace *t, struct playback *f)
+{
+    const struct hmm_trace_stacks *stacks = hmm_trace_tape_stacks(f->tape);
+    if (!stacks->any)
+        return;
+    cli_sites_open(&t->sites, stacks);
+    choose_colours(t, f);
+}
+
+/* Forgets all but who asks. */
+static void begin_again(struct report_trace *t, const struct playback *f)
+{
+    struct report_trace fresh = of_playback(f);
+    fresh.sites = t->sites;
+    fresh.colours = t->colours;
+    memcpy(fresh.coloured, t->coloured, sizeof fresh.coloured);
+    drop(t);
+    *t = fresh;
+}
+
 static bool reduce_views(struct report_trace *t, struct views *views)
 {
     struct reducer d = {.trace = t, .views = views};
@@ -348,8 +465,7 @@ static bool reduce_views(struct report_trace *t, struct views *views)
     for (good = views_fit(views, views->playback->ops); good && again;
          again = views_outgrown(views)) {
         views_close(views);
-        report_trace_free(t);
-        *t = of_playback(views->playback);
+        begin_again(t, views->playback);
         make_room(&d);
         good = views_open(views);
         if (good)
@@ -359,6 +475,7 @@ static bool reduce_views(struct report_trace *t, struct views *views)
             conclude(&d);
         free(d.rows.used);
         free(d.rows.born);
+        free(d.rows.who);
     }
     return good;
 }
@@ -371,6 +488,7 @@ bool report_reduce(struct report_trace *t, const char *path,
     *t = (struct report_trace){.path = path};
     if (!playback_open(&playback, "report", path, code))
         return false;
+    open_sites(t, &playback);
     views_choose(&views, &playback, strategies, count);
     const bool good = reduce_views(t, &views);
     views_free(&views);

@@ -11,10 +11,14 @@
  * Of single blocks those are kept whose rectangle, bytes by operations, is largest: those that can
  * be seen. Of the others, examples: time by addresses is cut into tiles, and of each that one is
  * kept which is the largest of those with their middle in it.
+ *
+ * If the trace has call stacks, a few sites have colours: those that have most bytes and most
+ * blocks when most is live. Of each row is known which of them has most of it.
  */
 #ifndef HMM_REPORT_REDUCE_H
 #define HMM_REPORT_REDUCE_H
 
+#include "blame.h"
 #include "view.h"
 
 #define REPORT_COLUMNS 1024u
@@ -24,6 +28,7 @@
 #define REPORT_HOLE_CLASSES 37u  /* by the power of two that is not above their size */
 #define REPORT_SIZE_CLASSES 160u /* four a doubling */
 #define REPORT_LIFE_CLASSES 64u  /* by the power of two that is not above it */
+#define REPORT_COLOURS 16u       /* 0 is all other sites */
 
 enum report_end { REPORT_FREED, REPORT_RESIZED, REPORT_LASTS };
 
@@ -32,6 +37,7 @@ struct report_block {
     uint64_t address, size;      /* size: requested */
     uint64_t born, since, until; /* operations; until: the one that ended it, or the last one */
     enum report_end end;
+    uint32_t site;
 };
 
 /* What is known at the end of a column. */
@@ -49,6 +55,9 @@ struct report_strategy {
     /* By column, then row. fill: 0 nothing in use, 255 all. born: when what is in use was
      * allocated, on the average of its bytes, in 255ths of the trace. */
     uint8_t *fill, *born;
+    uint8_t *who;       /* colours of sites, likewise; NULL: there are no call stacks */
+    struct blame blame; /* when the break is first at its highest */
+    uint64_t blame_op;
     struct report_block *blocks; /* a heap by area, the smallest first, until they are sorted */
     size_t block_count;
     struct report_block *examples; /* by tile, as long as the trace is carried out */
@@ -66,6 +75,10 @@ struct report_trace {
     uint64_t life_counts[REPORT_LIFE_CLASSES], never_freed;
     struct report_strategy *strategies;
     size_t strategy_count;
+    char *compared; /* members of a JSON object, from compare.h; NULL: none */
+    struct cli_sites sites; /* without any: there are no call stacks */
+    uint8_t *colours;       /* by site */
+    uint32_t coloured[REPORT_COLOURS];
 };
 
 /* Reads the trace at path and carries it out. False, said on stderr, iff that cannot be done; *code

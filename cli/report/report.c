@@ -3,6 +3,7 @@
  * hmm report: a page that shows what each strategy makes of recorded programs.
  */
 #include "choice.h"
+#include "compare.h"
 #include "page.h"
 
 #include <errno.h>
@@ -11,13 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPT_OUTPUT, OPT_STRATEGY };
+enum { OPT_OUTPUT, OPT_STRATEGY, OPT_COMPARE };
 
 static int run(int argc, char **argv);
 
 static const struct cli_option options[] = {
     [OPT_OUTPUT] = {"output", "FILE", "the page, in HTML; - is standard output"},
     [OPT_STRATEGY] = {"strategy", "NAME", "a built-in, a plug-in's path, a comma list, or all"},
+    [OPT_COMPARE] = {"compare", "[=GOAL]", "measure as hmm compare does, and show its advice"},
     {NULL, NULL, NULL}};
 
 const struct cli_command cli_report = {
@@ -28,7 +30,10 @@ const struct cli_command cli_report = {
         "Replays each trace on all strategies and writes one page, for a web browser, which needs\n"
         "no network: break, fragmentation and holes over time, the heap by address and time, the\n"
         "heap at any moment, what the program asks for. The page has at most 1 MiB, whatever the\n"
-        "length of the traces: long ones are shown in less detail.\n\n"
+        "length of the traces: long ones are shown in less detail. With --compare it also has the\n"
+        "table and the advice of hmm compare, for memory, speed, bounded or balanced (the "
+        "default),\n"
+        "which takes as long as that command.\n\n"
         "Exit status: 0 if the page is written; 1 if that fails or memory runs out; 2 if an\n"
         "argument or a trace is bad, and then nothing has been written.\n",
     .options = options,
@@ -37,7 +42,7 @@ const struct cli_command cli_report = {
 };
 
 struct request {
-    const char *output;
+    const char *output, *goal; /* goal: of the comparison; NULL: there is none */
     struct cli_choice choice;
     const char **paths;
     size_t path_count;
@@ -55,7 +60,10 @@ static int parse(struct request *q, int argc, char **argv)
             q->paths[q->path_count++] = args.value;
         else if (arg == OPT_OUTPUT)
             q->output = args.value;
-        else if (!cli_choose(&q->choice, "report", args.value))
+        else if (arg == OPT_COMPARE) {
+            if (!compare_goal(args.value != NULL ? args.value : "balanced", &q->goal))
+                return CLI_ARG_BAD;
+        } else if (!cli_choose(&q->choice, "report", args.value))
             return CLI_ARG_BAD;
     }
     if (q->path_count == 0)
@@ -114,6 +122,8 @@ static int report(const struct request *q)
     int code = CLI_OK;
     for (size_t i = 0; i < q->path_count && code == CLI_OK; i++)
         report_reduce(&traces[i], q->paths[i], q->choice.strategies, q->choice.count, &code);
+    for (size_t i = 0; i < q->path_count && code == CLI_OK && q->goal != NULL; i++)
+        traces[i].compared = compare_for_page(q->paths[i], q->goal);
     if (code == CLI_OK)
         code = write_page(q, traces);
     for (size_t i = 0; i < q->path_count; i++)

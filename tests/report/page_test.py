@@ -247,9 +247,76 @@ def frames(b):
             else done(Math.round(frames / (now - began) * 1000));
         };
         requestAnimationFrame(tick);""")
+    cost = b.later("""
+        const raf = requestAnimationFrame, times = [], map = maps[0], over = map.overlay;
+        const r = over.getBoundingClientRect();
+        let spent = 0, n = 0;
+        window.requestAnimationFrame = f => raf(t => {
+            const a = performance.now();
+            f(t);
+            spent += performance.now() - a;
+        });
+        const tick = () => {
+            if (n > 10) times.push(spent);
+            spent = 0;
+            if (n++ === 130) {
+                window.requestAnimationFrame = raf;
+                times.sort((a, b) => a - b);
+                done([times[60], times[113]]);
+                return;
+            }
+            const a = performance.now(), x = r.left + 70 + n * 7 % (r.width - 90);
+            over.dispatchEvent(new PointerEvent("pointermove", {clientX: x, clientY: r.top + 100, bubbles: true}));
+            spent += performance.now() - a;
+            raf(tick);
+        };
+        raf(tick);""")
+    print(f"# a frame while the cursor moves: {cost[0]:.2f} ms, of twenty one {cost[1]:.2f} ms or more")
+    check("a frame while the cursor moves leaves time for sixty a second", cost[0], lambda ms: ms < 16)
     # How many depends on what else the machine does.
     print(f"# {n} frames a second while the cursor moves")
     check("frames keep coming while the cursor moves", n, lambda rate: rate >= 5)
+
+
+def blame(b):
+    page(b, "frag.html")
+    check("the trace knows who asks", b.run("return state.trace.names.length"), 2)
+    check("who holds the waste comes first, on every strategy", b.run(
+        "return [...new Set(state.trace.strategies.map(s => siteName(s.blame[0][0])))]"), ["pinned (frag.c:9)"])
+    check("and holds all of it", b.run("return state.trace.strategies.map(s => s.held - s.waste)"),
+          lambda have: all(n == 0 for n in have))
+    check("it is said", b.run("return document.getElementById('blame').innerText"),
+          lambda text: text.count("this call site holds 100.0 % of the waste") >= 4 and "pinned (frag.c:9)" in text)
+    check("the map can be coloured by it", b.run(
+        "setMode('site'); return [...document.querySelectorAll('#modes button')].map(e => e.textContent)"),
+        ["In use or free", "Age", "Call site"])
+    b.settle()
+    check("the colours are named", b.run("return document.getElementById('ramp').innerText"),
+          lambda text: "passing (frag.c:7)" in text and "pinned (frag.c:9)" in text)
+    check("a block says who asked for it", b.run(
+        "const s = state.trace.strategies[0], b = s.blockList.find(b => b.size === 4000);"
+        "return explain(s, b.since, b.address).lines"),
+        lambda lines: "asked for by passing (frag.c:7)" in lines)
+    page(b, "churn.html")
+    check("without call stacks there is no such thing", b.run(
+        "return [document.getElementById('blame').hidden, document.querySelectorAll('#modes button').length]"),
+        [True, 2])
+
+
+def compared(b):
+    page(b, "compared.html")
+    with open(os.path.join(folder, "compared.json")) as file:
+        lines = list(map(json.loads, file))
+    rows = [o for o in lines if "ns_per_op" in o]
+    check("hmm compare's rows are there", b.run("return state.trace.compared.rows.length"), len(rows))
+    check("shown as a table", b.run(
+        "return document.querySelectorAll('#compared-table tbody tr').length"), len(rows))
+    check("its advice is shown", b.run("return document.getElementById('advice').innerText"),
+          lambda text: "advice for memory: " in text and "hmm run --strategy" in text and "optimum: " in text)
+    page(b, "churn.html")
+    check("neither without --compare", b.run(
+        "return [document.getElementById('compared').hidden, document.getElementById('advice').hidden]"),
+        [True, True])
 
 
 def narrow(b):
@@ -268,7 +335,7 @@ def run(part, browser):
 def main():
     browser = Browser()
     try:
-        for part in (figures, cursor, strategies, keyboard, block, tables, several, frames):
+        for part in (figures, cursor, strategies, keyboard, block, tables, several, blame, compared, frames):
             run(part, browser)
     finally:
         browser.close()

@@ -80,7 +80,7 @@ function readMap(bytes, rows) {
     return map;
 }
 
-function readBlocks(bytes, count) {
+function readBlocks(bytes, count, hasNames) {
     const reader = new Reader(bytes), blocks = [];
     let since = 0, address = 0, size = 0;
     for (let i = 0; i < count; i++)
@@ -96,6 +96,8 @@ function readBlocks(bytes, count) {
         b.until = b.since + Math.floor(n / 4);
         b.end = ["freed", "resized", "lasts"][n % 4];
     }
+    for (const b of hasNames ? blocks : [])
+        b.by = reader.number();
     return blocks;
 }
 
@@ -117,7 +119,8 @@ function openTrace(data, trace) {
         s.holeTable = readHoles(data.section(s.holes), trace.holeColumns, trace.holeClasses);
         s.fillMap = readMap(data.section(s.fill), trace.rows);
         s.bornMap = readMap(data.section(s.born), trace.rows);
-        s.blockList = readBlocks(data.section(s.blocks), s.blockCount);
+        s.whoMap = trace.names ? readMap(data.section(s.who), trace.rows) : null;
+        s.blockList = readBlocks(data.section(s.blocks), s.blockCount, Boolean(trace.names));
         s.mostHoles = s.line.count.reduce((a, b) => Math.max(a, b), 0);
         s.mostShare = s.line.share.reduce((a, b) => Math.max(a, b), 0);
     });

@@ -35,7 +35,7 @@ function flipTheme() {
 /* ---- Keys ---- */
 
 function nextMode() {
-    const keys = Object.keys(mapModes);
+    const keys = modesOf(state.trace).map(([key]) => key);
     setMode(keys[(keys.indexOf(state.mode) + 1) % keys.length]);
 }
 

@@ -4,7 +4,11 @@
 const mapModes = {
     use: {name: "In use or free", of: useColours},
     age: {name: "Age", of: ageColours},
+    site: {name: "Call site", of: siteColours, needs: t => t.names},
 };
+/* The same on light and dark; the first is for all other sites. */
+const sitePalette = ["#9aa3ad", "#3b82c4", "#e0803a", "#2f9e6e", "#d24d62", "#8a63c9", "#b08a2e", "#d66fb0",
+    "#3aa6b9", "#7fb23a", "#5b6bd6", "#c2603d", "#4f9f9a", "#a0527f", "#c9b23c", "#6f8f5f"];
 const mapInset = {left: 62, right: 6, top: 4, bottom: 20};
 const headerBytes = 4; /* before what a block's address is */
 let maps = [], palette = null;
@@ -17,6 +21,7 @@ function makePalette() {
         above: rgb(cssColour("--above")), control: rgb(cssColour("--control")),
         panel: cssColour("--panel"), free, plain: rgb(cssColour("--plain")),
         use: Array.from({length: 256}, (_, i) => i === 0 ? free : mix(free, used, 0.25 + 0.75 * i / 255)),
+        site: sitePalette.map(rgb),
         age: rampOf(["#fde725", "#7ad151", "#22a884", "#2a788e", "#414487", "#440154"]),
     };
 }
@@ -37,6 +42,15 @@ function ageColours(s, trace) {
         return fill === 255 ? palette.age[age] : mix(palette.plain, palette.age[age], 0.25 + 0.75 * fill / 255);
     };
 }
+
+/* What is free is plain; what is partly in use is paler. */
+function siteColours(s) {
+    return i => s.fillMap[i] === 0 ? palette.plain
+        : mix(palette.plain, palette.site[s.whoMap[i]], 0.35 + 0.65 * s.fillMap[i] / 255);
+}
+
+const modesOf = t => Object.entries(mapModes).filter(([, mode]) => !mode.needs || mode.needs(t));
+const siteName = by => by ? state.trace.names[by - 1] : null;
 
 /* A pixel a cell, the lowest address at the bottom. */
 function drawPicture(map) {
@@ -205,8 +219,14 @@ function explain(s, op, address) {
     const age = Math.max(op - born / 255 * t.ops, 0), near = blockNear(s, op, address);
     return {title: percent(fill / 255) + " in use", block: near, lines: [where,
         "in " + cell + "; on the average allocated " + count(age) + " operations ago.",
+        ...cellSite(s, column * t.rows + row),
         ...near ? ["For example, a block of " + plural(near.size, "byte") + ":", ...blockLines(near)]
             : ["Blocks here are too small for this page to know each."]]};
+}
+
+function cellSite(s, cell) {
+    const by = s.whoMap && s.whoMap[cell] ? siteName(state.trace.coloured[s.whoMap[cell] - 1]) : null;
+    return by ? ["most of it asked for by " + by] : [];
 }
 
 /* Of the blocks that the page has and that live then, the one next to an address, not too far off. */
@@ -229,7 +249,8 @@ function blockLines(b) {
     const moved = b.since !== b.born ? "has been here and of this size since operation " + count(b.since) : null;
     const end = {freed: "freed by operation ", resized: "resized by operation ",
         lasts: "never freed; the trace ends with operation "}[b.end] + count(b.until);
-    return ["at " + bytes(b.address) + " from the start", born, moved, end,
+    const by = siteName(b.by);
+    return ["at " + bytes(b.address) + " from the start", by && "asked for by " + by, born, moved, end,
         "lives " + plural(b.until - b.born, "operation") + (b.end === "lasts" ? " so far" : "")]
         .filter(l => l);
 }
@@ -297,6 +318,8 @@ function buildMap(s) {
 }
 
 function buildMaps() {
+    if (!modesOf(state.trace).some(([key]) => key === state.mode))
+        state.mode = "use";
     maps = shownStrategies().map(buildMap);
     $("maps").replaceChildren(...maps.map(m => m.root));
     const t = state.trace;
@@ -324,19 +347,28 @@ function drawMaps() {
 
 const drawOverlays = () => maps.forEach(drawOverlay);
 
-function drawRamp() {
-    const css = c => "rgb(" + c.join(",") + ")";
-    const swatch = (colour, text) => h("span", null,
-        h("i", {class: "swatch", background: colour}), text);
+function rampScale(css) {
     const ramp = state.mode === "use" ? palette.use : palette.age;
     const stops = Array.from({length: 9}, (_, i) => css(ramp[Math.min(i * 32, 255)])).join(",");
     const scale = h("i", {class: "scale", background: "linear-gradient(90deg," + stops + ")"});
     const ends = state.mode === "use" ? ["partly in use", "all in use"] : ["new", "old"];
-    $("ramp").replaceChildren(
-        swatch(css(state.mode === "use" ? palette.free : palette.plain), "free"),
-        h("span", null, ends[0], scale, ends[1]),
+    return h("span", null, ends[0], scale, ends[1]);
+}
+
+function siteSwatches(swatch) {
+    const named = state.trace.coloured.map((by, i) => by && swatch(sitePalette[i + 1], siteName(by)));
+    return [...named.filter(e => e), swatch(sitePalette[0], "all others")];
+}
+
+function drawRamp() {
+    const css = c => "rgb(" + c.join(",") + ")";
+    const swatch = (colour, text) => h("span", null,
+        h("i", {class: "swatch", background: colour}), text);
+    const plain = swatch(css(state.mode === "use" ? palette.free : palette.plain), "free");
+    const meanings = state.mode === "site" ? siteSwatches(swatch) : [rampScale(css)];
+    $("ramp").replaceChildren(plain, ...meanings,
         swatch("var(--control)", "control structures"), swatch(css(palette.above), "above the break"));
-    $("modes").replaceChildren(...Object.entries(mapModes).map(([key, mode]) =>
+    $("modes").replaceChildren(...modesOf(state.trace).map(([key, mode]) =>
         h("button", {type: "button", "aria-pressed": String(key === state.mode),
             onclick: () => setMode(key)}, mode.name)));
 }

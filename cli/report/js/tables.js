@@ -61,6 +61,9 @@ function buildSummary() {
         fact("Resizes", count(t.resizes)), fact("Frees", count(t.frees)),
         fact("Never freed", count(t.neverFreed)));
     $("comparison").replaceChildren(comparison(t));
+    $("compared").hidden = !t.compared;
+    if (t.compared)
+        $("compared-table").replaceChildren(table(t.compared.heads, t.compared.rows));
     const advice = t.advice || [];
     $("advice").hidden = advice.length === 0;
     $("advice").replaceChildren(...advice.flatMap(line => [line, h("br")]));
