@@ -278,6 +278,7 @@ struct cache {
     uint32_t in_use;                /* how many thread caches have a thread */
     bool open;           /* else no runs are made, and frees of medium blocks reach the heap */
     size_t medium_bytes; /* of all threads, as far as they are counted */
+    size_t idle_page;    /* where to go on looking for empty runs of others */
     uint64_t aged_at;    /* when medium blocks that are not needed were looked for */
 };
 
