@@ -31,9 +31,9 @@
  * B1  The blocks follow one another from first to top without a gap, each of at least
  *     HMM_MIN_GRANULES, none beyond the top.
  * B2  A block's PREV_FREE is set iff the block below is free.
- * B3  No two free blocks are neighbours, and none touches the top. Only if the break was once more
- *     than HMM_MAX_GRANULES above first may two be neighbours: together they were too large for one
- *     header when the second of them became free.
+ * B3  No two free blocks are neighbours, and none touches the top. There is one exception, in heaps
+ * whose break was once more than HMM_MAX_GRANULES above first: two free blocks stay neighbours if
+ * their sum was too large for one header when the second of them became free.
  * B4  A free block's footer equals its size.
  * B5  The header at the top is size 0, FREE, not PREV_FREE.
  * B6  first <= top <= brk <= limit; extent is top - first.
@@ -186,6 +186,7 @@ struct hmm_heap {
         void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
         void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
         uint32_t check_level, check_count;
+        bool trying; /* a request that fails now has another way to be served: not counted */
         const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
         /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
         struct hmm__large *large;
@@ -214,13 +215,12 @@ struct hmm_heap {
         /* Returns memory of the cache to the heap. False: there was none. */
         bool (*reclaim)(struct hmm_heap *h, enum hmm__reclaim what);
         /* Before a state is placed at the region's high end: lowers high_limit by what the cache
-         * will need there. */
+         * will need there. NULL: its tables do not lie in the region. */
         void (*reserve)(struct hmm_heap *h);
         /* Blocks outside the region, which are live: their bytes are in the live bytes, too. Visits
          * them; NULL: there are none. */
         size_t huge_bytes, huge_blocks;
         int (*walk_beyond)(int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
-        bool trying; /* a request that fails now has another way to be served: it is not counted */
         bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };
@@ -450,7 +450,7 @@ HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
 
 /* grow.c: the region, as it was given to hmm_heap_create, has `size` bytes now, the new ones at its
  * high end. Returns 0; or -1 with the heap as it was iff they are fewer than before (EINVAL), there
- * is no room for the strategy's state (ENOMEM), or the heap has a cache (EBUSY). */
+ * is no room for the strategy's state (ENOMEM), or a cache has its tables in the region (EBUSY). */
 HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
 
 #if HMM__PAGES
@@ -633,12 +633,14 @@ HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 #endif
 }
 
+#if !HMM__SMALL
 /* Whether memory for n granules above the top was below it, and was not given back since: the break
  * may rise over it at no cost, so that the cache need not return anything before. */
 HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
 {
     return h->zero_top > h->top && h->zero_top - h->top >= n;
 }
+#endif
 
 /* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
