@@ -215,9 +215,9 @@ done
 # ---- Pointers that are not ours ----
 
 outside='0x[0-9a-f]+: pointer outside the heap'
-dies "free of a foreign pointer" "^hmm: free $outside\$" "$dir/libc" foreign
-dies "realloc of a foreign pointer" "^hmm: realloc $outside\$" "$dir/libc" foreign-realloc
-dies "the size of a foreign pointer" "^hmm: usable size of $outside\$" "$dir/libc" foreign-size
+dies "free of a foreign pointer" "^hmm: free $outside: .*RTLD_DEEPBIND" "$dir/libc" foreign
+dies "realloc of a foreign pointer" "^hmm: realloc $outside: .*RTLD_DEEPBIND" "$dir/libc" foreign-realloc
+dies "the size of a foreign pointer" "^hmm: usable size of $outside: .*RTLD_DEEPBIND" "$dir/libc" foreign-size
 dies "a double free" "^hmm: free 0x[0-9a-f]+: double free" "$dir/libc" twice
 for level in 0 1 2; do
     says "HMM_FOREIGN=ignore, HMM_CHECK=$level: free" "^hmm: free $outside, ignored\$" \

@@ -363,7 +363,8 @@ bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock)
 bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, struct lock *lock,
                         const struct cache_memory *memory)
 {
-    *cache = (struct cache){.base = (uintptr_t)h, .heap = h, .lock = lock};
+    size_t below = (size_t)h->first * HMM_GRANULE & ~(CACHE_PAGE - 1);
+    *cache = (struct cache){.base = (uintptr_t)h + below, .heap = h, .lock = lock};
     cache->keys = new_keys();
     if (!hmm__cache_suits(h) || !hmm__tables_open(cache, memory))
         return false;

@@ -274,7 +274,7 @@ HMM__ALWAYS_INLINE void block_set_gap_record(const struct hmm_heap *h, hmm_ref r
 
 HMM__ALWAYS_INLINE bool block_is_gap(const struct hmm_heap *h, hmm_ref r, uint32_t word)
 {
-    return hmm__unlikely(h->gaps != 0) && (word & HMM__ALIGNED) &&
+    return hmm__unlikely(gap_granules(h) != 0) && (word & HMM__ALIGNED) &&
            footer_load(block_payload(h, r + header_size(word))) == record_make(r, 1);
 }
 
