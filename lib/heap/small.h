@@ -43,17 +43,6 @@ HMM__ALWAYS_INLINE bool large_knows(const struct hmm_heap *h, size_t scaled)
     return false;
 }
 
-HMM__ALWAYS_INLINE uint32_t gaps_of(const struct hmm_heap *h)
-{
-    (void)h;
-    return 0;
-}
-
-HMM__ALWAYS_INLINE uint32_t gap_granules_of(const struct hmm_heap *h)
-{
-    return gaps_of(h);
-}
-
 #if HMM__COUNTS
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
