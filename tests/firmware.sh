@@ -211,7 +211,7 @@ bounded() {
             hmm_heap_aligned_alloc hmm_heap_calloc >graph && cat graph &&
         grep -qx 'indirect-calls 0' graph && grep -qx 'recursive 0' graph &&
         awk '/^stack/ {
-            max = $2 ~ /(malloc|free|create|calloc)$/ ? 176 : 352
+            max = $2 ~ /(malloc|free|create|calloc)$/ ? 176 : 384
             if ($3 == "unbounded" || $3 > max)
                 exit 1
         }' graph
