@@ -495,7 +495,7 @@ static void request_again(void)
 static void *use_what_it_has(void *unused)
 {
     (void)unused;
-    for (int i = 0; i < 20; i++) /* the first requests of a size get no run */
+    for (int i = 0; i < 110; i++) /* the first requests of a size get no run */
         request_again();
     pthread_barrier_wait(&turn);
     pthread_barrier_wait(&turn);
