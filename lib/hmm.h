@@ -102,6 +102,24 @@ struct hmm_heap *hmm_process_heap(void);
  */
 struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_strategy *strategy);
 
+/*
+ * The heap that lies in memory[0 .. size) already, to be used on: in another process, or read from
+ * a file, at this address or another. The blocks have moved with it, as far as it has; those from
+ * aligned_alloc must still be aligned, so a multiple of their alignments. memory has the same
+ * address modulo HMM_GRANULE as it had, and size is what it was. The heap looks as if it had been
+ * made here: its check level is 1, and what was set by hmm_on_panic and the like is this process's.
+ *
+ * It must not be in use elsewhere at the time. Processes that share a heap attach it anew whenever
+ * another one has used it since, each time with the same address for themselves.
+ *
+ * Checks all that hmm_heap_check does, and that nothing leads outside the memory: it may hold
+ * anything. Returns NULL, and the heap is not to be used, iff the version of the image or the build
+ * that made it differ (EPROTO); no built-in strategy has the name that it says (ENOENT); or it is
+ * no image, or one of another byte order, granule or word size, or of another size of memory, or it
+ * is damaged, or it has a cache or had one (EINVAL).
+ */
+struct hmm_heap *hmm_heap_attach(void *memory, size_t size);
+
 /* Ends the heap and all its blocks; the memory is the caller's again. NULL is ignored. */
 void hmm_heap_destroy(struct hmm_heap *heap);
 

@@ -49,6 +49,8 @@
  * T4  An entry of a higher level is not less than any of the 32 below it; one of level 1 neither.
  *     No entry of the highest is more than `most`.
  * T5  No bound of a unit below hint n is n or more, and no hint is lower than that before it.
+ * T8  The parts lie where the heap's capacity says. What is covered is whole groups from the floor,
+ *     the group of the heap's first block, and the tree is as high as that takes.
  */
 #ifndef HMM_ADDRESS_INDEX_H
 #define HMM_ADDRESS_INDEX_H

@@ -189,30 +189,6 @@ START_TEST(memory_that_had_a_heap_before_has_one_again)
 }
 END_TEST
 
-/* Of the page map no more is cleared than the runs need: nothing of what lies below the first
- * block, where a large region's state is. */
-START_TEST(what_is_cleared_does_not_depend_on_the_region)
-{
-#if UINTPTR_MAX > UINT32_MAX
-    const size_t size = under_valgrind() ? 64 * MIB : (size_t)16 << 30;
-    char *region = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    ck_assert_ptr_ne(region, MAP_FAILED);
-    struct hmm_heap *h = hmm_heap_create(region, size, strategy_of(_i));
-    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
-    void *blocks[1000];
-    for (unsigned i = 0; i < 1000; i++)
-        ck_assert_ptr_nonnull(blocks[i] = hmm_heap_malloc(h, 1 + i % 1000));
-    ck_assert_uint_lt(h->cache->map_committed, 4096);
-    ck_assert_ptr_null(hmm_heap_check(h));
-    for (unsigned i = 0; i < 1000; i++)
-        hmm_heap_free(h, blocks[i]);
-    ck_assert_ptr_null(hmm_heap_check(h));
-    munmap(region, size);
-#endif
-}
-END_TEST
-
 /* ---- Tables in memory of their own ---- */
 
 static _Alignas(4096) char growing[4 * MIB];
@@ -291,6 +267,30 @@ START_TEST(tables_without_room_take_nothing)
     ck_assert(!hmm__cache_open_in(&own_cache, h, NULL, &memory));
     ck_assert_uint_eq(h->high_limit, was);
     assert_empty(h);
+}
+END_TEST
+
+/* Of the page map no more is cleared than the runs need: nothing of what lies below the first
+ * block, where a large region's state is. */
+START_TEST(what_is_cleared_does_not_depend_on_the_region)
+{
+#if UINTPTR_MAX > UINT32_MAX
+    const size_t size = under_valgrind() ? 64 * MIB : (size_t)16 << 30;
+    char *region = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(region, MAP_FAILED);
+    struct hmm_heap *h = hmm_heap_create(region, size, strategy_of(_i));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    void *blocks[1000];
+    for (unsigned i = 0; i < 1000; i++)
+        ck_assert_ptr_nonnull(blocks[i] = hmm_heap_malloc(h, 1 + i % 1000));
+    ck_assert_uint_lt(h->cache->map_committed, 4096);
+    ck_assert_ptr_null(hmm_heap_check(h));
+    for (unsigned i = 0; i < 1000; i++)
+        hmm_heap_free(h, blocks[i]);
+    ck_assert_ptr_null(hmm_heap_check(h));
+    munmap(region, size);
+#endif
 }
 END_TEST
 

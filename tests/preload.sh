@@ -173,6 +173,8 @@ dies "a double free by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_caches" twice-by-others
 dies "a double free of a block of a thread that is gone" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_caches" twice-of-the-gone
+dies "a double free of an object that another thread keeps" \
+    '^hmm: free 0x[0-9a-f]+: double free' "$dir/thread_caches" kept-twice
 dies "a double free of a medium block" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_caches" medium-twice
 dies "a double free of a medium block by another thread" '^hmm: free 0x[0-9a-f]+: double free' \

@@ -117,7 +117,7 @@ HMM__ALWAYS_INLINE void hmm__set_errno(int code)
 }
 
 #if !HMM_HOSTED
-enum { ENOMEM = 12, EINVAL = 22, ENOENT = 2, EBUSY = 16, ENOTSUP = 95 };
+enum { ENOMEM = 12, EINVAL = 22, ENOENT = 2, EBUSY = 16, ENOTSUP = 95, EPROTO = 71 };
 #endif
 
 #endif

@@ -209,16 +209,23 @@ HMM__ALWAYS_INLINE void word_set(char *payload, uint32_t bits)
 #endif
 }
 
-/* Not atomic: the block is free, and only the thread with the lock reads the header of a free
- * block. */
+/* The same of a free block. Who frees the block below it may read the PREV_FREE, which stays. */
 HMM__ALWAYS_INLINE void word_add(char *payload, uint32_t more)
 {
+#if HMM__TSAN
+    word_store(payload, word_load(payload) + more);
+#else
     *((hmm__word *)(void *)payload - 1) += more;
+#endif
 }
 
 HMM__ALWAYS_INLINE void word_lessen(char *payload, uint32_t less)
 {
+#if HMM__TSAN
+    word_store(payload, word_load(payload) - less);
+#else
     *((hmm__word *)(void *)payload - 1) -= less;
+#endif
 }
 
 HMM__ALWAYS_INLINE uint32_t footer_load(const char *above)

@@ -133,18 +133,34 @@ struct hmm__large {
 #include "heap/small.h"
 #else
 
+/* What an image is of: it is used on by a build for which all of this is the same. To be counted up
+ * with each change of the image's part of struct hmm_heap, of blocks, or of a strategy's state. */
+#define HMM__IMAGE_MAGIC UINT32_C(0x686d6d69)
+#define HMM__IMAGE_VERSION 1u
+
+struct hmm__image_id {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t heap_bytes; /* of struct hmm_heap */
+    uint8_t granule, header_bytes, word_bytes, unused;
+    uint32_t granules; /* of the region that the heap was given */
+    char strategy[16]; /* a built-in's name; else empty */
+};
+
 /*
  * Two parts. The image says what is in the region, without an address: with the blocks and the
  * strategy's state it could be saved and used at another address, a multiple of the alignments of
- * ALIGNED blocks away, if the heap has no cache. The handle is this process's: pointers, hooks,
- * what is resident, what is checked; hmm__derive_handle makes it from the image. The hot members
- * are the last of the image and the first of the handle, in three cache lines.
+ * ALIGNED blocks away, if the heap has no cache and its state lies in the region. The handle is
+ * this process's: pointers, hooks, what is resident, what is checked; hmm__derive_handle makes it
+ * from the image. The hot members are the last of the image and the first of the handle, in three
+ * cache lines.
  */
 struct hmm_heap {
     struct { /* the image */
         /* The first 8 bytes are where the links of ref 0 would be: a strategy that follows an
          * overwritten link of 0 writes here. No check needs what is lost by that. */
         uint64_t failed;
+        struct hmm__image_id id;
         size_t aligned_blocks; /* live blocks that are ALIGNED */
         size_t live_peak;      /* the most that the live bytes have been */
         size_t used_peak; /* in a sparse heap the highest break of the strategies before this one */
@@ -186,7 +202,6 @@ struct hmm_heap {
         void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
         void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
         uint32_t check_level, check_count;
-        bool trying; /* a request that fails now has another way to be served: not counted */
         const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
         /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
         struct hmm__large *large;
@@ -221,6 +236,7 @@ struct hmm_heap {
          * them; NULL: there are none. */
         size_t huge_bytes, huge_blocks;
         int (*walk_beyond)(int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
+        bool trying; /* a request that fails now has another way to be served: it is not counted */
         bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };

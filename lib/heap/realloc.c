@@ -154,24 +154,16 @@ static bool has_cache(const struct hmm_heap *h)
 }
 
 /* Whether a failure of hmm__malloc is not the request's: it is counted by fail_at_last. Where there
- * is no cache there is nothing else to try, and it counts. */
-HMM__ALWAYS_INLINE void set_trying(struct hmm_heap *h, bool trying)
+ * is no cache there is nothing else to try, and it counts. Returns what was set before. */
+HMM__ALWAYS_INLINE bool set_trying(struct hmm_heap *h, bool trying)
 {
 #if HMM__SMALL
     (void)h, (void)trying;
-#else
-    h->trying = trying;
-#endif
-}
-
-/* The process heap may have yet another way. */
-HMM__ALWAYS_INLINE bool is_trying(const struct hmm_heap *h)
-{
-#if HMM__SMALL
-    (void)h;
     return false;
 #else
-    return h->trying;
+    const bool was = h->trying;
+    h->trying = trying;
+    return was;
 #endif
 }
 
@@ -201,10 +193,9 @@ static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
 
 static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
 {
-    bool trying = is_trying(h);
-    set_trying(h, true);
+    const bool was = set_trying(h, true);
     void *to = hmm__malloc(h, size);
-    set_trying(h, trying);
+    set_trying(h, was);
     if (hmm__unlikely(to == NULL))
         return grow_at_last(h, from, size);
     copy_payload(to, from, header_size(word_load(from)));
@@ -307,10 +298,9 @@ static hmm_ref resize_aligned(struct hmm_heap *h, hmm_ref r, uint32_t n, size_t 
 /* NULL: there is no room, even after the cache returned all that it could. */
 static void *move_aligned(struct hmm_heap *h, char *from, size_t size, size_t align)
 {
-    bool trying = is_trying(h);
-    set_trying(h, true);
+    const bool was = set_trying(h, true);
     void *to = hmm__aligned_alloc(h, align, size);
-    set_trying(h, trying);
+    set_trying(h, was);
     if (to == NULL)
         return NULL;
     memcpy(to, from, header_usable(word_load(from)));
