@@ -97,12 +97,6 @@ static size_t untouched_low(const struct hmm_heap *h, hmm_ref to)
     return low_bytes(h) - (h->state_place == HMM__STATE_LOW ? state_bytes(h, to) : 0);
 }
 
-/* It counts as if it lay at the low end. */
-static size_t apart_bytes(const struct hmm_heap *h, hmm_ref to)
-{
-    return h->state_place == HMM__STATE_APART ? state_bytes(h, to) : 0;
-}
-
 #if HMM_WITH_STATS
 
 static size_t high_bytes(const struct hmm_heap *h)
