@@ -260,34 +260,39 @@ static bool open_output(const struct request *q, struct import *m)
     return m->writer != NULL;
 }
 
-/* Formats that are not in lines show by their first bytes. False iff an error has been said. */
-static bool look_at_bytes(struct request *q, struct import *m, struct lines *l)
+/* Which format it is, and the first line if it is one of lines. False, said, iff that cannot be. */
+static bool begin(struct request *q, struct import *m, struct lines *l, char **line)
 {
     while (l->end < IMPORT_RING_HEAD && !l->ended)
         if (!read_more(m, l))
             return false;
     if (q->format == NULL && import_ring_begins(l->text, l->end))
-        q->format = &import_ring;
-    return q->format != &import_ring || import_ring_begins(l->text, l->end) ||
-           import_fail(m, "no ring, and no stream of events: its first words are neither's");
+        q->format = &import_ring; /* which shows by its first bytes */
+    *line = NULL;
+    if (q->format != NULL && q->format->take_bytes != NULL)
+        return import_ring_begins(l->text, l->end) ||
+               import_fail(m, l->end == 0 ? "nothing in it"
+                                          : "no ring, and no stream of events: its first words are "
+                                            "neither's");
+    *line = next_line(m, l);
+    if (*line == NULL && !m->failed)
+        import_fail(m, "nothing in it");
+    if (*line != NULL && q->format == NULL)
+        q->format = guess(m, *line);
+    return *line != NULL && q->format != NULL;
 }
 
-/* A file whose first line is wrong leaves what is there as it is. */
-static int import_lines(struct request *q, struct import *m, struct lines *l)
+/* A file that begins wrong leaves what is there as it is. */
+static int import_all(struct request *q, struct import *m, struct lines *l)
 {
-    if (!look_at_bytes(q, m, l))
-        return CLI_USAGE;
-    const bool in_bytes = q->format != NULL && q->format->take_bytes != NULL;
-    char *line = in_bytes ? NULL : next_line(m, l);
-    if (line == NULL && !in_bytes && !m->failed)
-        import_fail(m, "nothing in it");
-    if ((line == NULL && !in_bytes) || (q->format == NULL && (q->format = guess(m, line)) == NULL))
+    char *line;
+    if (!begin(q, m, l, &line))
         return CLI_USAGE;
     if (!open_output(q, m))
         return CLI_FAILED;
     m->state = cli_alloc(1, q->format->state_size);
-    const int code =
-        conclude(m, q, in_bytes ? take_bytes(m, l, q->format) : take_lines(m, l, q->format, line));
+    const int code = conclude(
+        m, q, line != NULL ? take_lines(m, l, q->format, line) : take_bytes(m, l, q->format));
     if (code == CLI_OK)
         summarize(m, q);
     if (q->format->free_state != NULL)
@@ -309,7 +314,7 @@ static int import_file(struct request *q)
     }
     l.text = cli_alloc(l.room, 1);
     cli_progress_start("importing");
-    const int code = import_lines(q, &m, &l);
+    const int code = import_all(q, &m, &l);
     cli_progress_hide();
     free(l.text);
     hmm_trace_source_close(l.source);

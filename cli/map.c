@@ -51,7 +51,7 @@ struct request {
 static bool parse_at(struct request *q, const char *text)
 {
     q->at_break = strcmp(text, "break") == 0;
-    if (cli_is_number(text, UINT64_MAX, &q->at))
+    if (!q->at_break && cli_is_number(text, UINT64_MAX, &q->at))
         return true;
     q->at = 0;
     if (q->at_break || strcmp(text, "peak") == 0)

@@ -50,13 +50,15 @@ typedef uint32_t hmm_ref;
 
 /*
  * A piece of a free block. It begins at a ref that is `phase` modulo `align`, does not reach across
- * one that is `phase` modulo `boundary`, and lies in [low, high). What is left below it must be
- * nothing or a whole block. align and boundary are powers of two, phase is any number; boundary 0
- * and high 0 are none.
+ * one that is `phase + shift` modulo `boundary`, but for its last `slack` granules, and lies in
+ * [low, high). What is left below it must be nothing or a whole block. align and boundary are
+ * powers of two, phase and shift are any numbers, slack is less than granules; boundary 0 and high
+ * 0 are none.
  */
 struct hmm_piece {
     uint32_t granules, align, phase, boundary;
     hmm_ref low, high;
+    uint32_t shift, slack;
 };
 
 /* Whether the piece has a boundary, or an end to where it may lie: most have none. */
@@ -106,10 +108,18 @@ static inline int hmm_piece_is_limited(const struct hmm_piece *piece)
  * UINT32_MAX: there is no such size. */
 static inline uint32_t hmm_piece_surely(const struct hmm_piece *piece)
 {
-    uint32_t n = piece->granules;
-    if (hmm_piece_is_limited(piece) || (piece->boundary != 0 && n > piece->boundary))
+    uint32_t n = piece->granules, boundary = piece->boundary, align = piece->align;
+    uint32_t first = (0u - piece->shift) & ((align < boundary ? align : boundary) - 1);
+    uint64_t aligned = (uint64_t)n + align - 1 + 2 * (HMM_MIN_GRANULES - 1), sure;
+    if (hmm_piece_is_limited(piece))
         return UINT32_MAX;
-    return (piece->boundary != 0 ? 2 * n : n) + piece->align - 1 + 2 * (HMM_MIN_GRANULES - 1);
+    if (boundary == 0)
+        return aligned < UINT32_MAX ? (uint32_t)aligned : UINT32_MAX;
+    /* Between two boundaries the lowest aligned ref is `first` above the lower one. */
+    if ((uint64_t)first + n - piece->slack > boundary)
+        return UINT32_MAX;
+    sure = first == 0 ? aligned + n : 3 * (aligned + n);
+    return sure < UINT32_MAX ? (uint32_t)sure : UINT32_MAX;
 }
 
 enum hmm_strategy_flags {

@@ -112,6 +112,29 @@ void hmm_heap_free(struct hmm_heap *heap, void *block);
 size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block);
 
 /*
+ * Where a block may lie. Its address is `phase` above a multiple of `align`; the `size` bytes that
+ * are asked for, and for 0 bytes one, lie in [low, high) and do not cross a multiple of `boundary`.
+ * align and boundary are powers of two. 0 and NULL: no constraint.
+ */
+struct hmm_constraint {
+    size_t align, phase, boundary;
+    const void *low, *high;
+};
+
+/*
+ * As hmm_heap_malloc, of a block that meets the constraint: the strategy's choice of the free
+ * blocks in which such a block fits, else from above the last block. It is freed as any other;
+ * realloc does not know of the constraint. It is never of a cache's run, unless constraint is NULL:
+ * then this is hmm_heap_malloc. Takes time in proportion to the number of free blocks at worst.
+ * Returns NULL iff no address at all meets the constraint: align or boundary is not a power of two,
+ * phase is not less than align or not a multiple of HMM_GRANULE, or the bytes do not fit between
+ * two boundaries, at that phase, or between low and high (EINVAL); or nothing that is free has room
+ * for such a block, or size is above PTRDIFF_MAX (ENOMEM).
+ */
+void *hmm_heap_malloc_within(struct hmm_heap *heap, size_t size,
+                             const struct hmm_constraint *constraint) HMM_MALLOC_LIKE;
+
+/*
  * Switches the strategy, live: no block moves, the new index is built from the blocks. Takes time
  * in proportion to the number of blocks. The index of the new strategy, where it is larger than
  * the room at the region's low end, goes to its high end, else into a block of the heap.
@@ -143,6 +166,101 @@ int hmm_heap_set_check(struct hmm_heap *heap, int level);
  * Returns 0; or -1 iff there is no room for it (ENOMEM) or it was left out of the build (ENOTSUP).
  */
 int hmm_heap_set_cache(struct hmm_heap *heap, int on);
+
+/* ---- Several regions, with capabilities. Not locked. ---- */
+
+/*
+ * Memories of a system that are not alike: fast, external, of a DMA, retained. Each region is a
+ * heap of its own with a set of capabilities, a bit each, whose meaning is the program's. This
+ * struct is the caller's and as large as a pointer. One that is zero has no regions; regions are
+ * added at any time, as many as there are. Each needs 5 words at its low end besides its heap.
+ *
+ *     enum { FAST = 1, DMA = 2, RETAINED = 4 };
+ *     static struct hmm_regions regions;
+ *     hmm_regions_add(&regions, sram, sizeof sram, FAST | DMA, HMM_BEST_FIT);
+ *     hmm_regions_add(&regions, sdram, sizeof sdram, DMA, HMM_BEST_FIT);
+ *     void *p = hmm_regions_malloc(&regions, 512, DMA, FAST);
+ */
+struct hmm_regions {
+    struct hmm_region *first;
+};
+
+/* All capabilities that there can be. */
+#define HMM_CAPABILITIES 0xffffu
+
+/*
+ * Adds memory[0 .. size), whose blocks the strategy places. Returns 0; or -1 iff a capability is
+ * none of HMM_CAPABILITIES, the memory is part of a region already, or the strategy NULL or
+ * malformed (EINVAL), or hmm_heap_create fails for lack of memory (ENOMEM).
+ */
+int hmm_regions_add(struct hmm_regions *regions, void *memory, size_t size, unsigned capabilities,
+                    const struct hmm_strategy *strategy);
+
+/*
+ * A block in a region that has all of the required capabilities. Of these regions those with most
+ * of the preferred ones are tried first, and of equals the one that was added first: at most one
+ * request to the heap of each region, and one look at each region for each bit of `preferred`, and
+ * one more. The block has its needs in the 4 bytes above the `size` that were asked for: these are
+ * not to be written.
+ * Returns NULL iff no region has all required capabilities (EINVAL), or none that has them has
+ * room, or size is above PTRDIFF_MAX (ENOMEM).
+ */
+void *hmm_regions_malloc(struct hmm_regions *regions, size_t size, unsigned required,
+                         unsigned preferred) HMM_MALLOC_LIKE;
+
+/*
+ * As hmm_heap_realloc. The block stays in its region if that has room for it, in place or not; else
+ * it moves to another by the rule of hmm_regions_malloc, with the capabilities that it was asked
+ * for with. Of NULL it is hmm_regions_malloc(regions, size, 0, 0). Returns NULL iff size is 0, or
+ * no region that has what is required has room (ENOMEM); then the block stays as it is.
+ */
+void *hmm_regions_realloc(struct hmm_regions *regions, void *block, size_t size) HMM_USE_RESULT;
+
+/* Finds the region by a look at each, in the order of adding. A pointer that is in none is misuse.
+ * NULL is ignored. */
+void hmm_regions_free(struct hmm_regions *regions, void *block);
+
+/* The heap of the region that address is in, to look into; it is to have no cache. NULL: in none.
+ */
+struct hmm_heap *hmm_regions_heap(const struct hmm_regions *regions, const void *address);
+
+/* ---- A lock and a trace of the program's own ---- */
+
+/*
+ * enter(arg) is called before and leave(arg) after each operation on any heap, the process heap and
+ * those of one's own: a mutex of an RTOS, or interrupts off and on. Never one within the other; so
+ * the mutex need not be recursive. Locked are malloc, calloc, realloc, aligned_alloc, malloc_within
+ * and free, hmm_heap_set_strategy, and what looks in; not creating, and of regions the requests to
+ * their heaps. The process heap's own lock, where there are threads, stays: these are called within
+ * it. NULL, NULL: none.
+ *
+ * At compile time: the macros HMM_LOCK_ENTER and HMM_LOCK_LEAVE, a statement each without its
+ * semicolon, are evaluated besides, and HMM_LOCK_HEADER is included first.
+ *
+ * To be called before the heaps are used, or while nobody uses them. The process heap has no cache
+ * from then on, and threads that have one already keep what is in it for themselves.
+ *
+ * From an interrupt a heap may be used if `enter` keeps that interrupt out: what it then waits for
+ * is one operation. With best-fit or segregated, without a cache and at check level 1 or 0, that is
+ * a fixed number of steps for malloc and free, whatever the number of blocks: bit scans, and with
+ * best-fit at most 29 nodes of its index. The exception is a malloc with segregated that would
+ * fail: before it does it looks at each free block of its size class. realloc and calloc take
+ * besides what copying or clearing their bytes takes; malloc_within, aligned_alloc and first-fit's
+ * and next-fit's searches may look at more.
+ */
+void hmm_set_lock(void (*enter)(void *arg), void (*leave)(void *arg), void *arg);
+
+/*
+ * event(arg, bytes, n) is called after each malloc, calloc, realloc, aligned_alloc, malloc_within
+ * and before each free, of any heap, with what was done: n bytes, 8 or 12, aligned to 4, in the
+ * format of events that hmm-trace(5) has and `hmm import --from ring` reads. The first event is
+ * given at once and says how to read the others. The lock is held; event must not use a heap. NULL:
+ * none.
+ *
+ * To be called as hmm_set_lock. What threads do in a cache that they have already is not seen, nor
+ * what a handler of a signal does with the emergency pool.
+ */
+void hmm_set_trace(void (*event)(void *arg, const void *bytes, unsigned n), void *arg);
 
 /* ---- Looking in ---- */
 

@@ -5,8 +5,8 @@
  * THEORY
  *
  * Free blocks of fewer than BINS granules stand in bins, one for each size, the newest first
- * (bins.h): the best bin is one bit scan away. The large one that became free last is held; the
- * others are in an index by size (size_index.h).
+ * (bins.h): the best bin is one bit scan away. The large block that became free last is the victim;
+ * the others are in an index by size (size_index.h).
  *
  * An aligned piece, or one that must not cross a boundary: the BEST_PIECE_TRIES best blocks for its
  * size are tried, in this order; if it fits in none of them, the best for so large a size that it
@@ -89,7 +89,7 @@ HMM__ALWAYS_INLINE bool best_index_empty(const void *state)
 
 #endif
 
-/* The best of the large ones; 0: none. */
+/* The best of the large blocks; 0: there is none. */
 static hmm_ref best_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
     const struct best_state *s = state;
@@ -105,8 +105,8 @@ static hmm_ref best_large_find(struct hmm_heap *h, const void *state, uint32_t n
 
 #if !HMM__SMALL
 
-/* The held block is not known to be the best. That the floor is too low may be all that was in its
- * way. */
+/* The victim is not known to be the best block. The reason may be that the floor is lower than
+ * necessary: then it is corrected. */
 static __attribute__((noinline)) void *best_index_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct best_state *s = h->state;
@@ -115,7 +115,7 @@ static __attribute__((noinline)) void *best_index_malloc(struct hmm_heap *h, uin
     if (n <= s->bins.floor)
         s->bins.floor = size;
     if (s->bins.victim_size >= n && s->bins.victim_size <= size)
-        return hmm__held_serve(h, n);
+        return hmm__victim_serve(h, n);
     if (r == 0)
         return hmm__malloc_else(h, n);
     if (hmm__unlikely(size < n))
@@ -138,7 +138,7 @@ BY_SIZE(best)
 
 /* ---- Pieces ---- */
 
-/* After r, of `size`, the next of its equals in age; 0: it is the oldest. */
+/* The next older block of the same size as r; 0: r is the oldest. */
 static hmm_ref best_older(struct hmm_heap *h, const struct best_state *s, hmm_ref r, uint32_t size)
 {
     if (size < BINS)

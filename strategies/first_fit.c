@@ -138,7 +138,7 @@ static __attribute__((noinline)) void *first_hand_whole(struct hmm_heap *h, char
     return address_serve_whole(h, p, word);
 }
 
-/* A block that large.c knows of. */
+/* From a block that is in the table of large.c. */
 static __attribute__((noinline)) void *first_hand_large(struct hmm_heap *h, char *p, uint32_t word,
                                                         uint32_t n)
 {

@@ -9,8 +9,8 @@
  * two begins a class instead of lying deep in one. (Classes of the block's size miss freed
  * power-of-two blocks: on one compiler's trace that costs a fifth of the memory.) Up to BINS
  * granules a class so has a single size: these are exact bins (bins.h). Each other class is a list,
- * newest first, without the one that is held; a bit map tells which are not empty, and one word
- * which words of the map. The floor is the largest size of the lowest class that is not empty.
+ * newest first, without the victim; a bit map tells which lists are not empty, and one word which
+ * words of the map are not 0. The floor is the largest size of the lowest class that is not empty.
  *
  * A request looks at the first HEADS blocks of its own class, some of which may be too small; then
  * at the head of the next larger class that is not empty, which always fits. If the free top cannot
@@ -98,7 +98,7 @@ HMM__ALWAYS_INLINE uint32_t seg_class_max(uint32_t size)
 
 /* ---- Lists ---- */
 
-/* As in the bins: the back link of a list's head is not kept. */
+/* As in the bins, the head of a list has no valid back link. */
 static void seg_index_push(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
 {
     struct seg_state *s = state;
@@ -164,7 +164,7 @@ static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
     return s->lists[word * BITS + bits_lowest(s->maps[word])];
 }
 
-/* Of the held block and the lists, as if it were the head of its list. */
+/* In the victim and the lists, as if the victim were the head of its list. */
 static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
     const struct seg_state *s = state;
@@ -209,14 +209,14 @@ BY_SIZE(seg)
 
 #if !HMM__SMALL
 
-/* For a request of a bin's size. That the floor is too low may be all that was in the way of the
- * held block. */
+/* For a request of a bin's size. The floor may be lower than necessary: it is corrected, and the
+ * victim may serve the request after all. */
 static __attribute__((noinline)) void *seg_lists_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct seg_state *s = h->state;
     hmm_ref r = lists_from(s, 0);
     s->bins.floor = seg_class_max(block_size(h, r));
-    return victim_is_next(&s->bins, n) ? hmm__held_serve(h, n)
+    return victim_is_next(&s->bins, n) ? hmm__victim_serve(h, n)
                                        : large_serve(h, r, n, seg_large_drop, seg_put);
 }
 
@@ -286,7 +286,7 @@ static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_
     uint32_t n = piece->granules;
     if (n > end_of(h))
         return 0;
-    large_put(h, s, 0, 0, seg_index_push); /* what is held goes into its list */
+    large_put(h, s, 0, 0, seg_index_push); /* the victim goes into its list */
     for (uint32_t size = n; q.tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {
         hmm_ref r = list_piece(h, s->bins.heads[size], &q);
         if (r != 0)

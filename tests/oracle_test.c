@@ -123,6 +123,10 @@ static struct hmm_piece any_piece(uint64_t *rng, const struct hmm_heap *h)
                               .phase = (uint32_t)rng_next(rng)};
     if (rng_below(rng, 2))
         piece.boundary = UINT32_C(1) << rng_below(rng, 10);
+    if (piece.boundary != 0 && rng_below(rng, 2)) {
+        piece.shift = (uint32_t)rng_next(rng);
+        piece.slack = piece.granules > 1;
+    }
     if (rng_below(rng, 2))
         piece.low = h->first + (hmm_ref)rng_below(rng, h->extent + 1);
     if (rng_below(rng, 2))

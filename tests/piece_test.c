@@ -13,6 +13,10 @@ static struct hmm_piece any_piece(uint64_t *rng)
                               .phase = (uint32_t)rng_next(rng)};
     if (rng_below(rng, 3) != 0)
         piece.boundary = UINT32_C(1) << rng_below(rng, 8);
+    if (piece.boundary != 0 && rng_below(rng, 2)) {
+        piece.shift = (uint32_t)rng_next(rng);
+        piece.slack = (uint32_t)rng_below(rng, piece.granules < 3 ? piece.granules : 3);
+    }
     if (rng_below(rng, 3) == 0)
         piece.low = (hmm_ref)rng_below(rng, 500);
     if (rng_below(rng, 3) == 0)
@@ -26,8 +30,8 @@ static bool may_begin_at(const struct hmm_piece *p, hmm_ref at)
     if ((at - p->phase) % p->align != 0 || at < p->low ||
         (p->high != 0 && at + p->granules > p->high))
         return false;
-    for (hmm_ref g = at + 1; p->boundary != 0 && g < at + p->granules; g++)
-        if ((g - p->phase) % p->boundary == 0)
+    for (hmm_ref g = at + 1; p->boundary != 0 && g < at + p->granules - p->slack; g++)
+        if ((g - p->phase - p->shift) % p->boundary == 0)
             return false;
     return true;
 }
@@ -52,10 +56,10 @@ START_TEST(a_piece_is_where_trying_finds_it)
         uint32_t expected = tried_gap(&p, block, granules);
         bool fits = hmm_piece_fits(&p, block, granules);
         require(fits == (expected != UINT32_MAX) && (!fits || hmm_piece_gap(&p, block) == expected),
-                "%u granules, align %u, phase %u, boundary %u, in [%u, %u), of %u at %u: gap %u, "
-                "by trying %u",
-                p.granules, p.align, p.phase, p.boundary, p.low, p.high, granules, block,
-                hmm_piece_gap(&p, block), expected);
+                "%u granules, align %u, phase %u, boundary %u, shift %u, slack %u, in [%u, %u), of "
+                "%u at %u: gap %u, by trying %u",
+                p.granules, p.align, p.phase, p.boundary, p.shift, p.slack, p.low, p.high, granules,
+                block, hmm_piece_gap(&p, block), expected);
         fitted += fits;
     }
     ck_assert_uint_gt(fitted, n / 20);

@@ -49,7 +49,8 @@ static uint64_t page_clock(void)
     return now;
 }
 
-static const struct hmm__page_source pages = {page_commit, page_decommit, page_clock};
+static const struct hmm__page_source pages = {
+    .commit = page_commit, .decommit = page_decommit, .clock = page_clock};
 
 static struct hmm_heap *heap_in(size_t size, const struct hmm_strategy *s)
 {

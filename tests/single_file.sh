@@ -207,6 +207,42 @@ END
         -o without without.c heap_memory_manager.c && ./without
 }
 
+# The lock's macros are evaluated around each operation, never one within the other.
+lock_macros() {
+    cat > lock.h <<'END'
+void my_enter(void);
+void my_leave(void);
+END
+    cat > locked.c <<'END'
+#include "heap_memory_manager.h"
+static char memory[8192];
+static int entered, depth, nested;
+void my_enter(void) { entered++; nested |= depth++; }
+void my_leave(void) { depth--; }
+int main(void)
+{
+    struct hmm_heap *h = hmm_heap_create(memory, sizeof memory, HMM_FIRST_FIT);
+    hmm_heap_free(h, hmm_heap_malloc(h, 100));
+    if (entered != 2)
+        return 1;
+    void *p = hmm_realloc(hmm_malloc(10), 1000); /* and the first use */
+    hmm_free(p);
+    return entered != 6 || depth != 0 || nested != 0;
+}
+END
+    $CC -O2 -DHMM_NO_MAIN '-DHMM_LOCK_HEADER="lock.h"' '-DHMM_LOCK_ENTER=my_enter()' \
+        '-DHMM_LOCK_LEAVE=my_leave()' -I. -o locked locked.c heap_memory_manager.c && ./locked
+}
+
+# A build without standard error says that it needs a handler for misuse, and can be told that there
+# is one.
+handler_is_said() {
+    $CC -ffreestanding -DHMM_NO_MAIN -fsyntax-only heap_memory_manager.c > said 2>&1 &&
+        grep -q 'hmm: no standard error' said &&
+        $CC -ffreestanding -DHMM_NO_MAIN -DHMM_PANIC_HANDLED -fsyntax-only heap_memory_manager.c \
+            > said 2>&1 && absent 'hmm: no standard error' said
+}
+
 # An array that cannot hold the heap is said, and the program ends. The program exits 0 if so.
 too_small() {
     cat > small.c <<'END'
@@ -275,6 +311,8 @@ if command -v arm-none-eabi-gcc > /dev/null; then
 else
     skip "firmware" "no arm-none-eabi-gcc: package gcc-arm-none-eabi"
 fi
+check "the lock's macros" lock_macros
+check "without standard error: the build asks for a handler" handler_is_said
 check "threads with caches" threads
 check "threads, built without caches" threads -DHMM_NO_CACHE
 check "forks while other threads make the first use" forks_at_first_use

@@ -38,7 +38,8 @@ static uint64_t pages_clock(void)
     return now += 5000;
 }
 
-static const struct hmm__page_source pages = {pages_need, pages_spare, pages_clock};
+static const struct hmm__page_source pages = {
+    .commit = pages_need, .decommit = pages_spare, .clock = pages_clock};
 
 /* The same strategy without `largest`, for which statistics walk. */
 static const struct hmm_strategy *without_largest(const struct hmm_strategy *s)

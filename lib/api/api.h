@@ -12,6 +12,13 @@ HMM__HIDDEN struct hmm_heap *hmm__heap_create(void *memory, size_t size,
                                               const struct hmm_strategy *strategy, bool zeroed,
                                               const struct hmm__page_source *page_source);
 
+/* heap.c: the entry points without a lock or a trace (hooks.h). */
+HMM__HIDDEN void *hmm__plain_calloc(struct hmm_heap *h, size_t count, size_t size);
+HMM__HIDDEN void *hmm__plain_realloc(struct hmm_heap *h, void *block, size_t size);
+HMM__HIDDEN void *hmm__plain_aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+/* inspect.c: the same of hmm_heap_check. */
+HMM__HIDDEN const char *hmm__plain_check(const struct hmm_heap *h);
+
 struct run;
 
 /* A block that realloc cannot resize where it is. */
@@ -56,6 +63,9 @@ HMM__HIDDEN void *hmm__checked_malloc(struct hmm_heap *h, size_t size);
 HMM__HIDDEN void *hmm__checked_calloc(struct hmm_heap *h, size_t count, size_t size);
 HMM__HIDDEN void *hmm__checked_realloc(struct hmm_heap *h, void *payload, size_t size);
 HMM__HIDDEN void *hmm__checked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+/* piece: NULL, or what the block is to be. */
+HMM__HIDDEN void *hmm__checked_malloc_piece(struct hmm_heap *h, size_t size,
+                                            const struct hmm_piece *piece);
 HMM__HIDDEN void hmm__checked_free(struct hmm_heap *h, void *payload);
 HMM__HIDDEN size_t hmm__checked_usable_size(const struct hmm_heap *h, const void *payload);
 

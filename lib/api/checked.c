@@ -17,7 +17,7 @@ static uint32_t check_interval(const struct hmm_heap *h)
     return h->check_level >= 4 ? 1 : 1024;
 }
 
-static void enter(struct hmm_heap *h)
+static void checked_enter(struct hmm_heap *h)
 {
     if (h->check_flags & HMM__CHECK_MEMCHECK)
         annotate_enter();
@@ -25,13 +25,13 @@ static void enter(struct hmm_heap *h)
         return;
     h->check_count = 0;
 #if HMM_WITH_CHECKS
-    const char *broken = hmm_heap_check(h);
+    const char *broken = hmm__plain_check(h);
     if (broken != NULL)
         hmm__panic("heap check failed, heap", h, broken);
 #endif
 }
 
-static void leave(struct hmm_heap *h)
+static void checked_leave(struct hmm_heap *h)
 {
     if (h->check_flags & HMM__CHECK_MEMCHECK)
         annotate_leave();
@@ -47,9 +47,9 @@ static void verify(const struct hmm_heap *h, const void *payload, const char *op
 
 void *hmm__checked_malloc(struct hmm_heap *h, size_t size)
 {
-    enter(h);
+    checked_enter(h);
     void *p = hmm__malloc(h, size);
-    leave(h);
+    checked_leave(h);
     if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
         annotate_malloc(p, size, false);
     return p;
@@ -59,11 +59,11 @@ void *hmm__checked_malloc(struct hmm_heap *h, size_t size)
 
 void *hmm__checked_calloc(struct hmm_heap *h, size_t count, size_t size)
 {
-    enter(h);
+    checked_enter(h);
     void *p = hmm__malloc(h, count * size);
     if (p != NULL)
         memset(p, 0, block_usable(block_size(h, block_of(h, p))));
-    leave(h);
+    checked_leave(h);
     if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
         annotate_malloc(p, count * size, true);
     return p;
@@ -75,9 +75,25 @@ void *hmm__checked_calloc(struct hmm_heap *h, size_t count, size_t size)
 
 void *hmm__checked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 {
-    enter(h);
+    checked_enter(h);
     void *p = hmm__aligned_alloc(h, align, size);
-    leave(h);
+    checked_leave(h);
+    if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
+        annotate_malloc(p, size, false);
+    return p;
+}
+
+#endif
+
+#if HMM_WITH_REGIONS
+
+void *hmm__checked_malloc_piece(struct hmm_heap *h, size_t size, const struct hmm_piece *piece)
+{
+    if (piece == NULL)
+        return hmm__checked_malloc(h, size);
+    checked_enter(h);
+    void *p = hmm__malloc_piece(h, piece);
+    checked_leave(h);
     if (p != NULL && (h->check_flags & HMM__CHECK_MEMCHECK))
         annotate_malloc(p, size, false);
     return p;
@@ -111,11 +127,11 @@ void *hmm__checked_realloc(struct hmm_heap *h, void *payload, size_t size)
         hmm__checked_free(h, payload);
         return NULL;
     }
-    enter(h);
+    checked_enter(h);
     verify(h, payload, "realloc");
     void *p = h->check_flags & HMM__CHECK_MEMCHECK ? realloc_seen_by_memcheck(h, payload, size)
                                                    : hmm__realloc(h, payload, size);
-    leave(h);
+    checked_leave(h);
     return p;
 }
 
@@ -128,10 +144,10 @@ void hmm__checked_free(struct hmm_heap *h, void *payload)
         return;
     if (h->check_flags & HMM__CHECK_MEMCHECK)
         annotate_free(payload);
-    enter(h);
+    checked_enter(h);
     verify(h, payload, "free");
     hmm__free(h, payload);
-    leave(h);
+    checked_leave(h);
 }
 
 /* Under memcheck the requested size, since memcheck would report a use of the rest. */

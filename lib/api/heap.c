@@ -6,6 +6,8 @@
  */
 #include "api/api.h"
 
+#include "api/hooks.h"
+
 #include "base/annotate.h"
 #include "cache/fast_path.h"
 #include "cache/inspect.h"
@@ -61,12 +63,14 @@ int hmm_heap_set_strategy(struct hmm_heap *heap, const struct hmm_strategy *stra
     }
     if (strategy == heap->strategy)
         return 0;
+    hmm__hooks_begin();
     if (heap->check_flags & HMM__CHECK_MEMCHECK)
         annotate_enter();
     int result = hmm__switch(heap, strategy);
     if (heap->check_flags & HMM__CHECK_MEMCHECK)
         annotate_leave();
     hmm__set_entries(heap);
+    hmm__hooks_end();
     return result;
 }
 
@@ -133,7 +137,7 @@ HMM__ALWAYS_INLINE struct thread_cache *own_thread_cache(const struct hmm_heap *
 
 static void *move_up(const struct moving_block *b, size_t size)
 {
-    return hmm_heap_malloc(b->heap, size);
+    return b->heap->malloc_entry(b->heap, size);
 }
 
 static void *move_down(const struct moving_block *b, size_t size)
@@ -141,7 +145,7 @@ static void *move_down(const struct moving_block *b, size_t size)
     struct hmm_heap *h = b->heap;
     struct thread_cache *tc = own_thread_cache(h);
     if (h->check_flags)
-        return hmm_heap_malloc(h, size);
+        return h->malloc_entry(h, size);
     void *p = tc ? cache_malloc_hit(tc, size) : NULL;
     if (p == NULL && tc)
         p = hmm__cache_refill(tc, size);
@@ -153,7 +157,7 @@ static void release_moved(const struct moving_block *b)
     if (own_thread_cache(b->heap))
         cached_free_of(b->heap, b->run, b->block);
     else
-        hmm_heap_free(b->heap, b->block);
+        b->heap->free_entry(b->heap, b->block);
 }
 
 /* Ends the program if the block, which is in no run, is a medium block that was freed. */
@@ -230,6 +234,8 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
 
 void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
 {
+    if (hooks_are_set())
+        return hmm__hooked_malloc(heap, size);
     return heap->malloc_entry(heap, size);
 }
 
@@ -248,7 +254,7 @@ static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t s
 
 #endif
 
-void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
+void *hmm__plain_calloc(struct hmm_heap *heap, size_t count, size_t size)
 {
     if (size != 0 && count > (size_t)PTRDIFF_MAX / size)
         return hmm__fail(heap, SIZE_MAX);
@@ -262,16 +268,26 @@ void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
     return p ? memset(p, 0, hmm_heap_usable_size(heap, p)) : NULL;
 }
 
+void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
+{
+    if (hooks_are_set())
+        return hmm__hooked_calloc(heap, count, size);
+    return hmm__plain_calloc(heap, count, size);
+}
+
 #endif
 
 void hmm_heap_free(struct hmm_heap *heap, void *block)
 {
-    heap->free_entry(heap, block);
+    if (hooks_are_set())
+        hmm__hooked_free(heap, block);
+    else
+        heap->free_entry(heap, block);
 }
 
 #if HMM_WITH_REALLOC
 
-void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
+void *hmm__plain_realloc(struct hmm_heap *heap, void *block, size_t size)
 {
     if (heap->cache)
         return cached_realloc(heap, block, size);
@@ -280,15 +296,29 @@ void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
     return hmm__realloc(heap, block, size);
 }
 
+void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
+{
+    if (hooks_are_set())
+        return hmm__hooked_realloc(heap, block, size);
+    return hmm__plain_realloc(heap, block, size);
+}
+
 #endif
 
 #if HMM_WITH_ALIGNED
 
-void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
+void *hmm__plain_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
 {
     if (hmm__unlikely(heap->check_flags))
         return hmm__checked_aligned_alloc(heap, align, size);
     return hmm__aligned_alloc(heap, align, size);
+}
+
+void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
+{
+    if (hooks_are_set())
+        return hmm__hooked_aligned_alloc(heap, align, size);
+    return hmm__plain_aligned_alloc(heap, align, size);
 }
 
 #endif

@@ -5,6 +5,8 @@
  */
 #include "api/api.h"
 
+#include "api/hooks.h"
+
 #include "base/annotate.h"
 #include "cache/inspect.h"
 #include "heap/block.h"
@@ -31,7 +33,7 @@ static const char *verify_cache(const struct hmm_heap *h)
 }
 
 /* Writes nothing. The cast is for the strategy's check, which takes a heap that is not const. */
-const char *hmm_heap_check(const struct hmm_heap *heap)
+const char *hmm__plain_check(const struct hmm_heap *heap)
 {
     if (under_memcheck(heap))
         annotate_enter();
@@ -40,6 +42,14 @@ const char *hmm_heap_check(const struct hmm_heap *heap)
         broken = verify_cache(heap);
     if (under_memcheck(heap))
         annotate_leave();
+    return broken;
+}
+
+const char *hmm_heap_check(const struct hmm_heap *heap)
+{
+    hmm__hooks_begin();
+    const char *broken = hmm__plain_check(heap);
+    hmm__hooks_end();
     return broken;
 }
 
@@ -88,11 +98,13 @@ int hmm_heap_walk(const struct hmm_heap *heap,
 {
     struct visitor v = {.heap = heap, .visit = visit, .arg = arg};
     bool quiet = under_memcheck(heap);
+    hmm__hooks_begin();
     if (quiet)
         annotate_enter();
     int result = hmm__walk(heap, visit_block, &v);
     if (quiet)
         annotate_leave();
+    hmm__hooks_end();
     return result;
 }
 
@@ -108,7 +120,7 @@ int hmm_heap_walk(const struct hmm_heap *heap,
 static size_t untouched_cache(const struct hmm_heap *h)
 {
     const struct cache *cache = h->cache;
-    if (!h->sparse)
+    if (!h->sparse || h->reserve == NULL)
         return 0;
     size_t blocks = (size_t)(h->brk_peak - h->first) * HMM_GRANULE;
     size_t used = ((blocks >> CACHE_PAGE_LOG) + 1) * sizeof(int32_t);
@@ -143,12 +155,14 @@ static void count_objects(const struct hmm_heap *h, struct hmm_stats *stats)
 
 void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
 {
+    hmm__hooks_begin();
     if (under_memcheck(heap))
         annotate_enter();
     hmm__stats((struct hmm_heap *)(uintptr_t)heap, stats);
     if (under_memcheck(heap))
         annotate_leave();
     count_objects(heap, stats);
+    hmm__hooks_end();
 }
 
 #endif

@@ -19,6 +19,10 @@
 
 #if HMM_WITH_CHECKS || !HMM__SMALL
 
+#if !HMM_HOSTED && !defined(HMM_PANIC_HANDLED) && defined(__GNUC__)
+#pragma message("hmm: no standard error: give hmm_on_panic a handler, and define HMM_PANIC_HANDLED")
+#endif
+
 static void (*panic_handler)(const char *line); /* atomic */
 
 void hmm_on_panic(void (*handler)(const char *line))

@@ -22,6 +22,9 @@
  *     HMM_WITH_WALK       no hmm_heap_walk
  *     HMM_WITH_PAGES      pages are not given back to the system
  *     HMM_WITH_CACHE      no cache
+ *     HMM_WITH_REGIONS    no several regions, no allocation within bounds
+ *     HMM_WITH_TRACE      no hmm_set_trace
+ *     HMM_WITH_IMAGES     no hmm_heap_attach
  *     HMM_WITH_LOCKS      the process heap is not locked
  *     HMM_WITH_PROCESS    there is no process heap
  */
@@ -73,6 +76,15 @@
 #ifndef HMM_WITH_CACHE
 #define HMM_WITH_CACHE 1
 #endif
+#ifndef HMM_WITH_REGIONS
+#define HMM_WITH_REGIONS 1
+#endif
+#ifndef HMM_WITH_TRACE
+#define HMM_WITH_TRACE 1
+#endif
+#ifndef HMM_WITH_IMAGES
+#define HMM_WITH_IMAGES 1
+#endif
 #ifndef HMM_WITH_LOCKS
 #define HMM_WITH_LOCKS 1
 #endif
@@ -98,6 +110,6 @@
 #define HMM__PAGES (HMM_WITH_PAGES && !HMM__SMALL)
 
 /* Pieces of blocks: at an alignment, or within bounds. The cache places its runs so. */
-#define HMM__PIECES (HMM_WITH_ALIGNED || (HMM_WITH_CACHE && !HMM__SMALL))
+#define HMM__PIECES (HMM_WITH_ALIGNED || HMM_WITH_REGIONS || (HMM_WITH_CACHE && !HMM__SMALL))
 
 #endif

@@ -15,9 +15,9 @@
  *     | run: object | object | ... | not yet carved | rest |
  *
  * Every run has a descriptor (struct run), and every page an entry in the page map that leads to
- * the descriptor. Both lie at the region's high end, around the address `table`, and not in the
- * runs: if each run began with its descriptor, those of all runs would fall into the same few sets
- * of the processor's cache.
+ * the descriptor. Both lie around the address `table`, at the region's high end or in memory of
+ * their own (tables.c), and not in the runs: if each run began with its descriptor, those of all
+ * runs would fall into the same few sets of the processor's cache.
  *
  *     region: | control | blocks ... | free | thread caches, descriptors | no run | page map |
  *                                            <- grows                    ^ table
@@ -77,8 +77,8 @@
  *
  * After a fork the child cannot know what the other threads were about to do: their thread caches
  * are orphaned. Their runs come back when they are empty; else their objects are never reused. A
- * signal handler may fork. It may not allocate, as in every standard: it would find a free list in
- * the middle of a change.
+ * signal handler may fork. It may not allocate, as in every standard: it may have interrupted a
+ * change of a free list.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
  * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
@@ -244,11 +244,15 @@ struct cache {
     struct tag_keys keys;
     struct thread_cache *thread_cache; /* without threads the only one; else of the first thread */
     struct hmm_heap *heap;
-    struct lock *lock;    /* NULL: the cache of an own heap, which has no threads */
-    char *low;            /* the cache's part of the region's high end begins here */
-    char *low_committed;  /* it is committed from here on */
-    char *end;            /* and ends here */
-    size_t map_committed; /* entries of the page map that are committed and cleared */
+    struct lock *lock; /* NULL: the cache of an own heap, which has no threads */
+    const struct cache_place *place;
+    const struct hmm__page_source *source; /* what commits the tables; NULL: they are */
+    char *low;                             /* the tables begin here */
+    char *lowest;                          /* in own memory: and never below this */
+    char *low_committed;                   /* they are committed from here on */
+    char *end;                             /* and end here */
+    size_t map_committed;                  /* entries of the page map, committed and cleared */
+    size_t map_max;                        /* and those that there is room for */
     struct thread_cache *thread_caches;
     struct thread_cache *abandoned; /* for new threads, with their runs; a few */
     struct thread_cache *emptied;   /* for new threads, with FULL runs only */
@@ -276,6 +280,22 @@ struct cache {
 #else
 #define CACHE_READ_ACQUIRE(of) (of)
 #endif
+
+/* Where the tables of a cache lie (tables.c). */
+struct cache_place {
+    /* Makes [low, cache->low) the tables'. False: it cannot be. */
+    bool (*claim)(struct cache *cache, const char *low);
+    /* hmm_heap.reserve, or NULL */
+    void (*reserve)(struct hmm_heap *h);
+};
+
+/* Memory of their own for the tables of a cache whose heap's region has at most region_max bytes
+ * when it has grown. All is committed by `source`; NULL: it is. */
+struct cache_memory {
+    char *from, *to;
+    size_t region_max;
+    const struct hmm__page_source *source;
+};
 
 /* ---- From an address to its run ---- */
 
@@ -500,9 +520,11 @@ HMM__HIDDEN HMM__COLD _Noreturn void hmm__run_object_invalid(const void *p, cons
 HMM__HIDDEN void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *d,
                                   void *p);
 
-/* Makes a cache at the high end of h's region. With a lock, threads share it. False iff there is no
- * room. */
+/* Makes a cache whose tables lie at the high end of h's region, or in own memory. With a lock,
+ * threads share it. False iff there is no room. */
 HMM__HIDDEN bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock);
+HMM__HIDDEN bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, struct lock *lock,
+                                    const struct cache_memory *memory);
 
 /* Attaches the open cache to h: sets h's cache, reclaim and reserve. */
 HMM__HIDDEN void hmm__cache_serve(struct hmm_heap *h, struct cache *cache);
@@ -581,10 +603,17 @@ HMM__HIDDEN struct run *hmm__run_next(const struct cache *cache, struct run *d);
 HMM__HIDDEN struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c);
 /* Whether the header of the run's block agrees with the descriptor. */
 HMM__HIDDEN bool hmm__run_is_whole(const struct cache *cache, const struct run *d);
-/* Reserves room for the cache before a strategy's state is placed at the region's high end. */
-HMM__HIDDEN void hmm__cache_reserve(struct cache *cache);
-/* Extends the cache's part of the high end by `bytes` of zeros. NULL: there is no room. */
+
+/* ---- tables.c ---- */
+
+/* Chooses the place of the tables, and lays out `no run` and the page map there. memory: NULL, or
+ * their own. False: there is no room. */
+HMM__HIDDEN bool hmm__tables_open(struct cache *cache, const struct cache_memory *memory);
+/* Extends the tables by `bytes` of zeros. NULL: there is no room. */
 HMM__HIDDEN void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t align);
+/* Commits and clears the entries of the page map below `page`, and lets them be read. False: there
+ * is no room. */
+HMM__HIDDEN bool hmm__tables_cover(struct cache *cache, size_t page);
 
 /* ---- thread.c ---- */
 

@@ -257,17 +257,11 @@ static bool reclaim_for_heap(struct hmm_heap *h, enum hmm__reclaim what)
     }
 }
 
-/* hmm_heap.reserve */
-static void reserve_for_heap(struct hmm_heap *h)
-{
-    hmm__cache_reserve(h->cache);
-}
-
 void hmm__cache_serve(struct hmm_heap *h, struct cache *cache)
 {
     h->cache = cache;
     h->reclaim = reclaim_for_heap;
-    h->reserve = reserve_for_heap;
+    h->reserve = cache->place->reserve;
 }
 
 #endif

@@ -454,18 +454,15 @@ static struct tag_keys new_keys(void)
 
 bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock)
 {
-    size_t capacity = (size_t)h->high_limit * HMM_GRANULE;
-    size_t bytes = sizeof(struct run) + (capacity >> CACHE_PAGE_LOG) * sizeof(int32_t);
+    return hmm__cache_open_in(cache, h, lock, NULL);
+}
+
+bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, struct lock *lock,
+                        const struct cache_memory *memory)
+{
     *cache = (struct cache){.base = (uintptr_t)h, .heap = h, .lock = lock};
-    cache->end = (char *)h + capacity;
     cache->keys = new_keys();
-    if (!hmm__cache_suits(h))
-        return false;
-    cache->low = cache->low_committed = cache->table =
-        (char *)(((uintptr_t)cache->end - bytes) & ~(uintptr_t)63);
-    if (h->page_source && !h->page_source->commit(cache->table, cache->table + sizeof(struct run)))
-        return false;
-    if (!hmm__high_lower(h, (hmm_ref)((size_t)(cache->table - (char *)h) / HMM_GRANULE)))
+    if (!hmm__cache_suits(h) || !hmm__tables_open(cache, memory))
         return false;
     struct run *no_run = run_at(cache, 0);
     memset(no_run, 0, sizeof *no_run);

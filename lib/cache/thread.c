@@ -142,16 +142,26 @@ static struct {
     bool has_key; /* atomic: threads may still run at the program's end, when the key is deleted */
 } thread_end;
 
-/* The thread ends. What it still allocates and frees is done by the heap. */
+/* The thread ends. What it still allocates and frees is done by the heap. Not if it has left its
+ * thread cache before. */
 static void abandon_mine(void *mine)
 {
     struct thread_cache *tc = mine;
+    if (hmm__thread_cache_mine != tc)
+        return;
     struct cache *cache = tc->cache;
     hmm__thread_cache_mine = &hmm__thread_cache_ended;
     enum lock_hold hold = hmm__lock_acquire_blocking(cache->lock);
     if (hold != LOCK_UNAVAILABLE)
         hmm__thread_cache_abandon(tc);
     lock_release(cache->lock, hold);
+}
+
+void hmm__thread_cache_leave(void)
+{
+    struct thread_cache *tc = hmm__thread_cache_mine;
+    if (tc != &hmm__thread_cache_none && tc != &hmm__thread_cache_ended)
+        abandon_mine(tc);
 }
 
 /* The library is unloaded, or the program ends: no thread may call abandon_mine any more. */
@@ -259,6 +269,11 @@ struct thread_cache *hmm__thread_cache_attach(struct cache *cache)
     if (hmm__thread_cache_mine != &hmm__thread_cache_none || !cache->open)
         return NULL;
     return hmm__thread_cache_mine = cache->thread_cache;
+}
+
+void hmm__thread_cache_leave(void)
+{
+    hmm__thread_cache_mine = &hmm__thread_cache_none;
 }
 
 void hmm__thread_caches_notice_ends(void)

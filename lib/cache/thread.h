@@ -33,6 +33,9 @@ HMM__ALWAYS_INLINE struct thread_cache *thread_cache_mine(void)
  * lock is not available. */
 HMM__HIDDEN HMM__COLD struct thread_cache *hmm__thread_cache_attach(struct cache *cache);
 
+/* The calling thread abandons its thread cache, and gets no other. */
+HMM__HIDDEN HMM__COLD void hmm__thread_cache_leave(void);
+
 /* Lets hmm notice the ends of threads. Before any thread has a thread cache. */
 HMM__HIDDEN HMM__COLD void hmm__thread_caches_notice_ends(void);
 

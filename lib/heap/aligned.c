@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Allocation at an alignment above the granule's. Calls brk.c, the strategy's hooks and the cache's
- * reclaim.
+ * Allocation at an alignment above the granule's, and of pieces with bounds. Calls brk.c, the
+ * strategy's hooks and the cache's reclaim.
  *
  * The strategy finds a free block that has room for an aligned piece (find_piece); what is left
  * below and above stays free. If there is none, the piece comes from the top. Before a request
@@ -9,7 +9,7 @@
  */
 #include "heap/block.h"
 
-#if HMM_WITH_ALIGNED || HMM__CACHE
+#if HMM__PIECES
 
 struct hmm_piece hmm__piece_at(const struct hmm_heap *h, size_t align, uint32_t n)
 {
@@ -81,9 +81,10 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
     if (hmm_piece_is_bounded(piece) && !bounded_fits_top(h, piece))
         return 0;
     uint32_t gap = hmm_piece_gap(piece, r), room = h->limit - r, n = piece->granules;
-    if (room < gap || room - gap < n ||
-        (heap_brk(h) - r < gap + n && !hmm__brk_raise(h, r + gap + n)))
+    if (room < gap || room - gap < n)
         return 0;
+    if (heap_brk(h) - r < gap + n && !hmm__brk_raise(h, r + gap + n))
+        return hmm__bridge(h, gap + n + piece->align) ? from_top(h, piece) : 0;
     hmm_ref at = r + gap;
     block_make_top(h, at + n);
     COUNT(h->top_blocks++);
@@ -106,7 +107,7 @@ static hmm_ref find_hole(struct hmm_heap *h, const struct hmm_piece *piece)
                          : hmm__default_find_piece(h, state_of(h), piece);
 }
 
-#if HMM_WITH_ALIGNED
+#if HMM_WITH_ALIGNED || HMM_WITH_REGIONS
 
 static hmm_ref find_by_walk(struct hmm_heap *h, const struct hmm_piece *piece)
 {
@@ -151,9 +152,40 @@ void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *piece, enum hm
 
 #endif
 
+#if HMM_WITH_ALIGNED || HMM_WITH_REGIONS
+
+/* Makes the piece a used block, not yet counted. 0: there is no room. */
+static hmm_ref try_piece(struct hmm_heap *h, const struct hmm_piece *piece)
+{
+    hmm_ref r = cut_piece(h, find_hole(h, piece), piece);
+    if (r == 0)
+        r = from_top(h, piece);
+    return r ? r : cut_piece(h, find_by_walk(h, piece), piece);
+}
+
+static hmm_ref place_piece(struct hmm_heap *h, const struct hmm_piece *piece)
+{
+    hmm_ref r = try_piece(h, piece);
+    if (r == 0 && hmm__reclaim(h, HMM__RECLAIM_ALL))
+        r = try_piece(h, piece);
+    return r;
+}
+
+#endif
+
+#if HMM_WITH_REGIONS
+
+void *hmm__malloc_piece(struct hmm_heap *h, const struct hmm_piece *piece)
+{
+    hmm_ref r = place_piece(h, piece);
+    return r ? hand_out(h, r) : hmm__fail(h, block_usable(piece->granules));
+}
+
+#endif
+
 #if HMM_WITH_ALIGNED
 
-/* The same of a block that keeps its alignment, in granules. */
+/* Counts used block r as live, which keeps its alignment, in granules. */
 static void *hand_out_aligned(struct hmm_heap *h, hmm_ref r, uint32_t align)
 {
     block_set_header(h, r, block_header(h, r) | HMM__ALIGNED);
@@ -165,15 +197,6 @@ static void *hand_out_aligned(struct hmm_heap *h, hmm_ref r, uint32_t align)
 static bool alignment_is_valid(size_t align)
 {
     return align != 0 && (align & (align - 1)) == 0;
-}
-
-/* Makes the piece a used block, not yet counted. 0: there is no room. */
-static hmm_ref place_aligned(struct hmm_heap *h, const struct hmm_piece *piece)
-{
-    hmm_ref r = cut_piece(h, find_hole(h, piece), piece);
-    if (r == 0)
-        r = from_top(h, piece);
-    return r ? r : cut_piece(h, find_by_walk(h, piece), piece);
 }
 
 void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
@@ -188,9 +211,7 @@ void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
     if (!hmm__aligned_can_be(align, size))
         return hmm__fail(h, size > align ? size : align);
     struct hmm_piece piece = hmm__piece_at(h, align, hmm__granules_for(size + HMM__RECORD_BYTES));
-    hmm_ref r = place_aligned(h, &piece);
-    if (r == 0 && hmm__reclaim(h, HMM__RECLAIM_ALL))
-        r = place_aligned(h, &piece);
+    hmm_ref r = place_piece(h, &piece);
     return r ? hand_out_aligned(h, r, piece.align) : hmm__fail(h, size);
 }
 

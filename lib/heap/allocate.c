@@ -55,9 +55,9 @@ void *hmm__try_malloc(struct hmm_heap *h, size_t size)
 
 static void *raise_and_try(struct hmm_heap *h, uint32_t n)
 {
-    if (h->limit - h->top < n || !hmm__brk_raise(h, h->top + n))
+    if (h->limit - h->top < n)
         return NULL;
-    return try_top(h, n);
+    return hmm__brk_raise(h, h->top + n) || hmm__bridge(h, n) ? try_top(h, n) : NULL;
 }
 
 /* By the strategy's last search, if it has one. */
@@ -150,6 +150,8 @@ void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
             h->top_seen = was;
         hmm__decommit_due(h);
         hmm__decommit_excess(h, was - r);
+        if (hmm__unlikely(h->scarce))
+            hmm__decommit_scarce(h);
     }
 }
 

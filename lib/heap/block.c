@@ -63,26 +63,26 @@ size_t hmm_heap_capacity(const struct hmm_heap *heap)
 
 #if HMM__PIECES
 
-/* The piece goes to the lowest aligned ref that is not below `low`; if it would cross a boundary
- * there, to the boundary. */
+/* The lowest place: not below `low`, aligned, with nothing or a block below it, not across a
+ * boundary. Each step goes up to where the condition that failed holds. Between two boundaries the
+ * lowest aligned ref is always as far above the lower one: once that has failed all do. */
 uint32_t hmm_piece_gap_bounded(const struct hmm_piece *piece, hmm_ref block)
 {
-    uint32_t boundary = piece->boundary;
+    enum { STEPS = 5 };
+    uint32_t boundary = piece->boundary, inside = piece->granules - piece->slack;
     uint64_t gap = block < piece->low ? piece->low - block : 0;
-    gap += (piece->phase - block - (uint32_t)gap) & (piece->align - 1);
-    if (gap != 0 && gap < HMM_MIN_GRANULES)
-        gap += piece->align;
-    if (boundary != 0) {
-        uint32_t into = (block + (uint32_t)gap - piece->phase) & (boundary - 1);
-        if (piece->granules > boundary)
-            return UINT32_MAX;
-        if (into + piece->granules > boundary) { /* so align <= boundary: else into is 0 */
-            gap += boundary - into;
-            if (gap < HMM_MIN_GRANULES)
-                gap += piece->align + piece->granules <= boundary ? piece->align : boundary;
+    for (int step = 0; step < STEPS; step++) {
+        gap += (piece->phase - block - (uint32_t)gap) & (piece->align - 1);
+        if (gap != 0 && gap < HMM_MIN_GRANULES) {
+            gap = HMM_MIN_GRANULES;
+            continue;
         }
+        uint32_t into = (block + (uint32_t)gap - piece->phase - piece->shift) & (boundary - 1);
+        if (boundary == 0 || (uint64_t)into + inside <= boundary)
+            return gap < UINT32_MAX ? (uint32_t)gap : UINT32_MAX;
+        gap += boundary - into;
     }
-    return gap < UINT32_MAX ? (uint32_t)gap : UINT32_MAX;
+    return UINT32_MAX;
 }
 
 int hmm_piece_fits_bounded(const struct hmm_piece *piece, hmm_ref block, uint32_t granules)
@@ -128,7 +128,7 @@ hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules)
 
 #endif
 
-#if HMM_WITH_ALIGNED
+#if HMM__PIECES
 
 hmm_ref hmm__default_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {

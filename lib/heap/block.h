@@ -259,6 +259,18 @@ HMM__ALWAYS_INLINE uint32_t block_alignment(const struct hmm_heap *h, hmm_ref r)
     return 0;
 }
 
+/* A gap (gap.c) has a record that is no alignment above the granule's. It ends at `end`. */
+HMM__ALWAYS_INLINE void block_set_gap_record(const struct hmm_heap *h, hmm_ref r, hmm_ref end)
+{
+    footer_store(block_payload(h, end), record_make(r, 1));
+}
+
+HMM__ALWAYS_INLINE bool block_is_gap(const struct hmm_heap *h, hmm_ref r, uint32_t word)
+{
+    return hmm__unlikely(h->gaps != 0) && (word & HMM__ALIGNED) &&
+           footer_load(block_payload(h, r + header_size(word))) == record_make(r, 1);
+}
+
 /* Whether r, any number, has the header of a free block. Only then may its links be read. */
 HMM__ALWAYS_INLINE bool block_seems_free(const struct hmm_heap *h, hmm_ref r)
 {

@@ -42,6 +42,11 @@ bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
         return false;
     uint32_t step = brk_step(h);
     hmm_ref brk = h->limit - to < step ? h->limit : to + step;
+    if (hmm__unlikely(brk > h->capacity) && !hmm__apart_follow(h, brk)) {
+        if (to > h->capacity && !hmm__apart_follow(h, to))
+            return false;
+        brk = h->capacity < brk ? h->capacity : brk;
+    }
     if (brk > h->committed_end && !hmm__commit(h, brk)) {
         if (!hmm__commit(h, to))
             return false;

@@ -19,22 +19,45 @@ uint32_t hmm__granules_up(size_t bytes)
     return (uint32_t)(((uint64_t)bytes + HMM_GRANULE - 1) / HMM_GRANULE);
 }
 
-/* Copies the strategy's functions, or their defaults, into the heap, and initialises the state. */
-void hmm__adopt_strategy(struct hmm_heap *h, const struct hmm_strategy *s, void *state,
-                         bool is_zero)
+/* Copies the strategy's functions, or their defaults, into the heap. */
+static void set_strategy(struct hmm_heap *h, const struct hmm_strategy *s)
 {
     HMM_ASSERT(hmm__strategy_is_valid(s));
     h->strategy = s;
-    h->state = state;
     h->uncached_malloc = s->malloc_whole ? s->malloc_whole : hmm__malloc_by_hooks;
     h->uncached_free = s->free_whole ? s->free_whole : hmm__free_by_hooks;
     h->take = s->take ? s->take : hmm__default_take;
     h->resize = s->resize ? s->resize : hmm__default_resize;
     h->placed = s->placed;
+}
+
+void hmm__adopt_strategy(struct hmm_heap *h, const struct hmm_strategy *s, void *state,
+                         bool is_zero)
+{
+    set_strategy(h, s);
+    set_state(h, state);
     if (!is_zero && !(s->flags & HMM_STRATEGY_CLEARS))
         hmm__clear(h, state, s->state_size(hmm_heap_capacity(h)));
     if (s->start)
         s->start(h, state);
+}
+
+/* Where nothing is known of the region's pages and of what is zero in them. */
+static void begin_handle(struct hmm_heap *h)
+{
+    memset((char *)h + HMM__IMAGE_BYTES, 0, sizeof *h - HMM__IMAGE_BYTES);
+    h->large_above = UINT32_MAX;
+    h->committed_end = UINT32_MAX;
+    h->zero_top = h->top;
+    h->check_level = 1;
+}
+
+void hmm__derive_handle(struct hmm_heap *h, const struct hmm_strategy *strategy)
+{
+    begin_handle(h);
+    set_strategy(h, strategy);
+    h->state = (char *)h + h->state_at;
+    hmm__brk_settle(h);
 }
 
 static struct hmm_heap *refuse(int code)
@@ -115,25 +138,32 @@ struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strateg
         if (!has_room(strategy, limit))
             return refuse(ENOMEM);
     }
-    size_t state_bytes = strategy->state_size((size_t)limit * HMM_GRANULE);
+    bool apart = hmm__state_goes_apart(page_source, strategy, limit);
+    size_t state_bytes = apart ? 0 : strategy->state_size((size_t)limit * HMM_GRANULE);
     struct hmm_heap *h = memory;
     hmm_ref first = (uint32_t)control_granules(state_bytes);
     if (page_source && !page_source->commit(memory, (char *)memory + (size_t)first * HMM_GRANULE))
         return refuse(ENOMEM);
-    memset(h, 0, sizeof *h);
-    h->page_source = page_source;
+    memset(h, 0, HMM__IMAGE_BYTES);
     h->skew = skew;
-    h->limit = h->high_limit = h->capacity = limit;
-    h->first = h->brk = first;
+    h->limit = h->high_limit = h->region = h->capacity = limit;
+    h->first = h->top = h->brk = first;
+    begin_handle(h);
+    h->page_source = page_source;
     h->sparse = zeroed;
     h->committed_end = page_source ? first : UINT32_MAX;
-    h->large_above = UINT32_MAX;
-    h->zero_top = first;
     h->zero_limit = zeroed || page_source ? limit : 0;
     if (page_source && !add_table(h, whole))
         return refuse(ENOMEM);
-    h->check_level = 1;
-    hmm__adopt_strategy(h, strategy, h + 1, zeroed);
+    void *state = h + 1;
+    if (apart) {
+        h->capacity = hmm__apart_capacity(h, first);
+        h->state_place = HMM__STATE_APART;
+        state = hmm__apart_room(h, strategy, h->capacity, 0);
+        if (state == NULL)
+            return refuse(ENOMEM);
+    }
+    hmm__adopt_strategy(h, strategy, state, zeroed);
     block_make_top(h, h->first);
     hmm__brk_settle(h);
     return h;

@@ -9,8 +9,8 @@
  * low end, where a smaller state may lie later. A state at the high end always moves, since blocks
  * will lie there. A state has refs and no pointers, so its bytes can be moved.
  *
- * A heap with a cache does not grow: the cache's tables lie at its high end, and other threads read
- * them.
+ * A heap whose cache has its tables at the region's high end does not grow: other threads read them
+ * where they are. If they lie in memory of their own (lib/cache/tables.c), the heap grows.
  */
 #include "base/annotate.h"
 #include "base/assert.h"
@@ -66,7 +66,7 @@ static bool find_place(struct hmm_heap *h, hmm_ref end, struct moving *m)
 static void set_limits(struct hmm_heap *h, hmm_ref limit, hmm_ref end)
 {
     h->limit = limit;
-    h->high_limit = h->capacity = end;
+    h->high_limit = h->region = h->capacity = end;
     if (h->brk > limit)
         h->brk = limit;
     if (h->page_source != NULL && h->committed_end > limit)
@@ -81,7 +81,7 @@ static void move_state(struct hmm_heap *h, const struct moving *m)
         memmove(m->to, h->state, m->bytes_then);
     if (!(h->strategy->flags & HMM_STRATEGY_CLEARS))
         hmm__clear(h, m->to + m->bytes_then, m->bytes - m->bytes_then);
-    h->state = m->to;
+    set_state(h, m->to);
     h->state_place = m->place;
 }
 
@@ -120,7 +120,7 @@ int hmm__heap_grow(struct hmm_heap *h, size_t size)
 {
     hmm_ref was = h->high_limit, end = granules_in(h, size);
     struct moving m;
-    if (h->cache != NULL)
+    if (h->reserve != NULL)
         return refuse_to_grow(EBUSY);
     if (end < was)
         return refuse_to_grow(EINVAL);

@@ -31,15 +31,16 @@
  * B1  The blocks follow one another from first to top without a gap, each of at least
  *     HMM_MIN_GRANULES, none beyond the top.
  * B2  A block's PREV_FREE is set iff the block below is free.
- * B3  No two free blocks are neighbours, and none touches the top. Only if the break was once more
- *     than HMM_MAX_GRANULES above first may two be neighbours: together they were too large for one
- *     header when the second of them became free.
+ * B3  No two free blocks are neighbours, and none touches the top. There is one exception, in heaps
+ * whose break was once more than HMM_MAX_GRANULES above first: two free blocks stay neighbours if
+ * their sum was too large for one header when the second of them became free.
  * B4  A free block's footer equals its size.
  * B5  The header at the top is size 0, FREE, not PREV_FREE.
  * B6  first <= top <= brk <= limit; extent is top - first.
  * B7  The counts of live, free and aligned blocks, of live bytes and free granules are those of the
  *     blocks.
  * B8  An ALIGNED block is in use and lies at the alignment that its record has.
+ * B9  A gap (gap.c) is a used block that is in no count; there are as many as were made.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
  */
@@ -78,7 +79,12 @@ enum hmm__check_flag {
 enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
-enum hmm__state_place { HMM__STATE_LOW, HMM__STATE_HIGH, HMM__STATE_BLOCK };
+enum hmm__state_place {
+    HMM__STATE_LOW,
+    HMM__STATE_HIGH,
+    HMM__STATE_BLOCK,
+    HMM__STATE_APART /* outside the region, where it grows: apart.c */
+};
 
 /* How the system commits and decommits the pages of a region. All keep errno. */
 struct hmm__page_source {
@@ -88,6 +94,16 @@ struct hmm__page_source {
     void (*decommit)(char *from, char *to);
     /* Milliseconds since some fixed time. */
     uint64_t (*clock)(void);
+    /* The rest is of a source that maps in place; NULL: it does not. */
+    /* The opposite of commit, of whole pages. */
+    void (*unmap)(char *from, char *to);
+    /* After commit has failed from `from` on: commits `bytes` that lie above the mapping in the
+     * way, at most so far. NULL: there is none in the way, or no room above it. */
+    char *(*past)(char *from, size_t bytes, size_t distance_max);
+    /* One of two places for a state, outside the region. NULL: it is to lie in the region. */
+    char *(*state_place)(unsigned which, size_t *max);
+    /* The bytes of address space that are mapped. */
+    size_t (*mapped)(void);
 };
 
 /* large.c: an entry of the table of large free blocks. */
@@ -117,81 +133,101 @@ struct hmm__large {
 #include "heap/small.h"
 #else
 
+/*
+ * Two parts. The image says what is in the region, without an address: with the blocks and the
+ * strategy's state it could be saved and used at another address, a multiple of the alignments of
+ * ALIGNED blocks away, if the heap has no cache. The handle is this process's: pointers, hooks,
+ * what is resident, what is checked; hmm__derive_handle makes it from the image. The hot members
+ * are the last of the image and the first of the handle, in three cache lines.
+ */
 struct hmm_heap {
-    /* The first 8 bytes are where the links of ref 0 would be: a strategy that follows an
-     * overwritten link of 0 writes here. No check needs what is lost by that. */
-    uint64_t failed;
-    uint64_t released; /* bytes that were given back to the system, each time anew */
-    uint32_t check_count;
-    bool trying; /* a request that fails now has another way to be served: it is not counted */
-    /* Hot, up to check_flags: three cache lines. */
-    const struct hmm_strategy *strategy;
-    void *state;
-    void *(*malloc_entry)(struct hmm_heap *, size_t);
-    void (*free_entry)(struct hmm_heap *, void *);
-    hmm_ref first, top, brk;
-    hmm_ref trim_below;       /* the break falls when the top does below this */
-    size_t extent;            /* top - first */
-    intptr_t live_below_peak; /* live_peak minus the live bytes: one subtraction updates both */
-    size_t large_above;       /* scaled; a larger free block is known to large.c */
-    /* Each path through malloc and free adds to one count; the statistics are sums of them. */
-    uint64_t splits, merges, visited;
-    uint64_t bin_whole,
-        bin_splits;         /* requests served from an exact bin: by a whole block, or split */
-    uint64_t top_blocks;    /* made from the top or by a realloc, minus those merged into it */
-    uint32_t free_unbinned; /* the number of free blocks plus bin_whole */
-    hmm_ref limit;
-    uint32_t check_flags; /* of enum hmm__check_flag */
+    struct { /* the image */
+        /* The first 8 bytes are where the links of ref 0 would be: a strategy that follows an
+         * overwritten link of 0 writes here. No check needs what is lost by that. */
+        uint64_t failed;
+        size_t aligned_blocks; /* live blocks that are ALIGNED */
+        size_t live_peak;      /* the most that the live bytes have been */
+        size_t used_peak; /* in a sparse heap the highest break of the strategies before this one */
+        size_t state_at;  /* bytes from the base to the strategy's state */
+        enum hmm__state_place state_place;
+        hmm_ref brk_peak;
+        uint32_t skew;       /* bytes of the caller's region below the base */
+        uint32_t high_limit; /* limit without a state at the high end */
+        uint32_t region;     /* high_limit without a cache */
+        uint32_t capacity;   /* what state_size is asked for: region, unless the state is apart */
+        uint32_t gaps, gap_granules; /* gap.c; they are in no other count */
+        uint32_t apart;              /* which of the places for a state it lies in, if it does */
+        hmm_ref limit;
 
-    /* Cold: the strategy's functions, or the heap's defaults for them. */
-    void *(*uncached_malloc)(struct hmm_heap *, size_t);
-    void (*uncached_free)(struct hmm_heap *, void *);
-    hmm_ref (*take)(struct hmm_heap *, void *, uint32_t);
-    void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
-    void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
-    size_t aligned_blocks;                      /* live blocks that are ALIGNED */
-    size_t live_peak;                           /* the most that the live bytes have been */
-    const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
-    /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
-    struct hmm__large *large;
-    size_t large_bytes, large_committed;
-    uint32_t large_count;
-    uint64_t large_dirty; /* granules of them that may be resident and are not needed */
-    /* What is known to be zero: from zero_top, or from the top if that is higher, to zero_limit;
-     * and of the block that was allocated last. */
-    hmm_ref zero_top, zero_limit;
-    hmm_ref taken_zero_from, taken_zero_to;
-    /* Milliseconds that pages stay resident which are not needed; the page source's clock when some
-     * are to be given back next, read without the lock; the top, and when it was there. */
-    uint32_t release_after;
-    hmm_ref top_seen;
-    uint64_t release_due, top_seen_at;
-    uint64_t released_then; /* released, when the cache was last asked for what is idle */
-    /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
-     * pointers are misuse. */
-    bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
-    /* Told of a request of `size` bytes that is not served. NULL: nobody. */
-    void (*refused)(const struct hmm_heap *h, size_t size);
-    hmm_ref brk_peak;
-    hmm_ref committed_end; /* pages below it are committed */
-    uint32_t skew;         /* bytes of the caller's region below the base */
-    size_t used_peak;    /* in a sparse heap the highest break of the strategies before this one */
-    uint32_t high_limit; /* limit without a state at the high end */
-    uint32_t capacity;   /* high_limit without a cache; what state_size is asked for */
-    uint32_t check_level;
-    enum hmm__state_place state_place;
-    /* The next three are set by this heap's cache; NULL: there is none. */
-    struct cache *cache;
-    /* Returns memory of the cache to the heap. False: there was none. */
-    bool (*reclaim)(struct hmm_heap *h, enum hmm__reclaim what);
-    /* Before a state is placed at the region's high end: lowers high_limit by what the cache will
-     * need there. */
-    void (*reserve)(struct hmm_heap *h);
-    bool sparse; /* bytes of the region that are not touched cost nothing: address space */
+        /* Hot. */
+        hmm_ref first, top, brk;
+        hmm_ref trim_below;       /* the break falls when the top does below this */
+        size_t extent;            /* top - first */
+        intptr_t live_below_peak; /* live_peak minus the live bytes: one subtraction updates both */
+        /* Each path through malloc and free adds to one count; the statistics are sums of them. */
+        uint64_t splits, merges, visited;
+        uint64_t bin_whole, bin_splits; /* requests served from an exact bin: by a whole block, or
+                                         * split */
+        uint64_t top_blocks;    /* made from the top or by a realloc, minus those merged into it */
+        uint32_t free_unbinned; /* the number of free blocks plus bin_whole */
+    };
+    struct {                  /* the handle */
+        uint32_t check_flags; /* of enum hmm__check_flag */
+        const struct hmm_strategy *strategy;
+        void *state;
+        void *(*malloc_entry)(struct hmm_heap *, size_t);
+        void (*free_entry)(struct hmm_heap *, void *);
+        size_t large_above; /* scaled; a larger free block is known to large.c */
+
+        /* Cold: the strategy's functions, or the heap's defaults for them. */
+        void *(*uncached_malloc)(struct hmm_heap *, size_t);
+        void (*uncached_free)(struct hmm_heap *, void *);
+        hmm_ref (*take)(struct hmm_heap *, void *, uint32_t);
+        void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
+        void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
+        uint32_t check_level, check_count;
+        bool trying; /* a request that fails now has another way to be served: not counted */
+        const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
+        /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
+        struct hmm__large *large;
+        size_t large_bytes, large_committed;
+        uint32_t large_count;
+        hmm_ref committed_end; /* pages below it are committed */
+        uint64_t large_dirty;  /* granules of them that may be resident and are not needed */
+        uint64_t released;     /* bytes that were given back to the system, each time anew */
+        /* What is known to be zero: from zero_top, or from the top if that is higher, to
+         * zero_limit; and of the block that was allocated last. */
+        hmm_ref zero_top, zero_limit;
+        hmm_ref taken_zero_from, taken_zero_to;
+        /* Milliseconds that pages stay resident which are not needed; the page source's clock when
+         * some are to be given back next, read without the lock; the top, and when it was there. */
+        uint32_t release_after;
+        hmm_ref top_seen;
+        uint64_t release_due, top_seen_at;
+        uint64_t released_then; /* released, when the cache was last asked for what is idle */
+        /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
+         * pointers are misuse. */
+        bool (*foreign)(struct hmm_heap *h, void *payload, const char *operation);
+        /* Told of a request of `size` bytes that is not served. NULL: nobody. */
+        void (*refused)(const struct hmm_heap *h, size_t size);
+        /* The next three are set by this heap's cache; NULL: there is none. */
+        struct cache *cache;
+        /* Returns memory of the cache to the heap. False: there was none. */
+        bool (*reclaim)(struct hmm_heap *h, enum hmm__reclaim what);
+        /* Before a state is placed at the region's high end: lowers high_limit by what the cache
+         * will need there. NULL: its tables do not lie in the region. */
+        void (*reserve)(struct hmm_heap *h);
+        bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
+        bool sparse; /* bytes of the region that are not touched cost nothing: address space */
+    };
 };
 
+/* Bytes of the image. */
+#define HMM__IMAGE_BYTES offsetof(struct hmm_heap, check_flags)
+
 _Static_assert(offsetof(struct hmm_heap, failed) == 0, "the links of ref 0");
-_Static_assert(offsetof(struct hmm_heap, check_flags) + sizeof(uint32_t) <= 3 * 64,
+_Static_assert(offsetof(struct hmm_heap, large_above) / 64 - offsetof(struct hmm_heap, first) / 64 <
+                   3,
                "the hot part is three cache lines");
 
 /* ---- What a heap in few bytes has otherwise (small.h) ---- */
@@ -206,10 +242,10 @@ HMM__ALWAYS_INLINE hmm_ref heap_brk(const struct hmm_heap *h)
     return h->brk;
 }
 
-/* No block ends above it, whatever becomes of the limit. */
+/* No block ends above it, and the strategy's state has room for all below. */
 HMM__ALWAYS_INLINE hmm_ref end_of(const struct hmm_heap *h)
 {
-    return h->high_limit;
+    return h->capacity;
 }
 
 /* Whether large.c knows a free block of this scaled size. Without pages: whether it is too large
@@ -224,6 +260,12 @@ HMM__ALWAYS_INLINE bool large_knows(const struct hmm_heap *h, size_t scaled)
 #endif
 }
 
+HMM__ALWAYS_INLINE void set_state(struct hmm_heap *h, void *state)
+{
+    h->state = state;
+    h->state_at = (size_t)((char *)state - (char *)h);
+}
+
 /* Bytes at the low end for a state. */
 HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
 {
@@ -233,7 +275,7 @@ HMM__ALWAYS_INLINE size_t low_bytes(const struct hmm_heap *h)
 /* The region that the heap is in, as far as it uses it. */
 HMM__ALWAYS_INLINE size_t region_bytes(const struct hmm_heap *h)
 {
-    return (size_t)h->capacity * HMM_GRANULE + h->large_bytes;
+    return (size_t)h->region * HMM_GRANULE + h->large_bytes;
 }
 
 HMM__ALWAYS_INLINE void live_add(struct hmm_heap *h, size_t bytes)
@@ -341,7 +383,7 @@ HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
     size_t used =
         live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES + h->aligned_blocks * HMM__RECORD_BYTES;
-    return (uint32_t)(h->top - h->first - used / HMM_GRANULE);
+    return (uint32_t)(h->top - h->first - h->gap_granules - used / HMM_GRANULE);
 }
 #endif
 
@@ -368,6 +410,10 @@ HMM__HIDDEN bool hmm__strategy_is_valid(const struct hmm_strategy *strategy);
 /* switch.c: as hmm_heap_set_strategy, of a strategy that is valid and not the present one. */
 HMM__HIDDEN int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *strategy);
 
+/* create.c: makes the handle of a heap without a cache whose image is at h and whose state is that
+ * of this strategy. malloc_entry and free_entry are not set. */
+HMM__HIDDEN void hmm__derive_handle(struct hmm_heap *h, const struct hmm_strategy *strategy);
+
 /* create.c: sets the heap's strategy, and initialises its state at `state`. */
 HMM__HIDDEN void hmm__adopt_strategy(struct hmm_heap *h, const struct hmm_strategy *strategy,
                                      void *state, bool is_zero);
@@ -378,8 +424,36 @@ HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
 
 /* grow.c: the region, as it was given to hmm_heap_create, has `size` bytes now, the new ones at its
  * high end. Returns 0; or -1 with the heap as it was iff they are fewer than before (EINVAL), there
- * is no room for the strategy's state (ENOMEM), or the heap has a cache (EBUSY). */
+ * is no room for the strategy's state (ENOMEM), or a cache has its tables in the region (EBUSY). */
 HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
+
+/* apart.c: whether this strategy's state is to lie apart, in a region of so many granules. */
+HMM__HIDDEN bool hmm__state_goes_apart(const struct hmm__page_source *source,
+                                       const struct hmm_strategy *strategy, uint32_t region);
+
+/* The capacity that such a state has for blocks up to `to`; and the state's room, with memory for
+ * so much. NULL: the system has none. */
+HMM__HIDDEN uint32_t hmm__apart_capacity(const struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN void *hmm__apart_room(const struct hmm_heap *h, const struct hmm_strategy *strategy,
+                                  uint32_t capacity, unsigned which);
+
+/* Gives back a state that lay there. */
+HMM__HIDDEN void hmm__apart_leave(const struct hmm_heap *h, unsigned which);
+
+/* Before the break rises to `to`, above the capacity. False: there is no memory for the state. */
+HMM__HIDDEN HMM__COLD bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to);
+
+/* gap.c: the break cannot rise: if another mapping is in its way, the heap goes on above it, with
+ * at least n granules of top below the break. False: there is none, or no memory. */
+#if HMM__SMALL
+HMM__ALWAYS_INLINE bool hmm__bridge(struct hmm_heap *h, uint32_t n)
+{
+    (void)h, (void)n;
+    return false;
+}
+#else
+HMM__HIDDEN HMM__COLD bool hmm__bridge(struct hmm_heap *h, uint32_t n);
+#endif
 
 /* brk.c */
 #if HMM__SMALL
@@ -404,6 +478,8 @@ HMM__HIDDEN bool hmm__commit_table(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
 /* Gives back a step of what has not been needed for a while, if there is any. */
 HMM__HIDDEN HMM__COLD void hmm__decommit_due(struct hmm_heap *h);
+/* Gives back what lies above the break, to a system that has refused memory. */
+HMM__HIDDEN HMM__COLD void hmm__decommit_scarce(struct hmm_heap *h);
 /* Whether there may be; without the lock. */
 HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
 /* The same as hmm__decommit_due at times when no operation on the heap is under way: the cache
@@ -511,6 +587,9 @@ HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
 
 /* aligned.c, realloc.c */
 HMM__HIDDEN void *hmm__aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
+
+/* A block in which the piece lies, exactly; NULL, counted as a failure: there is no room. */
+HMM__HIDDEN void *hmm__malloc_piece(struct hmm_heap *h, const struct hmm_piece *piece);
 
 /* The alignment in granules that was requested for ALIGNED block r. Ends the program if the record
  * was overwritten. */

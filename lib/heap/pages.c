@@ -7,19 +7,21 @@
  * ahead. The system provides a page when it is first written.
  *
  * Pages are given back when they have not been needed for a while (release_after): those inside
- * large free blocks, the oldest first, and those of the free top above the highest that the top was
- * in that while. A program that frees and allocates the same memory again keeps it; one that does
- * not loses it a little later. There is no thread for it: the slow paths of malloc and free read
- * the clock, and each gives back at most RELEASE_STEP, so that no call takes long, whatever the
- * number of blocks. What may wait so is limited: if nobody calls any more, that is what stays. If
- * the break rises into pages that were not resident, as many go at once, however young they are.
+ * large free blocks, the oldest first, and those of the free top that lie above the highest place
+ * where the top has been during that time. A program that frees and allocates the same memory again
+ * keeps it; one that does not loses it a little later. There is no thread for it: the slow paths of
+ * malloc and free read the clock, and each gives back at most RELEASE_STEP, so that no call takes
+ * long, whatever the number of blocks. The sum of such pages is limited (EXCESS_BYTES and a quarter
+ * of the live bytes): so much stays resident in a program that does not call malloc or free any
+ * more. If the break rises into pages that were not resident, as many others are given back at
+ * once, however recently they were used.
  */
 #include "heap/block.h"
 
 #if HMM__PAGES
 
 #define AHEAD_MIN ((256u << 10) / HMM_GRANULE)
-#define AHEAD_MAX ((32u << 20) / HMM_GRANULE)
+#define AHEAD_MAX ((4u << 20) / HMM_GRANULE)
 
 /* Bytes that one call gives back: about a third of a millisecond. */
 #define RELEASE_STEP ((size_t)4 << 20)
@@ -65,17 +67,23 @@ static bool commit_to(struct hmm_heap *h, hmm_ref to)
     return true;
 }
 
+static uint32_t ahead_of(const struct hmm_heap *h)
+{
+    uint32_t ahead = (h->committed_end - h->first) / 8;
+    ahead = ahead > AHEAD_MIN ? ahead : AHEAD_MIN;
+    return ahead < AHEAD_MAX ? ahead : AHEAD_MAX;
+}
+
 bool hmm__commit(struct hmm_heap *h, hmm_ref to)
 {
     if (to <= h->committed_end)
         return true;
-    uint32_t ahead = (h->committed_end - h->first) / 8;
-    if (ahead < AHEAD_MIN)
-        ahead = AHEAD_MIN;
-    if (ahead > AHEAD_MAX)
-        ahead = AHEAD_MAX;
+    uint32_t ahead = ahead_of(h);
     hmm_ref max = h->limit - to < ahead ? h->limit : to + ahead;
-    return commit_to(h, max) || commit_to(h, to);
+    if (commit_to(h, max))
+        return true;
+    h->scarce = true;
+    return commit_to(h, to);
 }
 
 /* Decommits and so clears, from a size on at which that is faster than writing. */
@@ -175,6 +183,23 @@ static bool give_back_blocks(struct hmm_heap *h, uint32_t until, size_t *budget)
     return true;
 }
 
+/* Of what is committed above the break, keeps as much as is committed ahead. */
+static void unmap_above(struct hmm_heap *h, hmm_ref keep)
+{
+    if (h->page_source->unmap == NULL)
+        return;
+    uint32_t ahead = ahead_of(h);
+    keep = keep > h->brk ? keep : h->brk;
+    if (h->committed_end <= keep || h->committed_end - keep <= 2 * ahead)
+        return;
+    char *end = block_payload(h, h->committed_end) + RELEASE_PAGE - 1;
+    char *limit = block_payload(h, h->limit);
+    h->committed_end = keep + ahead;
+    h->page_source->unmap(block_payload(h, h->committed_end), end < limit ? end : limit);
+    if (h->zero_top > h->committed_end)
+        h->zero_top = h->committed_end;
+}
+
 /* At intervals of release_after: what lies above the top as it was at the last one, or before it
  * fell far since then. */
 static bool give_back_due_top(struct hmm_heap *h, uint64_t now, size_t *budget)
@@ -186,6 +211,7 @@ static bool give_back_due_top(struct hmm_heap *h, uint64_t now, size_t *budget)
         keep = h->top_seen;
     if (!give_back_top(h, keep, budget))
         return false;
+    unmap_above(h, keep);
     h->top_seen = h->top;
     h->top_seen_at = now;
     return true;
@@ -214,6 +240,13 @@ static void write_due(struct hmm_heap *h, uint64_t due)
     h->release_due = due;
 }
 #endif
+
+void hmm__decommit_scarce(struct hmm_heap *h)
+{
+    size_t budget = SIZE_MAX;
+    if (h->page_source->unmap != NULL && give_back_top(h, h->brk, &budget))
+        unmap_above(h, h->brk);
+}
 
 void hmm__decommit_due(struct hmm_heap *h)
 {
@@ -295,6 +328,7 @@ size_t hmm__decommit_all(struct hmm_heap *h)
     while ((b = hmm__large_oldest(h)) != NULL)
         give_back_block(h, b, &budget);
     give_back_top(h, h->top, &budget);
+    unmap_above(h, h->top);
     h->top_seen = h->top;
     return SIZE_MAX - budget;
 }

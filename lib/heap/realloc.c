@@ -150,8 +150,8 @@ static bool has_cache(const struct hmm_heap *h)
 #endif
 }
 
-/* The move has failed, after the cache returned all that it could: one of the blocks that it
- * returned may be this one's neighbour. */
+/* No new block could be had, although the cache returned all that it could. A block that it
+ * returned may be a neighbour of this one: so growing in place is tried once more. */
 static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
 {
     uint32_t word = word_load(p), n = hmm__granules_for(size);

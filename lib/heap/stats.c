@@ -98,10 +98,16 @@ static size_t high_bytes(const struct hmm_heap *h)
     return h->state_place == HMM__STATE_HIGH ? state_bytes(h, h->brk_peak) : 0;
 }
 
+/* It counts as if it lay at the low end. */
+static size_t apart_bytes(const struct hmm_heap *h, hmm_ref to)
+{
+    return h->state_place == HMM__STATE_APART ? state_bytes(h, to) : 0;
+}
+
 /* The cache's part of the region's high end. */
 static size_t cache_bytes(const struct hmm_heap *h)
 {
-    return h->cache ? (size_t)(h->capacity - h->high_limit) * HMM_GRANULE : 0;
+    return h->cache ? (size_t)(h->region - h->high_limit) * HMM_GRANULE : 0;
 }
 
 /* From the region's first byte to the first block, and what is at the high end. */
@@ -111,7 +117,8 @@ static size_t control_bytes(const struct hmm_heap *h)
     size_t all = bytes(h, h->first) - HMM_HEADER_BYTES + high * HMM_GRANULE + cache_bytes(h);
     if (!h->sparse)
         return all;
-    return all - untouched_low(h, h->brk_peak) - (high * HMM_GRANULE - high_bytes(h));
+    return all - untouched_low(h, h->brk_peak) - (high * HMM_GRANULE - high_bytes(h)) +
+           apart_bytes(h, h->brk_peak);
 }
 
 #endif
@@ -119,7 +126,7 @@ static size_t control_bytes(const struct hmm_heap *h)
 /* The bytes below the break that are in use, if the break is at `brk`. */
 static size_t used_bytes(const struct hmm_heap *h, hmm_ref brk)
 {
-    return bytes(h, brk) - untouched_low(h, brk);
+    return bytes(h, brk - h->gap_granules) - untouched_low(h, brk) + apart_bytes(h, brk);
 }
 
 size_t hmm__used_peak(const struct hmm_heap *h)
@@ -138,11 +145,17 @@ static size_t large_bytes(const struct hmm_heap *h)
     return bytes < h->large_bytes ? bytes : h->large_bytes;
 }
 
+static size_t reserved_bytes(const struct hmm_heap *h)
+{
+    const struct hmm__page_source *source = h->page_source;
+    return source && source->mapped ? source->mapped() : bytes(h, h->region) + h->large_bytes;
+}
+
 void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
 {
     *stats = (struct hmm_stats){.capacity = bytes(heap, heap->limit) + cache_bytes(heap) +
                                             heap->large_bytes,
-                                .reserved = bytes(heap, heap->capacity) + heap->large_bytes,
+                                .reserved = reserved_bytes(heap),
                                 .control = control_bytes(heap) + large_bytes(heap),
                                 .brk = used_bytes(heap, heap_brk(heap)),
                                 .brk_peak = hmm__used_peak(heap),

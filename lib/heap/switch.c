@@ -7,6 +7,21 @@
 
 #if !HMM__SMALL
 
+/* Apart, for the blocks up to the break. Of the two places the old state has at most one. */
+static void *find_apart(struct hmm_heap *h, const struct hmm_strategy *s, uint32_t *capacity)
+{
+    unsigned which = h->state_place == HMM__STATE_APART ? 1 - h->apart : 0;
+    *capacity = hmm__apart_capacity(h, h->brk);
+    void *room = hmm__apart_room(h, s, *capacity, which);
+    if (room == NULL) {
+        *capacity = h->brk;
+        room = hmm__apart_room(h, s, *capacity, which);
+    }
+    if (room == NULL)
+        hmm__apart_leave(h, which);
+    return room;
+}
+
 /* Finds room for a state of this size: at the low end, at the high end, or in a block. NULL: there
  * is none. The old state stays usable. */
 static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
@@ -40,11 +55,13 @@ void hmm__index_rebuild(struct hmm_heap *h)
 
 int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
 {
-    enum hmm__state_place place, was = h->state_place;
+    enum hmm__state_place place = HMM__STATE_APART, was = h->state_place;
     void *old = h->state;
-    size_t size = s->state_size(hmm_heap_capacity(h));
+    uint32_t capacity = h->region, lay = h->apart;
+    size_t size = s->state_size((size_t)h->region * HMM_GRANULE);
     hmm_ref limit = h->limit, high_limit = h->high_limit;
-    void *state = find_room(h, size, &place);
+    void *state = hmm__state_goes_apart(h->page_source, s, h->region) ? find_apart(h, s, &capacity)
+                                                                      : find_room(h, size, &place);
     if (state == NULL) {
         hmm__high_raise(h, limit, high_limit); /* undoes `reserve` */
         hmm__set_errno(ENOMEM);
@@ -58,10 +75,15 @@ int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
         h->committed_end = h->limit;
     hmm__brk_settle(h);
     h->state_place = place;
+    h->capacity = capacity;
+    if (place == HMM__STATE_APART)
+        h->apart = was == HMM__STATE_APART ? 1 - lay : 0;
     hmm__adopt_strategy(h, s, state, false);
     hmm__index_rebuild(h);
     if (was == HMM__STATE_BLOCK)
         hmm__free(h, old);
+    else if (was == HMM__STATE_APART)
+        hmm__apart_leave(h, lay);
     return 0;
 }
 

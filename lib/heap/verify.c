@@ -13,6 +13,7 @@ struct tally {
     uint32_t free_blocks;
     uint64_t free_granules;
     size_t live_blocks, live_bytes, aligned_blocks;
+    uint32_t gaps, gap_granules;
 };
 
 /* Whether one header could always tell of all that two neighbours are (B3). */
@@ -55,7 +56,8 @@ static const char *check_blocks(const struct hmm_heap *h, struct tally *t)
             return "B1: a block's size leads outside the heap";
         if (!(word & HMM__PREV_FREE) != !(below & HMM__FREE))
             return "B2: PREV_FREE contradicts the block below";
-        if ((word & HMM__ALIGNED) && ((word & HMM__FREE) || block_alignment(h, r) == 0))
+        bool gap = block_is_gap(h, r, word);
+        if (!gap && (word & HMM__ALIGNED) && ((word & HMM__FREE) || block_alignment(h, r) == 0))
             return "B8: an aligned block is free, or its record does not tell its alignment";
         if (word & HMM__FREE) {
             const char *broken = check_free_block(h, r, n);
@@ -63,6 +65,9 @@ static const char *check_blocks(const struct hmm_heap *h, struct tally *t)
                 return broken;
             t->free_blocks++;
             t->free_granules += n;
+        } else if (gap) {
+            t->gaps++;
+            t->gap_granules += n;
         } else {
             t->live_blocks++;
             t->live_bytes += header_usable(word);
@@ -93,6 +98,8 @@ const char *hmm__verify(struct hmm_heap *h)
     const char *broken = check_blocks(h, &t);
     if (broken != NULL)
         return broken;
+    if (t.gaps != h->gaps || t.gap_granules != h->gap_granules)
+        return "B9: a gap's header or end was overwritten";
     if (t.free_blocks != free_blocks(h) || t.free_granules != free_granules(h) ||
         t.live_blocks != live_blocks(h) || t.live_bytes != live_bytes(h) ||
         t.aligned_blocks != h->aligned_blocks)

@@ -17,7 +17,8 @@ int hmm__walk(const struct hmm_heap *h, int (*visit)(void *arg, const struct hmm
                                       .size = (size_t)n * HMM_GRANULE,
                                       .usable = header_usable(word),
                                       .used = !(word & HMM__FREE)};
-        result = visit(arg, &info);
+        if (!block_is_gap(h, r, word))
+            result = visit(arg, &info);
         r = next;
     }
     return result;

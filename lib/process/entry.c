@@ -10,6 +10,7 @@
 #include "process/process.h"
 
 #include "api/api.h"
+#include "api/hooks.h"
 #include "heap_memory_manager.h"
 #include "process/emergency.h"
 #include "process/process_cache.h"
@@ -124,6 +125,8 @@ static __attribute__((noinline)) void free_missed(void *block, struct run *d)
     struct hmm_heap *h = the_heap();
     if (!free_in_run(d, block) && !put_medium(block))
         free_of_heap(h, block);
+    else if (hooks_are_set())
+        hmm__trace_free(block);
 }
 
 /* Frees a block for which d was looked up. */
@@ -145,6 +148,8 @@ static void *allocate_more(const struct moving_block *b, size_t size)
 
 static void *allocate_less(const struct moving_block *b, size_t size)
 {
+    if (hooks_are_set())
+        return hmm_malloc(size);
     void *p = malloc_hit(size);
     if (p == NULL)
         p = malloc_from_run(size);

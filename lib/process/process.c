@@ -6,6 +6,7 @@
 #include "process/process.h"
 
 #include "api/api.h"
+#include "api/hooks.h"
 #include "base/text.h"
 #include "process/emergency.h"
 #include "process/env.h"
@@ -101,6 +102,28 @@ static struct hmm_heap *create(const struct options *o)
     return h;
 }
 
+#if HMM__HOOKS
+/* Hooks are set: no thread gets a thread cache any more, and the calling thread gives its own
+ * back. */
+static void close_process_cache(void)
+{
+    enum lock_hold hold = hmm__process_lock();
+    if (hold == LOCK_UNAVAILABLE)
+        return;
+    hmm_heap_set_cache(hmm__process.heap, 0);
+    hmm__process_unlock(hold);
+    leave_thread_cache();
+}
+#endif
+
+static void open_process_cache(struct hmm_heap *h)
+{
+    open_cache(h, &hmm__process.lock);
+#if HMM__HOOKS
+    hmm__hooks_close_cache = close_process_cache;
+#endif
+}
+
 /* With the lock. Returns the number of bad values in the environment. */
 static int set_up(const struct hmm_strategy *strategy)
 {
@@ -120,11 +143,12 @@ static int set_up(const struct hmm_strategy *strategy)
     h->release_after = o->release;
     if (o->heap_size != 0)
         h->refused = on_refusal;
-    if (o->cache && h->check_flags == 0) /* checks need each block in the heap itself */
-        open_cache(h, &hmm__process.lock);
+    /* Checks need each block in the heap itself, and hooks each call. */
+    if (o->cache && h->check_flags == 0 && !hooks_are_set())
+        open_process_cache(h);
     size_t pool_size;
     char *room = hmm__region_emergency(&pool_size);
-    hmm__emergency_set_up(room, pool_size, hmm__region_page_source);
+    hmm__emergency_set_up(room, pool_size, hmm__region_pool_source);
     __atomic_store_n(&hmm__process.lock.has_emergency_pool, room != NULL, __ATOMIC_RELAXED);
     __atomic_store_n(&hmm__process.heap, h, __ATOMIC_RELEASE);
     return bad;
@@ -197,6 +221,7 @@ struct hmm_heap *hmm__process_first_use(void)
 {
     hmm__process_handle_forks();
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
+    hmm__hooks_begin();
     bool mine = hmm__process.heap == NULL;
     if (mine && hold == LOCK_UNAVAILABLE)
         hmm__panic(hmm__region_user, NULL, "wanted in a signal handler while it was being made");
@@ -207,6 +232,7 @@ struct hmm_heap *hmm__process_first_use(void)
         if (hmm__process.heap == NULL)
             hmm__panic(hmm__region_user, NULL, "there is no memory for it");
     }
+    hmm__hooks_end();
     lock_release(&hmm__process.lock, hold);
     if (mine && !hmm__region_in_two_steps)
         hmm__process_finish();
@@ -249,10 +275,12 @@ int hmm_init(const struct hmm_strategy *strategy)
     int bad = 0;
     hmm__process_handle_forks();
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
+    hmm__hooks_begin();
     bool mine = hmm__process.heap == NULL, busy = mine && hold == LOCK_UNAVAILABLE;
     if (mine && !busy)
         bad = set_up(strategy);
     bool made = mine && hmm__process.heap != NULL;
+    hmm__hooks_end();
     lock_release(&hmm__process.lock, hold);
     if (!mine)
         return init_again(strategy);

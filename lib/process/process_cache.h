@@ -90,6 +90,11 @@ HMM__ALWAYS_INLINE void notice_thread_ends(void)
     hmm__thread_caches_notice_ends();
 }
 
+HMM__ALWAYS_INLINE void leave_thread_cache(void)
+{
+    hmm__thread_cache_leave();
+}
+
 /* ---- With the lock ---- */
 
 HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
@@ -178,6 +183,10 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
 }
 
 HMM__ALWAYS_INLINE void notice_thread_ends(void)
+{
+}
+
+HMM__ALWAYS_INLINE void leave_thread_cache(void)
 {
 }
 

@@ -17,6 +17,7 @@ static _Alignas(64) unsigned char process_region[HMM_PROCESS_HEAP_SIZE];
 const char hmm__region_user[] = "process heap";
 
 const struct hmm__page_source *const hmm__region_page_source = NULL;
+const struct hmm__page_source *const hmm__region_pool_source = NULL;
 const bool hmm__region_in_two_steps = false;
 
 char *hmm__region_emergency(size_t *size)

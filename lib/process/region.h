@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where the process heap's memory comes from. One of two files is linked: lib/process/region.c has
- * a static array, preload/region.c reserves address space.
+ * a static array, preload/region.c has memory of the system's.
  */
 #ifndef HMM_REGION_H
 #define HMM_REGION_H
@@ -25,6 +25,9 @@ extern HMM__HIDDEN const bool hmm__region_in_two_steps;
 
 /* Commits and decommits the region's pages; NULL: all of it is always committed. */
 extern HMM__HIDDEN const struct hmm__page_source *const hmm__region_page_source;
+
+/* Commits the emergency pool's pages, from its low end up, without the heap's lock. */
+extern HMM__HIDDEN const struct hmm__page_source *const hmm__region_pool_source;
 
 /* The memory of the emergency pool; NULL: there is none. */
 HMM__HIDDEN char *hmm__region_emergency(size_t *size);

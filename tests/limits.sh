@@ -1,0 +1,65 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# What a program under the preload library has within the system's limits, beside what it has of the
+# C library's malloc; mappings in the way; blocks beyond what a header can say. Speaks TAP.
+. "$(dirname "$0")/tap.sh"
+: "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}"
+
+PRELOAD=${PRELOAD:-$top_builddir/.libs/libhmm-preload.so}
+HMM=${HMM:-$top_builddir/hmm}
+
+skip_under_valgrind
+skip_with_sanitizers
+[ -e "$PRELOAD" ] || skip_all "there is no preload library in this build"
+
+# shellcheck disable=SC2086
+$CC -O1 -fno-builtin $TEST_CFLAGS -o "$dir/limits" "$top_srcdir/tests/preload/limits.c" \
+    -pthread -ldl > "$dir/out" 2> "$dir/err"
+code=$?
+report $code "compiles: limits"
+bits=64
+case $(od -An -tx1 -j4 -N1 "$dir/limits") in *01*) bits=32 ;; esac
+
+# Blocks of 1 MiB that may be fewer than the C library's: 8, and what index and page map of the heap
+# need, 0.9 and 0.4 of a hundred.
+near() {
+    [ -n "$1" ] && [ -n "$2" ] && [ "$2" -ge $(($1 - 8 - $1 * ${3:-0} / 1000)) ]
+}
+
+# with COMMAND...: as it is, and under the preload library; leaves $dir/libc and $dir/out.
+with() {
+    timeout 100 env LD_PRELOAD="$PRELOAD" "$@" > "$dir/out" 2> "$dir/err"
+    code=$?
+}
+
+for s in $("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/'); do
+    case $s in first-fit | next-fit) index=13 ;; *) index=4 ;; esac
+    if [ $bits = 64 ]; then
+        for c in address-space data locked; do
+            "$dir/limits" $c > "$dir/libc" 2> "$dir/err.libc"
+            with HMM_STRATEGY="$s" "$dir/limits" $c
+            [ "$code" -eq 0 ] && [ ! -s "$dir/err" ] &&
+                near "$(cat "$dir/libc")" "$(cat "$dir/out")" $index
+            report $? "$s: $c: $(cat "$dir/out") blocks of 1 MiB, the C library $(cat "$dir/libc")"
+        done
+        # shellcheck disable=SC3045  # Linux shells have it
+        (ulimit -v 4000000 && "$dir/limits" count) > "$dir/libc"
+        # shellcheck disable=SC3045
+        (ulimit -v 4000000 && with HMM_STRATEGY="$s" "$dir/limits" count && exit "$code")
+        code=$?
+        [ "$code" -eq 0 ] && [ ! -s "$dir/err" ] &&
+            near "$(cat "$dir/libc")" "$(cat "$dir/out")" $index
+        report $? "$s: ulimit -v: $(cat "$dir/out") blocks, the C library $(cat "$dir/libc")"
+        for c in comes-back in-the-way; do
+            with HMM_STRATEGY="$s" "$dir/limits" $c
+            [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
+            report $? "$s: $c"
+            with HMM_STRATEGY="$s" HMM_CACHE=0 "$dir/limits" $c
+            [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
+            report $? "$s: HMM_CACHE=0: $c"
+        done
+    fi
+done
+
+finish
