@@ -55,6 +55,9 @@ struct cli_args {
  */
 int cli_args_next(struct cli_args *args);
 
+/* Removes what could not be written whole, unless it is a device. */
+void cli_discard(const char *path);
+
 /* Whether two paths name one regular file, which cannot be read and written at a time. */
 bool cli_is_same_file(const char *a, const char *b);
 

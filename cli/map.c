@@ -107,107 +107,34 @@ static int parse(struct request *q, int argc, char **argv)
         cli_complain("map", "no trace given: hmm map %s", cli_map.usage);
         return CLI_ARG_BAD;
     }
+    if (q->output != NULL && cli_is_same_file(q->path, q->output)) {
+        cli_complain("map", "--output: %s is the trace that is read", q->output);
+        return CLI_ARG_BAD;
+    }
     if (q->choice.count == 0)
         cli_choose_all(&q->choice);
     return CLI_ARG_END;
-}
-
-/* ---- Cells ---- */
-
-enum map_shade map_shade(const struct map_cell *c)
-{
-    const uint64_t all = c->used + c->free + c->control;
-    if (all == 0)
-        return MAP_BEYOND;
-    if (c->control > all / 2)
-        return MAP_CONTROL;
-    const uint64_t used = c->used + c->control;
-    if (used == 0)
-        return MAP_FREE;
-    if (used >= all - all / 32)
-        return MAP_FULL;
-    return used < all / 3 ? MAP_LITTLE : used < all / 3 * 2 ? MAP_HALF : MAP_MOST;
-}
-
-struct cli_text map_footprint(const struct map_heap *h)
-{
-    struct cli_text t = {"-"};
-    if (h->view->live != 0)
-        snprintf(t.chars, sizeof t.chars, "%.3f",
-                 (double)view_break(h->view) / (double)h->view->live);
-    return t;
-}
-
-struct cutter {
-    struct map_heap *heap;
-    uint64_t cell_bytes;
-    size_t cells;
-};
-
-static void add(struct cutter *c, size_t member, uint64_t from, uint64_t to)
-{
-    while (from < to) {
-        const uint64_t cell = from / c->cell_bytes, end = (cell + 1) * c->cell_bytes;
-        const uint64_t until = to < end ? to : end;
-        if (cell >= c->cells)
-            return;
-        *(uint64_t *)((char *)&c->heap->cells[cell] + member) += until - from;
-        from = until;
-    }
-}
-
-static void add_piece(void *arg, const struct view_piece *p)
-{
-    add(arg,
-        p->kind == VIEW_USED ? offsetof(struct map_cell, used) : offsetof(struct map_cell, free),
-        p->address, p->address + p->size);
-}
-
-/* Between the control structures and the break: what no block is in, is free. */
-static void cut_heap(struct map *map, struct map_heap *h)
-{
-    struct cutter c = {h, map->cell_bytes, map->cells};
-    const uint64_t brk = view_break(h->view);
-    free(h->cells);
-    h->cells = cli_alloc(map->cells, sizeof *h->cells);
-    h->holes = view_walk(h->view, add_piece, &c);
-    add(&c, offsetof(struct map_cell, control), 0, h->view->control);
-    for (size_t i = 0; i < map->cells; i++) {
-        struct map_cell *cell = &h->cells[i];
-        const uint64_t begin = i * c.cell_bytes, end = begin + c.cell_bytes;
-        const uint64_t inside = begin >= brk ? 0 : (end < brk ? end : brk) - begin;
-        const uint64_t taken = cell->used + cell->control;
-        cell->free = inside > taken ? inside - taken : 0;
-    }
-}
-
-void map_cut(struct map *map, size_t cells)
-{
-    uint64_t most = 1;
-    for (size_t i = 0; i < map->count; i++)
-        if (view_break(map->heaps[i].view) > most)
-            most = view_break(map->heaps[i].view);
-    map->cell_bytes = ((most + cells - 1) / cells + 15) / 16 * 16;
-    map->cells = (size_t)((most + map->cell_bytes - 1) / map->cell_bytes);
-    for (size_t i = 0; i < map->count; i++)
-        cut_heap(map, &map->heaps[i]);
 }
 
 /* ---- Drawing ---- */
 
 static bool draw(const struct request *q, struct map *map)
 {
-    FILE *to = q->output != NULL ? fopen(q->output, "w") : stdout;
-    bool good = to != NULL;
-    if (good) {
+    const bool is_file = q->output != NULL && strcmp(q->output, "-") != 0;
+    FILE *to = is_file ? fopen(q->output, "w") : stdout;
+    int code = to != NULL ? 0 : errno;
+    if (to != NULL) {
         (q->svg ? map_print_svg : map_print_text)(map, to);
-        good = fflush(to) == 0 && !ferror(to);
+        code = fflush(to) == 0 && !ferror(to) ? 0 : errno;
     }
-    if (good && to != stdout)
-        good = fclose(to) == 0;
-    if (!good && q->output != NULL)
-        cli_complain("map", "%s: %s", q->output, strerror(errno));
-    return good;
+    if (is_file && to != NULL && fclose(to) != 0 && code == 0)
+        code = errno;
+    if (is_file && code != 0) {
+        cli_complain("map", "%s: cannot write: %s", q->output, strerror(code));
+        if (to != NULL)
+            cli_discard(q->output);
+    }
+    return code == 0;
 }
 
 static void replay_to(struct views *views, uint64_t op)

@@ -91,7 +91,7 @@ static size_t columns_that_fit(const struct cli_table *t, size_t from, unsigned 
     return c - from;
 }
 
-/* Where the last column is text, its words go on below each other. */
+/* Where all columns are text, words of the last go on below each other. */
 static void print_text(const struct cli_table *t, FILE *to)
 {
     for (size_t row = 0; row < t->count / t->columns; row++) {

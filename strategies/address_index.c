@@ -4,7 +4,7 @@
  */
 #include "address_index.h"
 
-#if HMM_WITH_FIRST_FIT || HMM_WITH_NEXT_FIT
+#if HMM__ADDRESS_INDEX
 
 /*
  * The two steps of every search and update: which of a group's entries are n or more, and which is
@@ -394,6 +394,29 @@ uint32_t hmm__address_largest(struct hmm_heap *h, struct address_index *x)
 
 /* ---- Checking ---- */
 
+static uint32_t height_of(uint32_t covered)
+{
+    uint32_t height = 1;
+    for (; height == 1 || covered > ADDRESS_FAN; height++)
+        covered = level_above(covered);
+    return height;
+}
+
+/* Before anything else: where this is so the other checks read nothing outside the state. */
+static const char *check_layout(const struct hmm_heap *h, const struct address_index *x)
+{
+    struct address_index right = {0};
+    lay_out(&right, units_of(hmm_heap_capacity(h)));
+    bool same = x->units == right.units && x->bounds == right.bounds &&
+                x->floor == (address_unit(h->first) & ~(ADDRESS_FAN - 1)) &&
+                x->covered % ADDRESS_FAN == 0 && x->covered > x->floor && x->covered <= x->units &&
+                x->height == height_of(x->covered) && x->hints[0] == 0 &&
+                x->hints[ADDRESS_HINTS] == UINT32_MAX;
+    for (uint32_t k = 1; same && k < x->height; k++)
+        same = x->level[k] == right.level[k];
+    return same ? NULL : "T8: address index: it is not laid out for the heap";
+}
+
 static const char *check_unit(struct hmm_heap *h, const struct address_index *x, uint32_t unit,
                               uint32_t *indexed)
 {
@@ -444,12 +467,15 @@ static const char *check_levels(const struct address_index *x)
 const char *hmm__address_check(struct hmm_heap *h, const struct address_index *x, uint32_t *indexed)
 {
     *indexed = 0;
+    const char *broken = check_layout(h, x);
+    if (broken != NULL)
+        return broken;
     for (uint32_t unit = x->floor; unit < x->covered; unit++) {
-        const char *broken = check_unit(h, x, unit, indexed);
+        broken = check_unit(h, x, unit, indexed);
         if (broken != NULL)
             return broken;
     }
-    const char *broken = check_hints(x);
+    broken = check_hints(x);
     return broken ? broken : check_levels(x);
 }
 

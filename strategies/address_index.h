@@ -49,6 +49,8 @@
  * T4  An entry of a higher level is not less than any of the 32 below it; one of level 1 neither.
  *     No entry of the highest is more than `most`.
  * T5  No bound of a unit below hint n is n or more, and no hint is lower than that before it.
+ * T8  The parts lie where the heap's capacity says. What is covered is whole groups from the floor,
+ *     the group of the heap's first block, and the tree is as high as that takes.
  */
 #ifndef HMM_ADDRESS_INDEX_H
 #define HMM_ADDRESS_INDEX_H
@@ -60,7 +62,7 @@
 #include <emmintrin.h>
 #endif
 
-#if HMM_WITH_FIRST_FIT || HMM_WITH_NEXT_FIT
+#if HMM__ADDRESS_INDEX
 
 #define ADDRESS_LEVELS 6u
 #define ADDRESS_FAN 32u

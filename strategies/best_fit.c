@@ -46,7 +46,7 @@ static size_t best_state_size(size_t capacity)
 static void best_start(struct hmm_heap *h, void *state)
 {
     struct best_state *s = state;
-    s->bins.floor = UINT32_MAX;
+    floor_to_top(&s->bins);
     hmm__size_start(&s->sizes, hmm_heap_capacity(h));
 }
 
@@ -67,8 +67,10 @@ static __attribute__((noinline)) void best_index_push(struct hmm_heap *h, void *
                                                       uint32_t size)
 {
     struct best_state *s = state;
+#if !HMM__SMALL
     if (size < s->bins.floor)
         s->bins.floor = size;
+#endif
     hmm__size_push(h, &s->sizes, r, size);
 }
 
@@ -77,7 +79,7 @@ static void best_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t
     struct best_state *s = state;
     hmm__size_unlink(h, &s->sizes, r, size);
     if (hmm__size_is_empty(&s->sizes))
-        s->bins.floor = UINT32_MAX;
+        floor_to_top(&s->bins);
 }
 
 #if !HMM__SMALL
@@ -93,6 +95,9 @@ HMM__ALWAYS_INLINE bool best_index_empty(const void *state)
 static hmm_ref best_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
     const struct best_state *s = state;
+#if HMM__SMALL
+    return hmm__size_find(h, &s->sizes, n);
+#else
     if (victim_is_next(&s->bins, n)) {
         COUNT(h->visited++);
         return s->bins.victim;
@@ -101,6 +106,7 @@ static hmm_ref best_large_find(struct hmm_heap *h, const void *state, uint32_t n
     return s->bins.victim_size >= n && (r == 0 || s->bins.victim_size <= block_size(h, r))
                ? s->bins.victim
                : r;
+#endif
 }
 
 #if !HMM__SMALL
@@ -143,10 +149,13 @@ static hmm_ref best_older(struct hmm_heap *h, const struct best_state *s, hmm_re
 {
     if (size < BINS)
         return block_links(h, r)[BIN_NEXT];
-    if (r != s->bins.victim)
-        return hmm__size_older(h, &s->sizes, r, size);
-    hmm_ref next = hmm__size_find(h, &s->sizes, size);
-    return next && block_size(h, next) == size ? next : 0;
+#if !HMM__SMALL
+    if (r == s->bins.victim) {
+        hmm_ref next = hmm__size_find(h, &s->sizes, size);
+        return next && block_size(h, next) == size ? next : 0;
+    }
+#endif
+    return hmm__size_older(h, &s->sizes, r, size);
 }
 
 static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
@@ -190,7 +199,7 @@ static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed
     *indexed = 0;
     const char *broken = hmm__bins_check(h, &s->bins, indexed);
     if (broken == NULL)
-        broken = hmm__size_check(h, &s->sizes, s->bins.floor, indexed);
+        broken = hmm__size_check(h, &s->sizes, floor_of(&s->bins), indexed);
     return broken;
 }
 

@@ -74,18 +74,24 @@ static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t 
     return NULL;
 }
 
+#if !HMM__SMALL
+
 static bool victim_is_valid(const struct hmm_heap *h, const struct bins *s)
 {
     return block_seems_free(h, s->victim) && s->victim_size >= BINS &&
            block_size(h, s->victim) == s->victim_size;
 }
 
+#endif
+
 /* Adds the blocks to *count. */
 const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count)
 {
+#if !HMM__SMALL
     if (!s->victim != !s->victim_size || (s->victim && !victim_is_valid(h, s)))
         return "T4: bins: the victim is in use, or not of the size that is kept";
     *count += s->victim != 0;
+#endif
     for (uint32_t size = 0; size < BINS; size++) {
         const char *broken = check_bin(h, s, size, count);
         if (broken != NULL)

@@ -28,20 +28,35 @@
 #include "bits.h"
 #include "heap/place.h"
 
-#define BINS 64u
+/*
+ * In few bytes the bins of best-fit may be fewer, since its index takes all larger sizes; those of
+ * segregated are its rule. There is no victim: what it saves is time only.
+ */
+#if HMM__SMALL && !HMM_WITH_SEGREGATED
+#ifndef HMM_BINS_LOG
+#define HMM_BINS_LOG 4
+#endif
+#define BINS_LOG ((unsigned)HMM_BINS_LOG)
+_Static_assert(HMM_BINS_LOG >= 3 && HMM_BINS_LOG <= 6, "8 to 64 bins");
+#else
+#define BINS_LOG 6u
+#endif
+#define BINS (1u << BINS_LOG)
 
 struct bins {
     struct bits64 map;
     hmm_ref heads[BINS];
+#if !HMM__SMALL
     hmm_ref victim; /* 0: none */
     uint32_t victim_size;
     uint32_t floor;
+#endif
 };
 
 /* The first link words of a free block, in a bin and elsewhere. */
 enum { BIN_NEXT, BIN_PREV };
 
-_Static_assert(BINS == sizeof(struct bits64) * 8, "the map has a bit for each bin");
+_Static_assert(BINS <= sizeof(struct bits64) * 8, "the map has a bit for each bin");
 #if !HMM__SMALL
 _Static_assert(LARGE_SCALED == (size_t)BINS << HMM__SIZE_SHIFT, "what is large is no bin's");
 #endif
@@ -176,6 +191,8 @@ HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_
 
 /* ---- The victim ---- */
 
+#if !HMM__SMALL
+
 HMM__ALWAYS_INLINE void set_victim(struct bins *s, hmm_ref r, size_t size)
 {
     HMM_ASSERT(r == 0 ? size == 0 : size >= BINS);
@@ -189,8 +206,6 @@ HMM__ALWAYS_INLINE bool victim_is_next(const struct bins *s, size_t n)
 {
     return s->victim_size >= n && s->victim_size <= s->floor;
 }
-
-#if !HMM__SMALL
 
 HMM__HIDDEN void *hmm__victim_serve(struct hmm_heap *h, size_t n);
 
@@ -216,13 +231,36 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
 
 #endif
 
+/* The index is empty. */
+HMM__ALWAYS_INLINE void floor_to_top(struct bins *s)
+{
+#if HMM__SMALL
+    (void)s;
+#else
+    s->floor = UINT32_MAX;
+#endif
+}
+
+/* No block in the index is smaller. */
+HMM__ALWAYS_INLINE uint32_t floor_of(const struct bins *s)
+{
+#if HMM__SMALL
+    (void)s;
+    return 0;
+#else
+    return s->floor;
+#endif
+}
+
 HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count);
 
 /* Size of the largest block in a bin, or of the victim; 0: there is none. */
 HMM__ALWAYS_INLINE uint32_t bins_largest(const struct bins *s)
 {
+#if !HMM__SMALL
     if (s->victim)
         return s->victim_size;
+#endif
     return bits64_is_empty(&s->map) ? 0 : bits64_greatest(&s->map);
 }
 

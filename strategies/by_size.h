@@ -44,6 +44,22 @@ HMM__ALWAYS_INLINE bool block_is_free_of(const struct hmm_heap *h, hmm_ref r, ui
            block_size(h, r) == size;
 }
 
+#if HMM__SMALL
+
+HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
+                                  by_size_verb *push)
+{
+    push(h, state, r, size);
+}
+
+HMM__ALWAYS_INLINE void large_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
+                                   by_size_verb *drop)
+{
+    drop(h, state, r, size);
+}
+
+#else
+
 /* A block has become free, or has changed: it becomes the victim. The next request is often served
  * from it, and the next block that is freed often merges with it. */
 HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
@@ -67,6 +83,8 @@ HMM__ALWAYS_INLINE void large_drop(struct hmm_heap *h, void *state, hmm_ref r, u
     else
         drop(h, s, r, size);
 }
+
+#endif
 
 #if !HMM__SMALL
 

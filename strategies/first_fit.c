@@ -14,7 +14,7 @@
  */
 #include "address_serve.h"
 
-#if HMM_WITH_FIRST_FIT
+#if HMM_WITH_FIRST_FIT && !HMM__FIRST_LIST
 
 static size_t first_state_size(size_t capacity)
 {

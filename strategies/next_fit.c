@@ -435,6 +435,9 @@ static uint32_t next_largest(struct hmm_heap *h, void *state)
 static const char *next_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 {
     const struct address_index *x = state;
+    const char *broken = hmm__address_check(h, x, indexed);
+    if (broken != NULL)
+        return broken;
     for (hmm_ref r = h->first; r < h->top; r = block_next(h, r)) {
         if (!(block_header(h, r) & HMM__FREE))
             continue;
@@ -446,7 +449,7 @@ static const char *next_check(struct hmm_heap *h, void *state, uint32_t *indexed
     for (uint32_t unit = next_own(x)->bare + 1; unit < x->covered; unit++)
         if (address_bounds(x)[unit] >= next_own(x)->bare_of)
             return "T7: next-fit: a bound is more than it should be";
-    return hmm__address_check(h, x, indexed);
+    return NULL;
 }
 
 #endif

@@ -73,11 +73,15 @@ static size_t seg_state_size(size_t capacity)
     return sizeof(struct seg_state) + lists * sizeof(hmm_ref);
 }
 
+#if !HMM__SMALL
+
 static void seg_start(struct hmm_heap *h, void *state)
 {
     (void)h;
     ((struct seg_state *)state)->bins.floor = UINT32_MAX;
 }
+
+#endif
 
 #if !HMM__SMALL
 
@@ -105,8 +109,10 @@ static void seg_index_push(struct hmm_heap *h, void *state, hmm_ref r, uint32_t 
     uint32_t c = seg_class_of(size);
     HMM_ASSERT(r >= h->first && r < h->top && size <= hmm_heap_capacity(h) / HMM_GRANULE);
     HMM_ASSERT(!s->lists[c] == !(s->maps[c / BITS] >> c % BITS & 1));
+#if !HMM__SMALL
     if (size < s->bins.floor)
         s->bins.floor = seg_class_max(size);
+#endif
     hmm_ref head = s->lists[c];
     s->lists[c] = r;
     block_links(h, r)[BIN_NEXT] = head;
@@ -134,7 +140,7 @@ static void seg_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t 
     s->lists[c] = next;
     if (next == 0 && (s->maps[c / BITS] &= ~BIT(c % BITS)) == 0 &&
         (s->words &= ~(UINT32_C(1) << c / BITS)) == 0)
-        s->bins.floor = UINT32_MAX;
+        floor_to_top(&s->bins);
 }
 
 /* Of the first `heads` blocks of this list, the first that fits; 0: none. */
@@ -164,6 +170,20 @@ static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
     return s->lists[word * BITS + bits_lowest(s->maps[word])];
 }
 
+#if HMM__SMALL
+
+static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
+{
+    const struct seg_state *s = state;
+    if (n > end_of(h) || n > HMM_MAX_GRANULES)
+        return 0;
+    uint32_t c = n < BINS ? 0 : seg_class_of(n);
+    hmm_ref r = n < BINS ? 0 : list_scan(h, s->lists[c], n, HEADS);
+    return r ? r : lists_from(s, n < BINS ? 0 : c + 1);
+}
+
+#else
+
 /* In the victim and the lists, as if the victim were the head of its list. */
 static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
@@ -189,6 +209,8 @@ static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
         return next;
     return next == 0 || size <= seg_class_max(block_size(h, next)) ? s->bins.victim : next;
 }
+
+#endif
 
 #if !HMM__SMALL
 
@@ -286,7 +308,9 @@ static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_
     uint32_t n = piece->granules;
     if (n > end_of(h))
         return 0;
+#if !HMM__SMALL
     large_put(h, s, 0, 0, seg_index_push); /* the victim goes into its list */
+#endif
     for (uint32_t size = n; q.tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {
         hmm_ref r = list_piece(h, s->bins.heads[size], &q);
         if (r != 0)
@@ -356,7 +380,7 @@ static const char *seg_check(struct hmm_heap *h, void *state, uint32_t *indexed)
     for (uint32_t c = 0; broken == NULL && c < lists; c++) {
         if (!(s->maps[c / BITS] >> c % BITS & 1) != (s->lists[c] == 0))
             return "T5: segregated: a list's bit contradicts the list";
-        broken = check_list(h, s->lists[c], c, s->bins.floor, indexed);
+        broken = check_list(h, s->lists[c], c, floor_of(&s->bins), indexed);
     }
     for (uint32_t word = 0; broken == NULL && word < SEG_WORDS; word++)
         if (!(s->words >> word & 1) != (s->maps[word] == 0))
@@ -374,7 +398,6 @@ static const struct hmm_strategy segregated = {
     .find = seg_find,
     .insert = seg_insert,
     .remove = seg_remove,
-    .start = seg_start,
     .find_last = seg_find_last,
 #if HMM__PIECES
     .find_piece = seg_find_piece,
@@ -386,6 +409,7 @@ static const struct hmm_strategy segregated = {
     .check = seg_check,
 #endif
 #if !HMM__SMALL
+    .start = seg_start,
     .grow = seg_grow,
     .resize = seg_resize,
     .take = seg_take,

@@ -3,9 +3,13 @@
  * The cache and its region: what it takes of the high end, where there is no room, and heaps for
  * which it is of no use.
  */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1 /* MAP_NORESERVE */
+#endif
 #include "books.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #if HMM__CACHE
 
@@ -266,6 +270,30 @@ START_TEST(tables_without_room_take_nothing)
 }
 END_TEST
 
+/* Of the page map no more is cleared than the runs need: nothing of what lies below the first
+ * block, where a large region's state is. */
+START_TEST(what_is_cleared_does_not_depend_on_the_region)
+{
+#if UINTPTR_MAX > UINT32_MAX
+    const size_t size = under_valgrind() ? 64 * MIB : (size_t)16 << 30;
+    char *region = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(region, MAP_FAILED);
+    struct hmm_heap *h = hmm_heap_create(region, size, strategy_of(_i));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    void *blocks[1000];
+    for (unsigned i = 0; i < 1000; i++)
+        ck_assert_ptr_nonnull(blocks[i] = hmm_heap_malloc(h, 1 + i % 1000));
+    ck_assert_uint_lt(h->cache->map_committed, 4096);
+    ck_assert_ptr_null(hmm_heap_check(h));
+    for (unsigned i = 0; i < 1000; i++)
+        hmm_heap_free(h, blocks[i]);
+    ck_assert_ptr_null(hmm_heap_check(h));
+    munmap(region, size);
+#endif
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("the cache's region");
@@ -279,6 +307,7 @@ int main(void)
     on_each_strategy(c, a_small_region_is_bare, 1);
     on_each_strategy(c, memory_that_had_a_heap_before_has_one_again, 1);
     on_each_strategy(c, the_first_blocks_of_a_size_are_the_strategy_s, 1);
+    on_each_strategy(c, what_is_cleared_does_not_depend_on_the_region, 1);
     on_each_strategy(c, off_where_it_never_was_and_on_twice, 1);
     on_each_strategy(c, a_heap_grows_whose_tables_are_elsewhere, 1);
     on_each_strategy(c, tables_elsewhere_give_all_back, 1);

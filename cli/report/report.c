@@ -9,8 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { OPT_OUTPUT, OPT_STRATEGY, OPT_COMPARE };
 
@@ -86,15 +84,14 @@ static int parse(struct request *q, int argc, char **argv)
 /* Returns 0 or errno; a page that is not whole is removed. */
 static int write_bytes(const char *path, const struct report_buffer *page)
 {
-    struct stat status;
     FILE *to = fopen(path, "wb");
     if (to == NULL)
         return errno;
     int code = fwrite(page->bytes, 1, page->count, to) == page->count ? 0 : errno;
     if (fclose(to) != 0 && code == 0)
         code = errno;
-    if (code != 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode))
-        unlink(path);
+    if (code != 0)
+        cli_discard(path);
     return code;
 }
 

@@ -55,11 +55,11 @@ void hmm__hooks_change(enum hmm__hook hook, bool set)
 
 #if HMM_WITH_LOCKS
 
-void hmm_set_lock(void (*enter)(void *arg), void (*leave)(void *arg), void *arg)
+void hmm_set_lock(void (*at_enter)(void *arg), void (*at_leave)(void *arg), void *arg)
 {
-    bool set = enter != NULL || leave != NULL;
-    hook_lock.enter = enter;
-    hook_lock.leave = leave;
+    bool set = at_enter != NULL || at_leave != NULL;
+    hook_lock.enter = at_enter;
+    hook_lock.leave = at_leave;
     hook_lock.arg = arg;
     hmm__hooks_change(HMM__HOOK_LOCK, set);
 }

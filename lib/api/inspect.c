@@ -102,6 +102,10 @@ int hmm_heap_walk(const struct hmm_heap *heap,
     if (quiet)
         annotate_enter();
     int result = hmm__walk(heap, visit_block, &v);
+#if HMM__PAGES
+    if (result == 0 && heap->walk_beyond)
+        result = heap->walk_beyond(visit, arg);
+#endif
     if (quiet)
         annotate_leave();
     hmm__hooks_end();

@@ -22,7 +22,7 @@ static bool claim_in_region(struct cache *cache, const char *low)
 {
     if ((uintptr_t)low < cache->base)
         return false;
-    size_t at = ((uintptr_t)low - cache->base) / HMM_GRANULE;
+    size_t at = (size_t)(low - (const char *)cache->heap) / HMM_GRANULE;
     return at >= cache->heap->high_limit || hmm__high_lower(cache->heap, (hmm_ref)at);
 }
 
@@ -32,7 +32,8 @@ static void reserve_in_region(struct hmm_heap *h)
 {
     const struct cache *cache = h->cache;
     uint32_t wanted = (h->high_limit - h->top) / 32;
-    uint32_t have = (uint32_t)(((uintptr_t)cache->low - cache->base) / HMM_GRANULE) - h->high_limit;
+    uint32_t have =
+        (uint32_t)((size_t)(cache->low - (const char *)h) / HMM_GRANULE) - h->high_limit;
     if (have < wanted)
         hmm__high_lower(h, h->high_limit - (wanted - have));
 }
@@ -75,9 +76,9 @@ bool hmm__tables_open(struct cache *cache, const struct cache_memory *memory)
     cache->place = memory ? &tables_in_memory : &tables_in_region;
     cache->source = memory ? memory->source : h->page_source;
     cache->lowest = memory ? memory->from : NULL;
-    if (memory)
-        return lay_out_tables(cache, memory->to, memory->region_max >> CACHE_PAGE_LOG);
-    return lay_out_tables(cache, (char *)h + capacity, capacity >> CACHE_PAGE_LOG);
+    size_t region = memory ? memory->region_max : capacity, below = cache->base - (uintptr_t)h;
+    size_t pages = region > below ? (region - below) >> CACHE_PAGE_LOG : 0;
+    return lay_out_tables(cache, memory ? memory->to : (char *)h + capacity, pages);
 }
 
 /* Commits [low, low_committed), in steps of at least 4 KiB. */

@@ -19,11 +19,34 @@ uint32_t hmm__granules_up(size_t bytes)
     return (uint32_t)(((uint64_t)bytes + HMM_GRANULE - 1) / HMM_GRANULE);
 }
 
+/* Only what is built in is found again by its name. */
+static void name_image(struct hmm_heap *h, const struct hmm_strategy *s)
+{
+    size_t n = 0;
+    memset(h->id.strategy, 0, sizeof h->id.strategy);
+    if (s->malloc_whole != NULL)
+        for (; n < sizeof h->id.strategy - 1 && s->name[n] != '\0'; n++)
+            h->id.strategy[n] = s->name[n];
+}
+
+static void identify_image(struct hmm_heap *h, uint32_t granules)
+{
+    _Static_assert(sizeof *h <= UINT16_MAX, "heap_bytes has room");
+    h->id = (struct hmm__image_id){.magic = HMM__IMAGE_MAGIC,
+                                   .version = HMM__IMAGE_VERSION,
+                                   .heap_bytes = sizeof *h,
+                                   .granule = HMM_GRANULE,
+                                   .header_bytes = HMM_HEADER_BYTES,
+                                   .word_bytes = sizeof(size_t),
+                                   .granules = granules};
+}
+
 /* Copies the strategy's functions, or their defaults, into the heap. */
 static void set_strategy(struct hmm_heap *h, const struct hmm_strategy *s)
 {
     HMM_ASSERT(hmm__strategy_is_valid(s));
     h->strategy = s;
+    name_image(h, s);
     h->uncached_malloc = s->malloc_whole ? s->malloc_whole : hmm__malloc_by_hooks;
     h->uncached_free = s->free_whole ? s->free_whole : hmm__free_by_hooks;
     h->take = s->take ? s->take : hmm__default_take;
@@ -54,6 +77,7 @@ static void begin_handle(struct hmm_heap *h)
 
 void hmm__derive_handle(struct hmm_heap *h, const struct hmm_strategy *strategy)
 {
+    HMM_ASSERT(h->state_place != HMM__STATE_APART);
     begin_handle(h);
     set_strategy(h, strategy);
     h->state = (char *)h + h->state_at;
@@ -145,6 +169,7 @@ struct hmm_heap *hmm__create(void *memory, size_t size, const struct hmm_strateg
     if (page_source && !page_source->commit(memory, (char *)memory + (size_t)first * HMM_GRANULE))
         return refuse(ENOMEM);
     memset(h, 0, HMM__IMAGE_BYTES);
+    identify_image(h, whole);
     h->skew = skew;
     h->limit = h->high_limit = h->region = h->capacity = limit;
     h->first = h->top = h->brk = first;

@@ -66,7 +66,7 @@ static bool find_place(struct hmm_heap *h, hmm_ref end, struct moving *m)
 static void set_limits(struct hmm_heap *h, hmm_ref limit, hmm_ref end)
 {
     h->limit = limit;
-    h->high_limit = h->region = h->capacity = end;
+    h->high_limit = h->region = h->capacity = h->id.granules = end;
     if (h->brk > limit)
         h->brk = limit;
     if (h->page_source != NULL && h->committed_end > limit)

@@ -241,7 +241,8 @@ static void write_due(struct hmm_heap *h, uint64_t due)
 }
 #endif
 
-void hmm__decommit_scarce(struct hmm_heap *h)
+/* What lies above the break, to a system that has refused memory. */
+static HMM__COLD void give_back_above(struct hmm_heap *h)
 {
     size_t budget = SIZE_MAX;
     if (h->page_source->unmap != NULL && give_back_top(h, h->brk, &budget))
@@ -252,6 +253,8 @@ void hmm__decommit_due(struct hmm_heap *h)
 {
     if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
         return;
+    if (hmm__unlikely(h->scarce))
+        give_back_above(h);
     uint64_t now = h->page_source->clock();
     if (now < h->release_due)
         return;
