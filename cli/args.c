@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* More than any command's options. */
 #define MOST_OPTIONS 30
@@ -107,6 +108,13 @@ int cli_args_next(struct cli_args *a)
         a->only_operands = true;
     }
     return CLI_ARG_END;
+}
+
+void cli_discard(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) == 0 && S_ISREG(status.st_mode))
+        unlink(path);
 }
 
 bool cli_is_same_file(const char *a, const char *b)

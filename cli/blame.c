@@ -110,8 +110,8 @@ void blame_print(FILE *to, const struct blame *b, const struct cli_sites *sites,
 {
     uint64_t bytes;
     const size_t few = blame_few(b, most, &bytes);
-    struct cli_table t = {.columns = 4, .last_left = true};
-    static const char *const titles[] = {"waste", "of all", "blocks beside holes", "site"};
+    struct cli_table t = {.columns = 4, .left_columns = 1};
+    static const char *const titles[] = {"site", "waste", "of all", "blocks beside holes"};
     if (b->count == 0)
         return;
     if (few == 1)
@@ -124,10 +124,10 @@ void blame_print(FILE *to, const struct blame *b, const struct cli_sites *sites,
         cli_table_add(&t, "%s", titles[i]);
     for (size_t i = 0; i < few; i++) {
         const struct blame_part *p = &b->parts[i];
+        cli_table_add(&t, "%s", sites->list[p->site].name);
         cli_table_add(&t, "%s", cli_bytes(p->bytes).chars);
         cli_table_add(&t, "%.1f %%", (double)p->bytes / (double)b->waste * 100);
         cli_table_add(&t, "%s", cli_count(p->blocks).chars);
-        cli_table_add(&t, "%s", sites->list[p->site].name);
     }
     cli_table_print(&t, to);
 }

@@ -488,6 +488,35 @@ static void find_times(struct crew *crew, size_t count)
         }
 }
 
+/* What keeps the machine busy for once can only make an operation longer. Where the longest
+ * decides, those that could be the least are measured in more rounds, and the least of each counts.
+ */
+#define WORST_ROUNDS 4
+#define COULD_BE_LEAST 1.3
+
+static bool could_be_least(const struct crew *crew, size_t count, size_t i)
+{
+    const int64_t ns = crew->rows[i].worst_ns;
+    for (size_t k = 0; k < count; k++)
+        if (crew->cells[k].strategy != NULL && crew->rows[k].worst_ns >= 0 &&
+            (double)crew->rows[k].worst_ns * COULD_BE_LEAST < (double)ns)
+            return false;
+    return ns >= 0;
+}
+
+static void find_worst_again(struct crew *crew, size_t count)
+{
+    struct child child;
+    for (unsigned round = 0; round < WORST_ROUNDS; round++)
+        for (size_t i = 0; i < count && !cli_interrupted(); i++) {
+            if (crew->bad[i] || crew->cells[i].strategy == NULL || !could_be_least(crew, count, i))
+                continue;
+            if (start(crew, i, TIMES_AND_WORST, &child))
+                finish(crew, &child);
+            cli_progress((double)(round * count + i) / (double)(WORST_ROUNDS * count));
+        }
+}
+
 /* A strategy that takes so many times as long as the fastest is no contender. */
 #define CONTENDS 1.5
 
@@ -553,6 +582,8 @@ size_t cells_run(const struct cell *cells, size_t count, struct hmm_trace_tape *
             crew.operations = feed_save(tape);
     find_figures(&crew, count);
     find_times(&crew, count);
+    if (options->worst)
+        find_worst_again(&crew, count);
     if ((options->instructions || options->contenders) && crew.operations >= 0)
         find_instructions(&crew, count);
     cli_progress_hide();

@@ -55,6 +55,9 @@ struct cli_args {
  */
 int cli_args_next(struct cli_args *args);
 
+/* Removes what could not be written whole, unless it is a device. */
+void cli_discard(const char *path);
+
 /* Whether two paths name one regular file, which cannot be read and written at a time. */
 bool cli_is_same_file(const char *a, const char *b);
 
@@ -140,7 +143,6 @@ const char *cli_visible(const char *text);
 struct cli_table {
     size_t columns;
     size_t left_columns; /* the first ones, aligned left; the others right */
-    bool last_left;      /* so is the last */
     size_t count, room;
     char **cells;
 };

@@ -159,6 +159,7 @@ static int parse(struct request *q, int argc, char **argv)
         else if (!take_option(q, arg, args.value))
             return CLI_ARG_BAD;
     }
+    q->cells.worst = strcmp(q->goal, "bounded") == 0;
     q->cells.contenders = strcmp(q->goal, "speed") == 0 && count_is_possible();
     if (q->collect && q->path_count == 0)
         q->paths[q->path_count++] = "-";

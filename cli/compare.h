@@ -79,7 +79,7 @@ bool probe_smallest(const struct probe *probe, uint64_t hint, uint64_t *smallest
 bool probe_figures(const struct probe *probe, struct row *row);
 
 /* A timed pass, net of the loop, to row->ns_per_op if less than what is there; with `worst` the
- * longest single operation as well. row must have its figures. */
+ * longest single operation as well, likewise. row must have its figures. */
 bool probe_times(const struct probe *probe, double harness, bool worst, struct row *row);
 
 /* ---- worst.c: the longest single operation ---- */
@@ -229,6 +229,7 @@ struct cell_options {
     unsigned runs, jobs;
     unsigned limit; /* seconds of processor time for a cell; 0: as the trace's length says */
     bool instructions, contenders; /* counted of all strategies; of the fastest, if possible */
+    bool worst;                    /* the longest operation decides: it is looked at again */
 };
 
 /* "NAME", "NAME+cache" or "optimum" on a trace. False, said on stderr, iff there is no such. */

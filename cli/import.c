@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LINE_MOST ((size_t)1 << 24)
 
@@ -233,7 +232,8 @@ static void summarize(const struct import *m, const struct request *q)
     say_number(to, "added", m->unseen, "free", "that the log had missed");
 }
 
-/* Ends the trace; one that is not whole is removed. */
+/* Ends the trace. One of a file that is wrong is removed; what a full disk has left of one is
+ * whole, and stays. */
 static int conclude(struct import *m, const struct request *q, bool good)
 {
     struct hmm_trace_error error;
@@ -243,8 +243,8 @@ static int conclude(struct import *m, const struct request *q, bool good)
             cli_complain("import", "%s: %s", q->output, error.reason);
         code = code == CLI_OK ? CLI_FAILED : code;
     }
-    if (code != CLI_OK && !is_standard_output(q))
-        unlink(q->output);
+    if (code == CLI_USAGE && !is_standard_output(q))
+        cli_discard(q->output);
     return code;
 }
 
@@ -260,36 +260,34 @@ static bool open_output(const struct request *q, struct import *m)
     return m->writer != NULL;
 }
 
-/* Which format it is, and the first line if it is one of lines. False, said, iff that cannot be. */
-static bool begin(struct request *q, struct import *m, struct lines *l, char **line)
+/* Formats that are not in lines show by their first bytes. False iff an error has been said. */
+static bool look_at_bytes(struct request *q, struct import *m, struct lines *l)
 {
-    while (l->end < 8 && !l->ended)
+    while (l->end < IMPORT_RING_HEAD && !l->ended)
         if (!read_more(m, l))
             return false;
     if (q->format == NULL && import_ring_begins(l->text, l->end))
-        q->format = &import_ring; /* which shows by its first bytes */
-    *line = NULL;
-    if (q->format != NULL && q->format->take_bytes != NULL)
-        return l->end != 0 || import_fail(m, "nothing in it");
-    *line = next_line(m, l);
-    if (*line == NULL && !m->failed)
-        import_fail(m, "nothing in it");
-    if (*line != NULL && q->format == NULL)
-        q->format = guess(m, *line);
-    return *line != NULL && q->format != NULL;
+        q->format = &import_ring;
+    return q->format != &import_ring || import_ring_begins(l->text, l->end) ||
+           import_fail(m, "no ring, and no stream of events: its first words are neither's");
 }
 
-/* A file that begins wrong leaves what is there as it is. */
-static int import_all(struct request *q, struct import *m, struct lines *l)
+/* A file whose first line is wrong leaves what is there as it is. */
+static int import_lines(struct request *q, struct import *m, struct lines *l)
 {
-    char *line;
-    if (!begin(q, m, l, &line))
+    if (!look_at_bytes(q, m, l))
+        return CLI_USAGE;
+    const bool in_bytes = q->format != NULL && q->format->take_bytes != NULL;
+    char *line = in_bytes ? NULL : next_line(m, l);
+    if (line == NULL && !in_bytes && !m->failed)
+        import_fail(m, "nothing in it");
+    if ((line == NULL && !in_bytes) || (q->format == NULL && (q->format = guess(m, line)) == NULL))
         return CLI_USAGE;
     if (!open_output(q, m))
         return CLI_FAILED;
     m->state = cli_alloc(1, q->format->state_size);
-    const int code = conclude(
-        m, q, line != NULL ? take_lines(m, l, q->format, line) : take_bytes(m, l, q->format));
+    const int code =
+        conclude(m, q, in_bytes ? take_bytes(m, l, q->format) : take_lines(m, l, q->format, line));
     if (code == CLI_OK)
         summarize(m, q);
     if (q->format->free_state != NULL)
@@ -311,7 +309,7 @@ static int import_file(struct request *q)
     }
     l.text = cli_alloc(l.room, 1);
     cli_progress_start("importing");
-    const int code = import_all(q, &m, &l);
+    const int code = import_lines(q, &m, &l);
     cli_progress_hide();
     free(l.text);
     hmm_trace_source_close(l.source);

@@ -62,7 +62,8 @@ struct import_format {
 extern const struct import_format import_rep, import_mtrace, import_heaptrack, import_rmm,
     import_ring;
 
-/* import_ring.c: whether a file begins so. */
+/* import_ring.c: whether a file begins so, of which the first bytes are given. */
+#define IMPORT_RING_HEAD 8u
 bool import_ring_begins(const char *bytes, size_t count);
 
 /* ---- import_blocks.c. All return false iff an error has been said. ---- */

@@ -107,6 +107,10 @@ static int parse(struct request *q, int argc, char **argv)
         cli_complain("map", "no trace given: hmm map %s", cli_map.usage);
         return CLI_ARG_BAD;
     }
+    if (q->output != NULL && cli_is_same_file(q->path, q->output)) {
+        cli_complain("map", "--output: %s is the trace that is read", q->output);
+        return CLI_ARG_BAD;
+    }
     if (q->choice.count == 0)
         cli_choose_all(&q->choice);
     return CLI_ARG_END;
@@ -197,17 +201,21 @@ void map_cut(struct map *map, size_t cells)
 
 static bool draw(const struct request *q, struct map *map)
 {
-    FILE *to = q->output != NULL ? fopen(q->output, "w") : stdout;
-    bool good = to != NULL;
-    if (good) {
+    const bool is_file = q->output != NULL && strcmp(q->output, "-") != 0;
+    FILE *to = is_file ? fopen(q->output, "w") : stdout;
+    int code = to != NULL ? 0 : errno;
+    if (to != NULL) {
         (q->svg ? map_print_svg : map_print_text)(map, to);
-        good = fflush(to) == 0 && !ferror(to);
+        code = fflush(to) == 0 && !ferror(to) ? 0 : errno;
     }
-    if (good && to != stdout)
-        good = fclose(to) == 0;
-    if (!good && q->output != NULL)
-        cli_complain("map", "%s: %s", q->output, strerror(errno));
-    return good;
+    if (is_file && to != NULL && fclose(to) != 0 && code == 0)
+        code = errno;
+    if (is_file && code != 0) {
+        cli_complain("map", "%s: cannot write: %s", q->output, strerror(code));
+        if (to != NULL)
+            cli_discard(q->output);
+    }
+    return code == 0;
 }
 
 static void replay_to(struct views *views, uint64_t op)

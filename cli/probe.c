@@ -289,7 +289,9 @@ static bool find_worst(const struct probe *p, uint64_t capacity, struct row *r)
             time_pass(p->replay, heap, &w);
         hmm_heap_destroy(heap);
     }
-    r->worst_ns = (int64_t)worst_close(&w);
+    const int64_t longest = (int64_t)worst_close(&w);
+    if (r->worst_ns < 0 || longest < r->worst_ns)
+        r->worst_ns = longest;
     replay_release(&region);
     return true;
 }

@@ -129,9 +129,9 @@ static void print_top(const struct stats_stack *sums, const struct cli_sites *si
 {
     uint32_t best[TOP];
     uint64_t all = 0;
-    struct cli_table t = {.columns = 4};
+    struct cli_table t = {.columns = 4, .left_columns = 1};
     const size_t n = rank(sums, sites->count, measure, best, TOP);
-    static const char *const titles[] = {"bytes", "blocks", "of all", "site"};
+    static const char *const titles[] = {"site", "bytes", "blocks", "of all"};
     if (n == 0)
         return;
     for (uint32_t i = 0; i < sites->count; i++)
@@ -140,12 +140,11 @@ static void print_top(const struct stats_stack *sums, const struct cli_sites *si
         cli_table_add(&t, "%s", titles[i]);
     for (size_t i = 0; i < n; i++) {
         const struct stats_amount *a = amount(&sums[best[i]], measure);
+        cli_table_add(&t, "%s", sites->list[best[i]].name);
         cli_table_add(&t, "%s", cli_bytes(a->bytes).chars);
         cli_table_add(&t, "%s", cli_count(a->blocks).chars);
         cli_table_add(&t, "%.1f %%", (double)value(&sums[best[i]], measure) / (double)all * 100);
-        cli_table_add(&t, "%s", sites->list[best[i]].name);
     }
-    t.last_left = true;
     printf("\n%s\n", title);
     cli_table_print(&t, stdout);
 }

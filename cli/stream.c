@@ -93,13 +93,13 @@ bool cli_stream_open(struct cli_stream *s, const char *command, const char *path
     return false;
 }
 
-/* Of a window, how much of the operations; else, how much of the file. */
+/* Of a window that ends, how much of the operations; else, how much of the file. */
 static void show(const struct cli_stream *s)
 {
     uint64_t done, total;
     const uint64_t seen = s->first + s->count - s->from;
     hmm_trace_reader_progress(s->reader, &done, &total);
-    if (s->to != UINT64_MAX || s->from != 0)
+    if (s->to != UINT64_MAX)
         cli_progress_ops((double)seen / (double)(s->to - s->from), seen);
     else
         cli_progress_ops(total != 0 ? (double)done / (double)total : 0, seen);

@@ -91,7 +91,7 @@ static size_t columns_that_fit(const struct cli_table *t, size_t from, unsigned 
     return c - from;
 }
 
-/* Where the last column is text, its words go on below each other. */
+/* Where all columns are text, words of the last go on below each other. */
 static void print_text(const struct cli_table *t, FILE *to)
 {
     for (size_t row = 0; row < t->count / t->columns; row++) {
@@ -120,7 +120,7 @@ static void print_figures(const struct cli_table *t, FILE *to)
 
 void cli_table_print(struct cli_table *t, FILE *to)
 {
-    if (t->left_columns == t->columns || t->last_left)
+    if (t->left_columns == t->columns)
         print_text(t, to);
     else
         print_figures(t, to);

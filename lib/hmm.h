@@ -72,7 +72,8 @@ int hmm_init(const struct hmm_strategy *strategy);
  * As in C's standard library. hmm_malloc(0) is a unique block. hmm_realloc(p, 0) frees p and
  * returns NULL. Return NULL, with errno ENOMEM and the heap unharmed, iff no free block and not
  * the rest of the region is large enough, or the size (for calloc: the product) is above
- * PTRDIFF_MAX. hmm_aligned_alloc also returns NULL, with EINVAL, iff align is not a power of two;
+ * PTRDIFF_MAX. Under the preload library blocks of more than 8 GiB, and large ones for which the
+ * region has no room, come from the system, each by itself. hmm_aligned_alloc also returns NULL, with EINVAL, iff align is not a power of two;
  * hmm_realloc keeps the align that was asked for.
  */
 void *hmm_malloc(size_t size) HMM_MALLOC_LIKE;
@@ -92,8 +93,9 @@ struct hmm_heap *hmm_process_heap(void);
 
 /*
  * Makes a heap in memory[0 .. size). The region may be odd and misaligned; its control structures
- * go to its low end. At most 64 GiB of it are used. Bytes above the break are not touched, but for
- * the high end by hmm_heap_set_cache and hmm_heap_set_strategy.
+ * go to its low end. At most 64 GiB of it are used, and a block has at most 8 GiB: a larger request
+ * fails. Bytes above the break are not touched, but for the high end by hmm_heap_set_cache and
+ * hmm_heap_set_strategy.
  * Returns NULL iff memory is NULL, or the region too small for the control structures and one
  * block, or said to end beyond the last address (errno ENOMEM), or the strategy NULL or malformed
  * (EINVAL).
@@ -291,7 +293,7 @@ const char *hmm_heap_check(const struct hmm_heap *heap);
 
 struct hmm_stats {
     size_t capacity;     /* bytes of the region that can be used, the control structures in it */
-    size_t reserved;     /* bytes of address space: the whole region */
+    size_t reserved;     /* bytes of address space: of the region, or what is mapped */
     size_t control;      /* bytes of the control structures, those at the high end too */
     size_t brk;          /* bytes from the region's first byte to the break: blocks and control */
     size_t brk_peak;     /* the most they have been */
@@ -323,10 +325,10 @@ struct hmm_stats {
  *
  * In a heap of one's own the control structures count whole, in `control`, and in `brk` those at
  * the low end, so that `brk` is where hmm_heap_break is. The process heap's are laid out for all
- * that is reserved, and memory comes to them as they are touched: there `control` counts what the
+ * that it may have, and memory comes to them as they are touched: there `control` counts what the
  * blocks up to the highest break need of them (of the strategy's state what state_size says of so
- * much, of the cache's map its part), and `brk` what the blocks below the break need at the low
- * end. So `brk` is less there than the distance of hmm_heap_break from the region's first byte.
+ * much, of the cache's map its part), and `brk` what the blocks below the break need. So
+ * `brk` is not the distance of hmm_heap_break from the region's first byte there.
  */
 void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages of IDs, not a hash table of blocks: what a program allocates together is together here too,
- * and an operation is one or two cache misses fewer.
+ * From addresses to IDs by pages of IDs instead of a hash table: blocks that a program allocates
+ * together lie together here too, which saves one or two cache misses an operation.
  */
 #include "blocks.h"
 

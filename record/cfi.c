@@ -265,7 +265,7 @@ static bool find_description(const unsigned char *header, uintptr_t address, str
     get(&b, size_of(frame));
     uint32_t high = (uint32_t)get(&b, 4), low = 0;
     const unsigned char *pairs = b.at;
-    const int64_t wanted = (int64_t)(address - (uintptr_t)header);
+    const int64_t wanted = (intptr_t)(address - (uintptr_t)header);
     int32_t pair[2];
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Following the processes. None of them is waited for with wait(), since only the command is a
- * child of ours; a process's end is seen by its pidfd.
+ * Follows the recorded processes. Only the command is a child of the recorder, so wait() does not
+ * serve for the others: the end of a process is noticed by its pidfd.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"

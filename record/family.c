@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The malloc family, as the program calls it: a note, and the next allocator's (next.h). All of the
- * family is here, also what leaves no note, so that one allocator answers it. mallinfo and the
- * like, which take no block, stay where they are.
+ * Interposes the malloc family: each function records an event and calls the next allocator
+ * (next.h). All functions of the family are here, even those that record nothing, so that one
+ * allocator serves all of them. Functions like mallinfo, which take no block, are not interposed.
  *
- * A call that fails leaves no event, nor does freeing NULL. Alignments are noted as the powers of
- * two that libc makes of them.
+ * A call that fails records no event, nor does free(NULL). Alignments are recorded as the powers of
+ * two to which libc rounds them.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -154,7 +154,7 @@ void *pvalloc(size_t size)
 
 /* ---- Asking ---- */
 
-/* 0 where it cannot be had: so much may surely be used. */
+/* 0 if the allocator does not tell it: 0 bytes are certainly usable. */
 size_t malloc_usable_size(void *p)
 {
     if (p == NULL)
@@ -209,7 +209,7 @@ void free_aligned_sized(void *p, size_t align, size_t size)
 
 /* ---- Resizing ---- */
 
-/* libc's frees, others give a smallest block. */
+/* realloc(p, 0): libc frees the block, other allocators return one of the smallest size. */
 static void *resize_to_nothing(void *p)
 {
     record_note(RECORD_FREE, p, 0);

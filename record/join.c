@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The recorded process's side, where it need not be fast: joining the pool, and waiting for a
- * segment. All of it runs inside the program's calls of malloc, the first of which comes before
- * any constructor: no allocation, no stdio, no environ, no cancellation point.
+ * The recorded process's side, its slow path: joining the pool, and waiting for a segment. All of
+ * it runs inside the program's calls of malloc, the first of which comes before any constructor. So
+ * it uses no allocation, no stdio, no environ and no cancellation point.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -29,7 +29,7 @@
 
 #define LONGEST_PATH 128
 #define SPINS 200
-#define PATIENCE 2000 /* naps without a sign of life from the recorder */
+#define PATIENCE 2000 /* waits without an answer from the recorder */
 
 struct record_own record_own;
 struct record_pool *record_pool;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From events to a trace.
+ * Makes a trace of the events of one recording (life.h).
  *
  * L1  No ID is live twice in it. If an address is given out that is in use here, the block was
  *     freed where the recording could not see it, and its `f` comes first.
@@ -260,7 +260,7 @@ static void read_places(struct record_life *l, struct record_event *events, uint
             return;
         l->retired = l->retired || (what == 0 && how == RECORD_READ_STUCK);
         if (what != 0 && record_sites_take(&l->sites, l->head, what, e->size))
-            ; /* about a stack */
+            ; /* an event about a call stack */
         else if (what != 0 && !l->failed)
             apply(l, l->head, what, e->size);
         else if (what != 0)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looking up the next allocator. dlsym may allocate (old versions do so at their first use, all of
- * them for a message about what is missing), so a few blocks come from a reserve of this file.
+ * Looks up the next allocator, which the recorded calls are passed to. dlsym itself may allocate:
+ * old versions do at their first use, and all versions for an error message. Such requests, which
+ * come before the next allocator is known, are served from a small reserve in this file.
  *
- * An allocator counts if it has malloc, free, calloc and realloc itself: with less, two allocators
- * would get each other's blocks, and libc's takes all.
+ * A library is taken as the allocator only if it defines malloc, free, calloc and realloc, all
+ * four. Otherwise blocks of one allocator would be freed by another, and libc's allocator is used
+ * for all four.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -31,7 +33,7 @@ extern void *__libc_memalign(size_t, size_t);
 
 struct record_next record_next = {.special = true};
 
-/* Not allocated at the first touch, as other models may. */
+/* Initial-exec: with other models the first access may allocate. */
 static _Thread_local int inside __attribute__((tls_model("initial-exec")));
 static _Atomic int is_ready;
 
@@ -131,7 +133,7 @@ static bool find_in(struct record_next *next, const void *object)
     return true;
 }
 
-/* The next function of the name malloc_usable_size may be another library's. */
+/* The next function called malloc_usable_size may belong to another library. */
 static void find_in_libc(struct record_next *next)
 {
     const void *address = (const void *)(uintptr_t)&__libc_malloc;
@@ -185,8 +187,9 @@ void record_next_leave(void)
     inside = 0;
 }
 
-/* Where a program takes malloc's address, the loader may give a stub in the program as that, for
- * everybody: it is found there, and not defined. */
+/* If a program takes the address of malloc, the loader may make the address of a stub in the
+ * program the function's address everywhere: the symbol is found in the program, but is not defined
+ * there. */
 static bool is_defined(const void *address)
 {
     Dl_info at;

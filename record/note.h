@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The recorded process's side: noting an event. What is here runs in every allocation of somebody
- * else's program: no lock, no libc, no thread-local memory, one atomic addition.
+ * The recorded process's side: recording an event. This code runs in every allocation of the
+ * recorded program: it takes no lock, calls no libc function, uses no thread-local memory, and does
+ * one atomic addition.
  */
 #ifndef HMM_RECORD_NOTE_H
 #define HMM_RECORD_NOTE_H
@@ -59,8 +60,8 @@ static inline struct record_process *record_self(void)
     return RECORD_SELDOM((uintptr_t)me <= 1) ? record_join() : me;
 }
 
-/* Takes so many places: the first of them. A program with one thread has nobody to be atomic
- * against, and malloc is not for signal handlers. */
+/* Takes so many places, and returns the first. With a single thread the addition need not be
+ * atomic: signal handlers must not call malloc. */
 static inline uint64_t record_take_places(struct record_process *me, unsigned count)
 {
     if (!RECORD_ONE_THREAD)
@@ -99,7 +100,7 @@ static inline uint64_t record_note(enum record_kind kind, const void *address, u
     return place;
 }
 
-/* The same for a block that a stack asked for. */
+/* The same for a block that was requested by this call stack. */
 static inline void record_note_by(enum record_kind kind, const void *address, uint64_t size,
                                   uint32_t stack)
 {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Starting other programs, as the recorded program calls it: a note for the recorder, and the next
- * function of that name. A program that loads this library says so when it joins; one that was
- * noted and never joins was lost, by an environment without the two variables or by what it is.
- * The program's environment is its own: nothing is put back into it.
+ * Interposes the functions that start other programs (exec, posix_spawn, system, popen): each
+ * leaves a note for the recorder, then calls the next function of that name. A started program that
+ * loads this library joins the pool. If one was noted and never joins, its recording is lost: its
+ * environment lacks the two variables, or the program is of a kind that loads no library (static,
+ * set-user-ID). The environment of a program is not changed.
  *
- * A note is made before the call, in memory that is shared, so that it holds in a child by vfork
- * too, and taken back if the call fails. No allocation, no lock: a child by fork may call this.
+ * The note is written before the call, in shared memory, so that it is valid in a child of vfork
+ * too; it is taken back if the call fails. Nothing here allocates or locks: a child of fork may
+ * call it.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -33,7 +35,7 @@ typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions
                            const posix_spawnattr_t *, char *const[], char *const[]);
 typedef int exec_function(const char *, char *const[], char *const[]);
 
-/* Looked up by the constructor: dlsym is not for children by fork. */
+/* Looked up by the constructor: a child of fork must not call dlsym. */
 static exec_function *next_execve, *next_execvpe;
 static int (*next_fexecve)(int, char *const[], char *const[]);
 static spawn_function *next_spawn, *next_spawnp;
@@ -79,7 +81,7 @@ static bool is_complete(char *const *environment)
     return library && recorder;
 }
 
-/* As the recorder, which stands elsewhere, can find it. */
+/* Makes the path absolute, since the recorder has another working folder. */
 static void put_path(char *to, size_t room, const char *path)
 {
     size_t used = 0, length = path != NULL ? strlen(path) : 0;
@@ -115,7 +117,7 @@ static struct record_start *note(const char *path, char *const *environment)
         put_path(s->path, sizeof s->path, path);
         return s;
     }
-    return NULL; /* so many at a time: the recorder cannot say what became of this one */
+    return NULL; /* all notes are in use: the recorder cannot report this program */
 }
 
 static void set_state(struct record_start *s, uint32_t state)
@@ -177,7 +179,8 @@ EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
     return result;
 }
 
-/* The arguments of a list, of which the first is there, up to the NULL. */
+/* The number of arguments up to the NULL that ends the list, the first one, which is not NULL,
+ * included. */
 static size_t count_list(va_list list)
 {
     size_t n = 1;
@@ -189,7 +192,7 @@ static size_t count_list(va_list list)
 #define LIST(argv, first)                                                                          \
     va_list list;                                                                                  \
     va_start(list, first);                                                                         \
-    const char *volatile head = first; /* declared never to be NULL, and yet some pass that */     \
+    const char *volatile head = first; /* declared as nonnull, but some programs pass NULL */      \
     const size_t count = head != NULL ? count_list(list) : 0;                                      \
     va_end(list);                                                                                  \
     char **argv = alloca((count + 1) * sizeof *argv);                                              \
@@ -222,7 +225,8 @@ EXPORT int execle(const char *path, const char *first, ...)
 
 /* ---- In a process of its own ---- */
 
-/* The child's number is known after the call only, and in this pid namespace only. */
+/* The child's process number is known only after the call, and only as this pid namespace has it.
+ */
 static int spawn(spawn_function *next, pid_t *pid, const char *path,
                  const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
                  char *const argv[], char *const envp[])
@@ -255,7 +259,7 @@ EXPORT int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_act
     return spawn(next_spawnp, pid, path, actions, attributes, argv, envp);
 }
 
-/* libc starts the shell inside, with the environment as it is. */
+/* system and popen start the shell inside libc, with the present environment. */
 static void count_shell(void)
 {
     if (record_pool != NULL && record_pool->follow && !is_complete(environ))

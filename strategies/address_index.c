@@ -4,7 +4,7 @@
  */
 #include "address_index.h"
 
-#if HMM_WITH_FIRST_FIT || HMM_WITH_NEXT_FIT
+#if HMM__ADDRESS_INDEX
 
 /*
  * The two steps of every search and update: which of a group's entries are n or more, and which is
@@ -183,8 +183,9 @@ void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size)
 
 /* ---- Search ---- */
 
-/* The lowest block of at least n granules in the group of `unit`, from there on; 0: there is none,
- * what bounds led astray are true, and *seen is the size of the largest that was looked at. */
+/* The lowest block of at least n granules in the group of `unit`, from that unit on. 0: there is
+ * none; bounds that were too large have been corrected, and *seen is the size of the largest block
+ * that was looked at. */
 HMM__ALWAYS_INLINE hmm_ref search_group(struct hmm_heap *h, struct address_index *x, uint32_t unit,
                                         uint32_t n, uint32_t *largest_seen)
 {
@@ -202,7 +203,7 @@ HMM__ALWAYS_INLINE hmm_ref search_group(struct hmm_heap *h, struct address_index
     return 0;
 }
 
-/* Entry i of level 1 is made true. All blocks that count for more than a byte have been seen. */
+/* Corrects entry i of level 1. All blocks that are too large for a byte have been looked at. */
 HMM__ALWAYS_INLINE void settle_group(struct address_index *x, uint32_t i, uint32_t largest_seen)
 {
     uint32_t max = bytes_max(address_bounds(x) + (size_t)i * ADDRESS_FAN);
@@ -211,9 +212,9 @@ HMM__ALWAYS_INLINE void settle_group(struct address_index *x, uint32_t i, uint32
 }
 
 /*
- * Goes from entry i of level k up, until some entry in its group and not before it will do, down to
- * it, and on from there, should the way down or the group of units lead astray. From then on each
- * group that is left behind has its entry made true.
+ * Goes up from entry i of level k until an entry of the same group, not before it, is large enough,
+ * then down to a unit. If an entry or a bound on the way down was too large, the search continues
+ * behind it; from then on the entry of each group that it leaves is corrected.
  */
 hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t i)
 {
@@ -295,7 +296,7 @@ static hmm_ref search_from(struct hmm_heap *h, struct address_index *x, hmm_ref 
 #define NO_UNIT UINT32_MAX
 
 /* The highest unit below this one whose bound is not 0, or NO_UNIT. Goes up while there is nothing
- * lower in the group, and down. An entry above a group in which there is nothing is made true. */
+ * lower in the group, and down. The entry of a group without a block is corrected. */
 static uint32_t unit_below(struct address_index *x, uint32_t i)
 {
     for (uint32_t k = 0;;) {

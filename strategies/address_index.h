@@ -13,14 +13,15 @@
  * more, if the bound is true: up from that unit until an entry says so, down to it, then the blocks
  * of that one unit in order.
  *
- * A bound rises with a block that is larger, and entries above it with it. Neither falls when the
- * block goes, unless it was the unit's last, since most often one as large comes back: a search
- * that is led astray then makes true what led it, and goes on.
+ * A larger block raises the bound of its unit and the entries above it. They are not lowered when
+ * the block is removed, unless it was the last one of the unit, since most often a block as large
+ * becomes free there again. So a bound or an entry may be too large. A search that finds nothing
+ * below it sets it to the true value, and goes on.
  *
- * The lowest block of all need not be searched from the bottom: for each small n there is a hint, a
- * unit below which no bound is as much. A search that ends higher raises it, and a bound that rises
- * lower lowers it: where a block becomes free and the bound is no less already, nothing but the map
- * changes.
+ * A search for the lowest block of the heap need not begin at the bottom: for each small n there is
+ * a hint, a unit below which all bounds are less than n. A search that ends in a higher unit raises
+ * the hint; a bound that is raised in a lower unit lowers it. A block that becomes free where the
+ * bound is no less already changes the map only.
  *
  * Entries count to ADDRESS_MAX granules, which stands for all larger sizes: a search for more
  * looks at each free block of that size on its way.
@@ -61,7 +62,7 @@
 #include <emmintrin.h>
 #endif
 
-#if HMM_WITH_FIRST_FIT || HMM_WITH_NEXT_FIT
+#if HMM__ADDRESS_INDEX
 
 #define ADDRESS_LEVELS 6u
 #define ADDRESS_FAN 32u
@@ -77,8 +78,8 @@ typedef uint16_t address_entry;
 /*
  * Behind it stand ADDRESS_OWN bytes that are the strategy's own, then the maps. The bounds and the
  * levels are named by their offset from the index in bytes: a heap's image moves as a whole. Behind
- * the bounds that are covered there is always a group that is 0, and one more behind the last: a
- * unit that is none can be asked.
+ * the bounds that are covered there is always a group of zeros, and one more behind the last, so
+ * that the bound of the unit behind the end may be read.
  */
 struct address_index {
     uint32_t units;   /* that the heap can have, a multiple of ADDRESS_FAN. As a hint: none */
@@ -109,15 +110,15 @@ HMM__HIDDEN void hmm__address_widen(struct address_index *x, size_t capacity);
 /* Covers this unit, and some more. */
 HMM__HIDDEN void hmm__address_cover(struct address_index *x, uint32_t unit);
 
-/* In `unit` begins a block larger than the entry of level 1 says, or than it can say. */
+/* A block that begins in `unit` is larger than the entry of level 1, or than an entry can be. */
 HMM__HIDDEN void hmm__address_raise(struct address_index *x, uint32_t unit, uint32_t size);
 
 /* The lowest free block of at least n granules that begins in `unit` or above; 0: none. */
 HMM__HIDDEN hmm_ref hmm__address_search(struct hmm_heap *h, struct address_index *x, uint32_t unit,
                                         uint32_t n);
 
-/* The lowest that begins in entry i of level k or above; of level 0: in unit i. It is where a
- * search goes on that has been led astray. */
+/* The lowest that begins in entry i of level k or above; of level 0: in unit i. A search that found
+ * an entry to be too large continues here. */
 HMM__HIDDEN hmm_ref hmm__address_resume(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t i);
 
 /* The lowest of all. */
@@ -223,8 +224,8 @@ HMM__ALWAYS_INLINE uint32_t address_entries(const address_entry *entries, uint32
 
 #endif
 
-/* What becomes of the index where a block is larger than its unit's bound: each strategy has a
- * function for it, so that what is common needs few registers. */
+/* Called where a block is larger than its unit's bound. Each strategy has a function for it that is
+ * not inlined, so that the common path needs few registers. */
 typedef void address_raise_callback(struct address_index *x, uint32_t unit, uint32_t size,
                                     uint8_t *bound);
 
@@ -287,14 +288,14 @@ HMM__ALWAYS_INLINE bool address_covers(const struct address_index *x, hmm_ref r)
     return hmm__likely(address_unit(r) < x->covered);
 }
 
-/* Leaves the bound as it is, to be true again soon. */
+/* Does not lower the bound: a block as large will probably come back. */
 HMM__ALWAYS_INLINE void address_clear(struct address_index *x, hmm_ref r)
 {
     HMM_ASSERT(address_has(x, r));
     address_maps(x)[address_unit(r)] &= ~address_bit(r);
 }
 
-/* Makes it true where that is done at once. */
+/* Lowers the bound where that takes no search. */
 HMM__ALWAYS_INLINE void address_drop(struct address_index *x, hmm_ref r)
 {
     HMM_ASSERT(address_has(x, r));
@@ -343,7 +344,7 @@ HMM__ALWAYS_INLINE bool address_cut(struct address_index *x, hmm_ref r, uint32_t
     return here;
 }
 
-/* Block `was` has melted into `now`, at or below it, of `size` granules. */
+/* Block `was` has been merged into `now`, at or below it, which has `size` granules. */
 HMM__ALWAYS_INLINE void address_move(struct address_index *x, hmm_ref was, hmm_ref now,
                                      uint32_t size, address_raise_callback *raise)
 {

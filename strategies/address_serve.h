@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * malloc as a whole with the index by address, for both strategies.
+ * malloc with the index by address, for first-fit and next-fit: the steps of a search, which each
+ * strategy instantiates with its own functions.
  *
  * THEORY
  *
- * Each step is a function that goes over into the next by its last call, with all it knows in
- * registers: the lowest block of the unit where the search begins; the others of that unit; the
- * other units of its group; up the tree and down. So what is common saves no registers and returns
- * once. What has led astray is left to hmm__address_resume, which makes it true: it goes on from
- * there, since all below has been seen to have none.
+ * A search has these steps: the lowest block of the unit where it begins; the other blocks of that
+ * unit; the other units of its group; up the tree and down. Each step is a function that ends with
+ * a tail call of the next one and passes what it has found out in registers. So the common steps
+ * save no registers and return once. A bound or an entry may be larger than what is below it, so
+ * that a search finds nothing there. hmm__address_resume then corrects it and continues the search
+ * from that place, since everything before it has been searched.
  */
 #ifndef HMM_ADDRESS_SERVE_H
 #define HMM_ADDRESS_SERVE_H
@@ -17,20 +19,21 @@
 
 #if !HMM__SMALL && (HMM_WITH_FIRST_FIT || HMM_WITH_NEXT_FIT)
 
-/* Of the free block at p, of header `word`, makes the answer to a request for n granules. */
+/* Serves a request for n granules from the free block at p, whose header is `word`. */
 typedef void *address_hand_callback(struct hmm_heap *h, char *p, uint32_t word, uint32_t n);
 
-/* Of the block at p the low end has been taken. Adds the rest, r, which begins in another unit, and
- * returns p. */
+/* The low end of the block at p has been allocated. Adds the remainder r, which begins in another
+ * unit, to the index. Returns p. */
 typedef void *address_rest_callback(struct hmm_heap *h, char *p, hmm_ref r, uint32_t size);
 
-/* Answers a request for n granules some other way. */
+/* Serves a request for n granules in another way. */
 typedef void *address_else_callback(struct hmm_heap *h, uint32_t n);
 
-/* The same where entry i of level k has led astray, or unit i of level 0, or one in its group. */
+/* The same where entry i of level k was too large, or the bound of unit i (k is 0) or of a unit in
+ * its group. */
 typedef void *address_far_callback(struct hmm_heap *h, uint32_t n, uint32_t k, uint32_t i);
 
-/* The block is the answer whole. */
+/* Allocates the whole block. */
 HMM__ALWAYS_INLINE void *address_serve_whole(struct hmm_heap *h, char *p, uint32_t word)
 {
     carve_whole(p, header_scaled(word));
@@ -40,7 +43,7 @@ HMM__ALWAYS_INLINE void *address_serve_whole(struct hmm_heap *h, char *p, uint32
     return p;
 }
 
-/* The low end of a block, up to here, is an answer. NULL: nobody wants to know. */
+/* Told where the low end that was allocated ends. NULL: not called. */
 typedef void address_end_verb(struct address_index *x, hmm_ref end);
 
 /* The arguments of an address_hand_callback. */
@@ -107,16 +110,17 @@ HMM__ALWAYS_INLINE void *address_serve_lowest(struct hmm_heap *h, char *p, uint3
     return hmm__likely(word >= header_make(n, 0)) ? hand(h, p, word, n) : next(h, p, word, n);
 }
 
-/* What a search comes to. */
+/* What a search calls at its end. */
 struct address_way {
     address_hand_callback *hand;   /* a block has been found */
     address_else_callback *beyond; /* there is none in the group of units */
     address_else_callback *none;   /* there is none */
-    address_far_callback *far;     /* something has led astray */
-    bool lowest; /* it is for the lowest block of all, and n is small: hints rise */
+    address_far_callback *far;     /* an entry or a bound was too large */
+    bool lowest; /* the search is for the lowest block of the heap, and n is small: hints rise */
 };
 
-/* Serves n of the lowest block of that size in `unit`; else it is to go on from unit `from`. */
+/* Serves n granules from the lowest block of that size in `unit`. If there is none, the search
+ * continues from unit `from`. */
 HMM__ALWAYS_INLINE void *address_serve_unit(struct hmm_heap *h, uint32_t from, uint32_t unit,
                                             uint32_t n, struct address_way way)
 {
@@ -137,8 +141,8 @@ HMM__ALWAYS_INLINE void *address_serve_unit(struct hmm_heap *h, uint32_t from, u
     return way.far(h, n, 0, from);
 }
 
-/* Serves n of the lowest block in the group of unit `from`: in all of it, where a search for the
- * lowest of all has come to it, or from there on. */
+/* Serves n granules from the lowest block in the group of unit `from`: in all of the group if the
+ * search is for the lowest block of the heap, else from that unit on. */
 HMM__ALWAYS_INLINE void *address_serve_near(struct hmm_heap *h, uint32_t from, uint32_t n,
                                             struct address_way way)
 {
@@ -153,8 +157,8 @@ HMM__ALWAYS_INLINE void *address_serve_near(struct hmm_heap *h, uint32_t from, u
     return address_serve_unit(h, way.lowest ? unit : from, unit + bits_lowest32(fits), n, way);
 }
 
-/* Serves n of the lowest block in the groups from i on. Goes up from entry i of level 1, until some
- * entry in its group and not before it will do, and down to it. */
+/* Serves n granules from the lowest block in the groups from i on. Goes up from entry i of level 1
+ * until an entry of the same group, not before it, is large enough, and down from there. */
 HMM__ALWAYS_INLINE void *address_serve_up(struct hmm_heap *h, uint32_t i, uint32_t n,
                                           struct address_way way)
 {

@@ -5,8 +5,8 @@
  * THEORY
  *
  * Free blocks of fewer than BINS granules stand in bins, one for each size, the newest first
- * (bins.h): the best bin is one bit scan away. The large one that became free last is held; the
- * others are in an index by size (size_index.h).
+ * (bins.h): the best bin is one bit scan away. The large block that became free last is the victim;
+ * the others are in an index by size (size_index.h).
  *
  * An aligned piece, or one that must not cross a boundary: the BEST_PIECE_TRIES best blocks for its
  * size are tried, in this order; if it fits in none of them, the best for so large a size that it
@@ -46,7 +46,7 @@ static size_t best_state_size(size_t capacity)
 static void best_start(struct hmm_heap *h, void *state)
 {
     struct best_state *s = state;
-    s->bins.floor = UINT32_MAX;
+    floor_to_top(&s->bins);
     hmm__size_start(&s->sizes, hmm_heap_capacity(h));
 }
 
@@ -67,8 +67,10 @@ static __attribute__((noinline)) void best_index_push(struct hmm_heap *h, void *
                                                       uint32_t size)
 {
     struct best_state *s = state;
+#if !HMM__SMALL
     if (size < s->bins.floor)
         s->bins.floor = size;
+#endif
     hmm__size_push(h, &s->sizes, r, size);
 }
 
@@ -77,7 +79,7 @@ static void best_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t
     struct best_state *s = state;
     hmm__size_unlink(h, &s->sizes, r, size);
     if (hmm__size_is_empty(&s->sizes))
-        s->bins.floor = UINT32_MAX;
+        floor_to_top(&s->bins);
 }
 
 #if !HMM__SMALL
@@ -89,10 +91,13 @@ HMM__ALWAYS_INLINE bool best_index_empty(const void *state)
 
 #endif
 
-/* The best of the large ones; 0: none. */
+/* The best of the large blocks; 0: there is none. */
 static hmm_ref best_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
     const struct best_state *s = state;
+#if HMM__SMALL
+    return hmm__size_find(h, &s->sizes, n);
+#else
     if (victim_is_next(&s->bins, n)) {
         COUNT(h->visited++);
         return s->bins.victim;
@@ -101,12 +106,13 @@ static hmm_ref best_large_find(struct hmm_heap *h, const void *state, uint32_t n
     return s->bins.victim_size >= n && (r == 0 || s->bins.victim_size <= block_size(h, r))
                ? s->bins.victim
                : r;
+#endif
 }
 
 #if !HMM__SMALL
 
-/* The held block is not known to be the best. That the floor is too low may be all that was in its
- * way. */
+/* The victim is not known to be the best block. The reason may be that the floor is lower than
+ * necessary: then it is corrected. */
 static __attribute__((noinline)) void *best_index_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct best_state *s = h->state;
@@ -115,7 +121,7 @@ static __attribute__((noinline)) void *best_index_malloc(struct hmm_heap *h, uin
     if (n <= s->bins.floor)
         s->bins.floor = size;
     if (s->bins.victim_size >= n && s->bins.victim_size <= size)
-        return hmm__held_serve(h, n);
+        return hmm__victim_serve(h, n);
     if (r == 0)
         return hmm__malloc_else(h, n);
     if (hmm__unlikely(size < n))
@@ -138,15 +144,18 @@ BY_SIZE(best)
 
 /* ---- Pieces ---- */
 
-/* After r, of `size`, the next of its equals in age; 0: it is the oldest. */
+/* The next older block of the same size as r; 0: r is the oldest. */
 static hmm_ref best_older(struct hmm_heap *h, const struct best_state *s, hmm_ref r, uint32_t size)
 {
     if (size < BINS)
         return block_links(h, r)[BIN_NEXT];
-    if (r != s->bins.victim)
-        return hmm__size_older(h, &s->sizes, r, size);
-    hmm_ref next = hmm__size_find(h, &s->sizes, size);
-    return next && block_size(h, next) == size ? next : 0;
+#if !HMM__SMALL
+    if (r == s->bins.victim) {
+        hmm_ref next = hmm__size_find(h, &s->sizes, size);
+        return next && block_size(h, next) == size ? next : 0;
+    }
+#endif
+    return hmm__size_older(h, &s->sizes, r, size);
 }
 
 static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
@@ -190,7 +199,7 @@ static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed
     *indexed = 0;
     const char *broken = hmm__bins_check(h, &s->bins, indexed);
     if (broken == NULL)
-        broken = hmm__size_check(h, &s->sizes, s->bins.floor, indexed);
+        broken = hmm__size_check(h, &s->sizes, floor_of(&s->bins), indexed);
     return broken;
 }
 

@@ -5,16 +5,16 @@
 
 #if !HMM__SMALL
 
-HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, size_t n)
+HMM__ALWAYS_INLINE void *victim_serve(struct hmm_heap *h, size_t n)
 {
     struct bins *s = h->state;
     hmm_ref r = s->victim;
     char *p = block_payload(h, r);
     size_t rest = s->victim_size - n;
     if (rest >= BINS) {
-        hold(s, r + (hmm_ref)n, rest);
+        set_victim(s, r + (hmm_ref)n, rest);
     } else {
-        hold(s, 0, 0);
+        set_victim(s, 0, 0);
         if (rest < HMM_MIN_GRANULES) {
             carve_whole(p, header_make((uint32_t)(n + rest), 0));
             COUNT(h->bin_whole++);
@@ -32,19 +32,19 @@ HMM__ALWAYS_INLINE void *held_serve(struct hmm_heap *h, size_t n)
 }
 
 /* A block that large.c knows of. */
-static __attribute__((noinline)) void *held_serve_large(struct hmm_heap *h, size_t n)
+static __attribute__((noinline)) void *victim_serve_large(struct hmm_heap *h, size_t n)
 {
     const struct bins *s = h->state;
     large_taken(h, block_payload(h, s->victim), s->victim_size, s->victim_size - n);
-    return held_serve(h, n);
+    return victim_serve(h, n);
 }
 
-void *hmm__held_serve(struct hmm_heap *h, size_t n)
+void *hmm__victim_serve(struct hmm_heap *h, size_t n)
 {
     const struct bins *s = h->state;
     if (hmm__unlikely(large_knows(h, header_make(s->victim_size, 0))))
-        return held_serve_large(h, n);
-    return held_serve(h, n);
+        return victim_serve_large(h, n);
+    return victim_serve(h, n);
 }
 
 void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled, struct neighbours n)
@@ -74,18 +74,24 @@ static const char *check_bin(struct hmm_heap *h, const struct bins *s, uint32_t 
     return NULL;
 }
 
+#if !HMM__SMALL
+
 static bool victim_is_valid(const struct hmm_heap *h, const struct bins *s)
 {
     return block_seems_free(h, s->victim) && s->victim_size >= BINS &&
            block_size(h, s->victim) == s->victim_size;
 }
 
+#endif
+
 /* Adds the blocks to *count. */
 const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count)
 {
+#if !HMM__SMALL
     if (!s->victim != !s->victim_size || (s->victim && !victim_is_valid(h, s)))
-        return "T4: bins: the held block is in use, or not of the size that is kept";
+        return "T4: bins: the victim is in use, or not of the size that is kept";
     *count += s->victim != 0;
+#endif
     for (uint32_t size = 0; size < BINS; size++) {
         const char *broken = check_bin(h, s, size, count);
         if (broken != NULL)

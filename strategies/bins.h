@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What best-fit and segregated share: exact bins, and the held block.
+ * What best-fit and segregated share: exact bins, and the designated victim.
  *
  * THEORY
  *
  * The bins are lists of the free blocks of fewer than BINS granules, one for each size, the newest
  * first, with a map of those that are not empty. For small sizes both rules are the same.
  *
- * Of the larger blocks the one that became free last, or changed last, is held: it is in no list or
- * trie yet. Programs often cut one large block again and again, and give back beside it; while it
- * is held, it may change its size and place for nothing. When another takes its place it goes into
- * the strategy's index, and is there the newest of its equals: the order of age is kept. The floor
- * says up to which size it is chosen before all that is in the index. It may be too low, never too
- * high.
+ * The larger block that became free or changed last is the victim (dlmalloc: designated victim). It
+ * is in no list or trie yet. Programs often allocate from one large block again and again, and free
+ * blocks beside it; while it is the victim, its size and place change without an index operation.
+ * When another block becomes the victim, this one is pushed into the strategy's index, where it is
+ * the newest block of its size: the order of age is kept. A victim of at
+ * most `floor` granules is chosen before every block of the index. The floor may be lower than
+ * necessary, never higher.
  *
  * INVARIANTS
  * T2  Bit i of the map is set iff bin i is not empty.
  * T3  Every block in bin i is free and has i granules, and its back link is the one before.
- * T4  The held block, if there is one, is free and has victim_size granules, at least BINS; else
+ * T4  The victim, if there is one, is free and has victim_size granules, at least BINS; else
  *     victim_size is 0. No block in the index would be chosen before one of `floor` granules that
  *     became free later.
  */
@@ -27,20 +28,35 @@
 #include "bits.h"
 #include "heap/place.h"
 
-#define BINS 64u
+/*
+ * In few bytes the bins of best-fit may be fewer, since its index takes all larger sizes; those of
+ * segregated are its rule. There is no victim: what it saves is time only.
+ */
+#if HMM__SMALL && !HMM_WITH_SEGREGATED
+#ifndef HMM_BINS_LOG
+#define HMM_BINS_LOG 4
+#endif
+#define BINS_LOG ((unsigned)HMM_BINS_LOG)
+_Static_assert(HMM_BINS_LOG >= 3 && HMM_BINS_LOG <= 6, "8 to 64 bins");
+#else
+#define BINS_LOG 6u
+#endif
+#define BINS (1u << BINS_LOG)
 
 struct bins {
     struct bits64 map;
     hmm_ref heads[BINS];
+#if !HMM__SMALL
     hmm_ref victim; /* 0: none */
     uint32_t victim_size;
     uint32_t floor;
+#endif
 };
 
 /* The first link words of a free block, in a bin and elsewhere. */
 enum { BIN_NEXT, BIN_PREV };
 
-_Static_assert(BINS == sizeof(struct bits64) * 8, "the map has a bit for each bin");
+_Static_assert(BINS <= sizeof(struct bits64) * 8, "the map has a bit for each bin");
 #if !HMM__SMALL
 _Static_assert(LARGE_SCALED == (size_t)BINS << HMM__SIZE_SHIFT, "what is large is no bin's");
 #endif
@@ -68,7 +84,7 @@ HMM__ALWAYS_INLINE void bins_unmark(struct bins *s, size_t size)
     *word = map & ~BIT(size % BITS);
 }
 
-/* The back link of a bin's head is not kept: that it is the head, the bin tells. */
+/* The head of a bin has no valid back link: the bin itself tells which block is its head. */
 HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, char *p,
                                  size_t size)
 {
@@ -119,7 +135,7 @@ HMM__ALWAYS_INLINE void bins_move(struct hmm_heap *h, void *state, struct sized_
     bin_push(h, state, now.r, now.p, now.size);
 }
 
-/* Takes the head of a bin, and leaves what is beyond n granules of it. */
+/* Takes the head of a bin out, and pushes what remains beyond n granules. */
 HMM__ALWAYS_INLINE hmm_ref bin_cut(struct hmm_heap *h, struct bins *s, uint32_t size, uint32_t n)
 {
     hmm_ref r = s->heads[size];
@@ -173,28 +189,28 @@ HMM__ALWAYS_INLINE void *bin_serve_low(struct hmm_heap *h, struct bins *s, size_
 
 #endif
 
-/* ---- The held block ---- */
+/* ---- The victim ---- */
 
-HMM__ALWAYS_INLINE void hold(struct bins *s, hmm_ref r, size_t size)
+#if !HMM__SMALL
+
+HMM__ALWAYS_INLINE void set_victim(struct bins *s, hmm_ref r, size_t size)
 {
     HMM_ASSERT(r == 0 ? size == 0 : size >= BINS);
     s->victim = r;
     s->victim_size = (uint32_t)size;
 }
 
-/* Whether it is what serves this request, for which there is nothing in the bins. False does not
- * say that it is not. */
+/* Whether the victim certainly serves this request, for which the bins have no block. If false, it
+ * may still be the right block. */
 HMM__ALWAYS_INLINE bool victim_is_next(const struct bins *s, size_t n)
 {
     return s->victim_size >= n && s->victim_size <= s->floor;
 }
 
-#if !HMM__SMALL
+HMM__HIDDEN void *hmm__victim_serve(struct hmm_heap *h, size_t n);
 
-HMM__HIDDEN void *hmm__held_serve(struct hmm_heap *h, size_t n);
-
-/* malloc of a strategy whose state begins with bins. `none` is asked when they have none, `large`
- * where they cannot. */
+/* malloc of a strategy whose state begins with bins. `none` serves the request when the bins have
+ * no block, `large` when the size is none of theirs. */
 HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
                                      void *(*none)(struct hmm_heap *h, size_t n),
                                      void *(*large)(struct hmm_heap *h, size_t bytes))
@@ -215,13 +231,36 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
 
 #endif
 
+/* The index is empty. */
+HMM__ALWAYS_INLINE void floor_to_top(struct bins *s)
+{
+#if HMM__SMALL
+    (void)s;
+#else
+    s->floor = UINT32_MAX;
+#endif
+}
+
+/* No block in the index is smaller. */
+HMM__ALWAYS_INLINE uint32_t floor_of(const struct bins *s)
+{
+#if HMM__SMALL
+    (void)s;
+    return 0;
+#else
+    return s->floor;
+#endif
+}
+
 HMM__HIDDEN const char *hmm__bins_check(struct hmm_heap *h, const struct bins *s, uint32_t *count);
 
-/* Size of the largest block in a bin, or held; 0: there is none. */
+/* Size of the largest block in a bin, or of the victim; 0: there is none. */
 HMM__ALWAYS_INLINE uint32_t bins_largest(const struct bins *s)
 {
+#if !HMM__SMALL
     if (s->victim)
         return s->victim_size;
+#endif
     return bits64_is_empty(&s->map) ? 0 : bits64_greatest(&s->map);
 }
 

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What best-fit and segregated do alike: all but the index of the large blocks.
+ * What best-fit and segregated have in common: everything but the index of the large blocks.
  *
  * THEORY
  *
  * A strategy whose state begins with bins (bins.h) has an index of its own for the large blocks
- * that are not held. Of this index it gives five functions, and BY_SIZE makes the others of them:
+ * except the victim. The strategy defines five functions of this index, and BY_SIZE defines all
+ * others by them:
  *
  *     X_index_push    puts a large block into the index, the newest of its equals
  *     X_index_drop    takes one out
  *     X_index_empty   whether there is none
- *     X_index_malloc  malloc, where the bins have none, the held block is not known to be the right
- *                     one and the index is not empty
- *     X_large_find    find, of the held block and the index
+ *     X_index_malloc  malloc, where the bins have no block, the victim is not known to be the right
+ * one and the index is not empty
+ *     X_large_find    find, in the victim and the index
  *
- * The functions here are inlined, and what they are given is constant: each strategy has machine
- * code of its own, without an indirect call. What BY_SIZE makes is one call each; it says which of
- * them stand alone, so that what is common needs few registers.
+ * The functions here are inlined, and their callbacks are constants: each strategy has machine code
+ * of its own, without an indirect call. The functions that BY_SIZE defines call one of them each;
+ * those that are marked BY_SIZE_ALONE are not inlined, so that the common path needs few registers.
  */
 #ifndef HMM_BY_SIZE_H
 #define HMM_BY_SIZE_H
@@ -43,8 +44,24 @@ HMM__ALWAYS_INLINE bool block_is_free_of(const struct hmm_heap *h, hmm_ref r, ui
            block_size(h, r) == size;
 }
 
-/* A block that has become free just now, or has changed. It is held: the next request may well be
- * for it, and what is released beside it. */
+#if HMM__SMALL
+
+HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
+                                  by_size_verb *push)
+{
+    push(h, state, r, size);
+}
+
+HMM__ALWAYS_INLINE void large_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
+                                   by_size_verb *drop)
+{
+    drop(h, state, r, size);
+}
+
+#else
+
+/* A block has become free, or has changed: it becomes the victim. The next request is often served
+ * from it, and the next block that is freed often merges with it. */
 HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size,
                                   by_size_verb *push)
 {
@@ -52,7 +69,7 @@ HMM__ALWAYS_INLINE void large_put(struct hmm_heap *h, void *state, hmm_ref r, ui
     hmm_ref other = s->victim;
     uint32_t other_size = s->victim_size;
     HMM_ASSERT(other == 0 || (other != r && block_is_free_of(h, other, other_size)));
-    hold(s, r, size);
+    set_victim(s, r, size);
     if (other != 0)
         push(h, s, other, other_size);
 }
@@ -62,14 +79,17 @@ HMM__ALWAYS_INLINE void large_drop(struct hmm_heap *h, void *state, hmm_ref r, u
 {
     struct bins *s = state;
     if (s->victim == r)
-        hold(s, 0, 0);
+        set_victim(s, 0, 0);
     else
         drop(h, s, r, size);
 }
 
+#endif
+
 #if !HMM__SMALL
 
-/* Into a large block that is not held; what it was may have been small. */
+/* A block that is not the victim becomes a larger one, which is large; it may have been small
+ * before. */
 HMM__ALWAYS_INLINE void large_move(struct hmm_heap *h, struct large_block was,
                                    struct large_block now, by_size_verb *drop, by_size_verb *push)
 {
@@ -81,8 +101,8 @@ HMM__ALWAYS_INLINE void large_move(struct hmm_heap *h, struct large_block was,
     large_put(h, state, now.r, now.size, push);
 }
 
-/* Takes large block b, and leaves what is beyond n granules of it. The remainder goes back by its
- * size: what was large may be a bin's. */
+/* Takes large block b out of the index and adds what remains beyond n granules: to the large blocks
+ * or, if it is small, to a bin. */
 HMM__ALWAYS_INLINE void large_cut(struct hmm_heap *h, struct large_block b, uint32_t n,
                                   by_size_verb *drop, insert_callback *give)
 {
@@ -116,13 +136,13 @@ HMM__ALWAYS_INLINE void by_size_drop(struct hmm_heap *h, void *state, struct siz
 
 #if !HMM__SMALL
 
-/* Where a large block comes of it. */
+/* Merges a block into one that is large. */
 HMM__ALWAYS_INLINE void by_size_enlarge(struct hmm_heap *h, void *state, struct sized_block was,
                                         struct sized_block now, by_size_move *move)
 {
     struct bins *s = state;
     if (was.r == s->victim)
-        hold(s, now.r, now.size);
+        set_victim(s, now.r, now.size);
     else
         move(h, s, (struct large_block){was.r, (uint32_t)was.size},
              (struct large_block){now.r, (uint32_t)now.size});
@@ -140,7 +160,7 @@ HMM__ALWAYS_INLINE void by_size_resize(struct hmm_heap *h, void *state, struct s
 
 #endif
 
-/* The smallest block in a bin that is large enough, else what the large ones have. */
+/* The smallest block in a bin that is large enough, else the one that `large` finds. */
 HMM__ALWAYS_INLINE hmm_ref by_size_of(struct hmm_heap *h, const void *state, uint32_t n,
                                       by_size_find *large)
 {
@@ -168,13 +188,13 @@ HMM__ALWAYS_INLINE hmm_ref by_size_take(struct hmm_heap *h, hmm_ref r, uint32_t 
 
 /* ---- As a whole ---- */
 
-/* No bin has any: the large ones, then the top. */
+/* No bin has a block: the large blocks, then the top. */
 HMM__ALWAYS_INLINE void *by_size_malloc_else(struct hmm_heap *h, size_t n,
                                              bool (*empty)(const void *state),
                                              void *(*index_malloc)(struct hmm_heap *, uint32_t))
 {
     if (victim_is_next(h->state, n))
-        return hmm__held_serve(h, n);
+        return hmm__victim_serve(h, n);
     if (!empty(h->state))
         return index_malloc(h, (uint32_t)n);
     void *p = allocate_from_top(h, (uint32_t)n);
@@ -192,8 +212,8 @@ HMM__ALWAYS_INLINE void *large_serve(struct hmm_heap *h, hmm_ref r, uint32_t n, 
     return finish_allocation(h, r, n, size);
 }
 
-/* Where r at p and the block above it are free, that one is most often small, or held: what the
- * index has need not be looked at. */
+/* Whether the free block above r at p is in the index of large blocks. Most often it is small, or
+ * the victim. */
 HMM__ALWAYS_INLINE bool above_is_indexed(const struct hmm_heap *h, const char *p, hmm_ref r)
 {
     const struct bins *s = h->state;
@@ -208,7 +228,7 @@ HMM__ALWAYS_INLINE void unindexed_drop(struct hmm_heap *h, void *state, struct s
     if (b.size < BINS)
         bin_unlink(h, state, b.r, b.p, b.size);
     else
-        hold(state, 0, 0);
+        set_victim(state, 0, 0);
 }
 
 /* bins.c: three free blocks become one that is a bin's. */

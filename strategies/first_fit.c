@@ -14,7 +14,7 @@
  */
 #include "address_serve.h"
 
-#if HMM_WITH_FIRST_FIT
+#if HMM_WITH_FIRST_FIT && !HMM__FIRST_LIST
 
 static size_t first_state_size(size_t capacity)
 {
@@ -138,7 +138,7 @@ static __attribute__((noinline)) void *first_hand_whole(struct hmm_heap *h, char
     return address_serve_whole(h, p, word);
 }
 
-/* A block that large.c knows of. */
+/* From a block that is in the table of large.c. */
 static __attribute__((noinline)) void *first_hand_large(struct hmm_heap *h, char *p, uint32_t word,
                                                         uint32_t n)
 {

@@ -4,14 +4,14 @@
  *
  * THEORY
  *
- * The cursor is an address: the end of the last placement. Where a free block comes to contain it
- * strictly, because its neighbours melted over it, the cursor moves down to that block's start:
- * the roving pointer of the textbook points at a block, not into one. An aligned piece comes from
+ * The cursor is an address: the end of the last placement. If neighbours merge into a free block
+ * that contains the cursor strictly, the cursor moves down to the start of that block: the roving
+ * pointer of the textbook points to a block, not into one. An aligned piece comes from
  * the first block from the cursor in which it fits.
  *
  * Structure and bound: the index by address (address_index.h), searched upward from the cursor,
- * then from the bottom. What a search upward did not find is remembered (T7): a heap that grows has
- * the cursor at its end most of the time, and nothing above.
+ * then from the bottom. If a search upward finds nothing, that is remembered (T7): in a heap that
+ * grows the cursor is at the end most of the time, with no free block above it.
  *
  * Good for: spreading placements over the heap. It uses more memory than the others by nature: it
  * cuts up the large blocks that first-fit would leave alone.
@@ -160,7 +160,7 @@ HMM__ALWAYS_INLINE void next_learn(struct address_index *x, uint32_t n)
     next_own(x)->bare_of = n;
 }
 
-/* Below the cursor all is found only on the second way round. */
+/* A block below the cursor is found only when the search has started again from the bottom. */
 static hmm_ref next_find(struct hmm_heap *h, void *state, uint32_t n)
 {
     struct address_index *x = state;
@@ -233,7 +233,7 @@ static __attribute__((noinline)) void *next_hand_whole(struct hmm_heap *h, char 
     return address_serve_whole(h, p, word);
 }
 
-/* A block that large.c knows of. */
+/* From a block that is in the table of large.c. */
 static __attribute__((noinline)) void *next_hand_large(struct hmm_heap *h, char *p, uint32_t word,
                                                        uint32_t n)
 {
@@ -261,7 +261,7 @@ static __attribute__((noinline)) void *next_malloc_top(struct hmm_heap *h, uint3
     return p;
 }
 
-/* From the cursor on, whatever there is. */
+/* From the first unit at or after the cursor that has a block of this size. */
 static __attribute__((noinline)) void *next_malloc_any(struct hmm_heap *h, uint32_t n)
 {
     hmm_ref r = next_find(h, h->state, n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Strategies from shared objects. One once loaded stays: heaps may hold it.
+ * Strategies from shared objects. A plug-in that was loaded is never unloaded: heaps may use it.
  */
 #include "registry.h"
 

@@ -9,8 +9,8 @@
  * two begins a class instead of lying deep in one. (Classes of the block's size miss freed
  * power-of-two blocks: on one compiler's trace that costs a fifth of the memory.) Up to BINS
  * granules a class so has a single size: these are exact bins (bins.h). Each other class is a list,
- * newest first, without the one that is held; a bit map tells which are not empty, and one word
- * which words of the map. The floor is the largest size of the lowest class that is not empty.
+ * newest first, without the victim; a bit map tells which lists are not empty, and one word which
+ * words of the map are not 0. The floor is the largest size of the lowest class that is not empty.
  *
  * A request looks at the first HEADS blocks of its own class, some of which may be too small; then
  * at the head of the next larger class that is not empty, which always fits. If the free top cannot
@@ -73,11 +73,15 @@ static size_t seg_state_size(size_t capacity)
     return sizeof(struct seg_state) + lists * sizeof(hmm_ref);
 }
 
+#if !HMM__SMALL
+
 static void seg_start(struct hmm_heap *h, void *state)
 {
     (void)h;
     ((struct seg_state *)state)->bins.floor = UINT32_MAX;
 }
+
+#endif
 
 #if !HMM__SMALL
 
@@ -98,15 +102,17 @@ HMM__ALWAYS_INLINE uint32_t seg_class_max(uint32_t size)
 
 /* ---- Lists ---- */
 
-/* As in the bins: the back link of a list's head is not kept. */
+/* As in the bins, the head of a list has no valid back link. */
 static void seg_index_push(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size)
 {
     struct seg_state *s = state;
     uint32_t c = seg_class_of(size);
     HMM_ASSERT(r >= h->first && r < h->top && size <= hmm_heap_capacity(h) / HMM_GRANULE);
     HMM_ASSERT(!s->lists[c] == !(s->maps[c / BITS] >> c % BITS & 1));
+#if !HMM__SMALL
     if (size < s->bins.floor)
         s->bins.floor = seg_class_max(size);
+#endif
     hmm_ref head = s->lists[c];
     s->lists[c] = r;
     block_links(h, r)[BIN_NEXT] = head;
@@ -134,7 +140,7 @@ static void seg_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t 
     s->lists[c] = next;
     if (next == 0 && (s->maps[c / BITS] &= ~BIT(c % BITS)) == 0 &&
         (s->words &= ~(UINT32_C(1) << c / BITS)) == 0)
-        s->bins.floor = UINT32_MAX;
+        floor_to_top(&s->bins);
 }
 
 /* Of the first `heads` blocks of this list, the first that fits; 0: none. */
@@ -164,7 +170,21 @@ static hmm_ref lists_from(const struct seg_state *s, uint32_t c)
     return s->lists[word * BITS + bits_lowest(s->maps[word])];
 }
 
-/* Of the held block and the lists, as if it were the head of its list. */
+#if HMM__SMALL
+
+static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
+{
+    const struct seg_state *s = state;
+    if (n > end_of(h) || n > HMM_MAX_GRANULES)
+        return 0;
+    uint32_t c = n < BINS ? 0 : seg_class_of(n);
+    hmm_ref r = n < BINS ? 0 : list_scan(h, s->lists[c], n, HEADS);
+    return r ? r : lists_from(s, n < BINS ? 0 : c + 1);
+}
+
+#else
+
+/* In the victim and the lists, as if the victim were the head of its list. */
 static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
 {
     const struct seg_state *s = state;
@@ -190,6 +210,8 @@ static hmm_ref seg_large_find(struct hmm_heap *h, const void *state, uint32_t n)
     return next == 0 || size <= seg_class_max(block_size(h, next)) ? s->bins.victim : next;
 }
 
+#endif
+
 #if !HMM__SMALL
 
 HMM__ALWAYS_INLINE bool seg_index_empty(const void *state)
@@ -209,14 +231,14 @@ BY_SIZE(seg)
 
 #if !HMM__SMALL
 
-/* For a request of a bin's size. That the floor is too low may be all that was in the way of the
- * held block. */
+/* For a request of a bin's size. The floor may be lower than necessary: it is corrected, and the
+ * victim may serve the request after all. */
 static __attribute__((noinline)) void *seg_lists_malloc(struct hmm_heap *h, uint32_t n)
 {
     struct seg_state *s = h->state;
     hmm_ref r = lists_from(s, 0);
     s->bins.floor = seg_class_max(block_size(h, r));
-    return victim_is_next(&s->bins, n) ? hmm__held_serve(h, n)
+    return victim_is_next(&s->bins, n) ? hmm__victim_serve(h, n)
                                        : large_serve(h, r, n, seg_large_drop, seg_put);
 }
 
@@ -286,7 +308,9 @@ static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_
     uint32_t n = piece->granules;
     if (n > end_of(h))
         return 0;
-    large_put(h, s, 0, 0, seg_index_push); /* what is held goes into its list */
+#if !HMM__SMALL
+    large_put(h, s, 0, 0, seg_index_push); /* the victim goes into its list */
+#endif
     for (uint32_t size = n; q.tries != 0 && (size = bins_least(&s->bins, size)) != 0; size++) {
         hmm_ref r = list_piece(h, s->bins.heads[size], &q);
         if (r != 0)
@@ -356,7 +380,7 @@ static const char *seg_check(struct hmm_heap *h, void *state, uint32_t *indexed)
     for (uint32_t c = 0; broken == NULL && c < lists; c++) {
         if (!(s->maps[c / BITS] >> c % BITS & 1) != (s->lists[c] == 0))
             return "T5: segregated: a list's bit contradicts the list";
-        broken = check_list(h, s->lists[c], c, s->bins.floor, indexed);
+        broken = check_list(h, s->lists[c], c, floor_of(&s->bins), indexed);
     }
     for (uint32_t word = 0; broken == NULL && word < SEG_WORDS; word++)
         if (!(s->words >> word & 1) != (s->maps[word] == 0))
@@ -374,7 +398,6 @@ static const struct hmm_strategy segregated = {
     .find = seg_find,
     .insert = seg_insert,
     .remove = seg_remove,
-    .start = seg_start,
     .find_last = seg_find_last,
 #if HMM__PIECES
     .find_piece = seg_find_piece,
@@ -386,6 +409,7 @@ static const struct hmm_strategy segregated = {
     .check = seg_check,
 #endif
 #if !HMM__SMALL
+    .start = seg_start,
     .grow = seg_grow,
     .resize = seg_resize,
     .take = seg_take,

@@ -16,7 +16,7 @@ static unsigned trie_of(uint32_t size)
 {
     HMM_ASSERT(size >= BINS && size <= HMM_MAX_GRANULES);
     unsigned log = bits_highest32(size);
-    return (log - 6) * 2 + (size >> (log - 1) & 1);
+    return (log - BINS_LOG) * 2 + (size >> (log - 1) & 1);
 }
 
 /* The size's bits that tell the paths in its trie apart, moved to the word's top. */
@@ -51,13 +51,21 @@ static size_t tries_bytes(size_t capacity)
 
 size_t hmm__size_bytes(size_t capacity)
 {
+#if HMM__SMALL
+    return tries_bytes(capacity);
+#else
     return tries_bytes(capacity) + (capacity < MIDDLE_CAPACITY ? 0 : sizeof(struct size_middle));
+#endif
 }
 
 void hmm__size_start(struct size_index *x, size_t capacity)
 {
+#if HMM__SMALL
+    (void)x, (void)capacity;
+#else
     x->middle = (uint32_t)tries_bytes(capacity);
     x->middle_to = capacity < MIDDLE_CAPACITY ? 0 : MIDDLE;
+#endif
 }
 
 /* ---- Tries ---- */
@@ -212,6 +220,33 @@ static hmm_ref trie_best(struct hmm_heap *h, const struct size_index *x, uint32_
 
 /* ---- Middle bins ---- */
 
+#if HMM__SMALL
+
+HMM__ALWAYS_INLINE bool is_middle(const struct size_index *x, uint32_t size)
+{
+    (void)x, (void)size;
+    return false;
+}
+
+HMM__ALWAYS_INLINE void middle_push(struct hmm_heap *h, struct size_index *x, hmm_ref r,
+                                    uint32_t size)
+{
+    (void)h, (void)x, (void)r, (void)size;
+}
+
+HMM__ALWAYS_INLINE void middle_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r,
+                                      uint32_t size)
+{
+    (void)h, (void)x, (void)r, (void)size;
+}
+
+#else
+
+HMM__ALWAYS_INLINE bool is_middle(const struct size_index *x, uint32_t size)
+{
+    return size < x->middle_to;
+}
+
 HMM__ALWAYS_INLINE struct size_middle *middle_of(const struct size_index *x)
 {
     return (struct size_middle *)(void *)((char *)(uintptr_t)x + x->middle);
@@ -250,12 +285,14 @@ HMM__ALWAYS_INLINE void middle_unlink(struct hmm_heap *h, struct size_index *x, 
         bits64_drop(&x->groups, size / 64);
 }
 
+#endif
+
 /* ---- All together ---- */
 
 void hmm__size_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
 {
     HMM_ASSERT(r >= h->first && r < h->top && size >= BINS);
-    if (size < x->middle_to)
+    if (is_middle(x, size))
         middle_push(h, x, r, size);
     else
         trie_push(h, x, r, size);
@@ -264,7 +301,7 @@ void hmm__size_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_
 void hmm__size_unlink(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint32_t size)
 {
     HMM_ASSERT(size >= BINS && !hmm__size_is_empty(x));
-    if (size < x->middle_to)
+    if (is_middle(x, size))
         middle_unlink(h, x, r, size);
     else
         trie_unlink(h, x, r, size);
@@ -310,6 +347,7 @@ static __attribute__((noinline)) hmm_ref min_of_trie(struct hmm_heap *h, const s
     return block_links(h, node)[TRIE_NEXT];
 }
 
+#if !HMM__SMALL
 /* The smallest in a middle group that is not empty. */
 HMM__ALWAYS_INLINE uint32_t middle_least(const struct size_middle *m, uint32_t g)
 {
@@ -317,6 +355,7 @@ HMM__ALWAYS_INLINE uint32_t middle_least(const struct size_middle *m, uint32_t g
     bits64_next(&m->maps[g], 0, &min);
     return g * 64 + min;
 }
+#endif
 
 /* The best of the groups from this one on, all of which are large enough; 0: they are empty. */
 HMM__ALWAYS_INLINE hmm_ref groups_min(struct hmm_heap *h, const struct size_index *x, uint32_t from)
@@ -325,11 +364,15 @@ HMM__ALWAYS_INLINE hmm_ref groups_min(struct hmm_heap *h, const struct size_inde
     if (!bits64_next(&x->groups, from, &g))
         return 0;
     g += from;
+#if HMM__SMALL
+    return min_of_trie(h, x, g);
+#else
     if (g >= MIDDLE_GROUPS)
         return min_of_trie(h, x, g - MIDDLE_GROUPS);
     const struct size_middle *m = middle_of(x);
     COUNT(h->visited++);
     return m->heads[middle_least(m, g)];
+#endif
 }
 
 static __attribute__((noinline)) hmm_ref tries_find(struct hmm_heap *h, const struct size_index *x,
@@ -348,17 +391,21 @@ static __attribute__((noinline)) hmm_ref tries_find(struct hmm_heap *h, const st
 
 hmm_ref hmm__size_find(struct hmm_heap *h, const struct size_index *x, uint32_t size)
 {
-    uint32_t g = size / 64;
     if (size < BINS)
         return groups_min(h, x, 0);
-    if (size >= x->middle_to)
+    if (!is_middle(x, size))
         return tries_find(h, x, size);
+#if HMM__SMALL
+    return 0;
+#else
+    uint32_t g = size / 64;
     const struct size_middle *m = middle_of(x);
     uint32_t more;
     if (!bits64_next(&m->maps[g], size % 64, &more))
         return groups_min(h, x, g + 1);
     COUNT(h->visited++);
     return m->heads[size + more];
+#endif
 }
 
 #if HMM__PIECES
@@ -366,7 +413,7 @@ hmm_ref hmm__size_find(struct hmm_heap *h, const struct size_index *x, uint32_t 
 hmm_ref hmm__size_older(struct hmm_heap *h, const struct size_index *x, hmm_ref r, uint32_t size)
 {
     const hmm__word *at = block_links(h, r);
-    return size < x->middle_to || at[TRIE_PARENT] == 0 ? at[TRIE_NEXT] : 0;
+    return is_middle(x, size) || at[TRIE_PARENT] == 0 ? at[TRIE_NEXT] : 0;
 }
 
 #endif
@@ -378,8 +425,10 @@ uint32_t hmm__size_largest(struct hmm_heap *h, const struct size_index *x)
     if (hmm__size_is_empty(x))
         return 0;
     unsigned g = bits64_greatest(&x->groups);
+#if !HMM__SMALL
     if (g < MIDDLE_GROUPS)
         return g * 64 + bits64_greatest(&middle_of(x)->maps[g]);
+#endif
     uint32_t max = 0, steps = 0;
     hmm_ref node = size_tries(x)[g - MIDDLE_GROUPS], parent = node;
     while (node != 0) {
@@ -405,8 +454,10 @@ static uint32_t min_of(struct hmm_heap *h, const struct size_index *x)
 {
     uint32_t g = 0, steps = 0;
     bits64_next(&x->groups, 0, &g);
+#if !HMM__SMALL
     if (g < MIDDLE_GROUPS)
         return middle_least(middle_of(x), g);
+#endif
     return block_size(h, trie_min(h, size_tries(x)[g - MIDDLE_GROUPS], &steps));
 }
 
@@ -464,6 +515,7 @@ static const char *check_trie(struct hmm_heap *h, const struct size_index *x, un
     return NULL;
 }
 
+#if !HMM__SMALL
 static const char *check_middle(struct hmm_heap *h, const struct size_index *x, uint32_t size,
                                 uint32_t *count)
 {
@@ -481,14 +533,17 @@ static const char *check_middle(struct hmm_heap *h, const struct size_index *x, 
     }
     return NULL;
 }
+#endif
 
 const char *hmm__size_check(struct hmm_heap *h, const struct size_index *x, uint32_t floor,
                             uint32_t *count)
 {
     const char *broken = NULL;
     uint32_t before = *count;
+#if !HMM__SMALL
     for (uint32_t size = BINS; broken == NULL && size < x->middle_to; size++)
         broken = check_middle(h, x, size, count);
+#endif
     for (unsigned t = 0; broken == NULL && t < tries_for(hmm_heap_capacity(h)); t++)
         broken = check_trie(h, x, t, count);
     if (broken == NULL && *count != before && min_of(h, x) < floor)

@@ -33,19 +33,27 @@
 #include "bins.h"
 
 #define MIDDLE 1024u
+#if HMM__SMALL
+#define MIDDLE_GROUPS 0u /* there are no middle bins */
+#else
 #define MIDDLE_GROUPS (MIDDLE / 64)
+#endif
 #define MIDDLE_CAPACITY ((size_t)1 << 20) /* of the smallest heap that has middle bins */
-#define TRIES 46u                         /* two to each power of two from 2^6 to 2^28 */
+#define TRIES (2 * (29 - BINS_LOG))       /* two to each power of two up to 2^28 */
 
+#if !HMM__SMALL
 struct size_middle {
     struct bits64 maps[MIDDLE_GROUPS];
     hmm_ref heads[MIDDLE];
 };
+#endif
 
 struct size_index {
     struct bits64 groups; /* the middle ones, then the tries */
-    uint32_t middle_to;   /* MIDDLE, or 0 where there are no middle bins */
-    uint32_t middle;      /* where they are, in bytes from here */
+#if !HMM__SMALL
+    uint32_t middle_to; /* MIDDLE, or 0 where there are no middle bins */
+    uint32_t middle;    /* where they are, in bytes from here */
+#endif
     /* The roots of the tries follow. */
 };
 

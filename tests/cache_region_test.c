@@ -3,9 +3,13 @@
  * The cache and its region: what it takes of the high end, where there is no room, and heaps for
  * which it is of no use.
  */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1 /* MAP_NORESERVE */
+#endif
 #include "books.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #if HMM__CACHE
 
@@ -185,6 +189,111 @@ START_TEST(memory_that_had_a_heap_before_has_one_again)
 }
 END_TEST
 
+/* ---- Tables in memory of their own ---- */
+
+static _Alignas(4096) char growing[4 * MIB];
+static _Alignas(64) char tables[256 << 10];
+static struct cache own_cache;
+
+/* A heap of 1 MiB that may grow; its cache has its tables elsewhere. */
+static void open_with_tables(size_t region_max, const struct hmm_strategy *strategy, uint64_t seed)
+{
+    const struct cache_memory memory = {tables, tables + sizeof tables, region_max, NULL};
+    struct hmm_heap *h = unwatched(hmm_heap_create(growing, MIB, strategy));
+    ck_assert(hmm__cache_open_in(&own_cache, h, NULL, &memory));
+    hmm__cache_serve(h, &own_cache);
+    hmm__set_entries(h);
+    b = (struct books){.heap = h, .rng = seed};
+}
+
+static void take_off(void)
+{
+    books_out(&b, SHUFFLED);
+    ck_assert_int_eq(hmm_heap_set_cache(b.heap, 0), 0);
+    assert_empty(b.heap);
+}
+
+START_TEST(a_heap_grows_whose_tables_are_elsewhere)
+{
+    open_with_tables(sizeof growing, strategy_of(_i), 520);
+    struct hmm_heap *h = b.heap;
+    for (size_t size = MIB; size <= sizeof growing; size += MIB) {
+        ck_assert_int_eq(hmm__heap_grow(h, size), 0);
+        ck_assert_uint_eq(hmm_heap_capacity(h), size);
+        ck_assert_uint_eq((size_t)h->high_limit * HMM_GRANULE, size);
+        books_live(&b, 4000, 800 * size / MIB, 90);
+    }
+    size_t above = 0;
+    for (const char *p; (p = hmm_heap_malloc(h, 512)) != NULL;)
+        above += p >= growing + 2 * MIB && cache_run_of(h->cache, p) != NULL;
+    ck_assert_uint_gt(above, 0);
+    assert_sound(h);
+}
+END_TEST
+
+START_TEST(tables_elsewhere_give_all_back)
+{
+    open_with_tables(sizeof growing, strategy_of(_i), 530);
+    books_live(&b, 4000, 800, 70);
+    ck_assert_int_eq(hmm__heap_grow(b.heap, 2 * MIB), 0);
+    books_live(&b, 4000, 1600, 70);
+    take_off();
+}
+END_TEST
+
+/* The page map ends before the region does: there the heap serves small requests itself. */
+START_TEST(no_runs_beyond_what_the_tables_are_for)
+{
+    open_with_tables(MIB, strategy_of(_i), 540);
+    ck_assert_int_eq(hmm__heap_grow(b.heap, sizeof growing), 0);
+    books_live(&b, 8000, 8000, 90);
+    size_t beyond = 0;
+    for (size_t i = 0; i < 8000; i++) {
+        const char *p = (const char *)b.slots[i].block;
+        bool in_run = p != NULL && cache_run_of(b.heap->cache, p) != NULL;
+        ck_assert(!in_run || p < growing + MIB);
+        beyond += p != NULL && p >= growing + MIB && b.slots[i].size <= 1024;
+    }
+    ck_assert_uint_gt(beyond, 0);
+    take_off();
+}
+END_TEST
+
+START_TEST(tables_without_room_take_nothing)
+{
+    const struct cache_memory memory = {tables, tables + 4096, MIB, NULL};
+    struct hmm_heap *h = unwatched(hmm_heap_create(growing, MIB, strategy_of(_i)));
+    hmm_ref was = h->high_limit;
+    ck_assert(!hmm__cache_open_in(&own_cache, h, NULL, &memory));
+    ck_assert_uint_eq(h->high_limit, was);
+    assert_empty(h);
+}
+END_TEST
+
+/* Of the page map no more is cleared than the runs need: nothing of what lies below the first
+ * block, where a large region's state is. */
+START_TEST(what_is_cleared_does_not_depend_on_the_region)
+{
+#if UINTPTR_MAX > UINT32_MAX
+    const size_t size = under_valgrind() ? 64 * MIB : (size_t)16 << 30;
+    char *region = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(region, MAP_FAILED);
+    struct hmm_heap *h = hmm_heap_create(region, size, strategy_of(_i));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    void *blocks[1000];
+    for (unsigned i = 0; i < 1000; i++)
+        ck_assert_ptr_nonnull(blocks[i] = hmm_heap_malloc(h, 1 + i % 1000));
+    ck_assert_uint_lt(h->cache->map_committed, 4096);
+    ck_assert_ptr_null(hmm_heap_check(h));
+    for (unsigned i = 0; i < 1000; i++)
+        hmm_heap_free(h, blocks[i]);
+    ck_assert_ptr_null(hmm_heap_check(h));
+    munmap(region, size);
+#endif
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("the cache's region");
@@ -198,7 +307,12 @@ int main(void)
     on_each_strategy(c, a_small_region_is_bare, 1);
     on_each_strategy(c, memory_that_had_a_heap_before_has_one_again, 1);
     on_each_strategy(c, the_first_blocks_of_a_size_are_the_strategy_s, 1);
+    on_each_strategy(c, what_is_cleared_does_not_depend_on_the_region, 1);
     on_each_strategy(c, off_where_it_never_was_and_on_twice, 1);
+    on_each_strategy(c, a_heap_grows_whose_tables_are_elsewhere, 1);
+    on_each_strategy(c, tables_elsewhere_give_all_back, 1);
+    on_each_strategy(c, no_runs_beyond_what_the_tables_are_for, 1);
+    on_each_strategy(c, tables_without_room_take_nothing, 1);
     return run_suite(s);
 }
 

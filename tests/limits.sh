@@ -59,7 +59,48 @@ for s in $("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/')
             [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
             report $? "$s: HMM_CACHE=0: $c"
         done
+        for c in huge huge-from-small many-huge beyond-the-region; do
+            with HMM_STRATEGY="$s" "$dir/limits" $c
+            [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
+            report $? "$s: beyond 8 GiB: $c"
+        done
+        with HMM_STRATEGY="$s" HMM_HEAP_SIZE=24G "$dir/limits" bounded
+        [ "$code" -eq 0 ] && ! grep -v "^hmm: the heap's limit of 24G is reached" "$dir/err"
+        report $? "$s: beyond 8 GiB: HMM_HEAP_SIZE bounds them"
     fi
 done
+
+# dies NAME PATTERN CASE [NAME=VALUE]...
+dies() {
+    name=$1 pattern=$2 c=$3
+    shift 3
+    with "$@" "$dir/limits" "$c"
+    [ "$code" -eq 134 ] && [ "$(wc -l < "$dir/err")" -eq 1 ] && grep -Eq -e "$pattern" "$dir/err"
+    report $? "$name"
+}
+
+echo 'void *malloc(unsigned long); void *made(void) { return malloc(100); }' > "$dir/deep.c"
+# shellcheck disable=SC2086
+$CC -fno-builtin $TEST_CFLAGS -shared -fPIC -o "$dir/deep.so" "$dir/deep.c" || exit 99
+dies "a library opened with RTLD_DEEPBIND: what it allocates is freed" \
+    '^hmm: free 0x[0-9a-f]+: pointer outside the heap: .*RTLD_DEEPBIND.*HMM_FOREIGN=ignore' \
+    deepbind DEEPBIND="$dir/deep.so"
+with HMM_FOREIGN=ignore DEEPBIND="$dir/deep.so" "$dir/limits" deepbind
+[ "$code" -eq 0 ] && grep -q '^hmm: free 0x[0-9a-f]*: pointer outside the heap, ignored$' "$dir/err"
+report $? "a library opened with RTLD_DEEPBIND: HMM_FOREIGN=ignore"
+
+if [ $bits = 64 ]; then
+    for level in 1 2 4; do
+        dies "beyond 8 GiB: freed twice, HMM_CHECK=$level" '^hmm: free 0x[0-9a-f]+: double free' \
+            huge-twice HMM_CHECK=$level
+        dies "beyond 8 GiB: a pointer inside, HMM_CHECK=$level" \
+            '^hmm: free 0x[0-9a-f]+: not a block: the pointer is inside' huge-inside HMM_CHECK=$level
+    done
+    dies "beyond 8 GiB: realloc of a pointer inside" \
+        '^hmm: realloc 0x[0-9a-f]+: not a block: the pointer is inside' huge-inside-realloc
+    with HMM_CHECK=4 "$dir/limits" huge
+    [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
+    report $? "beyond 8 GiB: HMM_CHECK=4"
+fi
 
 finish

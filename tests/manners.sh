@@ -72,10 +72,20 @@ for command in convert cut 'import --from rep'; do
     [ "$code" -eq 2 ] && { cmp -s o.trace t.trace || [ "$command" != "${command#import}" ]; }
     report $? "hmm $command: of what is no trace nothing is written"
 done
+"$HMM" record -o o.trace -- true >o.trace 2>err
+code=$?
+[ "$code" -ne 0 ] && grep -q 'goes there$\|cannot record' err && [ ! -s o.trace ]
+report $? 'hmm record: not into what the command prints to'
 cp t.trace o.trace
 hmm report -o o.trace o.trace
 [ "$code" -eq 2 ] && cmp -s o.trace t.trace && grep -q 'is a trace that is read$' err
 report $? "hmm report: a trace that is read is not written over"
+hmm map -o o.trace o.trace
+[ "$code" -eq 2 ] && cmp -s o.trace t.trace && grep -q 'is the trace that is read$' err
+report $? "hmm map: a trace that is read is not written over"
+hmm map -o - t.trace
+[ "$code" -eq 0 ] && [ -s out ] && [ ! -e ./- ]
+report $? "hmm map: - is standard output"
 
 # ---- Outputs that cannot be written: exit code 1, one line, and no file that is not whole ----
 
@@ -88,17 +98,17 @@ limited() (
     exec "$HMM" "$@" >out 2>err
 )
 
-made 300000 >long.trace
-for command in 'cut --to 250000 -o big.trace' 'convert -o big.ht2' 'report -o big.html'; do
+made 60000 >long.trace
+for command in 'cut --to 50000 -o big.trace' 'convert -o big.txt' 'report -o big.html' 'map --format svg -o big.svg'; do
     rm -f big.*
     # shellcheck disable=SC2086
     limited 4 $command long.trace
     code=$?
-    [ "$code" -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q '^\(hmm report: \)\?big\.[a-z0-9]*: cannot write: ' err
+    [ "$code" -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q '^\(hmm [a-z]*: \)\?big\.[a-z0-9]*: cannot write: ' err
     report $? "a full disk: hmm $command"
 done
-[ ! -e big.html ]
-report $? 'a full disk: no page that is not whole'
+[ ! -e big.html ] && [ ! -e big.svg ]
+report $? 'a full disk: no page and no picture that is not whole'
 if [ -w /dev/full ]; then
     for command in 'check --max-heap 1M' 'compare --runs 1 --allocators best-fit' 'convert -o -' \
         'cut -o -' 'diff t.trace' map replay 'report -o -' stats; do
@@ -201,5 +211,26 @@ if command -v script >/dev/null 2>&1; then
     report $? 'no colour in a pipe'
 else
     skip 'terminals' 'there is no script (Debian package bsdutils)'
+fi
+
+# ---- Ctrl-C ----
+
+# interrupted ARGUMENT...: as hmm; SIGINT comes after three seconds. Not by &: what a script runs so
+# ignores it.
+interrupted() {
+    timeout --foreground --preserve-status -s INT 3 "$HMM" "$@" >out 2>err
+    code=$?
+}
+
+if timeout --foreground --preserve-status 1 true 2>/dev/null; then
+    made 3000000 >longer.trace
+    interrupted compare --runs 1000 longer.trace
+    [ "$code" -eq 130 ] && [ "$(grep -c ': interrupted: ' err)" -eq 1 ] && [ "$(wc -l <err)" -eq 1 ]
+    report $? 'Ctrl-C: hmm compare says that it was interrupted, exit code 130'
+    interrupted compare --runs 1000 --allocators best-fit t.trace
+    [ "$code" -eq 130 ] && grep -q '^best-fit ' out && grep -q '^advice for ' out
+    report $? 'Ctrl-C: hmm compare prints what is known'
+else
+    skip 'Ctrl-C' 'there is no timeout --preserve-status'
 fi
 finish

@@ -208,7 +208,7 @@ refuses 'hmm map: --at: the trace has 9 operations' --at 10 "$hole"
 refuses "hmm map: unknown format 'svx'; did you mean 'svg'? Allowed: text, svg" --format svx a
 refuses "$dir/none: cannot open: No such file or directory" "$dir/none"
 map -o "$dir/no/such" "$hole"
-[ "$code" -eq 1 ] && grep -q '^hmm map: .*/no/such: No such file' "$dir/err"
+[ "$code" -eq 1 ] && grep -q '^hmm map: .*/no/such: cannot write: No such file' "$dir/err"
 report $? 'a file that cannot be written: exit code 1'
 
 finish

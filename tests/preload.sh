@@ -173,6 +173,8 @@ dies "a double free by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_caches" twice-by-others
 dies "a double free of a block of a thread that is gone" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_caches" twice-of-the-gone
+dies "a double free of an object that another thread keeps" \
+    '^hmm: free 0x[0-9a-f]+: double free' "$dir/thread_caches" kept-twice
 dies "a double free of a medium block" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_caches" medium-twice
 dies "a double free of a medium block by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
@@ -213,9 +215,9 @@ done
 # ---- Pointers that are not ours ----
 
 outside='0x[0-9a-f]+: pointer outside the heap'
-dies "free of a foreign pointer" "^hmm: free $outside\$" "$dir/libc" foreign
-dies "realloc of a foreign pointer" "^hmm: realloc $outside\$" "$dir/libc" foreign-realloc
-dies "the size of a foreign pointer" "^hmm: usable size of $outside\$" "$dir/libc" foreign-size
+dies "free of a foreign pointer" "^hmm: free $outside: .*RTLD_DEEPBIND" "$dir/libc" foreign
+dies "realloc of a foreign pointer" "^hmm: realloc $outside: .*RTLD_DEEPBIND" "$dir/libc" foreign-realloc
+dies "the size of a foreign pointer" "^hmm: usable size of $outside: .*RTLD_DEEPBIND" "$dir/libc" foreign-size
 dies "a double free" "^hmm: free 0x[0-9a-f]+: double free" "$dir/libc" twice
 for level in 0 1 2; do
     says "HMM_FOREIGN=ignore, HMM_CHECK=$level: free" "^hmm: free $outside, ignored\$" \

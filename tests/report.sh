@@ -139,6 +139,31 @@ page -o "$dir/no/such" "$dir/hole.trace"
 [ "$code" -eq 1 ] && grep -q '^hmm report: .*/no/such: cannot write: No such file' "$dir/err"
 report $? 'a file that cannot be written: exit code 1'
 
+# ---- Ctrl-C: the page has what was seen ----
+
+if [ -n "${VALGRIND:-}" ] || [ "${HMM_TESTS:-all}" = essential ]; then
+    skip 'an interrupt: the page has what was seen' 'left out: it takes long'
+else
+    awk 'BEGIN { print "# hmm-trace 1"
+        for (i = 0; i < 3000; i++) print "a", i, 1000 + i % 77
+        for (i = 0; i < 2000000; i++) { id = i * 7919 % 3000; print "f", id "\na", id, 1000 + i % 91 }
+    }' >"$dir/long.trace"
+    # Until it replays what it draws, an interrupt ends it without a page.
+    for wait in 2 3 4 6 8 12 16 24; do
+        rm -f "$dir/cut.html"
+        timeout -s INT "$wait" "$HMM" report -o "$dir/cut.html" "$dir/long.trace" >"$dir/out" 2>"$dir/err"
+        code=$?
+        [ -e "$dir/cut.html" ] && break
+    done
+    if [ "$code" -eq 0 ]; then
+        skip 'an interrupt: the page has what was seen' 'it was too fast for that'
+    else
+        [ "$code" -eq 124 ] && [ "$(wc -c <"$dir/cut.html")" -gt 100000 ] && grep -Eq \
+            ': interrupted: the page has the first [0-9,]+ operations of 4,003,000$' "$dir/err"
+        report $? 'an interrupt: the page has what was seen'
+    fi
+fi
+
 # ---- In a browser ----
 
 why=

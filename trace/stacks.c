@@ -85,9 +85,11 @@ static void add_stack(struct hmm_trace_stacks *s, struct cursor c)
     uint64_t number, frame;
     if (!take_number(&c, 10, HMM_TRACE_MOST_STACKS, &number) || number == 0)
         return;
-    while (depth < HMM_TRACE_DEEPEST && take_text(&c, " ") &&
-           take_number(&c, 10, HMM_TRACE_MOST_FRAMES, &frame))
+    while (depth < HMM_TRACE_DEEPEST && take_text(&c, " ")) {
+        if (!take_number(&c, 10, HMM_TRACE_MOST_FRAMES, &frame))
+            return;
         frames[depth++] = (uint32_t)frame;
+    }
     void *table = s->stacks;
     if (c.at != c.end || depth == 0 ||
         !reach(&table, &s->stack_room, (uint32_t)number, sizeof *s->stacks))

@@ -249,6 +249,44 @@ static void note_asked(struct report_trace *t, struct asked *a, size_t column)
     a->most = a->live;
 }
 
+/* ---- Ctrl-C: what has been seen is the trace ---- */
+
+/* When a cell's contents were allocated is told in parts of the trace, which is shorter now. */
+static void stretch_born(const struct report_trace *t, struct report_strategy *s, double factor)
+{
+    for (size_t i = 0; i < t->columns * t->rows; i++) {
+        const double born = s->born[i] * factor;
+        s->born[i] = born < 255 ? (uint8_t)born : 255;
+    }
+}
+
+/* After operation n, the end of a column. Columns are of equal length anew, which moves their ends
+ * by an operation at most. */
+static void cut_short(struct reducer *d, uint64_t n, size_t columns)
+{
+    struct report_trace *t = d->trace;
+    const double factor = n != 0 ? (double)t->ops / (double)n : 0;
+    t->cut_from = t->ops;
+    t->ops = n;
+    t->columns = columns;
+    t->peak_bytes = t->peak_blocks = t->peak_op = 0;
+    for (size_t c = 0; c < columns; c++) {
+        if (t->live_most[c] > t->peak_bytes) {
+            t->peak_bytes = t->live_most[c];
+            t->peak_op = report_column_end(n, columns, c);
+        }
+        if (t->live_blocks[c] > t->peak_blocks)
+            t->peak_blocks = t->live_blocks[c];
+    }
+    for (size_t i = 0; i < t->strategy_count; i++) {
+        stretch_born(t, &t->strategies[i], factor);
+        if (has_sites(t) && t->strategies[i].blame_op == 0) {
+            blame_find(&t->strategies[i].blame, &d->views->view[i], &t->sites);
+            t->strategies[i].blame_op = n;
+        }
+    }
+}
+
 /* ---- The pass ---- */
 
 static void observe(struct reducer *d)
@@ -258,6 +296,7 @@ static void observe(struct reducer *d)
     struct asked asked = {.sizes = cli_alloc(d->views->playback->ids, sizeof *asked.sizes)};
     const struct hmm_trace_op *op;
     size_t column = 0;
+    cli_heed_interrupts();
     cli_progress_start("replaying");
     for (uint64_t n = 1; (op = playback_next(d->views->playback)) != NULL; n++) {
         count_request(t, op);
@@ -274,6 +313,10 @@ static void observe(struct reducer *d)
         if (n == report_column_end(t->ops, t->columns, column)) {
             note_asked(t, &asked, column);
             end_column(d, column++);
+            if (cli_interrupted() && n < t->ops) {
+                cut_short(d, n, column);
+                break;
+            }
         }
         if (n % TICK == 0)
             cli_progress((double)n / (double)t->ops);
@@ -463,7 +506,7 @@ static bool reduce_views(struct report_trace *t, struct views *views)
     struct reducer d = {.trace = t, .views = views};
     bool good, again = true;
     for (good = views_fit(views, views->playback->ops); good && again;
-         again = views_outgrown(views)) {
+         again = t->cut_from == 0 && views_outgrown(views)) {
         views_close(views);
         begin_again(t, views->playback);
         make_room(&d);

@@ -67,6 +67,7 @@ struct report_strategy {
 struct report_trace {
     const char *path;
     uint64_t ops, counts[HMM_TRACE_KINDS];
+    uint64_t cut_from; /* operations that there were, of which only `ops` were waited for; 0: all */
     uint64_t peak_bytes, peak_op, peak_blocks;
     size_t columns, rows;
     uint64_t row_bytes;
@@ -75,7 +76,7 @@ struct report_trace {
     uint64_t life_counts[REPORT_LIFE_CLASSES], never_freed;
     struct report_strategy *strategies;
     size_t strategy_count;
-    char *compared; /* members of a JSON object, from compare.h; NULL: none */
+    char *compared;         /* members of a JSON object, from compare.h; NULL: none */
     struct cli_sites sites; /* without any: there are no call stacks */
     uint8_t *colours;       /* by site */
     uint32_t coloured[REPORT_COLOURS];

@@ -9,8 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { OPT_OUTPUT, OPT_STRATEGY, OPT_COMPARE };
 
@@ -33,7 +31,8 @@ const struct cli_command cli_report = {
         "length of the traces: long ones are shown in less detail. With --compare it also has the\n"
         "table and the advice of hmm compare, for memory, speed, bounded or balanced (the "
         "default),\n"
-        "which takes as long as that command.\n\n"
+        "which takes as long as that command. Ctrl-C ends the replay, and the page has what was\n"
+        "seen up to there.\n\n"
         "Exit status: 0 if the page is written; 1 if that fails or memory runs out; 2 if an\n"
         "argument or a trace is bad, and then nothing has been written.\n",
     .options = options,
@@ -85,23 +84,22 @@ static int parse(struct request *q, int argc, char **argv)
 /* Returns 0 or errno; a page that is not whole is removed. */
 static int write_bytes(const char *path, const struct report_buffer *page)
 {
-    struct stat status;
     FILE *to = fopen(path, "wb");
     if (to == NULL)
         return errno;
     int code = fwrite(page->bytes, 1, page->count, to) == page->count ? 0 : errno;
     if (fclose(to) != 0 && code == 0)
         code = errno;
-    if (code != 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode))
-        unlink(path);
+    if (code != 0)
+        cli_discard(path);
     return code;
 }
 
-static int write_page(const struct request *q, const struct report_trace *traces)
+static int write_page(const struct request *q, const struct report_trace *traces, size_t count)
 {
     struct report_buffer page = {NULL, 0, 0};
-    if (!report_page(traces, q->path_count, &page)) {
-        cli_complain("report", "too many traces for one page: %zu", q->path_count);
+    if (!report_page(traces, count, &page)) {
+        cli_complain("report", "too many traces for one page: %zu", count);
         report_buffer_free(&page);
         return CLI_USAGE;
     }
@@ -116,16 +114,33 @@ static int write_page(const struct request *q, const struct report_trace *traces
     return code == 0 ? CLI_OK : CLI_FAILED;
 }
 
+/* What an interrupt has left out. */
+static void tell_cut(const struct request *q, const struct report_trace *traces, size_t count)
+{
+    const struct report_trace *last = &traces[count - 1];
+    if (last->cut_from != 0)
+        cli_complain("report", "%s: interrupted: the page has the first %s operations of %s",
+                     last->path, cli_count(last->ops).chars, cli_count(last->cut_from).chars);
+    if (count < q->path_count)
+        cli_complain("report", "interrupted: the page has %zu of %zu traces", count, q->path_count);
+}
+
 static int report(const struct request *q)
 {
     struct report_trace *traces = cli_alloc(q->path_count, sizeof *traces);
     int code = CLI_OK;
-    for (size_t i = 0; i < q->path_count && code == CLI_OK; i++)
-        report_reduce(&traces[i], q->paths[i], q->choice.strategies, q->choice.count, &code);
-    for (size_t i = 0; i < q->path_count && code == CLI_OK && q->goal != NULL; i++)
+    size_t count = 0;
+    for (; count < q->path_count && code == CLI_OK && !cli_interrupted(); count++)
+        report_reduce(&traces[count], q->paths[count], q->choice.strategies, q->choice.count,
+                      &code);
+    for (size_t i = 0; i < count && code == CLI_OK && q->goal != NULL && !cli_interrupted(); i++)
         traces[i].compared = compare_for_page(q->paths[i], q->goal);
     if (code == CLI_OK)
-        code = write_page(q, traces);
+        code = write_page(q, traces, count);
+    if (code == CLI_OK && cli_interrupted()) {
+        tell_cut(q, traces, count);
+        cli_end_interrupted();
+    }
     for (size_t i = 0; i < q->path_count; i++)
         report_trace_free(&traces[i]);
     free(traces);

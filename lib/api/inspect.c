@@ -102,6 +102,10 @@ int hmm_heap_walk(const struct hmm_heap *heap,
     if (quiet)
         annotate_enter();
     int result = hmm__walk(heap, visit_block, &v);
+#if HMM__PAGES
+    if (result == 0 && heap->walk_beyond)
+        result = heap->walk_beyond(visit, arg);
+#endif
     if (quiet)
         annotate_leave();
     hmm__hooks_end();
@@ -120,7 +124,7 @@ int hmm_heap_walk(const struct hmm_heap *heap,
 static size_t untouched_cache(const struct hmm_heap *h)
 {
     const struct cache *cache = h->cache;
-    if (!h->sparse)
+    if (!h->sparse || h->reserve == NULL)
         return 0;
     size_t blocks = (size_t)(h->brk_peak - h->first) * HMM_GRANULE;
     size_t used = ((blocks >> CACHE_PAGE_LOG) + 1) * sizeof(int32_t);

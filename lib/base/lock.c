@@ -20,10 +20,12 @@
 /* Attempts before sleeping: the heap's work is short. */
 #define SPINS 100
 
-/* So often the holder of a brief lock is let run before it is taken for one that does not. */
+/* How many times a waiting thread yields to the holder of a brief lock before it assumes that the
+ * holder does not run. */
 #define BRIEF_TURNS 1000
 
-/* Turns of FORK_PATIENCE, with the same holder, after which it is taken for gone. There are many
+/* After so many waits of FORK_PATIENCE with the same holder, the holder is assumed not to exist any
+ * more. There are many
  * because of vfork: its child has a number of its own but its parent's memory, where the holder
  * exists. */
 #define GONE_TURNS 1000

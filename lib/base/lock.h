@@ -8,12 +8,12 @@
  * WAITED: a thread sleeps until the lock is released. FORK: the lock is held over a fork, so that
  * the child finds the heap between two operations.
  *
- * A thread that holds the lock over a fork then waits for locks of the C library (stdio's, the name
- * service's). Their holders may request memory, and must not wait in turn. So no thread waits for a
- * lock held over a fork: it gets LOCK_UNAVAILABLE and uses the emergency pool
- * (process/emergency.h), if there is one. So does a handler, of a signal or of a panic, that
- * interrupted the holder itself, and would wait for ever: without an emergency pool its requests
- * fail.
+ * A thread that forks holds the lock until the fork is over, and meanwhile waits for locks of the C
+ * library (stdio's, the name service's). The threads that hold those may request memory: if they
+ * waited for this lock, there would be a deadlock. So no thread waits for a lock that is held over
+ * a fork: it gets LOCK_UNAVAILABLE and uses the emergency pool (process/emergency.h), if there is
+ * one. The same holds for a handler of a signal or of a panic that has interrupted the holder
+ * itself: it would wait for ever. Without an emergency pool its requests fail.
  */
 #ifndef HMM_LOCK_H
 #define HMM_LOCK_H

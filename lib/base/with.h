@@ -112,4 +112,11 @@
 /* Pieces of blocks: at an alignment, or within bounds. The cache places its runs so. */
 #define HMM__PIECES (HMM_WITH_ALIGNED || HMM_WITH_REGIONS || (HMM_WITH_CACHE && !HMM__SMALL))
 
+/* In few bytes first-fit is a list (first_list.c), unless HMM_FIRST_FIT_INDEX is 1. */
+#ifndef HMM_FIRST_FIT_INDEX
+#define HMM_FIRST_FIT_INDEX 0
+#endif
+#define HMM__FIRST_LIST (HMM__SMALL && !HMM_FIRST_FIT_INDEX)
+#define HMM__ADDRESS_INDEX ((HMM_WITH_FIRST_FIT && !HMM__FIRST_LIST) || HMM_WITH_NEXT_FIT)
+
 #endif

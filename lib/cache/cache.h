@@ -15,9 +15,9 @@
  *     | run: object | object | ... | not yet carved | rest |
  *
  * Every run has a descriptor (struct run), and every page an entry in the page map that leads to
- * the descriptor. Both lie at the region's high end, around the address `table`, and not in the
- * runs: if each run began with its descriptor, those of all runs would fall into the same few sets
- * of the processor's cache.
+ * the descriptor. Both lie around the address `table`, at the region's high end or in memory of
+ * their own (tables.c), and not in the runs: if each run began with its descriptor, those of all
+ * runs would fall into the same few sets of the processor's cache.
  *
  *     region: | control | blocks ... | free | thread caches, descriptors | no run | page map |
  *                                            <- grows                    ^ table
@@ -35,11 +35,13 @@
  *     FULL     no object is free. The first free makes it PARTIAL.
  *     PARTIAL  some are free. When only a quarter is in use, other threads may be given the run
  *              (see the pool). When all are free, the run is empty and goes back to the heap; but
- * empty runs up to a 32nd of the heap, shared among the thread caches, stay until the break would
- * have to rise. ACTIVE   its free objects are in the thread cache's free list. There is no event
- * when all are free, since they will be requested again; the countdown has no meaning. CLAIMED
- * another thread may be about to return it to the heap. RETIRED  it has gone back to the heap; its
- * descriptor is still in the queue.
+ *              empty runs up to a 32nd of the heap, shared among the thread caches, stay until the
+ *              break would have to rise.
+ *     ACTIVE   its free objects are in the thread cache's free list, but see below. There is no
+ *              event when all are free, since they will be requested again; the countdown has no
+ *              meaning.
+ *     CLAIMED  another thread may be about to return it to the heap.
+ *     RETIRED  it has gone back to the heap; its descriptor is still in the queue.
  *
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
  * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has
@@ -59,12 +61,18 @@
  * heap. free looks only for the tag of the state that it would set: an object that its owner frees
  * while it is sent is found when the owner collects it.
  *
- * A free of another thread's object goes to the owner's list of remote frees. Any thread pushes to
- * it, a batch of objects by one atomic operation. The owner takes all of it off at once, and
- * returns the objects to their runs in portions, so that no request takes long: what is left of
- * them is `pending`, where the reclaimer finds it. Before a request fails the thread that makes it
- * takes back, with the heap's lock, all runs of which no object is in use, from all threads
- * (reclaim.c has the theory); so a run's state and countdown are atomic.
+ * A thread that frees another's object keeps it for its own next request (glibc, tcmalloc: their
+ * caches do), if it requests such objects: a list a class, of at most 8 KiB, behind the thread's
+ * own lock. A refill takes such a list before anything else; until the free list is empty again, it
+ * is not the active run's, whose objects are freed to its own list meanwhile. The object stays its
+ * run's, where it counts as in use. So threads that exchange objects need not send each home and
+ * have it back. What a thread does not request goes to the owner's list of remote frees, and so
+ * does all of a class of which there is too much. Any thread pushes to that, a batch of objects by
+ * one atomic operation. The owner takes all of it off at once, and returns the objects to their
+ * runs in portions, so that no request takes long: what is left of them is `pending`, where the
+ * reclaimer finds it. Before a request fails the thread that makes it takes back, with the heap's
+ * lock, all runs of which no object is in use, from all threads (reclaim.c has the theory); so a
+ * run's state and countdown are atomic.
  *
  * When a thread ends, its thread cache is abandoned: the next new thread takes it over, with its
  * runs; until then other threads may take runs from it. If there are a few of them already, the
@@ -77,8 +85,8 @@
  *
  * After a fork the child cannot know what the other threads were about to do: their thread caches
  * are orphaned. Their runs come back when they are empty; else their objects are never reused. A
- * signal handler may fork. It may not allocate, as in every standard: it would find a free list in
- * the middle of a change.
+ * signal handler may fork. It may not allocate, as in every standard: it may have interrupted a
+ * change of a free list.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
  * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
@@ -94,8 +102,10 @@
  * F1  The page map leads from each page of a run to its descriptor, and from all other pages to no
  *     run.
  * F2  An object is free iff it has a tag. The free objects of a run are in its own list or, if it
- * is the active run, in the thread cache's free list, and have the tag `free`. Objects in a list of
- *     remote frees, pending or not, or in a remote batch have the tag `sent` and count as in use.
+ *     is the active run, in the thread cache's free list, and have the tag `free`. Objects in a
+ *     list of remote frees, pending or not, in a remote batch or kept by another thread have the
+ *     tag `sent` and count as in use; so do those in the free list of a thread that has kept them,
+ *     but their tag is `free`.
  * F3  The countdown of a FULL run is 1; that of a PARTIAL run, and `below`, are together the number
  *     of objects in use.
  * F4  A queue holds PARTIAL runs of its thread cache, and RETIRED descriptors. A queued run that is
@@ -124,7 +134,7 @@ _Static_assert(CACHE_PAGE % HMM_GRANULE == 0, "a page is whole granules");
 _Static_assert(16u << (CACHE_CLASSES / 8 + 2) == CACHE_OBJECT_MAX, "the last class is the largest");
 _Static_assert(CACHE_CLASSES % 8 == 0 && CACHE_CLASSES <= UINT8_MAX, "run.class has 8 bits");
 _Static_assert(CACHE_OBJECT_MAX <= CACHE_PAGE, "a run of two objects has few pages");
-_Static_assert(MEDIUM_CLASSES <= 64, "medium_cache.map has a bit for each class");
+_Static_assert(MEDIUM_CLASSES <= 64, "medium_cache.varied has a bit for each class");
 
 enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_CLAIMED, RUN_RETIRED };
 
@@ -186,25 +196,29 @@ struct size_class {
     uint32_t declines;      /* runs that were FULL and are not, since one was wanted */
 };
 
-/* Objects of another thread, before they are pushed to its remote frees. */
+/* Objects of other threads, before they are kept or pushed to their remote frees. */
 struct remote_batch {
-    struct thread_cache *to;
-    struct object *first, *last;
+    struct object *first;
     uint32_t count;
+};
+
+/* Objects of other threads that the thread keeps for its own requests. Behind its lock. */
+struct foreign_lists {
+    struct object *list[CACHE_CLASSES]; /* atomic: the thread reads it without the lock */
+    uint8_t count[CACHE_CLASSES];
 };
 
 /* Of a thread: medium.h. Behind its lock, but for `counted`. */
 struct medium_cache {
-    struct object *list[MEDIUM_CLASSES];
-    uint64_t map; /* atomic: the thread reads it without the lock */
+    struct object *list[MEDIUM_CLASSES + 1]; /* atomic: read without the lock; the last is NULL */
     uint16_t count[MEDIUM_CLASSES];
-    size_t bytes, bytes_max; /* of all blocks, and where it is too much */
-    size_t bytes_min;        /* the least since they were looked at */
-    size_t counted;          /* as cache.medium_bytes has it; with the heap's lock */
+    size_t bytes;     /* of all blocks; atomic */
+    size_t bytes_max; /* where it is too much */
+    size_t bytes_min; /* the least since they were looked at */
+    size_t counted;   /* as cache.medium_bytes has it; with the heap's lock */
     unsigned clock_hand;
     unsigned classes; /* those that it may have blocks of */
     uint64_t varied;  /* classes of which requests differ: the first block was too small for one */
-    uint32_t lock;
     uint16_t until_tick; /* frees; the thread's */
 };
 
@@ -223,6 +237,9 @@ struct thread_cache {
     uint32_t empty_pages;     /* F4 */
     uint32_t empty_pages_max; /* of those that stay */
     struct remote_batch batch;
+    uint32_t lock;   /* the thread's own: medium blocks and foreign objects */
+    uint32_t reuses; /* a bit for each class that the thread has requested */
+    struct foreign_lists foreign;
     struct size_class classes[CACHE_CLASSES];
     struct object *pending; /* remote frees that were taken off and not returned yet; atomic */
     struct medium_cache medium;
@@ -238,17 +255,21 @@ _Static_assert(offsetof(struct thread_cache, remote_frees) % 64 == 0 &&
                "remote_frees has a cache line of its own");
 
 struct cache {
-    uintptr_t base;
-    size_t pages; /* all runs lie in pages below this one; atomic */
+    uintptr_t base; /* of page 0, in which the heap's first block begins */
+    size_t pages;   /* all runs lie in pages below this one; atomic */
     char *table;
     struct tag_keys keys;
     struct thread_cache *thread_cache; /* without threads the only one; else of the first thread */
     struct hmm_heap *heap;
-    struct lock *lock;    /* NULL: the cache of an own heap, which has no threads */
-    char *low;            /* the cache's part of the region's high end begins here */
-    char *low_committed;  /* it is committed from here on */
-    char *end;            /* and ends here */
-    size_t map_committed; /* entries of the page map that are committed and cleared */
+    struct lock *lock; /* NULL: the cache of an own heap, which has no threads */
+    const struct cache_place *place;
+    const struct hmm__page_source *source; /* what commits the tables; NULL: they are */
+    char *low;                             /* the tables begin here */
+    char *lowest;                          /* in own memory: and never below this */
+    char *low_committed;                   /* they are committed from here on */
+    char *end;                             /* and end here */
+    size_t map_committed;                  /* entries of the page map, committed and cleared */
+    size_t map_max;                        /* and those that there is room for */
     struct thread_cache *thread_caches;
     struct thread_cache *abandoned; /* for new threads, with their runs; a few */
     struct thread_cache *emptied;   /* for new threads, with FULL runs only */
@@ -260,14 +281,16 @@ struct cache {
     uint64_t aged_at;    /* when medium blocks that are not needed were looked for */
 };
 
-/* Reads a word of at most pointer size that another thread may write at the same time. It is a
- * relaxed atomic read under ThreadSanitizer, and a plain aligned read elsewhere, which every
- * supported processor makes in one access: compilers do not fold an atomic read into the comparison
- * that uses it. */
+/* Reads, or writes, a word of at most pointer size that another thread may access at the same time.
+ * It is a relaxed atomic read under ThreadSanitizer, and a plain aligned read elsewhere, which
+ * every supported processor makes in one access: compilers do not fold an atomic read into the
+ * comparison that uses it. */
 #if HMM__TSAN
 #define CACHE_READ(of) __atomic_load_n(&(of), __ATOMIC_RELAXED)
+#define CACHE_WRITE(of, value) __atomic_store_n(&(of), (value), __ATOMIC_RELAXED)
 #else
 #define CACHE_READ(of) (of)
+#define CACHE_WRITE(of, value) ((of) = (value))
 #endif
 
 /* The same with acquire order. On x86 every load has it. */
@@ -276,6 +299,22 @@ struct cache {
 #else
 #define CACHE_READ_ACQUIRE(of) (of)
 #endif
+
+/* Where the tables of a cache lie (tables.c). */
+struct cache_place {
+    /* Makes [low, cache->low) the tables'. False: it cannot be. */
+    bool (*claim)(struct cache *cache, const char *low);
+    /* hmm_heap.reserve, or NULL */
+    void (*reserve)(struct hmm_heap *h);
+};
+
+/* Memory of their own for the tables of a cache whose heap's region has at most region_max bytes
+ * when it has grown. All is committed by `source`; NULL: it is. */
+struct cache_memory {
+    char *from, *to;
+    size_t region_max;
+    const struct hmm__page_source *source;
+};
 
 /* ---- From an address to its run ---- */
 
@@ -490,19 +529,36 @@ HMM__ALWAYS_INLINE void cache_unlock(struct cache *cache, enum lock_hold hold)
         lock_release(cache->lock, hold);
 }
 
+/* The lock of tc, for what others may take from it. Of its thread. False: it is to do without. Who
+ * has it calls nothing; who waits for it has the heap's. */
+HMM__ALWAYS_INLINE bool own_lock(struct thread_cache *tc)
+{
+    return tc->cache->lock == NULL || brief_lock_try(&tc->lock);
+}
+
+HMM__ALWAYS_INLINE void own_unlock(struct thread_cache *tc)
+{
+    if (tc->cache->lock != NULL)
+        brief_unlock(&tc->lock);
+}
+
+/* Of any thread, with the heap's lock. */
+HMM__ALWAYS_INLINE bool own_lock_any(struct thread_cache *tc)
+{
+    return tc->cache->lock == NULL || hmm__brief_lock(&tc->lock);
+}
+
 /* ---- refill.c ---- */
 
 /* Ends the program: p, in run d, is not an object in use. */
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__run_object_invalid(const void *p, const struct run *d,
                                                              const char *operation);
 
-/* Frees p in run d, which another thread owns. tc: the caller's thread cache. */
-HMM__HIDDEN void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *d,
-                                  void *p);
-
-/* Makes a cache at the high end of h's region. With a lock, threads share it. False iff there is no
- * room. */
+/* Makes a cache whose tables lie at the high end of h's region, or in own memory. With a lock,
+ * threads share it. False iff there is no room. */
 HMM__HIDDEN bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock);
+HMM__HIDDEN bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, struct lock *lock,
+                                    const struct cache_memory *memory);
 
 /* Attaches the open cache to h: sets h's cache, reclaim and reserve. */
 HMM__HIDDEN void hmm__cache_serve(struct hmm_heap *h, struct cache *cache);
@@ -514,7 +570,20 @@ HMM__HIDDEN void *hmm__cache_refill(struct thread_cache *tc, size_t size);
 /* Whether h's region is large enough for a cache. */
 HMM__HIDDEN bool hmm__cache_suits(const struct hmm_heap *h);
 
-/* Pushes the remote batch to its owner. `locked`: the caller has the lock. */
+/* The free lists of tc go back to the active runs, which become PARTIAL. */
+HMM__HIDDEN void hmm__return_free_lists(struct thread_cache *tc);
+
+/* The countdown of d, a run of tc's, is 0. `locked`: the caller has the lock. */
+HMM__HIDDEN void hmm__countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked);
+
+/* ---- remote_free.c ---- */
+
+/* Frees p in run d, which another thread owns. tc: the caller's thread cache. */
+HMM__HIDDEN void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *d,
+                                  void *p);
+
+/* Keeps what is in the remote batch, or pushes it to the owners. `locked`: the caller has the lock.
+ */
 HMM__HIDDEN void hmm__flush_remote(struct thread_cache *tc, bool locked);
 
 /* Returns tc's remote frees to their runs, at most so many. `locked`: the caller has the lock. */
@@ -537,8 +606,11 @@ HMM__HIDDEN struct thread_cache *hmm__run_owner(const struct cache *cache, const
 /* o should be an object that was freed remotely, and is none: ends the program. */
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__freed_while_remote(const struct object *o);
 
-/* The free lists of tc go back to the active runs, which become PARTIAL. */
-HMM__HIDDEN void hmm__return_free_lists(struct thread_cache *tc);
+/* What tc keeps of class c, as a free list. NULL: nothing. */
+HMM__HIDDEN struct object *hmm__foreign_take(struct thread_cache *tc, unsigned c);
+
+/* Sends all that tc keeps to the owners. With the lock, by tc's thread. */
+HMM__HIDDEN void hmm__foreign_return(struct thread_cache *tc);
 
 /* ---- reclaim.c: with the lock ---- */
 
@@ -581,10 +653,17 @@ HMM__HIDDEN struct run *hmm__run_next(const struct cache *cache, struct run *d);
 HMM__HIDDEN struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c);
 /* Whether the header of the run's block agrees with the descriptor. */
 HMM__HIDDEN bool hmm__run_is_whole(const struct cache *cache, const struct run *d);
-/* Reserves room for the cache before a strategy's state is placed at the region's high end. */
-HMM__HIDDEN void hmm__cache_reserve(struct cache *cache);
-/* Extends the cache's part of the high end by `bytes` of zeros. NULL: there is no room. */
+
+/* ---- tables.c ---- */
+
+/* Chooses the place of the tables, and lays out `no run` and the page map there. memory: NULL, or
+ * their own. False: there is no room. */
+HMM__HIDDEN bool hmm__tables_open(struct cache *cache, const struct cache_memory *memory);
+/* Extends the tables by `bytes` of zeros. NULL: there is no room. */
 HMM__HIDDEN void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t align);
+/* Commits and clears the entries of the page map below `page`, and lets them be read. False: there
+ * is no room. */
+HMM__HIDDEN bool hmm__tables_cover(struct cache *cache, size_t page);
 
 /* ---- thread.c ---- */
 

@@ -164,14 +164,39 @@ static uint32_t sent_length(const struct cache *cache, const struct run *d, cons
     return n;
 }
 
-/* The number of sent objects of d. They may be in the lists of an earlier owner. */
+/* Whether tc's free list of the class has objects of other threads. */
+static bool is_foreign(const struct thread_cache *tc, unsigned c)
+{
+    const struct run *active = tc->active[c];
+    return active == NULL || active->list == &active->free;
+}
+
+/* The number of objects of d in tc's free list, if that is of other threads. */
+static uint32_t foreign_length(const struct cache *cache, const struct run *d,
+                               const struct thread_cache *tc)
+{
+    uint32_t n = 0;
+    const struct object *o = is_foreign(tc, d->class) ? tc->free_list[d->class] : NULL;
+    for (; o != NULL; o = o->next) {
+        const struct run *of = cache_run_of(cache, o);
+        if (of == NULL || !run_may_list(cache, of, o))
+            return run_rest(d)->count + 1u;
+        n += of == d;
+    }
+    return n;
+}
+
+/* The number of sent objects of d, and of those that other threads have kept. They may be in the
+ * lists of an earlier owner. */
 static uint32_t count_sent(const struct cache *cache, const struct run *d)
 {
     uint32_t n = 0;
     for (const struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next)
         n += sent_length(cache, d, tc->remote_frees, UINT32_MAX) +
              sent_length(cache, d, tc->pending, UINT32_MAX) +
-             sent_length(cache, d, tc->batch.first, tc->batch.count);
+             sent_length(cache, d, tc->batch.first, tc->batch.count) +
+             sent_length(cache, d, tc->foreign.list[d->class], UINT32_MAX) +
+             foreign_length(cache, d, tc);
     return n;
 }
 
@@ -188,9 +213,9 @@ static const char *check_objects(const struct cache *cache, const struct thread_
                                  const struct run *d)
 {
     const struct run_rest *r = run_rest(d);
-    bool active = tc->active[d->class] == d;
+    bool active = tc->active[d->class] == d, foreign = is_foreign(tc, d->class);
     uint32_t own = list_length(cache, d, d->free), tagged = 0;
-    uint32_t free_list = active ? list_length(cache, d, tc->free_list[d->class]) : 0;
+    uint32_t free_list = active && !foreign ? list_length(cache, d, tc->free_list[d->class]) : 0;
     if (r->carved > r->count || own > r->count || free_list > r->count)
         return "F2: a list of free objects is broken";
     for (uint32_t i = 0; i < r->carved; i++)
@@ -198,7 +223,7 @@ static const char *check_objects(const struct cache *cache, const struct thread_
     uint32_t listed = own + free_list + count_sent(cache, d);
     if (tagged < listed || (tagged > listed && !any_is_orphaned(cache)))
         return "F2: a free object is in no list, or a used one in one";
-    if (active                 ? own != 0
+    if (active                 ? own != 0 && !foreign
         : d->state == RUN_FULL ? d->countdown != 1 || own != 0
                                : run_used(d) + own != r->carved)
         return "F3: the countdown of a run is not the number of its objects in use";

@@ -34,38 +34,41 @@ static bool is_orphan(const struct thread_cache *tc)
     return __atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ORPHANED;
 }
 
-/* Takes the first block of class k off. Its link must lead to a block; that of an orphan, of which
- * a part may have been copied before another was written, ends the list. */
+/* Takes the first block of class k off. Its link must lead to a block. */
 static struct object *take_medium_off_one(struct thread_cache *tc, unsigned k)
 {
-    const struct cache *cache = tc->cache;
+    struct hmm_heap *h = tc->cache->heap;
     struct medium_cache *m = &tc->medium;
-    struct object *o = m->list[k], *next = o->next;
-    if (next != NULL && hmm__unlikely(!hmm__medium_has(cache, next))) {
-        if (!is_orphan(tc))
-            hmm__links_broken(cache->heap, block_of(cache->heap, o));
-        next = NULL;
-    }
-    m->list[k] = next;
+    struct object *o = m->list[k];
+    if (o->next != NULL && hmm__unlikely(!hmm__medium_has(tc->cache, o->next)))
+        hmm__links_broken(h, block_of(h, o));
+    CACHE_WRITE(m->list[k], o->next);
     m->count[k]--;
-    if (next == NULL)
-        m->map &= ~(UINT64_C(1) << k);
-    m->bytes -= (size_t)medium_granules(o) * HMM_GRANULE;
+    CACHE_WRITE(m->bytes, m->bytes - (size_t)medium_granules(o) * HMM_GRANULE);
     return o;
 }
 
-/* What an orphan's lists begin with may be half written too. */
-static void drop_half_written(struct thread_cache *tc)
+/* Of an orphan a part may have been copied before another was written: its lists are believed as
+ * far as their blocks have tags. */
+static void believe_orphan(struct thread_cache *tc)
 {
     struct medium_cache *m = &tc->medium;
-    m->map = 0;
+    m->bytes = 0;
     for (unsigned k = 0; k < MEDIUM_CLASSES; k++) {
-        if (m->list[k] != NULL && !hmm__medium_has(tc->cache, m->list[k]))
-            m->list[k] = NULL;
-        if (m->list[k] != NULL && m->count[k] == 0)
-            m->count[k] = 1;
-        m->map |= (uint64_t)(m->list[k] != NULL) << k;
+        struct object **link = &m->list[k];
+        for (m->count[k] = 0; *link != NULL && hmm__medium_has(tc->cache, *link); m->count[k]++) {
+            m->bytes += (size_t)medium_granules(*link) * HMM_GRANULE;
+            link = &(*link)->next;
+        }
+        *link = NULL;
     }
+}
+
+/* A program wrote over a link: blocks are in no list, and no block of this heap any more. */
+static void forget_lost(struct medium_cache *m)
+{
+    CACHE_WRITE(m->bytes, 0);
+    memset(m->count, 0, sizeof m->count);
 }
 
 /* Takes blocks off until the rest have `keep` bytes at most: half of each class, from clock_hand
@@ -75,11 +78,16 @@ static struct object *take_medium_off(struct thread_cache *tc, size_t keep)
 {
     struct medium_cache *m = &tc->medium;
     struct object *all = NULL;
+    unsigned last = 0, empty = 0;
     if (hmm__unlikely(is_orphan(tc)))
-        drop_half_written(tc);
-    for (unsigned last = 0, i = 0; m->map != 0 && m->bytes > keep; last |= ++i / MEDIUM_CLASSES) {
+        believe_orphan(tc);
+    for (unsigned i = 0; m->bytes > keep; i++) {
         unsigned k = m->clock_hand;
         m->clock_hand = (k + 1) % MEDIUM_CLASSES;
+        last |= i / MEDIUM_CLASSES;
+        empty = m->list[k] != NULL ? 0 : empty + 1;
+        if (hmm__unlikely(empty > MEDIUM_CLASSES))
+            forget_lost(m);
         for (unsigned n = (m->count[k] + last) / 2; n != 0 && m->list[k] != NULL; n--) {
             struct object *o = take_medium_off_one(tc, k);
             o->next = all;
@@ -109,26 +117,21 @@ static void count_medium(struct thread_cache *tc)
     tc->medium.counted = tc->medium.bytes;
 }
 
-static bool lock_any(struct thread_cache *tc)
-{
-    return tc->cache->lock == NULL || hmm__brief_lock(&tc->medium.lock);
-}
-
 /* Of any thread cache. */
 static bool shrink_to(struct thread_cache *tc, size_t keep)
 {
-    if (__atomic_load_n(&tc->medium.map, __ATOMIC_RELAXED) == 0 || !lock_any(tc))
+    if (CACHE_READ(tc->medium.bytes) == 0 || !own_lock_any(tc))
         return false;
     struct object *all = take_medium_off(tc, keep);
     count_medium(tc);
-    medium_unlock(tc);
+    own_unlock(tc);
     return free_all(tc->cache, all);
 }
 
 bool hmm__medium_halve(struct thread_cache *tc)
 {
     const struct hmm_heap *h = tc->cache->heap;
-    size_t bytes = tc->medium.bytes;
+    size_t bytes = CACHE_READ(tc->medium.bytes);
     if (tc->cache->in_use > 1 && bytes <= (size_t)(h->brk - h->first) * HMM_GRANULE / IDLE_PART)
         return false;
     return shrink_to(tc, bytes > MEDIUM_BYTES_MIN ? bytes / 2 : 0);
@@ -152,11 +155,11 @@ bool hmm__medium_age(struct cache *cache)
     bool any = false;
     for (struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next) {
         struct medium_cache *m = &tc->medium;
-        if (__atomic_load_n(&m->map, __ATOMIC_RELAXED) == 0 || !lock_any(tc))
+        if (CACHE_READ(m->bytes) == 0 || !own_lock_any(tc))
             continue;
         struct object *all = take_medium_off(tc, m->bytes - m->bytes_min);
         count_medium(tc);
-        medium_unlock(tc);
+        own_unlock(tc);
         any |= free_all(cache, all);
     }
     return any;
@@ -196,10 +199,10 @@ bool hmm__medium_put(struct thread_cache *tc, void *p, uint32_t n)
         size_t keep = m->bytes_max - m->bytes_max / 4;
         shrink_to(tc, keep > bytes ? keep - bytes : 0);
     }
-    if (may && (may = medium_lock(tc))) {
+    if (may && (may = own_lock(tc))) {
         medium_push(tc, p, n);
         count_medium(tc);
-        medium_unlock(tc);
+        own_unlock(tc);
     }
     cache_unlock(tc->cache, hold);
     return may;
@@ -262,14 +265,14 @@ size_t hmm__medium_count(const struct thread_cache *tc, size_t *bytes)
     struct thread_cache *t = (struct thread_cache *)(uintptr_t)tc; /* for its lock */
     size_t n = 0;
     *bytes = 0;
-    if (is_orphan(tc) || !lock_any(t))
+    if (is_orphan(tc) || !own_lock_any(t))
         return 0;
     for (unsigned k = 0; k < MEDIUM_CLASSES; k++) {
         size_t some = tc->medium.bytes;
         n += count_list(tc->cache, tc->medium.list[k], &some);
         *bytes += some;
     }
-    medium_unlock(t);
+    own_unlock(t);
     return n;
 }
 
@@ -278,17 +281,18 @@ static const char *verify_lists(const struct thread_cache *tc)
     const struct medium_cache *m = &tc->medium;
     size_t bytes = 0;
     for (unsigned k = 0; k < MEDIUM_CLASSES; k++) {
-        if ((m->list[k] != NULL) != (m->map >> k & 1))
-            return "F5: a map does not tell the lists of medium blocks that are not empty";
+        unsigned n = 0;
         for (const struct object *o = m->list[k]; o != NULL; o = o->next) {
             if (!hmm__medium_has(tc->cache, o)) /* o may be any pointer */
                 return "F5: a medium block is not tagged, or free";
             if (medium_class(medium_granules(o)) != k)
                 return "F5: a medium block is in the wrong list";
             bytes += (size_t)medium_granules(o) * HMM_GRANULE;
-            if (bytes > m->bytes)
+            if (n++ == m->count[k] || bytes > m->bytes)
                 break;
         }
+        if (n != m->count[k])
+            return "F5: a list of medium blocks is not as long as its count";
     }
     return bytes == m->bytes ? NULL : "F5: the sum of the medium blocks is not that of their sizes";
 }
@@ -296,10 +300,10 @@ static const char *verify_lists(const struct thread_cache *tc)
 const char *hmm__medium_verify(const struct thread_cache *tc)
 {
     struct thread_cache *t = (struct thread_cache *)(uintptr_t)tc; /* for its lock */
-    if (!lock_any(t))
+    if (!own_lock_any(t))
         return NULL;
     const char *broken = verify_lists(tc);
-    medium_unlock(t);
+    own_unlock(t);
     return broken;
 }
 

@@ -17,16 +17,15 @@
  * all of them. All go back before the break rises; and what a thread has not needed for a while,
  * the least that its blocks were in that time, goes back with the pages that were not needed.
  *
- * The lists are behind a lock of the thread's own, since others take blocks from them that are to
- * go back. It is tried, never waited for, by the thread itself: it does not call anything while it
- * has it. Who holds the heap's lock may wait for it.
+ * The lists are behind the lock of the thread's own, since others take blocks from them that are to
+ * go back.
  *
  * To the heap a medium block is in use; to the user it is free. It has a tag, like an object of a
  * run, with a key of its own.
  *
  * INVARIANT
  * F5  The lists hold tagged blocks that the heap has as in use, each list of the sizes of its
- *     class. bytes is the sum of their sizes, and a bit of map is set iff its list is not empty.
+ *     class. count is the length of each, and bytes the sum of their sizes.
  */
 #ifndef HMM_CACHE_MEDIUM_H
 #define HMM_CACHE_MEDIUM_H
@@ -58,18 +57,6 @@ HMM__ALWAYS_INLINE unsigned medium_class(uint32_t granules)
 HMM__ALWAYS_INLINE uint32_t medium_granules(const struct object *o)
 {
     return header_size(word_load((const char *)o));
-}
-
-/* Of the thread itself. False: it is to do without. */
-HMM__ALWAYS_INLINE bool medium_lock(struct thread_cache *tc)
-{
-    return tc->cache->lock == NULL || brief_lock_try(&tc->medium.lock);
-}
-
-HMM__ALWAYS_INLINE void medium_unlock(struct thread_cache *tc)
-{
-    if (tc->cache->lock != NULL)
-        brief_unlock(&tc->medium.lock);
 }
 
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__medium_freed_twice(const void *p, const char *operation);
@@ -116,11 +103,9 @@ HMM__ALWAYS_INLINE void *medium_pop(struct thread_cache *tc, unsigned k)
     struct object *o = m->list[k];
     if (hmm__unlikely(!object_has_tag(tc->cache->keys.medium, o)))
         hmm__links_broken(tc->cache->heap, block_of(tc->cache->heap, o));
-    m->list[k] = o->next;
-    if (o->next == NULL)
-        m->map &= ~(UINT64_C(1) << k);
+    CACHE_WRITE(m->list[k], o->next);
     m->count[k]--;
-    m->bytes -= (size_t)medium_granules(o) * HMM_GRANULE;
+    CACHE_WRITE(m->bytes, m->bytes - (size_t)medium_granules(o) * HMM_GRANULE);
     if (m->bytes < m->bytes_min)
         m->bytes_min = m->bytes;
     o->tag = 0;
@@ -136,7 +121,7 @@ HMM__ALWAYS_INLINE void *medium_take(struct thread_cache *tc, size_t size)
     uint32_t n = hmm__granules_for(size);
     unsigned k = medium_class(n);
     HMM_ASSERT(size > CACHE_OBJECT_MAX);
-    if ((__atomic_load_n(&m->map, __ATOMIC_RELAXED) >> k & 3) == 0 || !medium_lock(tc))
+    if ((CACHE_READ(m->list[k]) == NULL && CACHE_READ(m->list[k + 1]) == NULL) || !own_lock(tc))
         return NULL;
     if (m->list[k] == NULL) {
         k++;
@@ -144,8 +129,8 @@ HMM__ALWAYS_INLINE void *medium_take(struct thread_cache *tc, size_t size)
         m->varied |= UINT64_C(1) << k;
         k++;
     }
-    void *p = m->map >> k & 1 ? medium_pop(tc, k) : NULL;
-    medium_unlock(tc);
+    void *p = m->list[k] != NULL ? medium_pop(tc, k) : NULL;
+    own_unlock(tc);
     return p;
 }
 
@@ -177,10 +162,9 @@ HMM__ALWAYS_INLINE void medium_push(struct thread_cache *tc, struct object *o, u
     unsigned k = medium_class(n);
     o->tag = object_tag(tc->cache->keys.medium, o);
     o->next = m->list[k];
-    m->list[k] = o;
+    CACHE_WRITE(m->list[k], o);
     m->count[k]++;
-    m->map |= UINT64_C(1) << k;
-    m->bytes += (size_t)n * HMM_GRANULE;
+    CACHE_WRITE(m->bytes, m->bytes + (size_t)n * HMM_GRANULE);
 }
 
 /* Puts block p of n granules where it, or the sum, is too large as the limits stand. False: the
@@ -202,13 +186,13 @@ HMM__ALWAYS_INLINE bool medium_put(struct cache *cache, struct thread_cache *tc,
         hmm__medium_freed_twice(p, "free");
     if (hmm__unlikely(tc->cache == NULL || !cache->open))
         return false;
-    if (hmm__unlikely(m->bytes + (size_t)n * HMM_GRANULE > m->bytes_max ||
+    if (hmm__unlikely(CACHE_READ(m->bytes) + (size_t)n * HMM_GRANULE > m->bytes_max ||
                       medium_class(n) >= m->classes))
         return hmm__medium_put(tc, p, n);
-    if (hmm__unlikely(!medium_lock(tc)))
+    if (hmm__unlikely(!own_lock(tc)))
         return false;
     medium_push(tc, p, n);
-    medium_unlock(tc);
+    own_unlock(tc);
     if (hmm__unlikely(--m->until_tick == 0))
         hmm__medium_tick(tc);
     return true;

@@ -37,7 +37,8 @@
  * After a fork the child takes the runs of orphaned thread caches in the same way. What their
  * threads were in the middle of does not add up, or has no tag, and stays.
  *
- * Not reclaimed of another living thread: its ACTIVE runs, one a class, and its remote batch.
+ * Not reclaimed of another living thread: its ACTIVE runs, one a class, its remote batch, and
+ * objects of others that are in its free lists, 4 KiB a class.
  */
 #include "cache/medium.h"
 
@@ -58,6 +59,7 @@ bool hmm__cache_trim(struct thread_cache *tc)
 {
     bool any = hmm__medium_empty(tc);
     hmm__flush_remote(tc, true);
+    hmm__foreign_return(tc);
     hmm__collect_remote_frees(tc, SIZE_MAX, true); /* may make a FULL run the active one */
     hmm__return_free_lists(tc);
     hmm__run_collect_descriptors(tc);
@@ -104,6 +106,18 @@ static struct object *take_list(struct thread_cache *tc, struct object **list, s
         o->next = rest;
         rest = o;
     }
+    return rest;
+}
+
+static struct object *take_foreign(struct thread_cache *tc, struct object *rest)
+{
+    if (!own_lock_any(tc))
+        return rest;
+    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
+        rest = take_list(tc, &tc->foreign.list[c], rest);
+        tc->foreign.count[c] = 0;
+    }
+    own_unlock(tc);
     return rest;
 }
 
@@ -212,11 +226,14 @@ static bool reclaim_empty(struct cache *cache)
 static bool reclaim_of_others(struct cache *cache, const struct thread_cache *tc)
 {
     struct object *in_hand = NULL;
-    for (struct thread_cache *t = cache->thread_caches; t != NULL; t = t->next)
+    for (struct thread_cache *t = cache->thread_caches; t != NULL; t = t->next) {
         if (t != tc && has_remote_frees(t)) {
             in_hand = take_list(t, &t->pending, in_hand);
             in_hand = take_list(t, &t->remote_frees, in_hand);
         }
+        if (t != tc && CACHE_READ(t->reuses) != 0)
+            in_hand = take_foreign(t, in_hand);
+    }
     bool any = reclaim_in_hand(cache, in_hand);
     return reclaim_empty(cache) || any;
 }
@@ -257,17 +274,11 @@ static bool reclaim_for_heap(struct hmm_heap *h, enum hmm__reclaim what)
     }
 }
 
-/* hmm_heap.reserve */
-static void reserve_for_heap(struct hmm_heap *h)
-{
-    hmm__cache_reserve(h->cache);
-}
-
 void hmm__cache_serve(struct hmm_heap *h, struct cache *cache)
 {
     h->cache = cache;
     h->reclaim = reclaim_for_heap;
-    h->reserve = reserve_for_heap;
+    h->reserve = cache->place->reserve;
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The slow path of the cache: an empty free list, a countdown of 0, remote frees, and the setting
- * up. The fast path (fast_path.h) calls this; this calls run.c, medium.c and the heap.
+ * The slow path of the cache: an empty free list, a countdown of 0, and the setting up. The fast
+ * path (fast_path.h) calls this; this calls remote_free.c, run.c, medium.c and the heap.
  */
 #include "cache/fast_path.h"
 #include "cache/medium.h"
@@ -78,6 +78,35 @@ static void make_active(struct thread_cache *tc, struct run *d)
     d->list = &tc->free_list[d->class];
 }
 
+/* The free list is empty: if it has had objects of other threads, those of the active run that were
+ * freed meanwhile become it. */
+static void end_foreign(struct thread_cache *tc, unsigned c)
+{
+    struct run *d = tc->active[c];
+    HMM_ASSERT(tc->free_list[c] == NULL);
+    if (d == NULL || d->list != &d->free)
+        return;
+    tc->free_list[c] = d->free;
+    d->free = NULL;
+    d->list = &tc->free_list[c];
+}
+
+/* Fills the free list with what is at hand besides the runs: see the theory. */
+static bool reuse_foreign(struct thread_cache *tc, unsigned c)
+{
+    struct run *d = tc->active[c];
+    end_foreign(tc, c);
+    if (tc->free_list[c] != NULL)
+        return true;
+    CACHE_WRITE(tc->reuses, tc->reuses | UINT32_C(1) << c);
+    tc->free_list[c] = hmm__foreign_take(tc, c);
+    if (tc->free_list[c] == NULL)
+        return false;
+    if (d != NULL)
+        d->list = &d->free;
+    return true;
+}
+
 /* A run that tc does not have yet: of an ended thread, of the pool, or a new one. */
 static struct run *acquire_run(struct thread_cache *tc, unsigned c)
 {
@@ -110,6 +139,8 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
 {
     unsigned c = cache_class(tc, size);
     hmm__flush_remote(tc, false);
+    if (tc->cache->lock != NULL && reuse_foreign(tc, c))
+        return cache_pop(tc, c);
     if (hmm__unlikely(has_remote_frees(tc))) {
         hmm__collect_remote_frees(tc, COLLECT_MAX, false);
         if (tc->free_list[c] != NULL)
@@ -232,6 +263,8 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
         hmm__pool_give(tc, d, run_rest(d)->count - 1u);
         return;
     }
+    if (tc->free_list[d->class] == NULL)
+        end_foreign(tc, d->class);
     if (abandoned || has_free_objects(tc, d->class)) {
         uint32_t count = run_rest(d)->count;
         run_set_used(d, count - 1, hmm__unlikely(declines(tc, d->class)) ? count / SHARE_PART : 0);
@@ -243,7 +276,7 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
     make_active(tc, d);
 }
 
-static void countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
+void hmm__countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
 {
     HMM_ASSERT(run_is_of(d, tc));
     HMM_ASSERT(!locked || cache_is_locked(tc->cache));
@@ -265,12 +298,12 @@ static void countdown_is_zero(struct thread_cache *tc, struct run *d, bool locke
 void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc)
 {
     (void)p;
-    countdown_is_zero(tc, d, false);
+    hmm__countdown_is_zero(tc, d, false);
 }
 
 void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result)
 {
-    countdown_is_zero(tc, d, false);
+    hmm__countdown_is_zero(tc, d, false);
     return result;
 }
 
@@ -302,136 +335,6 @@ void hmm__return_free_lists(struct thread_cache *tc)
     }
 }
 
-/* ---- Remote frees ---- */
-
-static void collect_object(struct thread_cache *tc, struct run *d, struct object *o, bool locked)
-{
-    cache_push_free(tc->cache, d, o);
-    if (run_count_down(d))
-        countdown_is_zero(tc, d, locked);
-}
-
-struct thread_cache *hmm__run_owner(const struct cache *cache, const struct run *d)
-{
-    uint32_t owner = __atomic_load_n(&d->owner, __ATOMIC_ACQUIRE);
-    return (struct thread_cache *)(void *)(cache->table +
-                                           (int32_t)(owner - low_half(cache->table)));
-}
-
-/* Pushes the list from first to last. */
-static void push_remote_frees(struct thread_cache *tc, struct object *first, struct object *last)
-{
-    last->next = __atomic_load_n(&tc->remote_frees, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&tc->remote_frees, &last->next, first, true,
-                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
-    }
-}
-
-/* Pushes to tc's remote frees; if tc is abandoned, collects them in its thread's place. The push
- * and the read of the state are in one order with hmm__thread_cache_abandon's store of the state
- * and collection (all are sequentially consistent), so that one of the two threads collects. */
-void hmm__send_remote(struct thread_cache *tc, struct object *first, struct object *last,
-                      bool locked)
-{
-    struct cache *cache = tc->cache;
-    push_remote_frees(tc, first, last);
-    if (__atomic_load_n(&tc->state, __ATOMIC_SEQ_CST) != THREAD_CACHE_ABANDONED)
-        return;
-    enum lock_hold hold = locked ? LOCK_NONE : cache_lock(cache);
-    if (hold == LOCK_UNAVAILABLE)
-        return;
-    if (__atomic_load_n(&tc->state, __ATOMIC_RELAXED) == THREAD_CACHE_ABANDONED)
-        hmm__collect_remote_frees(tc, SIZE_MAX, true);
-    if (!locked)
-        cache_unlock(cache, hold);
-}
-
-/* The owner or another thread has freed the object too, or it was written to after its free. */
-void hmm__freed_while_remote(const struct object *o)
-{
-    hmm__panic("free", o, "double free, or it was written to after it was freed");
-}
-
-/* What was taken off first, or what is there now. Nobody but the owner makes `pending` other than
- * NULL. */
-static struct object *take_off(struct thread_cache *tc)
-{
-    struct object *o = NULL;
-    if (__atomic_load_n(&tc->pending, __ATOMIC_RELAXED) != NULL)
-        o = __atomic_exchange_n(&tc->pending, NULL, __ATOMIC_ACQ_REL);
-    return o ? o : __atomic_exchange_n(&tc->remote_frees, NULL, __ATOMIC_SEQ_CST);
-}
-
-/* An object's run may have another owner since the object was sent. */
-static void collect_list(struct thread_cache *tc, struct object *o, size_t max, bool locked)
-{
-    struct object *before = o;
-    for (; o != NULL && max != 0; max--) {
-        struct run *d = cache_run_of(tc->cache, o);
-        if (hmm__unlikely(d == NULL || !run_has_object(d, o)))
-            hmm__freed_while_remote(before); /* its link does not lead to an object */
-        if (hmm__unlikely(!object_has_tag(tc->cache->keys.sent, o)))
-            hmm__freed_while_remote(o);
-        struct object *next = o->next;
-        if (run_is_of(d, tc))
-            collect_object(tc, d, o, locked);
-        else
-            hmm__send_remote(hmm__run_owner(tc->cache, d), o, o, locked);
-        before = o;
-        o = next;
-    }
-    if (o != NULL)
-        __atomic_store_n(&tc->pending, o, __ATOMIC_RELEASE);
-}
-
-void hmm__collect_remote_frees(struct thread_cache *tc, size_t max, bool locked)
-{
-    collect_list(tc, take_off(tc), max, locked);
-    if (max == SIZE_MAX) /* if that was pending */
-        collect_list(tc, take_off(tc), max, locked);
-}
-
-void hmm__flush_remote(struct thread_cache *tc, bool locked)
-{
-    struct remote_batch *batch = &tc->batch;
-    if (batch->count == 0)
-        return;
-    batch->count = 0;
-    hmm__send_remote(batch->to, batch->first, batch->last, locked);
-}
-
-/* The batch has objects of one owner only. */
-static void add_to_batch(struct thread_cache *tc, struct thread_cache *to, struct object *o)
-{
-    struct remote_batch *batch = &tc->batch;
-    HMM_ASSERT(batch->count < REMOTE_BATCH && to != tc);
-    if (batch->to != to)
-        hmm__flush_remote(tc, false);
-    if (batch->count == 0) {
-        batch->to = to;
-        batch->last = o;
-        o->next = NULL;
-    } else {
-        o->next = batch->first;
-    }
-    batch->first = o;
-    if (++batch->count == REMOTE_BATCH ||
-        __atomic_load_n(&to->state, __ATOMIC_RELAXED) != THREAD_CACHE_IN_USE)
-        hmm__flush_remote(tc, false);
-}
-
-void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *d, void *p)
-{
-    struct object *o = p;
-    if (!run_has_object(d, p) || object_is_free(cache, p))
-        hmm__run_object_invalid(p, d, "free");
-    o->tag = object_tag(cache->keys.sent, p);
-    if (tc->cache != NULL)
-        add_to_batch(tc, hmm__run_owner(cache, d), o);
-    else
-        hmm__send_remote(hmm__run_owner(cache, d), o, o, false);
-}
-
 void hmm__run_object_invalid(const void *p, const struct run *d, const char *operation)
 {
     if (!run_has_object(d, p))
@@ -454,18 +357,16 @@ static struct tag_keys new_keys(void)
 
 bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock)
 {
-    size_t capacity = (size_t)h->high_limit * HMM_GRANULE;
-    size_t bytes = sizeof(struct run) + (capacity >> CACHE_PAGE_LOG) * sizeof(int32_t);
-    *cache = (struct cache){.base = (uintptr_t)h, .heap = h, .lock = lock};
-    cache->end = (char *)h + capacity;
+    return hmm__cache_open_in(cache, h, lock, NULL);
+}
+
+bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, struct lock *lock,
+                        const struct cache_memory *memory)
+{
+    size_t below = (size_t)h->first * HMM_GRANULE & ~(CACHE_PAGE - 1);
+    *cache = (struct cache){.base = (uintptr_t)h + below, .heap = h, .lock = lock};
     cache->keys = new_keys();
-    if (!hmm__cache_suits(h))
-        return false;
-    cache->low = cache->low_committed = cache->table =
-        (char *)(((uintptr_t)cache->end - bytes) & ~(uintptr_t)63);
-    if (h->page_source && !h->page_source->commit(cache->table, cache->table + sizeof(struct run)))
-        return false;
-    if (!hmm__high_lower(h, (hmm_ref)((size_t)(cache->table - (char *)h) / HMM_GRANULE)))
+    if (!hmm__cache_suits(h) || !hmm__tables_open(cache, memory))
         return false;
     struct run *no_run = run_at(cache, 0);
     memset(no_run, 0, sizeof *no_run);

@@ -37,75 +37,6 @@ _Static_assert(RUN_PAGES_MAX *CACHE_PAGE <= 1u << 15 && 1u << 15 < RUN_FRACTION,
                "run_has_object is exact for 2^15 bytes");
 _Static_assert(RUN_PAGES_MAX *CACHE_PAGE / 16 < 1u << 12, "run_rest.count has 12 bits");
 
-#define ALIGN_UP(n, to) (((n) + (to)-1) & ~((size_t)(to)-1))
-
-/* ---- The high end ---- */
-
-/* Makes the region's high end, from `low` on, the cache's. An entry of the page map, and the low
- * half of a thread cache's address, reach INT32_MAX bytes from the table. */
-static bool claim_high_end(struct cache *cache, const char *low)
-{
-    if ((uintptr_t)low < cache->base || cache->table - low > INT32_MAX)
-        return false;
-    size_t at = ((uintptr_t)low - cache->base) / HMM_GRANULE;
-    return at >= cache->heap->high_limit || hmm__high_lower(cache->heap, (hmm_ref)at);
-}
-
-/* Commits [low, low_committed), in steps of at least 4 KiB. */
-static bool commit_low(struct cache *cache, char *low)
-{
-    const struct hmm__page_source *source = cache->heap->page_source;
-    if (source == NULL || low >= cache->low_committed)
-        return true;
-    size_t step = ALIGN_UP((size_t)(cache->low_committed - low), 4096);
-    if (!source->commit(cache->low_committed - step, cache->low_committed))
-        return false;
-    cache->low_committed -= step;
-    return true;
-}
-
-void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t align)
-{
-    HMM_ASSERT(cache_is_locked(cache));
-    char *low = cache->low - bytes;
-    low -= (uintptr_t)low & (align - 1);
-    if (!claim_high_end(cache, low) || !commit_low(cache, low))
-        return NULL;
-    cache->low = low;
-    return memset(low, 0, bytes);
-}
-
-/* A strategy's state placed below the cache's part would end its growth. So a 32nd of the free top
- * is reserved first: room for a descriptor of 32 bytes for each page of 1 KiB. */
-void hmm__cache_reserve(struct cache *cache)
-{
-    struct hmm_heap *h = cache->heap;
-    uint32_t wanted = (h->high_limit - h->top) / 32;
-    uint32_t have = (uint32_t)(((uintptr_t)cache->low - cache->base) / HMM_GRANULE) - h->high_limit;
-    if (have < wanted)
-        hmm__high_lower(h, h->high_limit - (wanted - have));
-}
-
-/* Commits and clears the entries of the page map below `page`, and lets them be read. */
-static bool extend_map(struct cache *cache, size_t page)
-{
-    size_t max = (size_t)cache->heap->high_limit * HMM_GRANULE >> CACHE_PAGE_LOG;
-    const struct hmm__page_source *source = cache->heap->page_source;
-    int32_t *map = cache_page_map(cache);
-    if (page > cache->map_committed) {
-        size_t to = source ? ALIGN_UP(page, 1024) : ALIGN_UP(page, 16);
-        to = to < max ? to : max;
-        if (source && !source->commit((char *)(map + cache->map_committed), (char *)(map + to)))
-            return false;
-        hmm__clear(cache->heap, (char *)(map + cache->map_committed),
-                   (to - cache->map_committed) * sizeof *map);
-        cache->map_committed = to;
-    }
-    if (page > cache->pages)
-        __atomic_store_n(&cache->pages, page, __ATOMIC_RELEASE);
-    return true;
-}
-
 /* ---- Descriptors ---- */
 
 static void retire_descriptor(struct thread_cache *tc, struct run *d)
@@ -356,7 +287,7 @@ struct run *hmm__run_new(struct thread_cache *tc, unsigned c)
     uint32_t pages = is_worth_a_run(cache, s, size) ? wanted_pages(cache, s, size) : 0;
     struct run *d = pages ? new_descriptor(tc) : NULL;
     char *start = d ? place_run(cache, &pages, size) : NULL;
-    if (start == NULL || !extend_map(cache, cache_page_of(cache, start) + pages)) {
+    if (start == NULL || !hmm__tables_cover(cache, cache_page_of(cache, start) + pages)) {
         if (start != NULL)
             hmm__free(cache->heap, start);
         if (d != NULL)

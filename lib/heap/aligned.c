@@ -57,14 +57,14 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
         n = s - gap;
         block_clear_prev_free(h, at + n);
     }
+    /* Before insert, which may look at the blocks above. */
+    block_set_header(h, at, header_make(n, gap ? HMM__PREV_FREE : prev_bit));
     if (gap != 0) {
         block_make_free(h, r, gap, prev_bit);
         hooks_of(h)->insert(h, state_of(h), r);
         COUNT(h->free_unbinned++);
         COUNT(h->splits++);
-        prev_bit = HMM__PREV_FREE;
     }
-    block_set_header(h, at, header_make(n, prev_bit));
     return at;
 }
 

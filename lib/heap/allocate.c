@@ -150,8 +150,6 @@ void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
             h->top_seen = was;
         hmm__decommit_due(h);
         hmm__decommit_excess(h, was - r);
-        if (hmm__unlikely(h->scarce))
-            hmm__decommit_scarce(h);
     }
 }
 

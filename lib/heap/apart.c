@@ -10,7 +10,7 @@
  */
 #include "heap/block.h"
 
-#if !HMM__SMALL
+#if HMM__PAGES
 
 /* A smaller state is not worth it. */
 #define STATE_SMALL ((size_t)64 << 10)

@@ -209,16 +209,23 @@ HMM__ALWAYS_INLINE void word_set(char *payload, uint32_t bits)
 #endif
 }
 
-/* Not atomic: the block is free, and only the thread with the lock reads the header of a free
- * block. */
+/* The same of a free block. Who frees the block below it may read the PREV_FREE, which stays. */
 HMM__ALWAYS_INLINE void word_add(char *payload, uint32_t more)
 {
+#if HMM__TSAN
+    word_store(payload, word_load(payload) + more);
+#else
     *((hmm__word *)(void *)payload - 1) += more;
+#endif
 }
 
 HMM__ALWAYS_INLINE void word_lessen(char *payload, uint32_t less)
 {
+#if HMM__TSAN
+    word_store(payload, word_load(payload) - less);
+#else
     *((hmm__word *)(void *)payload - 1) -= less;
+#endif
 }
 
 HMM__ALWAYS_INLINE uint32_t footer_load(const char *above)
@@ -267,7 +274,7 @@ HMM__ALWAYS_INLINE void block_set_gap_record(const struct hmm_heap *h, hmm_ref r
 
 HMM__ALWAYS_INLINE bool block_is_gap(const struct hmm_heap *h, hmm_ref r, uint32_t word)
 {
-    return hmm__unlikely(h->gaps != 0) && (word & HMM__ALIGNED) &&
+    return hmm__unlikely(gap_granules(h) != 0) && (word & HMM__ALIGNED) &&
            footer_load(block_payload(h, r + header_size(word))) == record_make(r, 1);
 }
 

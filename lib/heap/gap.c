@@ -14,10 +14,10 @@
  */
 #include "heap/block.h"
 
-#if !HMM__SMALL
+#if HMM__PAGES
 
 /* The memory above is not used after all. */
-static bool leave(struct hmm_heap *h, char *at, size_t bytes)
+static bool leave_gap(struct hmm_heap *h, char *at, size_t bytes)
 {
     h->page_source->unmap(at, at + bytes);
     return false;
@@ -41,7 +41,6 @@ static void make_gap(struct hmm_heap *h, hmm_ref from, hmm_ref to)
     block_make_top(h, to);
     block_set_header(h, from, header_make(to - from, HMM__ALIGNED));
     block_set_gap_record(h, from, to);
-    h->gaps++;
     h->gap_granules += to - from;
     if (from == was)
         return;
@@ -66,7 +65,7 @@ bool hmm__bridge(struct hmm_heap *h, uint32_t n)
     hmm_ref to = block_of(h, at) + 1, brk = to + n;
     if (to >= h->limit || h->limit - to < n || to - from > HMM_MAX_GRANULES ||
         (brk > h->capacity && !hmm__apart_follow(h, brk)) || !hmm__commit_table(h, brk))
-        return leave(h, at, bytes);
+        return leave_gap(h, at, bytes);
     h->committed_end = brk + 1;
     h->brk = brk;
     make_gap(h, from, to);

@@ -9,8 +9,8 @@
  * low end, where a smaller state may lie later. A state at the high end always moves, since blocks
  * will lie there. A state has refs and no pointers, so its bytes can be moved.
  *
- * A heap with a cache does not grow: the cache's tables lie at its high end, and other threads read
- * them.
+ * A heap whose cache has its tables at the region's high end does not grow: other threads read them
+ * where they are. If they lie in memory of their own (lib/cache/tables.c), the heap grows.
  */
 #include "base/annotate.h"
 #include "base/assert.h"
@@ -120,7 +120,7 @@ int hmm__heap_grow(struct hmm_heap *h, size_t size)
 {
     hmm_ref was = h->high_limit, end = granules_in(h, size);
     struct moving m;
-    if (h->cache != NULL)
+    if (h->reserve != NULL)
         return refuse_to_grow(EBUSY);
     if (end < was)
         return refuse_to_grow(EINVAL);

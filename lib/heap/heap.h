@@ -31,16 +31,16 @@
  * B1  The blocks follow one another from first to top without a gap, each of at least
  *     HMM_MIN_GRANULES, none beyond the top.
  * B2  A block's PREV_FREE is set iff the block below is free.
- * B3  No two free blocks are neighbours, and none touches the top. Only if the break was once more
- *     than HMM_MAX_GRANULES above first may two be neighbours: together they were too large for one
- *     header when the second of them became free.
+ * B3  No two free blocks are neighbours, and none touches the top. There is one exception, in heaps
+ * whose break was once more than HMM_MAX_GRANULES above first: two free blocks stay neighbours if
+ * their sum was too large for one header when the second of them became free.
  * B4  A free block's footer equals its size.
  * B5  The header at the top is size 0, FREE, not PREV_FREE.
  * B6  first <= top <= brk <= limit; extent is top - first.
  * B7  The counts of live, free and aligned blocks, of live bytes and free granules are those of the
  *     blocks.
  * B8  An ALIGNED block is in use and lies at the alignment that its record has.
- * B9  A gap (gap.c) is a used block that is in no count; there are as many as were made.
+ * B9  A gap (gap.c) is a used block that is in no count; their sum is known.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
  */
@@ -166,12 +166,12 @@ struct hmm_heap {
         size_t state_at;  /* bytes from the base to the strategy's state */
         enum hmm__state_place state_place;
         hmm_ref brk_peak;
-        uint32_t skew;       /* bytes of the caller's region below the base */
-        uint32_t high_limit; /* limit without a state at the high end */
-        uint32_t region;     /* high_limit without a cache */
-        uint32_t capacity;   /* what state_size is asked for: region, unless the state is apart */
-        uint32_t gaps, gap_granules; /* gap.c; they are in no other count */
-        uint32_t apart;              /* which of the places for a state it lies in, if it does */
+        uint32_t skew;         /* bytes of the caller's region below the base */
+        uint32_t high_limit;   /* limit without a state at the high end */
+        uint32_t region;       /* high_limit without a cache */
+        uint32_t capacity;     /* what state_size is asked for: region, unless the state is apart */
+        uint32_t gap_granules; /* gap.c; they are in no other count */
+        uint32_t apart;        /* which of the places for a state it lies in, if it does */
         hmm_ref limit;
 
         /* Hot. */
@@ -201,6 +201,7 @@ struct hmm_heap {
         void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
         void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
         uint32_t check_level, check_count;
+        bool trying; /* a request that fails now has another way to be served: not counted */
         const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
         /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
         struct hmm__large *large;
@@ -229,9 +230,12 @@ struct hmm_heap {
         /* Returns memory of the cache to the heap. False: there was none. */
         bool (*reclaim)(struct hmm_heap *h, enum hmm__reclaim what);
         /* Before a state is placed at the region's high end: lowers high_limit by what the cache
-         * will need there. */
+         * will need there. NULL: its tables do not lie in the region. */
         void (*reserve)(struct hmm_heap *h);
-        bool trying; /* a request that fails now has another way to be served: it is not counted */
+        /* Blocks outside the region, which are live: their bytes are in the live bytes, too. Visits
+         * them; NULL: there are none. */
+        size_t huge_bytes, huge_blocks;
+        int (*walk_beyond)(int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
         bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };
@@ -392,13 +396,35 @@ HMM__ALWAYS_INLINE void say_placed(struct hmm_heap *h, hmm_ref r, uint32_t granu
 #endif
 }
 
+/* The bytes of blocks outside the region. */
+HMM__ALWAYS_INLINE size_t huge_bytes(const struct hmm_heap *h)
+{
+#if HMM__PAGES
+    return h->huge_bytes;
+#else
+    (void)h;
+    return 0;
+#endif
+}
+
+/* gap.c: the granules of all gaps. */
+HMM__ALWAYS_INLINE uint32_t gap_granules(const struct hmm_heap *h)
+{
+#if HMM__PAGES
+    return h->gap_granules;
+#else
+    (void)h;
+    return 0;
+#endif
+}
+
 #if HMM__COUNTS
 /* The granules of [first, top) that are not in use. */
 HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 {
-    size_t used =
-        live_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES + h->aligned_blocks * HMM__RECORD_BYTES;
-    return (uint32_t)(h->top - h->first - h->gap_granules - used / HMM_GRANULE);
+    size_t used = live_bytes(h) - huge_bytes(h) + live_blocks(h) * HMM_HEADER_BYTES +
+                  h->aligned_blocks * HMM__RECORD_BYTES;
+    return (uint32_t)(h->top - h->first - gap_granules(h) - used / HMM_GRANULE);
 }
 #endif
 
@@ -439,8 +465,10 @@ HMM__HIDDEN void hmm__index_rebuild(struct hmm_heap *h);
 
 /* grow.c: the region, as it was given to hmm_heap_create, has `size` bytes now, the new ones at its
  * high end. Returns 0; or -1 with the heap as it was iff they are fewer than before (EINVAL), there
- * is no room for the strategy's state (ENOMEM), or the heap has a cache (EBUSY). */
+ * is no room for the strategy's state (ENOMEM), or a cache has its tables in the region (EBUSY). */
 HMM__HIDDEN int hmm__heap_grow(struct hmm_heap *h, size_t size);
+
+#if HMM__PAGES
 
 /* apart.c: whether this strategy's state is to lie apart, in a region of so many granules. */
 HMM__HIDDEN bool hmm__state_goes_apart(const struct hmm__page_source *source,
@@ -460,14 +488,50 @@ HMM__HIDDEN HMM__COLD bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to);
 
 /* gap.c: the break cannot rise: if another mapping is in its way, the heap goes on above it, with
  * at least n granules of top below the break. False: there is none, or no memory. */
-#if HMM__SMALL
+HMM__HIDDEN HMM__COLD bool hmm__bridge(struct hmm_heap *h, uint32_t n);
+
+#elif !HMM__SMALL
+
+HMM__ALWAYS_INLINE bool hmm__state_goes_apart(const struct hmm__page_source *source,
+                                              const struct hmm_strategy *strategy, uint32_t region)
+{
+    (void)source, (void)strategy, (void)region;
+    return false;
+}
+
+HMM__ALWAYS_INLINE uint32_t hmm__apart_capacity(const struct hmm_heap *h, hmm_ref to)
+{
+    (void)to;
+    return h->capacity;
+}
+
+HMM__ALWAYS_INLINE void *hmm__apart_room(const struct hmm_heap *h,
+                                         const struct hmm_strategy *strategy, uint32_t capacity,
+                                         unsigned which)
+{
+    (void)h, (void)strategy, (void)capacity, (void)which;
+    return NULL;
+}
+
+HMM__ALWAYS_INLINE void hmm__apart_leave(const struct hmm_heap *h, unsigned which)
+{
+    (void)h, (void)which;
+}
+
+HMM__ALWAYS_INLINE bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to)
+{
+    (void)h, (void)to;
+    return true;
+}
+
+#endif
+
+#if !HMM__PAGES
 HMM__ALWAYS_INLINE bool hmm__bridge(struct hmm_heap *h, uint32_t n)
 {
     (void)h, (void)n;
     return false;
 }
-#else
-HMM__HIDDEN HMM__COLD bool hmm__bridge(struct hmm_heap *h, uint32_t n);
 #endif
 
 /* brk.c */
@@ -493,8 +557,6 @@ HMM__HIDDEN bool hmm__commit_table(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
 /* Gives back a step of what has not been needed for a while, if there is any. */
 HMM__HIDDEN HMM__COLD void hmm__decommit_due(struct hmm_heap *h);
-/* Gives back what lies above the break, to a system that has refused memory. */
-HMM__HIDDEN HMM__COLD void hmm__decommit_scarce(struct hmm_heap *h);
 /* Whether there may be; without the lock. */
 HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
 /* The same as hmm__decommit_due at times when no operation on the heap is under way: the cache
@@ -586,12 +648,14 @@ HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 #endif
 }
 
+#if !HMM__SMALL
 /* Whether memory for n granules above the top was below it, and was not given back since: the break
  * may rise over it at no cost, so that the cache need not return anything before. */
 HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
 {
     return h->zero_top > h->top && h->zero_top - h->top >= n;
 }
+#endif
 
 /* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);

@@ -7,12 +7,14 @@
  * ahead. The system provides a page when it is first written.
  *
  * Pages are given back when they have not been needed for a while (release_after): those inside
- * large free blocks, the oldest first, and those of the free top above the highest that the top was
- * in that while. A program that frees and allocates the same memory again keeps it; one that does
- * not loses it a little later. There is no thread for it: the slow paths of malloc and free read
- * the clock, and each gives back at most RELEASE_STEP, so that no call takes long, whatever the
- * number of blocks. What may wait so is limited: if nobody calls any more, that is what stays. If
- * the break rises into pages that were not resident, as many go at once, however young they are.
+ * large free blocks, the oldest first, and those of the free top that lie above the highest place
+ * where the top has been during that time. A program that frees and allocates the same memory again
+ * keeps it; one that does not loses it a little later. There is no thread for it: the slow paths of
+ * malloc and free read the clock, and each gives back at most RELEASE_STEP, so that no call takes
+ * long, whatever the number of blocks. The sum of such pages is limited (EXCESS_BYTES and a quarter
+ * of the live bytes): so much stays resident in a program that does not call malloc or free any
+ * more. If the break rises into pages that were not resident, as many others are given back at
+ * once, however recently they were used.
  */
 #include "heap/block.h"
 
@@ -239,7 +241,8 @@ static void write_due(struct hmm_heap *h, uint64_t due)
 }
 #endif
 
-void hmm__decommit_scarce(struct hmm_heap *h)
+/* What lies above the break, to a system that has refused memory. */
+static HMM__COLD void give_back_above(struct hmm_heap *h)
 {
     size_t budget = SIZE_MAX;
     if (h->page_source->unmap != NULL && give_back_top(h, h->brk, &budget))
@@ -250,6 +253,8 @@ void hmm__decommit_due(struct hmm_heap *h)
 {
     if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
         return;
+    if (hmm__unlikely(h->scarce))
+        give_back_above(h);
     uint64_t now = h->page_source->clock();
     if (now < h->release_due)
         return;

@@ -102,6 +102,9 @@ static uint32_t absorb_below(struct hmm_heap *h, hmm_ref low, uint32_t gap)
         return prev_bit;
     }
     block_make_free(h, low, gap, prev_bit);
+    /* Insert may look at the blocks above: the used one has grown down to here. */
+    block_set_header(h, low + gap,
+                     header_make(size - gap + block_size(h, low + size), HMM__PREV_FREE));
     hooks_of(h)->insert(h, state_of(h), low);
     return HMM__PREV_FREE;
 }
@@ -150,8 +153,32 @@ static bool has_cache(const struct hmm_heap *h)
 #endif
 }
 
-/* The move has failed, after the cache returned all that it could: one of the blocks that it
- * returned may be this one's neighbour. */
+/* Whether a failure of hmm__malloc is not the request's: it is counted by fail_at_last. Where there
+ * is no cache there is nothing else to try, and it counts. Returns what was set before. */
+HMM__ALWAYS_INLINE bool set_trying(struct hmm_heap *h, bool trying)
+{
+#if HMM__SMALL
+    (void)h, (void)trying;
+    return false;
+#else
+    const bool was = h->trying;
+    h->trying = trying;
+    return was;
+#endif
+}
+
+HMM__ALWAYS_INLINE void *fail_at_last(struct hmm_heap *h, size_t size)
+{
+#if HMM__SMALL
+    (void)h, (void)size;
+    return NULL;
+#else
+    return hmm__fail(h, size);
+#endif
+}
+
+/* No new block could be had, although the cache returned all that it could. A block that it
+ * returned may be a neighbour of this one: so growing in place is tried once more. */
 static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
 {
     uint32_t word = word_load(p), n = hmm__granules_for(size);
@@ -160,15 +187,15 @@ static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
     if (has_cache(h) && !grown && (word & HMM__PREV_FREE))
         low = grow_down(h, r, word, n, 0);
     if (!grown && low == 0)
-        return hmm__fail(h, block_usable(n));
+        return fail_at_last(h, block_usable(n));
     return grown ? p : block_payload(h, low);
 }
 
 static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
 {
-    h->trying = true;
+    const bool was = set_trying(h, true);
     void *to = hmm__malloc(h, size);
-    h->trying = false;
+    set_trying(h, was);
     if (hmm__unlikely(to == NULL))
         return grow_at_last(h, from, size);
     copy_payload(to, from, header_size(word_load(from)));
@@ -271,9 +298,9 @@ static hmm_ref resize_aligned(struct hmm_heap *h, hmm_ref r, uint32_t n, size_t 
 /* NULL: there is no room, even after the cache returned all that it could. */
 static void *move_aligned(struct hmm_heap *h, char *from, size_t size, size_t align)
 {
-    h->trying = true;
+    const bool was = set_trying(h, true);
     void *to = hmm__aligned_alloc(h, align, size);
-    h->trying = false;
+    set_trying(h, was);
     if (to == NULL)
         return NULL;
     memcpy(to, from, header_usable(word_load(from)));
@@ -297,7 +324,7 @@ static void *realloc_aligned(struct hmm_heap *h, void *payload, size_t size)
             return moved;
         now = has_cache(h) ? resize_aligned(h, r, n, align_bytes) : 0;
         if (now == 0)
-            return hmm__fail(h, size);
+            return fail_at_last(h, size);
     }
     r = now;
     block_set_record(h, r, align);

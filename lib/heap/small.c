@@ -79,10 +79,6 @@ void *hmm_heap_break(const struct hmm_heap *heap)
 void *hmm__fail(struct hmm_heap *h, size_t size)
 {
     (void)h, (void)size;
-#if HMM_WITH_REALLOC
-    if (h->trying)
-        return NULL;
-#endif
     COUNT(h->failed++);
     hmm__set_errno(ENOMEM);
     return NULL;
@@ -90,11 +86,12 @@ void *hmm__fail(struct hmm_heap *h, size_t size)
 
 /* ---- malloc ---- */
 
-/* The free block for the request, else the top, as a free block; 0: none is large enough. */
+/* The free block for the request, else the top, as a free block; 0: none is large enough. A
+ * strategy with a take has the free block out of its index already, and what is left of it in. */
 static hmm_ref find_room(struct hmm_heap *h, uint32_t n)
 {
     const struct hmm_strategy *s = hooks_of(h);
-    hmm_ref r = s->find(h, state_of(h), n);
+    hmm_ref r = s->take ? s->take(h, state_of(h), n) : s->find(h, state_of(h), n);
     if (r != 0)
         return r;
     if (h->limit - h->top >= n)
@@ -120,10 +117,12 @@ static void take_block(struct hmm_heap *h, hmm_ref r, uint32_t n)
     if (hmm__unlikely(size < n || !block_is_valid(h, r, block_header(h, r))))
         hmm__block_broken(h, r);
 #endif
-    s->remove(h, state_of(h), r);
+    if (!s->take)
+        s->remove(h, state_of(h), r);
     if (size - n >= HMM_MIN_GRANULES) {
         block_make_free(h, r + n, size - n, 0);
-        s->insert(h, state_of(h), r + n);
+        if (!s->take)
+            s->insert(h, state_of(h), r + n);
         COUNT(h->splits++);
     } else {
         n = size;
@@ -153,39 +152,49 @@ void *hmm__malloc(struct hmm_heap *h, size_t size)
 
 /* ---- free ---- */
 
-/* Takes free block r out of the index, since it becomes part of another. */
-static uint32_t absorb(struct hmm_heap *h, hmm_ref r)
-{
-    hooks_of(h)->remove(h, state_of(h), r);
-    COUNT(h->free_unbinned--);
-    COUNT(h->merges++);
-    return block_size(h, r);
-}
-
-/* Frees a used block that is not in the live counts any more. */
+/* Frees a used block that is not in the live counts any more. Free block `was` of `was_size`
+ * becomes part of it, the lower one where there are two. */
 void hmm__release(struct hmm_heap *h, hmm_ref r)
 {
-    uint32_t word = block_header(h, r), n = header_size(word);
-    hmm_ref next = r + n;
+    const struct hmm_strategy *s = hooks_of(h);
+    uint32_t word = block_header(h, r), n = header_size(word), was_size = 0;
+    hmm_ref next = r + n, was = 0;
+    block_set_header(h, r, word | HMM__FREE); /* so that a double free is still detected */
     if (word & HMM__PREV_FREE) {
-        uint32_t below = block_footer_below(h, r);
-        block_set_header(h, r, word | HMM__FREE); /* so that a double free is still detected */
-        absorb(h, r - below);
-        r -= below;
-        n += below;
+        was_size = block_footer_below(h, r);
+        was = r -= was_size;
+        n += was_size;
+        COUNT(h->free_unbinned--);
+        COUNT(h->merges++);
     }
     if (next == h->top) {
-        block_set_header(h, next - header_size(word), word | HMM__FREE);
+        if (was)
+            s->remove(h, state_of(h), was);
         block_make_top(h, r);
         COUNT(h->top_blocks--);
         return;
     }
-    if (block_header(h, next) & HMM__FREE)
-        n += absorb(h, next);
+    if (block_header(h, next) & HMM__FREE) {
+        uint32_t size = block_size(h, next);
+        n += size;
+        if (was) {
+            s->remove(h, state_of(h), next);
+        } else {
+            was = next;
+            was_size = size;
+        }
+        COUNT(h->free_unbinned--);
+        COUNT(h->merges++);
+    }
+    if (was && !s->resize)
+        s->remove(h, state_of(h), was);
     block_make_free(h, r, n, 0);
     block_set_header(h, r + n, block_header(h, r + n) | HMM__PREV_FREE);
     COUNT(h->free_unbinned++);
-    hooks_of(h)->insert(h, state_of(h), r);
+    if (was && s->resize)
+        s->resize(h, state_of(h), was, was_size, r);
+    else
+        s->insert(h, state_of(h), r);
 }
 
 void hmm__free(struct hmm_heap *h, void *payload)

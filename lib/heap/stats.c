@@ -83,6 +83,12 @@ static size_t state_bytes(const struct hmm_heap *h, hmm_ref to)
     return part < whole ? part : whole;
 }
 
+/* It counts as if it lay at the low end. */
+static size_t apart_bytes(const struct hmm_heap *h, hmm_ref to)
+{
+    return h->state_place == HMM__STATE_APART ? state_bytes(h, to) : 0;
+}
+
 /* Bytes for a state at the low end that no state has touched. */
 static size_t untouched_low(const struct hmm_heap *h, hmm_ref to)
 {
@@ -96,12 +102,6 @@ static size_t untouched_low(const struct hmm_heap *h, hmm_ref to)
 static size_t high_bytes(const struct hmm_heap *h)
 {
     return h->state_place == HMM__STATE_HIGH ? state_bytes(h, h->brk_peak) : 0;
-}
-
-/* It counts as if it lay at the low end. */
-static size_t apart_bytes(const struct hmm_heap *h, hmm_ref to)
-{
-    return h->state_place == HMM__STATE_APART ? state_bytes(h, to) : 0;
 }
 
 /* The cache's part of the region's high end. */
@@ -126,7 +126,7 @@ static size_t control_bytes(const struct hmm_heap *h)
 /* The bytes below the break that are in use, if the break is at `brk`. */
 static size_t used_bytes(const struct hmm_heap *h, hmm_ref brk)
 {
-    return bytes(h, brk - h->gap_granules) - untouched_low(h, brk) + apart_bytes(h, brk);
+    return bytes(h, brk - gap_granules(h)) - untouched_low(h, brk) + apart_bytes(h, brk);
 }
 
 size_t hmm__used_peak(const struct hmm_heap *h)
@@ -148,7 +148,8 @@ static size_t large_bytes(const struct hmm_heap *h)
 static size_t reserved_bytes(const struct hmm_heap *h)
 {
     const struct hmm__page_source *source = h->page_source;
-    return source && source->mapped ? source->mapped() : bytes(h, h->region) + h->large_bytes;
+    return source && source->mapped ? source->mapped() + h->huge_bytes
+                                    : bytes(h, h->region) + h->large_bytes;
 }
 
 void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
@@ -161,7 +162,7 @@ void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
                                 .brk_peak = hmm__used_peak(heap),
                                 .live_bytes = live_bytes(heap),
                                 .live_peak = heap->live_peak,
-                                .live_blocks = live_blocks(heap),
+                                .live_blocks = live_blocks(heap) + heap->huge_blocks,
                                 .free_bytes = (size_t)free_granules(heap) * HMM_GRANULE,
                                 .free_blocks = free_blocks(heap),
                                 .largest_free = largest_request(heap),

@@ -13,7 +13,7 @@ struct tally {
     uint32_t free_blocks;
     uint64_t free_granules;
     size_t live_blocks, live_bytes, aligned_blocks;
-    uint32_t gaps, gap_granules;
+    uint32_t gap_granules;
 };
 
 /* Whether one header could always tell of all that two neighbours are (B3). */
@@ -66,7 +66,6 @@ static const char *check_blocks(const struct hmm_heap *h, struct tally *t)
             t->free_blocks++;
             t->free_granules += n;
         } else if (gap) {
-            t->gaps++;
             t->gap_granules += n;
         } else {
             t->live_blocks++;
@@ -98,10 +97,10 @@ const char *hmm__verify(struct hmm_heap *h)
     const char *broken = check_blocks(h, &t);
     if (broken != NULL)
         return broken;
-    if (t.gaps != h->gaps || t.gap_granules != h->gap_granules)
+    if (t.gap_granules != gap_granules(h))
         return "B9: a gap's header or end was overwritten";
     if (t.free_blocks != free_blocks(h) || t.free_granules != free_granules(h) ||
-        t.live_blocks != live_blocks(h) || t.live_bytes != live_bytes(h) ||
+        t.live_blocks != live_blocks(h) || t.live_bytes + huge_bytes(h) != live_bytes(h) ||
         t.aligned_blocks != h->aligned_blocks)
         return "B7: the counts are not those of the blocks";
 #if HMM__PAGES

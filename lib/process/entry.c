@@ -13,6 +13,7 @@
 #include "api/hooks.h"
 #include "heap_memory_manager.h"
 #include "process/emergency.h"
+#include "process/huge.h"
 #include "process/process_cache.h"
 
 #if HMM_WITH_PROCESS && !HMM__SMALL
@@ -36,6 +37,19 @@ HMM__ALWAYS_INLINE void *malloc_of_heap(struct hmm_heap *h, size_t size)
     return lock_is_idle() ? hmm_heap_malloc(h, size) : malloc_locked(h, size);
 }
 
+/* What the heap has no room for may be had as a huge block. */
+static __attribute__((noinline)) void *malloc_large(struct hmm_heap *h, size_t size)
+{
+    enum lock_hold hold = lock_acquire(&hmm__process.lock);
+    if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
+        return hmm__unlocked_malloc(h, size);
+    h->trying = hmm__huge_may(size);
+    void *p = hmm_heap_malloc(h, size);
+    p = hmm__huge_else(h, p, 1, size);
+    lock_release(&hmm__process.lock, hold);
+    return p;
+}
+
 #if HMM_WITH_CALLOC
 
 static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
@@ -46,7 +60,8 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_calloc(h, count, size);
-    p = hmm_heap_calloc(h, count, size);
+    h->trying = size == 1 && hmm__huge_may(count);
+    p = hmm__huge_else(h, hmm_heap_calloc(h, count, size), 1, count);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -55,12 +70,28 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 
 #if HMM_WITH_REALLOC
 
+/* The heap has no room to resize the block, which is as it was. */
+static HMM__COLD void *move_to_huge(struct hmm_heap *h, void *block, size_t size)
+{
+    size_t usable = hmm_heap_usable_size(h, block);
+    char *p = hmm__huge_else(h, NULL, hmm__unlocked_alignment(h, block), size);
+    if (p != NULL) {
+        memcpy(p, block, usable < size ? usable : size);
+        hmm_heap_free(h, block);
+    }
+    return p;
+}
+
 static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_realloc(h, block, size);
+    h->trying = hmm__huge_may(size);
     void *p = hmm_heap_realloc(h, block, size);
+    if (hmm__unlikely(p == NULL) && h->trying)
+        p = move_to_huge(h, block, size);
+    h->trying = false;
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -74,7 +105,8 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_aligned_alloc(h, align, size);
-    void *p = hmm_heap_aligned_alloc(h, align, size);
+    h->trying = hmm__huge_may(size);
+    void *p = hmm__huge_else(h, hmm_heap_aligned_alloc(h, align, size), align, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -115,6 +147,8 @@ static __attribute__((noinline)) void *malloc_missed(size_t size)
 {
     struct hmm_heap *h = the_heap();
     void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : take_medium(size);
+    if (hmm__unlikely(size >= HMM__HUGE_MIN))
+        return malloc_large(h, size);
     return p ? p : malloc_of_heap(h, size);
 }
 
@@ -249,6 +283,10 @@ size_t hmm_usable_size(const void *block)
         return hmm_heap_usable_size(h, block);
     if (hmm__emergency_has(block))
         return hmm__emergency_usable(block);
+    usable = hmm__huge_usable(block);
+    if (usable != 0)
+        return usable;
+    hmm__huge_refuse(block, "usable size of");
     hmm__foreign_report(h, block, "usable size of");
     return 0;
 }

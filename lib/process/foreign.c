@@ -7,10 +7,17 @@
 
 #include "base/text.h"
 #include "process/emergency.h"
+#include "process/huge.h"
+#include "process/region.h"
 
 #if HMM_WITH_PROCESS && !HMM__SMALL
 
 static bool foreign_is_ignored; /* atomic */
+
+/* Under the preload library. */
+#define OF_ANOTHER                                                                                 \
+    "pointer outside the heap: another allocator's, as that of a library opened with "             \
+    "RTLD_DEEPBIND; HMM_FOREIGN=ignore lets it pass"
 
 void hmm__foreign_set_ignored(bool ignored)
 {
@@ -20,6 +27,8 @@ void hmm__foreign_set_ignored(bool ignored)
 /* Ends the program, unless foreign pointers are ignored. */
 void hmm__foreign_report(struct hmm_heap *h, const void *p, const char *operation)
 {
+    if (!__atomic_load_n(&foreign_is_ignored, __ATOMIC_RELAXED) && hmm__region_in_two_steps)
+        hmm__panic(operation, p, OF_ANOTHER);
     if (!__atomic_load_n(&foreign_is_ignored, __ATOMIC_RELAXED))
         hmm__misuse(h, p, operation);
     struct text t = {0};
@@ -37,7 +46,7 @@ bool hmm__foreign_free(struct hmm_heap *h, void *p, const char *operation)
         return false;
     if (hmm__emergency_has(p))
         hmm__emergency_free(p);
-    else
+    else if (!hmm__huge_free(h, p, operation))
         hmm__foreign_report(h, p, operation);
     return true;
 }

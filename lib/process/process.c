@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "process/emergency.h"
 #include "process/env.h"
+#include "process/huge.h"
 #include "process/process_cache.h"
 #include "process/refusal.h"
 #include "process/region.h"
@@ -139,6 +140,7 @@ static int set_up(const struct hmm_strategy *strategy)
     notice_thread_ends();
     hmm_heap_set_check(h, o->check);
     h->foreign = hmm__foreign_free;
+    hmm__huge_set_up(h, o->heap_size != 0);
     hmm__process.region_bytes = region_bytes(h);
     h->release_after = o->release;
     if (o->heap_size != 0)

@@ -82,6 +82,8 @@ HMM__HIDDEN HMM__COLD void *hmm__unlocked_calloc(struct hmm_heap *h, size_t coun
 HMM__HIDDEN HMM__COLD void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align,
                                                         size_t size);
 HMM__HIDDEN HMM__COLD void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size);
+/* The alignment that realloc of this block must keep. */
+HMM__HIDDEN HMM__COLD size_t hmm__unlocked_alignment(const struct hmm_heap *h, void *block);
 HMM__HIDDEN HMM__COLD void hmm__unlocked_free(struct hmm_heap *h, void *block);
 
 /* realloc of a pointer outside the region: a block of the emergency pool goes to the heap if it

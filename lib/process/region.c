@@ -18,6 +18,7 @@ const char hmm__region_user[] = "process heap";
 
 const struct hmm__page_source *const hmm__region_page_source = NULL;
 const struct hmm__page_source *const hmm__region_pool_source = NULL;
+const struct hmm__mapper *const hmm__region_mapper = NULL;
 const bool hmm__region_in_two_steps = false;
 
 char *hmm__region_emergency(size_t *size)

@@ -29,6 +29,16 @@ extern HMM__HIDDEN const struct hmm__page_source *const hmm__region_page_source;
 /* Commits the emergency pool's pages, from its low end up, without the heap's lock. */
 extern HMM__HIDDEN const struct hmm__page_source *const hmm__region_pool_source;
 
+/* Mappings of their own, of a multiple of 64 KiB; NULL: there are none. All keep errno. */
+struct hmm__mapper {
+    /* Zeros, at this alignment. NULL: the system has no memory or no room. */
+    char *(*map)(size_t bytes, size_t align);
+    void (*unmap)(char *p, size_t bytes);
+    /* The same bytes, at the same alignment, perhaps elsewhere. NULL: it stays. */
+    char *(*remap)(char *p, size_t was, size_t now, size_t align);
+};
+extern HMM__HIDDEN const struct hmm__mapper *const hmm__region_mapper;
+
 /* The memory of the emergency pool; NULL: there is none. */
 HMM__HIDDEN char *hmm__region_emergency(size_t *size);
 

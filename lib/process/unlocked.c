@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "heap/block.h"
 #include "process/emergency.h"
+#include "process/huge.h"
 
 #if HMM_WITH_PROCESS && !HMM__SMALL
 
@@ -83,7 +84,7 @@ void *hmm__unlocked_aligned_alloc(struct hmm_heap *h, size_t align, size_t size)
 #if HMM_WITH_REALLOC
 
 /* What realloc must keep. */
-static size_t alignment_of_block(const struct hmm_heap *h, void *block)
+size_t hmm__unlocked_alignment(const struct hmm_heap *h, void *block)
 {
     if (!HMM_WITH_ALIGNED || !(word_load(block) & HMM__ALIGNED))
         return 1;
@@ -99,7 +100,7 @@ static void *allocate_nothing(const struct moving_block *b, size_t size)
 
 static void *allocate_aligned_so(const struct moving_block *b, size_t size)
 {
-    return alloc_unlocked(b->heap, alignment_of_block(b->heap, b->block), size);
+    return alloc_unlocked(b->heap, hmm__unlocked_alignment(b->heap, b->block), size);
 }
 
 static void defer_release(const struct moving_block *b)
@@ -120,7 +121,7 @@ void *hmm__unlocked_realloc(struct hmm_heap *h, void *block, size_t size)
 
 void hmm__unlocked_free(struct hmm_heap *h, void *block)
 {
-    if (!hmm__foreign_free(h, block, "free"))
+    if (hmm__huge_usable(block) != 0 || !hmm__foreign_free(h, block, "free"))
         hmm__emergency_defer_free(block);
 }
 
@@ -137,10 +138,34 @@ static void release_emergency(const struct moving_block *b)
     hmm__emergency_free(b->block);
 }
 
+/* A huge block that becomes small moves to the heap, else its pages may be mapped elsewhere. */
+static void *realloc_huge(struct hmm_heap *h, void *block, size_t size)
+{
+    if (size < HMM__HUGE_MIN) {
+        void *p = size != 0 ? hmm_malloc(size) : NULL;
+        if (p != NULL)
+            memcpy(p, block, size);
+        if (p != NULL || size == 0)
+            hmm_free(block);
+        return p;
+    }
+    enum lock_hold hold = hmm__process_lock();
+    void *p = hold != LOCK_UNAVAILABLE ? hmm__huge_resize(h, block, size) : NULL;
+    if (p == NULL && hold != LOCK_UNAVAILABLE)
+        hmm__fail(h, size);
+    hmm__process_unlock(hold);
+    if (p == NULL)
+        hmm__set_errno(ENOMEM);
+    return p;
+}
+
 /* A block of the emergency pool moves to the heap if it must grow. */
 void *hmm__foreign_realloc(struct hmm_heap *h, void *block, size_t size)
 {
+    if (hmm__huge_usable(block) != 0)
+        return realloc_huge(h, block, size);
     if (!hmm__emergency_has(block)) {
+        hmm__huge_refuse(block, "realloc");
         hmm__foreign_report(h, block, "realloc");
         hmm__set_errno(ENOMEM);
         return NULL;

@@ -363,6 +363,62 @@ static void freed_for_a_sleeper(void)
     }
 }
 
+/* Frees what another thread took, of a size that it requests itself, and then rests. */
+static void *freeing_and_resting(void *size)
+{
+    free(malloc((uintptr_t)size));
+    for (int i = 0; i < 40; i++)
+        many[many_count++] = malloc((uintptr_t)size);
+    free_many(1);
+    rest();
+    return NULL;
+}
+
+/* What a thread keeps of others' objects is there for all while it sleeps, but for a few. */
+static void kept_by_a_sleeper(void)
+{
+    in_a_small_heap("kept-by-a-sleeper");
+    for (uintptr_t size = 72; size < 1000; size = size * 3 / 2) {
+        pthread_t t;
+        take_many(size, SMALL_HEAP * 3 / 4);
+        CHECK(pthread_barrier_init(&resting, NULL, 2) == 0);
+        CHECK(pthread_barrier_init(&going_on, NULL, 2) == 0);
+        CHECK(pthread_create(&t, NULL, freeing_and_resting, (void *)size) == 0);
+        pthread_barrier_wait(&resting);
+        serves(SMALL_HEAP * 2 / 3);
+        check_heap();
+        end_resting(t);
+    }
+}
+
+static int reused;
+
+static void *freeing_and_requesting(void *unused)
+{
+    static void *own[64];
+    for (int i = 0; i < 64; i++)
+        CHECK((own[i] = malloc(100)) != NULL);
+    for (int i = 0; i < 32; i++)
+        free(many[i]);
+    for (int i = 0; i < 300; i++) { /* more than its run has */
+        void *p = malloc(100);
+        CHECK(p != NULL);
+        for (int k = 0; k < 32; k++)
+            reused += p == many[k];
+    }
+    return unused;
+}
+
+/* A thread that frees another's objects requests the same size: it gets them. */
+static void reused_where_freed(void)
+{
+    begin();
+    take_many(100, 3200);
+    run_threads(freeing_and_requesting, 1, 0);
+    CHECK(reused > 20); /* the first had no run */
+    check_heap();
+}
+
 static void *leaving_empty_runs(void *unused)
 {
     for (size_t size = 48; size < 1000; size += 176) {
@@ -838,6 +894,35 @@ static void medium_twice_by_others(void)
     free(theirs);
 }
 
+/* An object that its owner frees while the thread that freed it first keeps it. */
+static void *freeing_theirs_twice(void *unused)
+{
+    void *mine[40];
+    for (int i = 0; i < 40; i++)
+        CHECK((mine[i] = malloc(64)) != NULL);
+    KEEP(mine[0]);
+    free(theirs);
+    pthread_barrier_wait(&resting);
+    pthread_barrier_wait(&going_on);
+    for (int i = 0; i < 1000; i++)
+        CHECK(malloc(64) != NULL);
+    return unused;
+}
+
+static void kept_twice(void)
+{
+    pthread_t t;
+    begin();
+    for (int i = 0; i < 1000; i++)
+        CHECK((theirs = malloc(64)) != NULL);
+    CHECK(pthread_barrier_init(&resting, NULL, 2) == 0);
+    CHECK(pthread_barrier_init(&going_on, NULL, 2) == 0);
+    CHECK(pthread_create(&t, NULL, freeing_theirs_twice, NULL) == 0);
+    pthread_barrier_wait(&resting);
+    free(theirs);
+    end_resting(t);
+}
+
 static void *freeing(void *unused)
 {
     (void)unused;
@@ -1012,6 +1097,8 @@ static const struct a_case cases[] = {
     {"again-and-again", again_and_again},
     {"freed-for-a-sleeper", freed_for_a_sleeper},
     {"empty-for-a-sleeper", empty_for_a_sleeper},
+    {"kept-by-a-sleeper", kept_by_a_sleeper},
+    {"reused-where-freed", reused_where_freed},
     {"medium-for-a-sleeper", medium_for_a_sleeper},
     {"taken-from-the-busy", taken_from_the_busy},
     {"jobs-in-turn", jobs_in_turn},
@@ -1027,11 +1114,16 @@ static const struct a_case cases[] = {
 };
 
 static const struct a_case not_for_all[] = {
-    {"over-used-memory", over_used_memory}, {"guarded", guarded},
-    {"twice-by-others", twice_by_others},   {"twice-of-the-gone", twice_of_the_gone},
-    {"medium-twice", medium_twice},         {"medium-twice-by-others", medium_twice_by_others},
+    {"over-used-memory", over_used_memory},
+    {"guarded", guarded},
+    {"twice-by-others", twice_by_others},
+    {"twice-of-the-gone", twice_of_the_gone},
+    {"kept-twice", kept_twice},
+    {"medium-twice", medium_twice},
+    {"medium-twice-by-others", medium_twice_by_others},
 
-    {"inside-of-others", inside_of_others}, {NULL, NULL},
+    {"inside-of-others", inside_of_others},
+    {NULL, NULL},
 };
 
 int main(int argc, char **argv)

@@ -319,6 +319,16 @@ def compared(b):
         [True, True])
 
 
+def cut(b):
+    if not os.path.exists(os.path.join(folder, "cut.html")):
+        return
+    page(b, "cut.html")
+    check("a page that was cut short has no complaint", b.complaints(), [])
+    check("and ends where the replay did", b.run(
+        "return [state.trace.ops < 4003000, state.trace.ends[state.trace.ends.length - 1] === state.trace.ops,"
+        "state.trace.peakOp <= state.trace.ops, state.trace.strategies[0].peakBreak > 3000000]"), [True] * 4)
+
+
 def narrow(b):
     page(b, "churn.html")
     check("nothing is wider than a narrow window", b.run(
@@ -335,7 +345,7 @@ def run(part, browser):
 def main():
     browser = Browser()
     try:
-        for part in (figures, cursor, strategies, keyboard, block, tables, several, blame, compared, frames):
+        for part in (figures, cursor, strategies, keyboard, block, tables, several, blame, compared, cut, frames):
             run(part, browser)
     finally:
         browser.close()
