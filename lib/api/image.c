@@ -96,7 +96,7 @@ static bool state_is_placed(const struct hmm_heap *h, size_t bytes)
 /* A cache has pointers; and what commits pages may have gaps, and a state elsewhere. */
 static bool has_parts_elsewhere(const struct hmm_heap *h)
 {
-    return h->cache != NULL || h->page_source != NULL || h->gaps != 0 || h->gap_granules != 0;
+    return h->cache != NULL || h->page_source != NULL || h->gap_granules != 0;
 }
 
 struct hmm_heap *hmm_heap_attach(void *memory, size_t size)
