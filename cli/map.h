@@ -40,7 +40,7 @@ struct map {
     const struct cli_sites *sites; /* NULL: the trace has no call stacks */
 };
 
-/* Cuts all heaps into at most so many cells, of a size that is the same for all. */
+/* map_cells.c: cuts all heaps into at most so many cells, of a size that is the same for all. */
 void map_cut(struct map *map, size_t cells);
 
 enum map_shade map_shade(const struct map_cell *cell);

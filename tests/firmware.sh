@@ -235,6 +235,31 @@ alike() {
         ./few >got && diff expected got && [ "$(wc -l <got)" -eq 4 ]
 }
 
+# plugin FILE: a strategy of the program's own, which places as it does in the library.
+plugin() {
+    cd "$(made best-fit 'plugins checks realloc aligned')" || return 1
+    echo '#include "hmm.h"' >hmm-strategy.h
+    # shellcheck disable=SC2086,SC2154
+    (cd "$top_srcdir" && sh scripts/single-file . "$dir/best-fit" $single_file_parts) || return 1
+    workload='-DALIKE_STRATEGY=&hmm_plugin_strategy -DALIKE_REALLOC -DALIKE_ALIGNED -DALIKE_CHECKS'
+    workload="$workload -DALIKE_OPERATIONS=4000"
+    echo 'extern const struct hmm_strategy hmm_plugin_strategy;' >declared.h
+    {
+        echo '#include "heap_memory_manager.h"'
+        cat declared.h
+    } >whole.h
+    {
+        echo '#include "hmm.h"'
+        cat declared.h
+    } >few.h
+    # shellcheck disable=SC2086
+    $CC -O1 $workload -DALIKE_HEADER='"whole.h"' -DHMM_NO_MAIN -I. -I"$dir/best-fit" -I"$top_srcdir/lib" \
+        -o whole "$target/../alike.c" "$1" "$dir/best-fit/heap_memory_manager.c" &&
+        ./whole >expected &&
+        $CC -O1 $workload -DALIKE_HEADER='"few.h"' -I. -o few "$target/../alike.c" "$1" hmm.c &&
+        ./few >got && diff expected got && [ "$(wc -l <got)" -eq 4 ]
+}
+
 # on_target STRATEGY SCRIPT MACHINE COMPILER ARGUMENT...: the same under QEMU, after alike.
 on_target() {
     cd "$(made "$1" 'realloc aligned calloc checks')" || return 1
@@ -280,6 +305,10 @@ check "the process heap in a static array, and a lock" process
 check "misuse reaches the handler, in words or in brief" misuse
 for strategy in $strategies; do
     check "places as the library does: $strategy" alike "$strategy"
+done
+
+for file in "$target"/../../examples/strategies/*.c; do
+    check "places as in the library, a program's own: ${file##*/}" plugin "$file"
 done
 
 names='arm-none-eabi-nm'

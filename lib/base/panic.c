@@ -17,7 +17,7 @@
 #include <signal.h>
 #endif
 
-#if HMM_WITH_CHECKS || !HMM__SMALL
+#if HMM_WITH_CHECKS || !HMM__SMALL || defined(HMM_ASSERTIONS)
 
 #if !HMM_HOSTED && !defined(HMM_PANIC_HANDLED) && defined(__GNUC__)
 #pragma message("hmm: no standard error: give hmm_on_panic a handler, and define HMM_PANIC_HANDLED")

@@ -171,14 +171,13 @@ struct run {
 
 /* The part of a descriptor that the fast path does not read. */
 struct run_rest {
-    int32_t link;    /* the next in a list, as an entry of the page map; 0: none */
-    uint16_t carved; /* objects so far */
-    uint16_t count : 12,
-        high : 4;       /* objects in all; how many times 4 GiB above the region's start */
-    uint16_t below;     /* objects in use at the event of the countdown; atomic */
-    uint16_t in_hand;   /* objects that the reclaimer holds; 0 without the lock */
-    uint8_t pages;      /* those of the class that are still counted for it */
-    bool counted_empty; /* its pages are in empty_pages */
+    int32_t link;                  /* the next in a list, as an entry of the page map; 0: none */
+    uint16_t carved;               /* objects so far */
+    uint16_t count : 12, high : 4; /* objects in all; how many times 4 GiB above page 0 */
+    uint16_t below;                /* objects in use at the event of the countdown; atomic */
+    uint16_t in_hand;              /* objects that the reclaimer holds; 0 without the lock */
+    uint8_t pages;                 /* those of the class that are still counted for it */
+    bool counted_empty;            /* its pages are in empty_pages */
 };
 
 _Static_assert(sizeof(struct run) == 32, "two descriptors fill a cache line");
@@ -278,6 +277,7 @@ struct cache {
     uint32_t in_use;                /* how many thread caches have a thread */
     bool open;           /* else no runs are made, and frees of medium blocks reach the heap */
     size_t medium_bytes; /* of all threads, as far as they are counted */
+    size_t idle_page;    /* where to go on looking for empty runs of others */
     uint64_t aged_at;    /* when medium blocks that are not needed were looked for */
 };
 

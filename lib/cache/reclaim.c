@@ -46,15 +46,6 @@
 
 /* ---- Of the calling thread ---- */
 
-bool hmm__cache_reclaim_idle(struct cache *cache)
-{
-    struct thread_cache *tc = hmm__thread_cache_here(cache);
-    bool any = tc != NULL && hmm__medium_halve(tc);
-    for (unsigned c = 0; tc != NULL && tc->empty_pages != 0 && c < CACHE_CLASSES; c++)
-        any |= hmm__run_trim_queue(tc, &tc->classes[c]);
-    return any;
-}
-
 bool hmm__cache_trim(struct thread_cache *tc)
 {
     bool any = hmm__medium_empty(tc);
@@ -202,16 +193,19 @@ static bool reclaim_in_hand(struct cache *cache, struct object *o)
     return any;
 }
 
-/* Returns the empty runs of all thread caches. */
-static bool reclaim_empty(struct cache *cache)
+/* Returns the empty runs of all thread caches that begin in these pages. */
+static bool reclaim_empty(struct cache *cache, size_t page, size_t end)
 {
     const int32_t *map = cache_page_map(cache);
     bool any = false;
-    for (size_t page = 0, next; page < cache->pages; page = next) {
+    end = end < cache->pages ? end : cache->pages;
+    for (size_t next; page < end; page = next) {
         next = page + 1;
         if (map[page] == 0)
             continue;
         struct run *d = run_at(cache, map[page]);
+        if (cache_page_of(cache, run_start(cache, d)) != page)
+            continue;
         next = page + run_rest(d)->pages;
         if (claim(cache, d, 0)) {
             hmm__run_return_claimed(cache, d);
@@ -222,6 +216,33 @@ static bool reclaim_empty(struct cache *cache)
 }
 
 /* ---- Of all threads ---- */
+
+/* What others have idle is looked for in so many parts of the heap, one each time that the break is
+ * to rise, which it does by a 256th of the heap. */
+#define IDLE_PARTS 8u
+
+/* Returns the empty runs of a part of the pages, and medium blocks of others, before the break
+ * rises: of all of them each time that it has risen by a 32nd of the heap. */
+static bool reclaim_idle_of_others(struct cache *cache, const struct thread_cache *tc)
+{
+    bool any = false;
+    if (cache->in_use < 2 && cache->abandoned == NULL)
+        return false;
+    size_t from = cache->idle_page < cache->pages ? cache->idle_page : 0;
+    for (struct thread_cache *t = cache->thread_caches; from == 0 && t != NULL; t = t->next)
+        any |= t != tc && hmm__medium_empty(t);
+    cache->idle_page = from + cache->pages / IDLE_PARTS + 1;
+    return reclaim_empty(cache, from, cache->idle_page) || any;
+}
+
+bool hmm__cache_reclaim_idle(struct cache *cache)
+{
+    struct thread_cache *tc = hmm__thread_cache_here(cache);
+    bool any = tc != NULL && hmm__medium_halve(tc);
+    for (unsigned c = 0; tc != NULL && tc->empty_pages != 0 && c < CACHE_CLASSES; c++)
+        any |= hmm__run_trim_queue(tc, &tc->classes[c]);
+    return any || reclaim_idle_of_others(cache, tc);
+}
 
 static bool reclaim_of_others(struct cache *cache, const struct thread_cache *tc)
 {
@@ -235,7 +256,7 @@ static bool reclaim_of_others(struct cache *cache, const struct thread_cache *tc
             in_hand = take_foreign(t, in_hand);
     }
     bool any = reclaim_in_hand(cache, in_hand);
-    return reclaim_empty(cache) || any;
+    return reclaim_empty(cache, 0, cache->pages) || any;
 }
 
 bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)

@@ -76,9 +76,9 @@ bool hmm__tables_open(struct cache *cache, const struct cache_memory *memory)
     cache->place = memory ? &tables_in_memory : &tables_in_region;
     cache->source = memory ? memory->source : h->page_source;
     cache->lowest = memory ? memory->from : NULL;
-    if (memory)
-        return lay_out_tables(cache, memory->to, memory->region_max >> CACHE_PAGE_LOG);
-    return lay_out_tables(cache, (char *)h + capacity, capacity >> CACHE_PAGE_LOG);
+    size_t region = memory ? memory->region_max : capacity, below = cache->base - (uintptr_t)h;
+    size_t pages = region > below ? (region - below) >> CACHE_PAGE_LOG : 0;
+    return lay_out_tables(cache, memory ? memory->to : (char *)h + capacity, pages);
 }
 
 /* Commits [low, low_committed), in steps of at least 4 KiB. */

@@ -77,6 +77,7 @@ static void begin_handle(struct hmm_heap *h)
 
 void hmm__derive_handle(struct hmm_heap *h, const struct hmm_strategy *strategy)
 {
+    HMM_ASSERT(h->state_place != HMM__STATE_APART);
     begin_handle(h);
     set_strategy(h, strategy);
     h->state = (char *)h + h->state_at;

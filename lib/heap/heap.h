@@ -150,9 +150,10 @@ struct hmm__image_id {
 /*
  * Two parts. The image says what is in the region, without an address: with the blocks and the
  * strategy's state it could be saved and used at another address, a multiple of the alignments of
- * ALIGNED blocks away, if the heap has no cache. The handle is this process's: pointers, hooks,
- * what is resident, what is checked; hmm__derive_handle makes it from the image. The hot members
- * are the last of the image and the first of the handle, in three cache lines.
+ * ALIGNED blocks away, if the heap has no cache and its state lies in the region. The handle is
+ * this process's: pointers, hooks, what is resident, what is checked; hmm__derive_handle makes it
+ * from the image. The hot members are the last of the image and the first of the handle, in three
+ * cache lines.
  */
 struct hmm_heap {
     struct { /* the image */
@@ -201,7 +202,6 @@ struct hmm_heap {
         void (*resize)(struct hmm_heap *, void *, hmm_ref, uint32_t, hmm_ref);
         void (*placed)(struct hmm_heap *, void *, hmm_ref, uint32_t);
         uint32_t check_level, check_count;
-        bool trying; /* a request that fails now has another way to be served: not counted */
         const struct hmm__page_source *page_source; /* NULL: the whole region is committed */
         /* large.c's table, of large_bytes, above the limit; NULL without a page source. */
         struct hmm__large *large;
@@ -236,6 +236,7 @@ struct hmm_heap {
          * them; NULL: there are none. */
         size_t huge_bytes, huge_blocks;
         int (*walk_beyond)(int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
+        bool trying; /* a request that fails now has another way to be served: it is not counted */
         bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };

@@ -86,17 +86,24 @@ void *hmm__fail(struct hmm_heap *h, size_t size)
 
 /* ---- malloc ---- */
 
-/* The free block for the request, else the top, as a free block; 0: none is large enough. A
- * strategy with a take has the free block out of its index already, and what is left of it in. */
-static hmm_ref find_room(struct hmm_heap *h, uint32_t n)
+/* The free block for the request, else the top, as a free block; 0: none is large enough. *found:
+ * by the strategy's take or find. */
+static hmm_ref find_room(struct hmm_heap *h, uint32_t n, bool *found)
 {
     const struct hmm_strategy *s = hooks_of(h);
     hmm_ref r = s->take ? s->take(h, state_of(h), n) : s->find(h, state_of(h), n);
+    *found = r != 0;
     if (r != 0)
         return r;
     if (h->limit - h->top >= n)
         return h->top;
     return s->find_last ? s->find_last(h, state_of(h), n) : 0;
+}
+
+/* Whether free block r is out of the index already, and what is left of it in: by take. */
+static bool is_taken(const struct hmm_heap *h, bool found)
+{
+    return hooks_of(h)->take && (found || !hooks_of(h)->find_last);
 }
 
 /* Makes the top's low n granules a used block. */
@@ -109,7 +116,7 @@ static void take_top(struct hmm_heap *h, uint32_t n)
 }
 
 /* Makes the low n granules of free block r a used block, or all of it. */
-static void take_block(struct hmm_heap *h, hmm_ref r, uint32_t n)
+static void take_block(struct hmm_heap *h, hmm_ref r, uint32_t n, bool taken)
 {
     const struct hmm_strategy *s = hooks_of(h);
     uint32_t size = block_size(h, r);
@@ -117,11 +124,11 @@ static void take_block(struct hmm_heap *h, hmm_ref r, uint32_t n)
     if (hmm__unlikely(size < n || !block_is_valid(h, r, block_header(h, r))))
         hmm__block_broken(h, r);
 #endif
-    if (!s->take)
+    if (!taken)
         s->remove(h, state_of(h), r);
     if (size - n >= HMM_MIN_GRANULES) {
         block_make_free(h, r + n, size - n, 0);
-        if (!s->take)
+        if (!taken)
             s->insert(h, state_of(h), r + n);
         COUNT(h->splits++);
     } else {
@@ -137,16 +144,18 @@ void *hmm__malloc(struct hmm_heap *h, size_t size)
     if (hmm__unlikely(size > HMM_MAX_REQUEST))
         return hmm__fail(h, size);
     uint32_t n = hmm__granules_for(size);
-    hmm_ref r = find_room(h, n);
+    bool found;
+    hmm_ref r = find_room(h, n, &found);
     if (r == 0)
         return hmm__fail(h, size);
     if (r == h->top)
         take_top(h, n);
     else
-        take_block(h, r, n);
+        take_block(h, r, n, is_taken(h, found));
     n = block_size(h, r);
     live_add(h, block_usable(n));
-    say_placed(h, r, n);
+    if (!(hooks_of(h)->take && found))
+        say_placed(h, r, n);
     return block_payload(h, r);
 }
 

@@ -492,6 +492,34 @@ static void medium_for_a_sleeper(void)
     CHECK(cached > 500000);
 }
 
+static void *leaving_much_idle(void *unused)
+{
+    while (many_count < 600)
+        CHECK((many[many_count++] = malloc(8000)) != NULL);
+    free_many(1);
+    rest();
+    return unused;
+}
+
+/* The break does not rise as long as a sleeping thread has much idle. */
+static void idle_for_others(void)
+{
+    pthread_t t;
+    begin();
+    serves(100); /* so that this thread has a cache too */
+    CHECK(pthread_barrier_init(&resting, NULL, 2) == 0);
+    CHECK(pthread_barrier_init(&going_on, NULL, 2) == 0);
+    CHECK(pthread_create(&t, NULL, leaving_much_idle, NULL) == 0);
+    pthread_barrier_wait(&resting);
+    size_t brk = stats().brk, idle = 600 * 8000, taken = 0;
+    CHECK(stats().cached > idle / 4);
+    for (; taken < idle / 8 * 7; taken += 3000)
+        CHECK((many[many_count++] = malloc(3000)) != NULL);
+    CHECK(stats().brk < brk + idle / 8);
+    check_heap();
+    end_resting(t);
+}
+
 static void *trading_to_the_end(void *seed)
 {
     uint32_t state = (uint32_t)(uintptr_t)seed * 2654435761u + 1;
@@ -1100,6 +1128,7 @@ static const struct a_case cases[] = {
     {"kept-by-a-sleeper", kept_by_a_sleeper},
     {"reused-where-freed", reused_where_freed},
     {"medium-for-a-sleeper", medium_for_a_sleeper},
+    {"idle-for-others", idle_for_others},
     {"taken-from-the-busy", taken_from_the_busy},
     {"jobs-in-turn", jobs_in_turn},
     {"taken-while-they-turn-over", taken_while_they_turn_over},
