@@ -110,7 +110,7 @@ static inline uint32_t hmm_piece_surely(const struct hmm_piece *piece)
 {
     uint32_t n = piece->granules, boundary = piece->boundary, align = piece->align;
     uint32_t first = (0u - piece->shift) & ((align < boundary ? align : boundary) - 1);
-    uint64_t aligned = (uint64_t)n + align - 1 + 2 * (HMM_MIN_GRANULES - 1), sure;
+    uint64_t aligned = (uint64_t)n + align - 1 + 2 * (HMM_MIN_GRANULES - 1);
     if (hmm_piece_is_limited(piece))
         return UINT32_MAX;
     if (boundary == 0)
@@ -118,8 +118,9 @@ static inline uint32_t hmm_piece_surely(const struct hmm_piece *piece)
     /* Between two boundaries the lowest aligned ref is `first` above the lower one. */
     if ((uint64_t)first + n - piece->slack > boundary)
         return UINT32_MAX;
-    sure = first == 0 ? aligned + n : 3 * (aligned + n);
-    return sure < UINT32_MAX ? (uint32_t)sure : UINT32_MAX;
+    if (aligned + n > UINT32_MAX / 3)
+        return UINT32_MAX;
+    return (uint32_t)(aligned + n) * (first == 0 ? 1u : 3u);
 }
 
 enum hmm_strategy_flags {

@@ -73,8 +73,8 @@ int hmm_init(const struct hmm_strategy *strategy);
  * returns NULL. Return NULL, with errno ENOMEM and the heap unharmed, iff no free block and not
  * the rest of the region is large enough, or the size (for calloc: the product) is above
  * PTRDIFF_MAX. Under the preload library blocks of more than 8 GiB, and large ones for which the
- * region has no room, come from the system, each by itself. hmm_aligned_alloc also returns NULL, with EINVAL, iff align is not a power of two;
- * hmm_realloc keeps the align that was asked for.
+ * region has no room, come from the system, each by itself. hmm_aligned_alloc also returns NULL,
+ * with EINVAL, iff align is not a power of two; hmm_realloc keeps the align that was asked for.
  */
 void *hmm_malloc(size_t size) HMM_MALLOC_LIKE;
 void *hmm_calloc(size_t count, size_t size) HMM_MALLOC_LIKE;

@@ -10,7 +10,7 @@
 skip_under_valgrind
 
 strategies='FIRST_FIT NEXT_FIT BEST_FIT SEGREGATED'
-parts='REALLOC ALIGNED REGIONS IMAGES CALLOC CHECKS MESSAGES STATS WALK PAGES CACHE LOCKS PROCESS PLUGINS'
+parts='REALLOC ALIGNED REGIONS IMAGES TRACE CALLOC CHECKS MESSAGES STATS WALK PAGES CACHE LOCKS PROCESS PLUGINS'
 switches="SPEED $parts $strategies"
 call_graph=$top_srcdir/scripts/call-graph
 
@@ -163,7 +163,7 @@ if $CC -fcallgraph-info=su -c probe.c 2>/dev/null && [ -s probe.ci ]; then
         done
         # shellcheck disable=SC2046,SC2086
         check "the same with all that calls nothing of the program's: $strategy" direct "$CC -Os" \
-            SPEED PLUGINS CHECKS WALK PROCESS $(but $strategy $strategies)
+            SPEED PLUGINS CHECKS WALK LOCKS PROCESS $(but $strategy $strategies)
     done
 else
     skip "the call graph" "$CC has no -fcallgraph-info"

@@ -192,7 +192,7 @@ static void unmap_above(struct hmm_heap *h, hmm_ref keep)
     keep = keep > h->brk ? keep : h->brk;
     if (h->committed_end <= keep || h->committed_end - keep <= 2 * ahead)
         return;
-    char *end = block_payload(h, h->committed_end) + RELEASE_PAGE - 1;
+    char *end = (char *)block_payload(h, h->committed_end) + RELEASE_PAGE - 1;
     char *limit = block_payload(h, h->limit);
     h->committed_end = keep + ahead;
     h->page_source->unmap(block_payload(h, h->committed_end), end < limit ? end : limit);

@@ -17,6 +17,12 @@
 
 #include "case.h"
 
+#ifdef HMM_NO_CACHE
+#define CACHES 0
+#else
+#define CACHES 1
+#endif
+
 #if defined(__SANITIZE_THREAD__)
 #define UNDER_TSAN 1
 #elif defined(__has_feature)
@@ -480,7 +486,7 @@ static void medium_for_a_sleeper(void)
     check_heap();
     while ((many[many_count + n] = malloc(3000)) != NULL)
         n++;
-    CHECK(stats().cached < cached / 8);
+    CHECK(stats().cached <= cached / 8); /* 0 without caches */
     for (size_t i = 0; i < n; i++)
         free(many[many_count + i]);
     for (size_t i = 0; i < many_count; i += 8, got++)
@@ -489,7 +495,7 @@ static void medium_for_a_sleeper(void)
     check_heap();
     end_resting(t);
     serves(SMALL_HEAP * 2 / 3);
-    CHECK(cached > 500000);
+    CHECK(!CACHES || cached > 500000);
 }
 
 static void *leaving_much_idle(void *unused)
@@ -512,7 +518,7 @@ static void idle_for_others(void)
     CHECK(pthread_create(&t, NULL, leaving_much_idle, NULL) == 0);
     pthread_barrier_wait(&resting);
     size_t brk = stats().brk, idle = 600 * 8000, taken = 0;
-    CHECK(stats().cached > idle / 4);
+    CHECK(!CACHES || stats().cached > idle / 4);
     for (; taken < idle / 8 * 7; taken += 3000)
         CHECK((many[many_count++] = malloc(3000)) != NULL);
     CHECK(stats().brk < brk + idle / 8);
