@@ -72,6 +72,7 @@ for command in convert cut 'import --from rep'; do
     [ "$code" -eq 2 ] && { cmp -s o.trace t.trace || [ "$command" != "${command#import}" ]; }
     report $? "hmm $command: of what is no trace nothing is written"
 done
+# shellcheck disable=SC2094
 "$HMM" record -o o.trace -- true >o.trace 2>err
 code=$?
 [ "$code" -ne 0 ] && grep -q 'goes there$\|cannot record' err && [ ! -s o.trace ]
