@@ -77,9 +77,9 @@ fault() {
 }
 
 fault TOO_SMALL 'find-too-small: .* find names block'
-fault ONE_OFF 'find-no-block: '
+fault ONE_OFF '(find-no-block|find-in-use): '
 fault ALWAYS_NONE 'find-none: .* find names none, though free block'
-fault NOT_UNLINKED '(find-in-use|find-no-block|writes-outside|endless): '
+fault NOT_UNLINKED '(find-in-use|find-no-block|writes-outside|endless|crash): '
 fault LINKS_OUT_OF_RANGE 'writes-outside: insert has written byte .* of the heap'
 fault FAR_LINK 'crash: '
 fault CRASHES 'crash: find is ended by signal'
