@@ -134,6 +134,7 @@ _Static_assert(CACHE_PAGE % HMM_GRANULE == 0, "a page is whole granules");
 _Static_assert(16u << (CACHE_CLASSES / 8 + 2) == CACHE_OBJECT_MAX, "the last class is the largest");
 _Static_assert(CACHE_CLASSES % 8 == 0 && CACHE_CLASSES <= UINT8_MAX, "run.class has 8 bits");
 _Static_assert(CACHE_OBJECT_MAX <= CACHE_PAGE, "a run of two objects has few pages");
+_Static_assert(CACHE_CLASSES <= 32, "thread_cache.reuses has a bit for each class");
 _Static_assert(MEDIUM_CLASSES <= 64, "medium_cache.varied has a bit for each class");
 
 enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_CLAIMED, RUN_RETIRED };
@@ -181,7 +182,7 @@ struct run_rest {
 };
 
 _Static_assert(sizeof(struct run) == 32, "two descriptors fill a cache line");
-_Static_assert(RUN_RETIRED < 16, "run.state has 4 bits");
+_Static_assert(RUN_RETIRED <= UINT8_MAX, "run.state has 8 bits");
 _Static_assert(RUN_BATCH_BYTES % 64 == 0 && (RUN_BATCH_BYTES & (RUN_BATCH_BYTES - 1)) == 0,
                "a batch is whole cache lines, and run_rest finds its start by a mask");
 _Static_assert(RUN_BATCH *(sizeof(struct run) + sizeof(struct run_rest)) <= RUN_BATCH_BYTES,

@@ -28,11 +28,6 @@ HMM__ALWAYS_INLINE void hmm__decommit_due(struct hmm_heap *h)
     (void)h;
 }
 
-HMM__ALWAYS_INLINE void hmm__decommit_scarce(struct hmm_heap *h)
-{
-    (void)h;
-}
-
 HMM__ALWAYS_INLINE bool hmm__decommit_is_due(const struct hmm_heap *h)
 {
     (void)h;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the programs about threads with caches share: the heap that they run on, parcels that hold
- * a pattern, a table of them that threads trade by, and threads that rest. With -DHMM_DOORS they
- * are on the library's own names, else on the preload library.
+ * a pattern, a table of them that threads trade by, and threads that rest. With -DHMM_OWN_NAMES
+ * they are on the library's own names, else on the preload library.
  */
 #ifndef HMM_TEST_PARCELS_H
 #define HMM_TEST_PARCELS_H
@@ -32,7 +32,7 @@
 #define UNDER_TSAN 0
 #endif
 
-#if defined(HMM_DOORS)
+#if defined(HMM_OWN_NAMES)
 #include "heap_memory_manager.h"
 #define malloc hmm_malloc
 #define calloc hmm_calloc

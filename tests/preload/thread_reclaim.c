@@ -284,7 +284,7 @@ static void taken_while_they_turn_over(void)
     check_heap();
 }
 
-#if defined(HMM_DOORS) /* where the heap is this program's only */
+#if defined(HMM_OWN_NAMES) /* where the heap is this program's only */
 
 /* Nothing is left of threads that are gone, when their blocks are: a block that fitted before them
  * fits again. */
@@ -425,7 +425,7 @@ static void freed_for_the_gone(void)
 #endif
 
 static const struct a_case cases[] = {
-#if defined(HMM_DOORS)
+#if defined(HMM_OWN_NAMES)
     {"nothing-is-left", nothing_is_left},
     {"all-is-kept", all_is_kept},
 #endif
