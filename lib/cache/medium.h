@@ -32,7 +32,7 @@
 #ifndef HMM_CACHE_MEDIUM_H
 #define HMM_CACHE_MEDIUM_H
 
-#include "cache/cache.h"
+#include "cache/run.h"
 #include "heap/place.h"
 
 #if HMM__CACHE

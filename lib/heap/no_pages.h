@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pages.c and large.c where they are not built in (HMM_WITH_PAGES 0): the whole region is there
- * from the start, and stays. For heap.h only.
+ * from the start, and stays. For pages.h only.
  */
 #ifndef HMM_NO_PAGES_H
 #define HMM_NO_PAGES_H
