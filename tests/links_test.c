@@ -6,7 +6,7 @@
 #include "dies.h"
 #include "harness.h"
 
-#include "cache/cache.h"
+#include "cache/run.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -64,7 +64,9 @@ compile() {
 compile libc
 compile threads -pthread
 compile forks -pthread
-compile thread_caches -pthread -ldl -I"$top_srcdir/lib"
+for program in caches reclaim misuse; do
+    compile thread_$program -pthread -ldl -I"$top_srcdir/lib"
+done
 compile odd -ldl
 compile dlopened -pthread -ldl
 compile placed -ldl -I"$top_srcdir/lib"
@@ -134,8 +136,10 @@ for s in $strategies; do
     done
     passes "$s: threads, the whole heap checked" HMM_STRATEGY="$s" HMM_CHECK=3 "$dir/threads" \
         come-and-go
-    for c in $("$dir/thread_caches"); do
-        passes "$s: threads with caches: $c" HMM_STRATEGY="$s" "$dir/thread_caches" "$c"
+    for program in caches reclaim; do
+        for c in $("$dir/thread_$program"); do
+            passes "$s: threads with caches: $c" HMM_STRATEGY="$s" "$dir/thread_$program" "$c"
+        done
     done
     for c in $("$dir/forks"); do
         passes "$s: forks: $c" HMM_STRATEGY="$s" "$dir/forks" "$c" 100
@@ -170,17 +174,17 @@ for s in $strategies; do
     passes "$s: HMM_CACHE=0: threads" HMM_CACHE=0 HMM_STRATEGY="$s" "$dir/thread_caches" orphans
 done
 dies "a double free by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
-    "$dir/thread_caches" twice-by-others
+    "$dir/thread_misuse" twice-by-others
 dies "a double free of a block of a thread that is gone" '^hmm: free 0x[0-9a-f]+: double free' \
-    "$dir/thread_caches" twice-of-the-gone
+    "$dir/thread_misuse" twice-of-the-gone
 dies "a double free of an object that another thread keeps" \
-    '^hmm: free 0x[0-9a-f]+: double free' "$dir/thread_caches" kept-twice
+    '^hmm: free 0x[0-9a-f]+: double free' "$dir/thread_misuse" kept-twice
 dies "a double free of a medium block" '^hmm: free 0x[0-9a-f]+: double free' \
-    "$dir/thread_caches" medium-twice
+    "$dir/thread_misuse" medium-twice
 dies "a double free of a medium block by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
-    "$dir/thread_caches" medium-twice-by-others
+    "$dir/thread_misuse" medium-twice-by-others
 dies "a pointer into another thread's block" '^hmm: free 0x[0-9a-f]+: .*not a block' \
-    "$dir/thread_caches" inside-of-others
+    "$dir/thread_misuse" inside-of-others
 
 for size in 256K 3M 64M 1G; do
     passes "a page below the region that nobody can write, HMM_HEAP_SIZE=$size" \

@@ -7,7 +7,7 @@
 #include "dies.h"
 #include "harness.h"
 
-#include "cache/cache.h"
+#include "cache/run.h"
 #include "process/process.h"
 
 #if defined(HMM__THREADS)

@@ -119,10 +119,12 @@ user_of_library() {
 
 # Threads on it, each with a cache, all of whose cases must pass; and without caches.
 threads() {
-    $CC -O2 -DHMM_NO_MAIN -DHMM_DOORS -DROUNDS=9000 "$@" -I. -o threads \
-        "$top_srcdir/tests/preload/thread_caches.c" heap_memory_manager.c -pthread || return 1
-    for case in $(./threads); do
-        timeout 60 ./threads "$case" || return 1
+    for program in caches reclaim; do
+        $CC -O2 -DHMM_NO_MAIN -DHMM_OWN_NAMES -DROUNDS=9000 "$@" -I. -o threads \
+            "$top_srcdir/tests/preload/thread_$program.c" heap_memory_manager.c -pthread || return 1
+        for case in $(./threads); do
+            timeout 60 ./threads "$case" || return 1
+        done
     done
 }
 

@@ -16,7 +16,7 @@ export TSAN_OPTIONS
 build() {
     program=$1 source=$2
     shift 2
-    $CC -g -O1 -fsanitize=thread -DHMM_NO_MAIN -DHMM_DOORS -DROUNDS=2000 -I"$dir" "$@" \
+    $CC -g -O1 -fsanitize=thread -DHMM_NO_MAIN -DHMM_OWN_NAMES -DROUNDS=2000 -I"$dir" "$@" \
         -o "$dir/$program" "$top_srcdir/tests/preload/$source.c" "$dir/heap_memory_manager.c" \
         -pthread > "$dir/log" 2>&1
 }
@@ -92,7 +92,7 @@ END
 # all_cases: by $CC
 # shellcheck disable=SC2086  # words
 all_cases() {
-    for program in threads thread_caches; do
+    for program in threads thread_caches thread_reclaim; do
         build $program $program
         report $? "$CC builds: $program" "$dir/log"
         for c in $("$dir/$program"); do

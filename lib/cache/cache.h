@@ -134,6 +134,7 @@ _Static_assert(CACHE_PAGE % HMM_GRANULE == 0, "a page is whole granules");
 _Static_assert(16u << (CACHE_CLASSES / 8 + 2) == CACHE_OBJECT_MAX, "the last class is the largest");
 _Static_assert(CACHE_CLASSES % 8 == 0 && CACHE_CLASSES <= UINT8_MAX, "run.class has 8 bits");
 _Static_assert(CACHE_OBJECT_MAX <= CACHE_PAGE, "a run of two objects has few pages");
+_Static_assert(CACHE_CLASSES <= 32, "thread_cache.reuses has a bit for each class");
 _Static_assert(MEDIUM_CLASSES <= 64, "medium_cache.varied has a bit for each class");
 
 enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_CLAIMED, RUN_RETIRED };
@@ -181,7 +182,7 @@ struct run_rest {
 };
 
 _Static_assert(sizeof(struct run) == 32, "two descriptors fill a cache line");
-_Static_assert(RUN_RETIRED < 16, "run.state has 4 bits");
+_Static_assert(RUN_RETIRED <= UINT8_MAX, "run.state has 8 bits");
 _Static_assert(RUN_BATCH_BYTES % 64 == 0 && (RUN_BATCH_BYTES & (RUN_BATCH_BYTES - 1)) == 0,
                "a batch is whole cache lines, and run_rest finds its start by a mask");
 _Static_assert(RUN_BATCH *(sizeof(struct run) + sizeof(struct run_rest)) <= RUN_BATCH_BYTES,
@@ -316,201 +317,7 @@ struct cache_memory {
     const struct hmm__page_source *source;
 };
 
-/* ---- From an address to its run ---- */
-
-HMM__ALWAYS_INLINE size_t class_bytes(unsigned c)
-{
-    HMM_ASSERT(c < CACHE_CLASSES);
-    if (c < 16)
-        return ((size_t)c + 1) * 16;
-    return (size_t)(8 + (c & 7) + 1) << (c / 8 + 3);
-}
-
-HMM__ALWAYS_INLINE size_t cache_page_of(const struct cache *cache, const void *p)
-{
-    return ((uintptr_t)p - cache->base) >> CACHE_PAGE_LOG;
-}
-
-/* Its entries are read without the lock, and not atomically. A page's entry is written, with the
- * lock, only while no block in use begins in the page; so the write is ordered before or after all
- * that a thread does with a valid pointer. The entry of an invalid pointer may be either value. */
-HMM__ALWAYS_INLINE int32_t *cache_page_map(const struct cache *cache)
-{
-    return (int32_t *)(void *)(cache->table + sizeof(struct run));
-}
-
-HMM__ALWAYS_INLINE struct run *run_at(const struct cache *cache, int32_t entry)
-{
-    return (struct run *)(void *)(cache->table + entry);
-}
-
-HMM__ALWAYS_INLINE uint32_t low_half(const void *p)
-{
-    return (uint32_t)(uintptr_t)p;
-}
-
-HMM__ALWAYS_INLINE bool run_is_of(const struct run *d, const struct thread_cache *tc)
-{
-    return CACHE_READ(d->owner) == low_half(tc);
-}
-
-/* The tag of an object or medium block at p in the state that has this key. */
-HMM__ALWAYS_INLINE uint64_t object_tag(uint64_t key, const void *p)
-{
-    return key + (uintptr_t)p;
-}
-
-HMM__ALWAYS_INLINE bool object_has_tag(uint64_t key, const void *p)
-{
-    return ((const struct object *)p)->tag == object_tag(key, p);
-}
-
-/* Whether the object at p is free in its run, or sent. */
-HMM__ALWAYS_INLINE bool object_is_free(const struct cache *cache, const void *p)
-{
-    return object_has_tag(cache->keys.free, p) || object_has_tag(cache->keys.sent, p);
-}
-
-/*
- * Whether p, in one of d's pages, is the start of an object. It is iff the distance from the run's
- * start times the inverse, modulo 2^32, is less than RUN_FRACTION. The inverse is too large by less
- * than 1; for the most distant object, 2^15 bytes on, the product is too large by less than 2^15.
- * A pointer r bytes into an object, r less than the size, adds r inverses, and each is at least
- * 2^32 / CACHE_OBJECT_MAX.
- */
-#define RUN_FRACTION (UINT32_MAX / CACHE_OBJECT_MAX)
-
-HMM__ALWAYS_INLINE bool run_has_object(const struct run *d, const void *p)
-{
-    return (low_half(p) - d->start) * d->inverse < RUN_FRACTION;
-}
-
-/* The descriptor that p's page leads to, which may be `no run`; NULL: p is in no page of the map.
- */
-HMM__ALWAYS_INLINE struct run *cache_look_up(const struct cache *cache, const void *p)
-{
-    size_t page = cache_page_of(cache, p);
-    if (hmm__unlikely(page >= CACHE_READ_ACQUIRE(cache->pages)))
-        return NULL;
-    struct run *d = run_at(cache, cache_page_map(cache)[page]);
-    if (d == NULL)
-        __builtin_unreachable(); /* saves free the test */
-    return d;
-}
-
-/* Whether d, as it was looked up, is a run. */
-HMM__ALWAYS_INLINE bool is_run(const struct cache *cache, const struct run *d)
-{
-    return d != NULL && (const char *)d != cache->table;
-}
-
-/* The run that p points into; NULL: none. */
-HMM__ALWAYS_INLINE struct run *cache_run_of(const struct cache *cache, const void *p)
-{
-    struct run *d = cache_look_up(cache, p);
-    return is_run(cache, d) ? d : NULL;
-}
-
-/* Whether p is an object of d that its owner may free. A sent object passes: see the theory. */
-HMM__ALWAYS_INLINE bool run_object_is_valid(const struct cache *cache, const struct run *d,
-                                            const void *p)
-{
-    return run_has_object(d, p) && !object_has_tag(cache->keys.free, p);
-}
-
-/* The address `at` as an entry of the page map. */
-HMM__ALWAYS_INLINE int32_t cache_offset(const struct cache *cache, const void *at)
-{
-    return (int32_t)((const char *)at - cache->table);
-}
-
-HMM__ALWAYS_INLINE struct run_rest *run_rest(const struct run *d)
-{
-    uintptr_t batch = (uintptr_t)d & ~(uintptr_t)(RUN_BATCH_BYTES - 1);
-    HMM_ASSERT((uintptr_t)d - batch < RUN_BATCH * sizeof *d);
-    return (struct run_rest *)(batch + RUN_BATCH * sizeof *d) + ((uintptr_t)d - batch) / sizeof *d;
-}
-
-/* ---- A run's state and countdown: another thread may read them, with the lock (reclaim.c) ---- */
-
-HMM__ALWAYS_INLINE enum run_state run_state(const struct run *d)
-{
-    return (enum run_state)__atomic_load_n(&d->state, __ATOMIC_ACQUIRE);
-}
-
-HMM__ALWAYS_INLINE void run_set_state(struct run *d, enum run_state state)
-{
-    __atomic_store_n(&d->state, (uint8_t)state, __ATOMIC_RELEASE);
-}
-
-/* False: the state is another than `from`. */
-HMM__ALWAYS_INLINE bool run_change_state(struct run *d, enum run_state from, enum run_state to)
-{
-#if defined(HMM__THREADS)
-    uint8_t was = (uint8_t)from;
-    return __atomic_compare_exchange_n(&d->state, &was, (uint8_t)to, false, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_ACQUIRE);
-#else
-    if (d->state != from)
-        return false;
-    d->state = (uint8_t)to;
-    return true;
-#endif
-}
-
-HMM__ALWAYS_INLINE void run_set_countdown(struct run *d, uint32_t n)
-{
-    __atomic_store_n(&d->countdown, (uint16_t)n, __ATOMIC_RELEASE);
-}
-
-/* Objects in use of a run that is PARTIAL, as its owner counts them. Another thread may find too
- * many, but never too few: the owner raises the countdown before it lowers `below`. */
-HMM__ALWAYS_INLINE uint32_t run_used(const struct run *d)
-{
-    uint32_t below = __atomic_load_n(&run_rest(d)->below, __ATOMIC_ACQUIRE);
-    return below + __atomic_load_n(&d->countdown, __ATOMIC_ACQUIRE);
-}
-
-/* So many objects are in use; the next event is when `below` are. */
-HMM__ALWAYS_INLINE void run_set_used(struct run *d, uint32_t used, uint32_t below)
-{
-    run_set_countdown(d, used - below);
-    __atomic_store_n(&run_rest(d)->below, (uint16_t)below, __ATOMIC_RELEASE);
-}
-
-/* Whether it comes to 0. Release order, so that who reads the countdown sees the object in its
- * list; every store of an x86 has it, and there the decrement and its test are one instruction. */
-HMM__ALWAYS_INLINE bool run_count_down(struct run *d)
-{
-#if HMM__TSAN || !(defined(__x86_64__) || defined(__i386__))
-    uint16_t n = (uint16_t)(d->countdown - 1);
-    __atomic_store_n(&d->countdown, n, __ATOMIC_RELEASE);
-    return n == 0;
-#else
-    __atomic_signal_fence(__ATOMIC_RELEASE);
-    return --d->countdown == 0;
-#endif
-}
-
-HMM__ALWAYS_INLINE bool run_is_carved(const struct run *d)
-{
-    return run_rest(d)->carved == run_rest(d)->count;
-}
-
-HMM__ALWAYS_INLINE void *run_start(const struct cache *cache, const struct run *d)
-{
-    return (char *)cache->base +
-           (d->start - (uint32_t)cache->base + ((uint64_t)run_rest(d)->high << 32));
-}
-
-/* Whether o, any pointer, is a free object of d, and so may stand in a free list of d's objects. */
-HMM__ALWAYS_INLINE bool run_may_list(const struct cache *cache, const struct run *d,
-                                     const struct object *o)
-{
-    size_t at = (uintptr_t)o - (uintptr_t)run_start(cache, d);
-    return at < run_rest(d)->carved * class_bytes(d->class) && run_has_object(d, o) &&
-           object_has_tag(cache->keys.free, o);
-}
+/* ---- The locks ---- */
 
 /* Whether the caller may change the heap and the cache's tables. For assertions. */
 HMM__ALWAYS_INLINE bool cache_is_locked(const struct cache *cache)
@@ -559,9 +366,6 @@ HMM__HIDDEN HMM__COLD _Noreturn void hmm__run_object_invalid(const void *p, cons
 HMM__HIDDEN bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock);
 HMM__HIDDEN bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, struct lock *lock,
                                     const struct cache_memory *memory);
-
-/* Attaches the open cache to h: sets h's cache, reclaim and reserve. */
-HMM__HIDDEN void hmm__cache_serve(struct hmm_heap *h, struct cache *cache);
 
 /* Refills the empty free list of this size and pops an object. NULL: the request is for the heap.
  */
@@ -614,6 +418,9 @@ HMM__HIDDEN void hmm__foreign_return(struct thread_cache *tc);
 
 /* ---- reclaim.c: with the lock ---- */
 
+/* Attaches the open cache to h: sets h's cache, reclaim and reserve. */
+HMM__HIDDEN void hmm__cache_serve(struct hmm_heap *h, struct cache *cache);
+
 /* Returns to the heap all memory of tc that is not in use. False: there was none. By tc's thread.
  */
 HMM__HIDDEN bool hmm__cache_trim(struct thread_cache *tc);
@@ -630,29 +437,6 @@ HMM__HIDDEN bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache
  * program if it is not in use. */
 HMM__HIDDEN size_t hmm__cache_usable(const struct cache *cache, const struct run *d,
                                      const void *block, const char *operation);
-
-/* ---- run.c: the life of a run. What changes the heap needs the lock. ---- */
-
-/* A new run of tc, of class c. NULL: there is no memory, or the class is not worth a run yet. */
-HMM__HIDDEN struct run *hmm__run_new(struct thread_cache *tc, unsigned c);
-/* Returns a queued run to the heap. */
-HMM__HIDDEN void hmm__run_return(struct thread_cache *tc, struct run *d);
-/* The same for the reclaimer: of a run that it has claimed, of any thread cache. */
-HMM__HIDDEN void hmm__run_return_claimed(struct cache *cache, struct run *d);
-/* Returns the empty runs of the queue, and unlinks all RETIRED descriptors. False: none was empty.
- */
-HMM__HIDDEN bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s);
-/* Counts a run of the queue as empty. */
-HMM__HIDDEN void hmm__run_count_empty(struct thread_cache *tc, struct run *d);
-/* Takes back the descriptors of tc's runs that were reclaimed while FULL. With the lock. */
-HMM__HIDDEN void hmm__run_collect_descriptors(struct thread_cache *tc);
-HMM__HIDDEN void hmm__run_enqueue(struct thread_cache *tc, struct run *d);
-/* The next run in the queue, PARTIAL or RETIRED. */
-HMM__HIDDEN struct run *hmm__run_next(const struct cache *cache, struct run *d);
-/* The oldest run of the queue. NULL: the queue is empty. */
-HMM__HIDDEN struct run *hmm__run_dequeue(struct thread_cache *tc, unsigned c);
-/* Whether the header of the run's block agrees with the descriptor. */
-HMM__HIDDEN bool hmm__run_is_whole(const struct cache *cache, const struct run *d);
 
 /* ---- tables.c ---- */
 

@@ -6,7 +6,7 @@
 #ifndef HMM_CACHE_FAST_PATH_H
 #define HMM_CACHE_FAST_PATH_H
 
-#include "cache/cache.h"
+#include "cache/run.h"
 
 #if HMM__CACHE
 

@@ -6,7 +6,7 @@
 #ifndef HMM_CACHE_INSPECT_H
 #define HMM_CACHE_INSPECT_H
 
-#include "cache/cache.h"
+#include "cache/run.h"
 
 struct cache_tally {
     size_t runs, run_bytes;       /* used blocks of the heap */

@@ -14,8 +14,10 @@
  *
  * A thread's blocks are at most its share of a part of the heap. Beyond that the lists lose a block
  * each in turn, until a quarter of the share is free again: one acquisition of the heap's lock for
- * all of them. All go back before the break rises; and what a thread has not needed for a while,
- * the least that its blocks were in that time, goes back with the pages that were not needed.
+ * all of them. Before the break rises half of them go back, again and again until the request is
+ * served or few are left; before a request fails, those of all threads. And what a thread has not
+ * needed for a while, the least that its blocks were in that time, goes back with the pages that
+ * were not needed.
  *
  * The lists are behind the lock of the thread's own, since others take blocks from them that are to
  * go back.
@@ -30,7 +32,7 @@
 #ifndef HMM_CACHE_MEDIUM_H
 #define HMM_CACHE_MEDIUM_H
 
-#include "cache/cache.h"
+#include "cache/run.h"
 #include "heap/place.h"
 
 #if HMM__CACHE

@@ -11,16 +11,17 @@
  * runs of which no object is in use, and it knows that by counting: the objects in lists of remote
  * frees, which it takes away whole and so has in hand, and the run's countdown.
  *
- *     FULL     the owner takes all objects for used. If all are in hand the owner can free none,
+ *     FULL     to the owner all objects are in use. If all are in hand the owner can free none,
  *              and nothing changes the state: the run is the reclaimer's.
- *     PARTIAL  the countdown, and `below`, are the objects that the owner takes for used. If as
- * many are in hand, the others are in the run's free list. But the owner may dequeue the run at any
- * moment, allocate from it, and queue it again with another countdown. So the reclaimer claims the
- * run first, by a compare-and-swap of PARTIAL to CLAIMED; the owner dequeues by one of PARTIAL to
- * ACTIVE, and passes over what is CLAIMED. Then the reclaimer reads the countdown again: from now
- * on it can only fall, by frees of objects in use. If it still is the number in hand, no object is
- * in use, and the run is the reclaimer's. If not, it is PARTIAL again. ACTIVE   the owner allocates
- * from it: it is never taken.
+ *     PARTIAL  to the owner as many objects are in use as the countdown and `below` say. If so
+ *              many are in hand, all others are in the run's free list: no object is in use.
+ *     ACTIVE   the owner allocates from it: it is never taken.
+ *
+ * The owner of a PARTIAL run may dequeue it at any moment, allocate from it, and queue it again
+ * with another countdown. So the reclaimer claims the run first, by a compare-and-swap of PARTIAL
+ * to CLAIMED; the owner dequeues by one of PARTIAL to ACTIVE, and passes over what is CLAIMED. Then
+ * the reclaimer reads the countdown again: from now on it can only fall, by frees of objects in
+ * use. If it still is the number in hand, the run is the reclaimer's. If not, it is PARTIAL again.
  *
  * The owner stores the countdown with release order after it has put the object into its list, and
  * the state after all that belongs to it; the reclaimer reads both with acquire order.

@@ -3,7 +3,7 @@
  * The life of a run: its size, its place, its descriptor, the queue, its return. Called by the rest
  * of lib/cache; calls the heap. All that changes the heap or the tables is done with the lock.
  */
-#include "cache/cache.h"
+#include "cache/run.h"
 
 #if HMM__CACHE
 

@@ -10,7 +10,7 @@
  *
  * Calls the heap and its page source. All is done with the lock.
  */
-#include "cache/cache.h"
+#include "cache/run.h"
 
 #if HMM__CACHE
 

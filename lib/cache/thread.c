@@ -5,6 +5,7 @@
  */
 #include "cache/thread.h"
 
+#include "cache/run.h"
 #include "cache/tick.h"
 
 #if HMM__CACHE

@@ -11,7 +11,7 @@
  * same. By its end a block is known because a request takes the low end: a split changes nothing
  * here as long as what is left is large, and costs a comparison. The table lies at the region's
  * high end, above all blocks, so that no link lies where a program may write over it; it is
- * committed as the break rises, 24 bytes for 64 KiB.
+ * committed as the break rises, 28 bytes for 64 KiB.
  *
  * An entry whose block has pages that may be resident is in a list, in order of the time since when
  * they are not needed. A block that becomes part of another takes the place of the part that has

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pages.c and large.c where they are not built in (HMM_WITH_PAGES 0): the whole region is there
- * from the start, and stays. For heap.h only.
+ * from the start, and stays. For pages.h only.
  */
 #ifndef HMM_NO_PAGES_H
 #define HMM_NO_PAGES_H
@@ -24,11 +24,6 @@ HMM__ALWAYS_INLINE void hmm__clear(struct hmm_heap *h, char *from, size_t bytes)
 }
 
 HMM__ALWAYS_INLINE void hmm__decommit_due(struct hmm_heap *h)
-{
-    (void)h;
-}
-
-HMM__ALWAYS_INLINE void hmm__decommit_scarce(struct hmm_heap *h)
 {
     (void)h;
 }

@@ -27,7 +27,7 @@ static struct hmm_heap *refuse(int code)
     return NULL;
 }
 
-/* The bytes of a region up to here can be named by a header, since blocks may melt into one. */
+/* The bytes of a region up to here can be named by a header, since blocks may merge into one. */
 #define SMALL_BYTES_MAX ((uint64_t)HMM_MAX_GRANULES * HMM_GRANULE)
 
 /* The ref of the first block in a heap of `capacity` bytes; 0: there is no room for one. */

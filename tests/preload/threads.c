@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads on one heap: blocks go from hand to hand with their contents looked at, threads come and
- * go, and memory is wanted at odd times. With -DHMM_DOORS on the library's own names instead.
+ * go, and memory is wanted at odd times. With -DHMM_OWN_NAMES on the library's own names instead.
  */
 #define _GNU_SOURCE 1
 #include <dlfcn.h>
@@ -12,7 +12,7 @@
 
 #include "case.h"
 
-#if defined(HMM_DOORS)
+#if defined(HMM_OWN_NAMES)
 #include "heap_memory_manager.h"
 #define malloc hmm_malloc
 #define calloc hmm_calloc
@@ -106,7 +106,7 @@ static void hands(void)
     run_threads(hand_over, THREADS);
     for (int i = 0; i < SLOTS; i++)
         free(slots[i] ? looked_at(slots[i]) : NULL);
-#if defined(HMM_DOORS)
+#if defined(HMM_OWN_NAMES)
     CHECK(hmm_heap_check(hmm_process_heap()) == NULL);
 #endif
 }

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How much memory a heap has, and which of it is there: what gap.c, apart.c, pages.c and large.c
+ * offer; and the same as nothing where they are not built in (HMM_WITH_PAGES 0). For heap.h only.
+ */
+#ifndef HMM_PAGES_H
+#define HMM_PAGES_H
+
+#if HMM__PAGES
+
+/* apart.c: whether this strategy's state is to lie apart, in a region of so many granules. */
+HMM__HIDDEN bool hmm__state_goes_apart(const struct hmm__page_source *source,
+                                       const struct hmm_strategy *strategy, uint32_t region);
+
+/* The capacity that such a state has for blocks up to `to`; and the state's room, with memory for
+ * so much. NULL: the system has none. */
+HMM__HIDDEN uint32_t hmm__apart_capacity(const struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN void *hmm__apart_room(const struct hmm_heap *h, const struct hmm_strategy *strategy,
+                                  uint32_t capacity, unsigned which);
+
+/* Gives back a state that lay there. */
+HMM__HIDDEN void hmm__apart_leave(const struct hmm_heap *h, unsigned which);
+
+/* Before the break rises to `to`, above the capacity. False: there is no memory for the state. */
+HMM__HIDDEN HMM__COLD bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to);
+
+/* gap.c: the break cannot rise: if another mapping is in its way, the heap goes on above it, with
+ * at least n granules of top below the break. False: there is none, or no memory. */
+HMM__HIDDEN HMM__COLD bool hmm__bridge(struct hmm_heap *h, uint32_t n);
+
+#elif !HMM__SMALL
+
+HMM__ALWAYS_INLINE bool hmm__state_goes_apart(const struct hmm__page_source *source,
+                                              const struct hmm_strategy *strategy, uint32_t region)
+{
+    (void)source, (void)strategy, (void)region;
+    return false;
+}
+
+HMM__ALWAYS_INLINE uint32_t hmm__apart_capacity(const struct hmm_heap *h, hmm_ref to)
+{
+    (void)to;
+    return h->capacity;
+}
+
+HMM__ALWAYS_INLINE void *hmm__apart_room(const struct hmm_heap *h,
+                                         const struct hmm_strategy *strategy, uint32_t capacity,
+                                         unsigned which)
+{
+    (void)h, (void)strategy, (void)capacity, (void)which;
+    return NULL;
+}
+
+HMM__ALWAYS_INLINE void hmm__apart_leave(const struct hmm_heap *h, unsigned which)
+{
+    (void)h, (void)which;
+}
+
+HMM__ALWAYS_INLINE bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to)
+{
+    (void)h, (void)to;
+    return true;
+}
+
+#endif
+
+#if !HMM__PAGES
+HMM__ALWAYS_INLINE bool hmm__bridge(struct hmm_heap *h, uint32_t n)
+{
+    (void)h, (void)n;
+    return false;
+}
+#endif
+
+#if HMM__PAGES
+
+/* pages.c */
+HMM__HIDDEN HMM__COLD bool hmm__commit(struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN bool hmm__commit_table(struct hmm_heap *h, hmm_ref to);
+HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
+/* Gives back a step of what has not been needed for a while, if there is any. */
+HMM__HIDDEN HMM__COLD void hmm__decommit_due(struct hmm_heap *h);
+/* Whether there may be; without the lock. */
+HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
+/* The same as hmm__decommit_due at times when no operation on the heap is under way: the cache
+ * gives back what is idle too, after much else was not needed. */
+HMM__HIDDEN HMM__COLD void hmm__tick(struct hmm_heap *h);
+/* So many granules have been freed. If too much is resident that is not needed, some goes. */
+HMM__HIDDEN void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed);
+HMM__HIDDEN HMM__COLD void hmm__decommit_instead(struct hmm_heap *h, uint32_t granules);
+HMM__HIDDEN HMM__COLD size_t hmm__decommit_all(struct hmm_heap *h);
+
+/* large.c */
+HMM__HIDDEN size_t hmm__large_table_bytes(size_t region);
+
+/* Free block [low, ...) has come of a used one, of `scaled`, and its free neighbours, 0 where there
+ * is none. It is large. */
+HMM__HIDDEN void hmm__large_joined(struct hmm_heap *h, hmm_ref low, size_t prev_size, size_t scaled,
+                                   size_t next_size);
+
+/* The large free block that ended here is not free any more, or is not large. */
+HMM__HIDDEN HMM__COLD void hmm__large_drop(struct hmm_heap *h, hmm_ref end);
+
+/* The same: it is being allocated, or its low end is. */
+HMM__HIDDEN HMM__COLD void hmm__large_allocated(struct hmm_heap *h, hmm_ref end);
+
+/* Of large free block r, of `size`, what is left is `gap` at its low end and `rest` at its high
+ * end. */
+HMM__HIDDEN HMM__COLD void hmm__large_cut(struct hmm_heap *h, hmm_ref r, uint32_t size,
+                                          uint32_t gap, uint32_t rest);
+
+/* The entry of the large free block that ends here. */
+HMM__HIDDEN struct hmm__large *hmm__large_at(const struct hmm_heap *h, hmm_ref end);
+
+/* The one whose pages have not been needed for the longest time; NULL: there is none. */
+HMM__HIDDEN struct hmm__large *hmm__large_oldest(const struct hmm_heap *h);
+
+/* Its pages are given back, or some of them; it begins at `start`. */
+HMM__HIDDEN void hmm__large_given_back(struct hmm_heap *h, struct hmm__large *b, hmm_ref start,
+                                       bool all);
+
+/* Its block begins at `start`: what is known to be zero is cut to it. */
+HMM__HIDDEN void hmm__large_clip(struct hmm__large *b, hmm_ref start);
+
+HMM__HIDDEN const char *hmm__large_verify(const struct hmm_heap *h);
+
+#else
+#include "heap/no_pages.h"
+#endif
+
+#endif
