@@ -7,6 +7,7 @@
 . "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${NM:=nm}"
 
+skip_if_essential
 skip_under_valgrind
 
 all='realloc aligned calloc checks messages stats walk locks process'
@@ -14,7 +15,6 @@ strategies='first-fit next-fit best-fit segregated'
 strict='-Wall -Wextra -Wshadow -Wconversion -Werror'
 log=$dir/log
 levels='-Os -O0 -O2' choices="$strategies first-fit,segregated"
-[ "${HMM_TESTS:-all}" != essential ] || levels=-Os choices='best-fit first-fit,segregated'
 call_graph=$(cd "$top_srcdir" && pwd)/scripts/call-graph
 target=$(cd "$top_srcdir" && pwd)/tests/target
 top_builddir=$(cd "$top_builddir" && pwd)
@@ -352,9 +352,7 @@ else
     skip "Cortex-M" "no arm-none-eabi-gcc: package gcc-arm-none-eabi"
 fi
 
-if [ "${HMM_TESTS:-all}" = essential ]; then
-    skip "make firmware-report" "left out by HMM_TESTS=essential"
-elif has arm-none-eabi-gcc -ffreestanding; then
+if has arm-none-eabi-gcc -ffreestanding; then
     check "make firmware-report" report_is_whole
 else
     skip "make firmware-report" "no arm-none-eabi-gcc: package gcc-arm-none-eabi"

@@ -7,6 +7,7 @@
 . "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${CC:=cc}"
 
+skip_if_essential
 skip_under_valgrind
 
 strategies='FIRST_FIT NEXT_FIT BEST_FIT SEGREGATED'
@@ -146,13 +147,8 @@ check "each part alone left out" each
 check "each part left out of a heap in few bytes" each SPEED
 check "one strategy" only_strategy
 check "one strategy, in few bytes" only_strategy SPEED
-if [ "${HMM_TESTS:-all}" = essential ]; then
-    skip "each setting of each pair of parts" "left out by HMM_TESTS=essential"
-    skip "each setting of each pair of parts, in few bytes" "left out by HMM_TESTS=essential"
-else
-    check "each setting of each pair of parts" pairs
-    check "each setting of each pair of parts, in few bytes" pairs SPEED
-fi
+check "each setting of each pair of parts" pairs
+check "each setting of each pair of parts, in few bytes" pairs SPEED
 
 for strategy in $strategies; do
     # shellcheck disable=SC2046,SC2086
