@@ -93,8 +93,12 @@ static void add_name(struct request *q, const char *name, size_t length)
     memcpy(q->names[q->name_count++], name, length);
 }
 
-static bool add_names(struct request *q, const char *list)
+static bool add_names(struct request *q, const char *option, const char *list)
 {
+    if (list[strspn(list, ",")] == '\0') {
+        cli_complain("compare", "--%s: '%s' names none", option, list);
+        return false;
+    }
     for (;;) {
         const size_t length = strcspn(list, ",");
         if (length != 0)
@@ -117,9 +121,9 @@ static bool take_option(struct request *q, int option, const char *value)
         return cli_parse_size("compare", "heap", value, &q->cells.heap);
     case OPT_ALLOCATORS:
         q->names_given = q->names_given || strcmp(value, "all") != 0;
-        return strcmp(value, "all") == 0 || add_names(q, value);
+        return strcmp(value, "all") == 0 || add_names(q, "allocators", value);
     case OPT_STRATEGY:
-        return add_names(q, value);
+        return add_names(q, "strategy", value);
     case OPT_FORMAT:
         if (!one_of("format", value, formats, &index))
             return false;
@@ -180,6 +184,15 @@ struct cells {
     bool bad;
 };
 
+static bool is_there(const struct cells *c, const struct cell *cell)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (strcmp(c->list[i].name, cell->name) == 0 && c->list[i].cache == cell->cache)
+            return true;
+    return false;
+}
+
+/* None is added twice, however often it is named. */
 static void add_cell(struct cells *c, const char *trace, const char *name, const char *suffix)
 {
     char *full = cli_alloc(strlen(name) + strlen(suffix) + 1, 1);
@@ -194,12 +207,12 @@ static void add_cell(struct cells *c, const char *trace, const char *name, const
         c->room = room;
     }
     struct cell *cell = &c->list[c->count];
-    if (cell_make(cell, trace, full))
+    const bool made = cell_make(cell, trace, full);
+    if (made && !is_there(c, cell))
         c->count++;
-    else {
+    else
         cell_free(cell);
-        c->bad = true;
-    }
+    c->bad = c->bad || !made;
     free(full);
 }
 

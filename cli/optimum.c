@@ -32,6 +32,9 @@
 #define NEVER UINT32_MAX
 #define GRANULE HMM_GRANULE
 
+/* Granules, 2 GiB: nothing is laid out for more. */
+#define LARGEST_LOAD (UINT64_C(1) << 27)
+
 /* A block between two resizes that move it. */
 struct span {
     uint32_t born, dies;  /* operations: lives after the one and until the other; NEVER */
@@ -409,12 +412,42 @@ static bool place_as_it_comes(struct hmm_trace_tape *tape, uint64_t *load, uint6
     return hmm_trace_tape_error(tape) == NULL;
 }
 
+/* ---- A trace of blocks that are too large to be laid out ---- */
+
+/* A layout takes 24 bytes of memory or more for each granule. */
+static bool is_too_large(const struct hmm_trace_summary *sum)
+{
+    return sum->peak_bytes / GRANULE + sum->peak_blocks > LARGEST_LOAD;
+}
+
+static bool find_load(struct hmm_trace_tape *tape, uint64_t *load)
+{
+    const struct hmm_trace_summary *sum = hmm_trace_tape_summary(tape);
+    uint64_t live = 0, *sizes = cli_alloc(sum->peak_blocks, sizeof *sizes);
+    const struct hmm_trace_op *ops;
+    hmm_trace_tape_rewind(tape);
+    for (size_t count; (count = hmm_trace_tape_next(tape, &ops)) != 0;)
+        for (size_t i = 0; i < count; i++) {
+            const uint64_t size = ops[i].size;
+            if (ops[i].kind == HMM_TRACE_FREE || ops[i].kind == HMM_TRACE_RESIZE)
+                live -= sizes[ops[i].id];
+            if (ops[i].kind != HMM_TRACE_FREE)
+                live += sizes[ops[i].id] = size != 0 ? (size - 1) / GRANULE + 1 : 1;
+            *load = live > *load ? live : *load;
+        }
+    free(sizes);
+    return hmm_trace_tape_error(tape) == NULL;
+}
+
 bool optimum_find(struct hmm_trace_tape *tape, struct optimum *o)
 {
     struct lifetimes t;
     uint64_t load = 0, size = 0;
     bool good;
-    if (hmm_trace_tape_summary(tape)->op_count > HMM_TRACE_KEPT) {
+    if (is_too_large(hmm_trace_tape_summary(tape))) {
+        good = find_load(tape, &load);
+        size = UINT64_MAX;
+    } else if (hmm_trace_tape_summary(tape)->op_count > HMM_TRACE_KEPT) {
         good = place_as_it_comes(tape, &load, &size);
     } else {
         good = lifetimes_open(&t, tape);
@@ -422,7 +455,7 @@ bool optimum_find(struct hmm_trace_tape *tape, struct optimum *o)
         size = good && t.count != 0 ? best_layout(&t) : 0;
         lifetimes_close(&t);
     }
-    o->lower = (int64_t)(load * GRANULE);
+    o->lower = load < INT64_MAX / GRANULE ? (int64_t)(load * GRANULE) : INT64_MAX;
     o->upper = size != UINT64_MAX ? (int64_t)(size * GRANULE) : -1;
     return good;
 }

@@ -87,11 +87,12 @@ bool views_open(struct views *v)
 
 /* ---- Carrying out ---- */
 
-/* What a payload begins with: no more than the smallest one has. */
-struct tag {
-    uint32_t id, born_low, born_high;
-};
-_Static_assert(sizeof(struct tag) <= 16 - 4, "the smallest block holds a tag beside its header");
+/* A payload begins with the ID. The smallest aligned block has room for no more than two words:
+ * its end tells the alignment. */
+static void put_tag(struct view *v, uint32_t id)
+{
+    memcpy(v->blocks[id], &id, sizeof id);
+}
 
 static void forget(struct view *v, struct view_block *known)
 {
@@ -103,8 +104,7 @@ static void forget(struct view *v, struct view_block *known)
 static void place(struct view *v, const struct hmm_trace_op *op)
 {
     struct view_block *known = &v->known[op->id];
-    const struct tag tag = {op->id, (uint32_t)v->op, (uint32_t)(v->op >> 32)};
-    memcpy(v->blocks[op->id], &tag, sizeof tag);
+    put_tag(v, op->id);
     *known = (struct view_block){op->size, v->op, v->op, op->stack};
     v->live += op->size;
     v->live_blocks++;
@@ -113,6 +113,7 @@ static void place(struct view *v, const struct hmm_trace_op *op)
 static void resize(struct view *v, const struct hmm_trace_op *op)
 {
     struct view_block *known = &v->known[op->id];
+    put_tag(v, op->id);
     v->live += op->size - known->size;
     known->size = op->size;
     known->since = v->op;
@@ -166,10 +167,8 @@ static int meet(void *arg, const struct hmm_block_info *info)
     struct view_piece piece = {.kind = info->used ? VIEW_USED : VIEW_HOLE, .size = info->size};
     piece.address = (uint64_t)(start - (const char *)w->view->region.memory);
     if (info->used) {
-        struct tag tag;
-        memcpy(&tag, info->payload, sizeof tag);
-        piece.id = tag.id;
-        piece.born = tag.born_low | (uint64_t)tag.born_high << 32;
+        memcpy(&piece.id, info->payload, sizeof piece.id);
+        piece.born = w->view->known[piece.id].born;
     } else {
         w->holes.bytes += info->size;
         w->holes.count++;

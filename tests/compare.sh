@@ -183,6 +183,24 @@ hmm compare --cell optimum aside.trace
 grep -q '"optimum":{"lower":80,"upper":80}' out
 report $? 'the layout knows what is to come'
 
+for size in 9000000000 9223372036854775807; do
+    printf '# hmm-trace 1\na 0 20\nr 0 %s\nf 0\n' "$size" >giant.trace
+    hmm compare --cell optimum giant.trace
+    [ "$code" -eq 0 ] && grep -q '"optimum":{"lower":9[0-9]*,"upper":null}' out
+    report $? "a block of $size bytes is not laid out"
+done
+
+# ---- Which allocators ----
+
+hmm compare --format json --runs 1 --allocators best-fit,first-fit+cache,best-fit,first-fit made.trace
+[ "$code" -eq 0 ] && [ "$(grep -c '"allocator":.*"kind"' out)" -eq 4 ]
+report $? 'an allocator that is named twice is measured once'
+for list in '' ,,; do
+    hmm compare --allocators "$list" made.trace
+    [ "$code" -eq 2 ] && [ ! -s out ] && grep -qx "hmm compare: --allocators: '$list' names none" err
+    report $? "a list of no allocators is refused: '$list'"
+done
+
 # ---- Formats ----
 
 hmm compare --format csv --runs 1 --allocators best-fit made.trace

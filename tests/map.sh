@@ -107,6 +107,11 @@ for trace in "$top"/examples/traces/*.zst; do
     report $? "a map of ${trace##*/}"
 done
 
+printf '# hmm-trace 1\nm 0 4096 0\nm 1 4096 8\nr 0 100\nr 1 9\nr 0 0\n' >"$dir/aligned.trace"
+map --at 5 "$dir/aligned.trace"
+[ "$code" -eq 0 ] && [ ! -s "$dir/err" ] && grep -q ': 9 B live in 2 blocks' "$dir/out"
+report $? 'an aligned block of no bytes can be resized'
+
 # ---- Where it is drawn ----
 
 map "$hole"
