@@ -168,7 +168,8 @@ void cli_command_help(const struct cli_command *c)
     snprintf(usage, sizeof usage, "hmm %s %s", c->name, c->usage);
     fputs("Usage: ", stdout);
     cli_fill(stdout, 7, usage);
-    printf("%c%s.\n", c->summary[0] - 'a' + 'A', c->summary + 1);
+    const bool asks = c->summary[strlen(c->summary) - 1] == '?';
+    printf("%c%s%s\n", c->summary[0] - 'a' + 'A', c->summary + 1, asks ? "" : ".");
     if (c->description != NULL) {
         putchar('\n');
         print_description(c->description);

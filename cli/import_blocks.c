@@ -13,18 +13,18 @@
 
 bool import_fail(struct import *m, const char *format, ...)
 {
+    char reason[1024];
     va_list args;
     va_start(args, format);
+    vsnprintf(reason, sizeof reason, format, args);
+    va_end(args);
     cli_progress_hide();
-    fprintf(stderr, "%s:", m->path);
+    fprintf(stderr, "%s:", cli_visible(m->path));
     if (m->line != 0)
         fprintf(stderr, "%llu:", (unsigned long long)m->line);
     if (m->byte != 0)
         fprintf(stderr, " byte %llu:", (unsigned long long)m->byte);
-    fputc(' ', stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
+    fprintf(stderr, " %s\n", cli_visible(reason));
     m->failed = true;
     return false;
 }

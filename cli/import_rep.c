@@ -26,7 +26,7 @@ static bool take_header(struct import *m, struct rep *rep, const char *line)
 {
     uint64_t number;
     if (rep->ops != 0 || rep->numbers == HEADER_LINES || !import_number(line, 10, &number))
-        return import_fail(m, "'%s' is no operation: a ID SIZE, r ID SIZE or f ID", line);
+        return import_fail(m, "'%.80s' is no operation: a ID SIZE, r ID SIZE or f ID", line);
     if (rep->numbers++ == HEADER_OPS)
         rep->expected = number;
     return true;

@@ -59,13 +59,13 @@ static bool take_row(struct import *m, const struct rmm *r, char **words)
     if (strcmp(text, "(nil)") == 0)
         text = "0x0";
     if (!import_number(text, 16, &pointer) || !import_number(words[r->size], 10, &size))
-        return import_fail(m, "'%s' and '%s' are no address and size", words[r->pointer],
+        return import_fail(m, "'%.80s' and '%.80s' are no address and size", words[r->pointer],
                            words[r->size]);
     if (strcmp(action, "allocate") == 0)
         return import_allocate(m, pointer, size);
     if (!is_free(action))
         return import_fail(m,
-                           "unknown action '%s'; allowed: allocate, allocate failure, free, "
+                           "unknown action '%.80s'; allowed: allocate, allocate failure, free, "
                            "deallocate",
                            action);
     if (pointer != 0)

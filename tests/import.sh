@@ -137,6 +137,9 @@ refuses "$dir/bad.rep:5: not an operation: a ID SIZE, r ID SIZE or f ID" -o "$di
 file bad.rep 20000 1 2 1 'x 0 512' 'f 0'
 refuses "$dir/bad.rep:5: 'x 0 512' is no operation: a ID SIZE, r ID SIZE or f ID" \
     -o "$dir/o.trace" "$dir/bad.rep"
+printf 'x\033[31m%0200d\n' 0 >"$dir/control.rep"
+refuses "$dir/control.rep:1: 'x\\x1b[31m$(printf %074d 0)' is no operation: a ID SIZE, r ID SIZE or f ID" \
+    --from rep -o "$dir/o.trace" "$dir/control.rep"
 
 # ---- mtrace ----
 
