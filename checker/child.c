@@ -15,6 +15,7 @@
 #include "watch.h"
 #include "base/clock.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +134,8 @@ static _Noreturn void be_child(const char *path, const struct checker_plan *plan
     here->hook = "loading it";
     const struct hmm_strategy *rule = hmm__strategy_find(path, &why);
     here->hook = NULL;
+    if (rule == NULL && access(path, F_OK) != 0 && errno == ENOENT)
+        end_as(CHECKER_NOT_LOADABLE, "there is no such plug-in");
     if (rule == NULL)
         end_as(CHECKER_NOT_LOADABLE, hmm__text_line(&why));
     snprintf(here->name, sizeof here->name, "%s", rule->name);

@@ -39,7 +39,7 @@ fi
 
 # ---- What cannot be loaded ----
 
-[ "$code" -eq 2 ] && grep -q "none.so' cannot be loaded: no such strategy" "$dir/err"
+[ "$code" -eq 2 ] && grep -q "none.so' cannot be loaded: there is no such plug-in" "$dir/err"
 report $? 'a plug-in that is not there: exit code 2'
 echo 'no object' >"$dir/text.so"
 hmm check-strategy "$dir/text.so"
