@@ -195,7 +195,7 @@ done
 hmm compare --format json --runs 1 --allocators best-fit,first-fit+cache,best-fit,first-fit made.trace
 [ "$code" -eq 0 ] && [ "$(grep -c '"allocator":.*"kind"' out)" -eq 4 ]
 report $? 'an allocator that is named twice is measured once'
-for list in '' ,,; do
+for list in '' ',,'; do
     hmm compare --allocators "$list" made.trace
     [ "$code" -eq 2 ] && [ ! -s out ] && grep -qx "hmm compare: --allocators: '$list' names none" err
     report $? "a list of no allocators is refused: '$list'"
