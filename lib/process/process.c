@@ -253,7 +253,8 @@ static const struct hmm_strategy *strategy_or_default(const struct hmm_strategy 
     if (strategy != NULL)
         return strategy;
     int bad = hmm__options_read(&o, HMM__DEFAULT_STRATEGY, hmm__region_max(), true);
-    bad += hmm__options_plugin(&o, hmm_heap_capacity(hmm__process.heap));
+    /* The region stays as it is; the capacity may not, while another thread switches. */
+    bad += hmm__options_plugin(&o, (size_t)hmm__process.heap->region * HMM_GRANULE);
     return bad == 0 ? o.strategy : NULL;
 }
 
