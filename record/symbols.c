@@ -162,12 +162,32 @@ static const char *function_at(const struct open_file *f, GElf_Addr address)
     return found->name;
 }
 
+/* Clang writes no table of which unit has an address: each unit is asked. */
+static const char *source_by_units(const struct open_file *f, GElf_Addr address, int *line)
+{
+    Dwarf_Addr bias;
+    for (Dwarf_Die *unit = NULL; (unit = dwfl_module_nextcu(f->module, unit, &bias)) != NULL;)
+        if (dwarf_haspc(unit, address - bias) == 1) {
+            Dwarf_Line *where = dwarf_getsrc_die(unit, address - bias);
+            return where != NULL && dwarf_lineno(where, line) == 0
+                       ? dwarf_linesrc(where, NULL, NULL)
+                       : NULL;
+        }
+    return NULL;
+}
+
+static const char *source_at(const struct open_file *f, GElf_Addr address, int *line)
+{
+    Dwfl_Line *where = dwfl_module_getsrc(f->module, address);
+    return where != NULL ? dwfl_lineinfo(where, NULL, line, NULL, NULL, NULL)
+                         : source_by_units(f, address, line);
+}
+
 static void look_up(const struct open_file *f, GElf_Addr address, struct symbol *s)
 {
     int line = 0;
     const char *name = function_at(f, address);
-    Dwfl_Line *where = dwfl_module_getsrc(f->module, address);
-    const char *file = where != NULL ? dwfl_lineinfo(where, NULL, &line, NULL, NULL, NULL) : NULL;
+    const char *file = source_at(f, address, &line);
     /* Without the version that a library gives it. */
     s->function = name != NULL ? strndup(name, strcspn(name, "@")) : NULL;
     s->file = file != NULL ? strdup(file) : NULL;
