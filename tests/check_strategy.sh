@@ -28,7 +28,7 @@ hmm() {
 build() {
     so=$dir/$1.so source=$2
     shift 2
-    $CC -std=c11 ${CPPFLAGS:-} -D_DEFAULT_SOURCE -O1 -shared -fPIC "-I$top_srcdir/lib" "$@" -o "$so" \
+    $CC -std=c11 ${TEST_CPPFLAGS:-} -D_DEFAULT_SOURCE -O1 -shared -fPIC "-I$top_srcdir/lib" "$@" -o "$so" \
         "$source" >"$dir/log" 2>&1
 }
 
