@@ -510,8 +510,11 @@ START_TEST(what_a_thread_has_needs_no_lock)
 {
     pthread_t thread;
     void *large = hmm_malloc((size_t)4 << 20), *small = hmm_malloc(100);
-    if (large == NULL || hmm_process_heap()->cache == NULL)
+    if (large == NULL || hmm_process_heap()->cache == NULL) {
+        hmm_free(large);
+        hmm_free(small);
         return;
+    }
     pthread_barrier_init(&turn, NULL, 2);
     ck_assert_int_eq(pthread_create(&thread, NULL, use_what_it_has, NULL), 0);
     pthread_barrier_wait(&turn);
