@@ -100,7 +100,8 @@ static int step(struct hmm_trace_reader *r, struct hmm_trace_op *op)
     const int code = r->failed ? -1 : next(r, op);
     if (code == 0)
         return 0;
-    op->stack = op->kind != HMM_TRACE_FREE ? r->comments.stack & HMM_TRACE_MOST_STACKS : 0;
+    if (code > 0)
+        op->stack = op->kind != HMM_TRACE_FREE ? r->comments.stack & HMM_TRACE_MOST_STACKS : 0;
     if (code > 0 && hmm_trace_live_apply(&r->live, op, &number, &r->error)) {
         if (r->dense)
             op->id = number;
