@@ -51,7 +51,7 @@ static void carve_more(struct thread_cache *tc, struct run *d)
         o->tag = object_tag(key, p);
     }
     o->next = NULL;
-    r->carved = (uint16_t)(r->carved + n);
+    __atomic_store_n(&r->carved, (uint16_t)(r->carved + n), __ATOMIC_RELAXED);
 }
 
 /* The free list is empty: all objects of the active run are in use. */

@@ -203,7 +203,8 @@ HMM__ALWAYS_INLINE bool run_may_list(const struct cache *cache, const struct run
                                      const struct object *o)
 {
     size_t at = (uintptr_t)o - (uintptr_t)run_start(cache, d);
-    return at < run_rest(d)->carved * class_bytes(d->class) && run_has_object(d, o) &&
+    uint32_t carved = __atomic_load_n(&run_rest(d)->carved, __ATOMIC_RELAXED); /* by its owner */
+    return at < carved * class_bytes(d->class) && run_has_object(d, o) &&
            object_has_tag(cache->keys.free, o);
 }
 
