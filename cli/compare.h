@@ -13,6 +13,7 @@
  *     feed.c           operations from a file, for processes that must not read a trace
  *     count.c          instructions
  *     row.c            a row as JSON, and back
+ *     cell.c           one cell
  *     cells.c          cells in processes of their own
  *     advice.c         which row to take, and why
  *     verdict_print.c  rows, bounds and advice as table, CSV and Markdown
@@ -213,7 +214,7 @@ void other_library(const char *const *sonames, char *path, size_t room);
 bool other_malloc_is(const char *path); /* whether this process has its malloc from there */
 bool other_malloc_path(char *path, size_t room);
 
-/* ---- cells.c ---- */
+/* ---- cell.c ---- */
 
 struct cell {
     char *trace, *name; /* name: as --allocators and --cell have it, without "+cache" */
@@ -244,6 +245,26 @@ void cell_print_command(FILE *to, const struct cell *cell, const struct cell_opt
 
 /* Measures one cell here and prints its row. Returns an exit code. */
 int cell_here(const struct cell *cell, const struct cell_options *options);
+
+enum cell_task { CELL_ALL, CELL_FIGURES, CELL_TIMES, CELL_TIMES_AND_WORST };
+
+/* An empty row of the cell's. */
+void cell_begin_row(const struct cell *cell, struct row *row);
+
+/* Of a cell that is no malloc library: the line to `to`. `row` has what is known already. */
+bool cell_measure(FILE *to, const struct cell *cell, const struct cell_options *options,
+                  struct hmm_trace_tape *tape, enum cell_task what, struct row *row);
+
+/* Becomes the process that measures a malloc library, with the operations as a file. Comes back
+ * only if that cannot be. */
+void cell_become_preloaded(const struct cell *cell, const struct cell_options *options,
+                           int operations);
+
+/* Instructions of the loop alone; negative: cannot be counted. And a strategy's, without them. */
+double cell_loop_instructions(int operations);
+void cell_count_in(const struct cell *cell, int operations, double loop, struct row *row);
+
+/* ---- cells.c ---- */
 
 /* Measures all cells of one trace, each in a process of its own, times alone; gives each line to
  * `take`. Returns how many could not be measured, which has been said. */
