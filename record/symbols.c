@@ -252,9 +252,27 @@ static void take_place(struct symbol *s, const char *text)
     s->line = (uint32_t)strtoul(colon + 1, NULL, 10);
 }
 
+/* Two lines each, function and place, of what is inlined at an address, outwards, up to the line
+ * with the next address. The outermost function is the one that the program has; the innermost
+ * place is where it is. False at the end. */
+static bool take_frames(struct filter *f, struct symbol *s, char **line, size_t *room)
+{
+    while (next_line(f, line, room) != NULL) {
+        if (strncmp(*line, "0x", 2) == 0)
+            return true;
+        free(s->function);
+        s->function = strcmp(*line, "??") != 0 ? strdup(*line) : NULL;
+        if (next_line(f, line, room) == NULL)
+            break;
+        if (s->file == NULL)
+            take_place(s, *line);
+    }
+    return false;
+}
+
 static void find_in_file(const char *path, uint32_t module, struct symbol *symbols, size_t count)
 {
-    char *const argv[] = {(char *)(uintptr_t) "addr2line", (char *)(uintptr_t) "-f",
+    char *const argv[] = {(char *)(uintptr_t) "addr2line", (char *)(uintptr_t) "-afi",
                           (char *)(uintptr_t) "-e", (char *)(uintptr_t)path, NULL};
     char *line = NULL;
     size_t room = 0;
@@ -265,15 +283,10 @@ static void find_in_file(const char *path, uint32_t module, struct symbol *symbo
         if (is_in(&symbols[i], module))
             fprintf(in, "0x%" PRIx64 "\n", symbols[i].offset - 1);
     struct filter f = start_filter(argv, in);
-    for (size_t i = 0; i < count; i++) {
-        if (!is_in(&symbols[i], module))
-            continue;
-        if (next_line(&f, &line, &room) == NULL)
-            break;
-        symbols[i].function = strcmp(line, "??") != 0 ? strdup(line) : NULL;
-        if (next_line(&f, &line, &room) != NULL)
-            take_place(&symbols[i], line);
-    }
+    bool more = next_line(&f, &line, &room) != NULL; /* the first address */
+    for (size_t i = 0; more && i < count; i++)
+        if (is_in(&symbols[i], module))
+            more = take_frames(&f, &symbols[i], &line, &room);
     end_filter(&f);
     fclose(in);
     free(line);

@@ -96,16 +96,6 @@ void *memset(void *to, int byte, size_t bytes);
 #define HMM__CACHE 0
 #endif
 
-/* errno, where there is one. */
-HMM__ALWAYS_INLINE int hmm__get_errno(void)
-{
-#if HMM_HOSTED
-    return errno;
-#else
-    return 0;
-#endif
-}
-
 /* Sets errno where there is one. */
 HMM__ALWAYS_INLINE void hmm__set_errno(int code)
 {
