@@ -137,27 +137,35 @@ static bool draw(const struct request *q, struct map *map)
     return code == 0;
 }
 
-static void replay_to(struct views *views, uint64_t op)
+/* Returns the operation after which the heaps are: an earlier one iff Ctrl-C came. */
+static uint64_t replay_to(struct views *views, uint64_t op)
 {
     const struct hmm_trace_op *next;
-    for (uint64_t i = 0; i < op && (next = playback_next(views->playback)) != NULL; i++)
+    uint64_t i = 0;
+    for (; i < op && !cli_interrupted() && (next = playback_next(views->playback)) != NULL; i++)
         for (size_t h = 0; h < views->count; h++)
             view_step(&views->view[h], next);
+    return i;
 }
 
-/* The heaps as after operation `at`. */
-static bool prepare(struct views *views, uint64_t at)
+/* The heaps as after operation `*op`, or an earlier one if Ctrl-C comes. */
+static bool prepare(struct views *views, uint64_t *op)
 {
+    const uint64_t at = *op;
     if (!views_fit(views, at))
         return false;
+    cli_heed_interrupts(); /* before this nothing can be drawn */
     do {
         views_close(views);
         if (!views_open(views))
             return false;
-        replay_to(views, at);
-        if (!playback_was_read(views->playback))
+        *op = replay_to(views, at);
+        if (!cli_interrupted() && !playback_was_read(views->playback))
             return false;
     } while (views_outgrown(views));
+    if (*op < at && cli_interrupted())
+        cli_complain("map", "%s: interrupted: this is the heap after operation %s",
+                     views->playback->path, cli_count(*op).chars);
     return true;
 }
 
@@ -175,9 +183,9 @@ static int map_views(const struct request *q, struct views *views, uint64_t at)
     bool good = true;
     if (q->at_break) {
         good = views_fit(views, views->playback->ops);
-        map.op = at = views->view[0].highest != 0 ? views->view[0].highest : at;
+        map.op = views->view[0].highest != 0 ? views->view[0].highest : at;
     }
-    good = good && prepare(views, at) && draw(q, &map);
+    good = good && prepare(views, &map.op) && draw(q, &map);
     cli_sites_close(&sites);
     for (size_t i = 0; i < map.count; i++)
         free(map.heaps[i].cells);
@@ -199,6 +207,8 @@ static int map_trace(const struct request *q)
     }
     views_choose(&views, &playback, q->choice.strategies, q->choice.count);
     code = map_views(q, &views, q->at != 0 ? q->at : playback.peak_op);
+    if (cli_interrupted())
+        cli_end_interrupted();
     views_free(&views);
     playback_close(&playback);
     return code;

@@ -191,13 +191,34 @@ struct work {
     unsigned passes;
     uint64_t ops_a_pass;
     uint64_t ops; /* in all passes before this one, of all strategies and traces */
+    /* What Ctrl-C prints: of the trace that is replayed, the strategies that are done. */
+    const struct replay_options *options;
+    const struct hmm_trace_summary *sum;
+    const struct replay_result *results;
+    size_t known;
 };
+
+/* A trace's table is printed when all of it is known; a line of JSON at once. */
+static void heed_interrupt(const struct work *w)
+{
+    if (!cli_interrupted())
+        return;
+    cli_progress_hide();
+    cli_complain("replay",
+                 w->known != 0 ? "%s: interrupted: what is known so far follows"
+                               : "%s: interrupted: nothing is known yet",
+                 w->results->trace);
+    if (w->known != 0 && !w->options->json)
+        replay_print_table(w->results, w->known, w->sum, w->options);
+    cli_end_interrupted();
+}
 
 static void tell_pass(void *arg, double done)
 {
     struct work *w = arg;
     w->done = done;
     w->ops += w->ops_a_pass;
+    heed_interrupt(w);
     cli_progress_ops(w->share.begin + w->share.length * done, w->ops);
 }
 
@@ -205,6 +226,7 @@ static void tell_stretch(void *arg, uint64_t done)
 {
     const struct work *w = arg;
     const double pass = (double)done / (double)w->ops_a_pass / w->passes;
+    heed_interrupt(w);
     cli_progress_ops(w->share.begin + w->share.length * (w->done + pass), w->ops + done);
 }
 
@@ -319,6 +341,11 @@ static bool replay_trace(const struct request *q, size_t index, struct hmm_trace
     replay.tell = tell_stretch;
     replay.tell_arg = work;
     work->ops_a_pass = replay.sum->op_count;
+    work->options = &q->options;
+    work->sum = replay.sum;
+    work->results = results;
+    work->known = 0;
+    results[0].trace = q->paths[index];
     begin_work(work, q, index, 0);
     const double harness = time_harness(&replay, q->options.runs, work);
     for (size_t i = 0; good && i < q->choice.count; i++) {
@@ -327,6 +354,7 @@ static bool replay_trace(const struct request *q, size_t index, struct hmm_trace
         good = replay_measure(&replay, q->choice.strategies[i], &q->options, harness, &tick,
                               &results[i]) &&
                tell_result(&replay, q, i, &results[i]);
+        work->known = i + 1;
     }
     if (good && !q->options.json)
         replay_print_table(results, q->choice.count, replay.sum, &q->options);
@@ -348,6 +376,7 @@ static int replay_all(const struct request *q, struct hmm_trace_tape **tapes)
     struct replay_result *results = cli_alloc(count, sizeof *results);
     struct work work = {.ops = 0};
     bool good = true;
+    cli_heed_interrupts();
     cli_progress_start("replaying");
     for (size_t i = 0; good && i < q->path_count; i++) {
         good = replay_trace(q, i, tapes[i], results + i * q->choice.count, &work);

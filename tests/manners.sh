@@ -240,6 +240,20 @@ if timeout --foreground --preserve-status 1 true 2>/dev/null; then
     done
     [ "$code" -eq 130 ] && grep -q '^[a-z]*-fit ' out && grep -q '^advice for ' out
     report $? 'Ctrl-C: hmm compare prints what is known'
+    for seconds in 3 6 12 24 48; do
+        interrupted "$seconds" replay --strategy all --runs 50 longer.trace
+        grep -q '^[a-z]*-fit ' out && break
+    done
+    [ "$code" -eq 130 ] && grep -q ': interrupted: what is known so far follows$' err &&
+        [ "$(wc -l <err)" -eq 1 ] && [ "$(grep -c '^[a-z]*-fit \|^segregated ' out)" -lt 4 ]
+    report $? 'Ctrl-C: hmm replay prints the strategies that are done'
+    for seconds in 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1 1.2 1.4 1.7 2 2.4 3 4 5 6 8 10 13 16 20; do # in the replay, after the reading
+        interrupted "$seconds" map --at 2999000 longer.trace
+        grep -q 'this is the heap' err && break
+    done
+    [ "$code" -eq 130 ] && [ -s out ] &&
+        grep -q ': interrupted: this is the heap after operation [1-9][0-9,]*$' err
+    report $? 'Ctrl-C: hmm map draws how far it came'
 else
     skip 'Ctrl-C' 'there is no timeout --preserve-status'
 fi
