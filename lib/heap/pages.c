@@ -297,6 +297,7 @@ static HMM__COLD void give_back_excess(struct hmm_heap *h, uint64_t excess, uint
         budget = (size_t)excess * HMM_GRANULE;
     budget += LARGE_BYTES - 1;
     give_back_top(h, h->top, &budget);
+    unmap_above(h, h->zero_top);
     struct hmm__large *b;
     while (budget >= LARGE_BYTES && (b = hmm__large_oldest(h)) != NULL)
         give_back_block(h, b, &budget);
