@@ -51,8 +51,11 @@ static struct shown number(double value, int digits, bool plain)
     return s;
 }
 
+/* Unknown where requests were not served: the live bytes are then not those of the whole trace. */
 static double of_live(const struct row *r)
 {
+    if (r->failed > 0)
+        return -1;
     const int64_t size = r->smallest_heap >= 0 ? r->smallest_heap : r->peak_resident;
     return size >= 0 && r->peak_live > 0 ? (double)size / (double)r->peak_live : -1;
 }

@@ -229,6 +229,10 @@ hmm compare --runs 1 --allocators best-fit --heap $((smallest - 16)) made.trace
 [ "$code" -eq 1 ] && grep -q 'hmm compare: best-fit: operation .* is not served in' err &&
     grep -q 'would help: 16 bytes more' err
 report $? 'compare --heap: does not fit, and 16 bytes more would help'
+awk '/^allocator .*of live/ { on = 1; next } /^$/ { on = 0 }
+    on && $1 == "best-fit" { rows++; known += $(NF - 1) != "-" }
+    END { exit rows == 0 || known != 0 }' out
+report $? 'compare --heap: of live is not said where not all was served'
 
 hmm check --max-heap "$smallest" made.trace
 [ "$code" -eq 0 ] && [ ! -s err ] && grep -q 'fits into' out
