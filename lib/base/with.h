@@ -103,6 +103,36 @@
 #define HMM__ONE_STRATEGY 0
 #endif
 
+/* That one: its definition, and its name for programs. */
+#if HMM__ONE_STRATEGY
+#if HMM_WITH_FIRST_FIT
+#define HMM__ONLY first_fit
+#define HMM__THE_STRATEGY HMM_FIRST_FIT
+#elif HMM_WITH_NEXT_FIT
+#define HMM__ONLY next_fit
+#define HMM__THE_STRATEGY HMM_NEXT_FIT
+#elif HMM_WITH_BEST_FIT
+#define HMM__ONLY best_fit
+#define HMM__THE_STRATEGY HMM_BEST_FIT
+#else
+#define HMM__ONLY segregated
+#define HMM__THE_STRATEGY HMM_SEGREGATED
+#endif
+#endif
+
+/* The strategy where nobody says which. */
+#if HMM_WITH_BEST_FIT
+#define HMM__DEFAULT_STRATEGY HMM_BEST_FIT
+#elif HMM_WITH_SEGREGATED
+#define HMM__DEFAULT_STRATEGY HMM_SEGREGATED
+#elif HMM_WITH_FIRST_FIT
+#define HMM__DEFAULT_STRATEGY HMM_FIRST_FIT
+#elif HMM_WITH_NEXT_FIT
+#define HMM__DEFAULT_STRATEGY HMM_NEXT_FIT
+#else
+#error "no strategy is built in"
+#endif
+
 /* Whether the heap counts its blocks and bytes. */
 #define HMM__COUNTS (HMM_WITH_STATS || HMM_WITH_CHECKS || !HMM__SMALL)
 

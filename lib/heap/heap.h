@@ -343,38 +343,12 @@ _Static_assert(_Alignof(struct hmm_heap) <= HMM_GRANULE, "a region is aligned to
  * compilers look into, of which nothing is left. Its file defines it, behind this one.
  */
 #if HMM__ONE_STRATEGY
-#if HMM_WITH_FIRST_FIT
-#define HMM__ONLY first_fit
-#define HMM__THE_STRATEGY HMM_FIRST_FIT
-#elif HMM_WITH_NEXT_FIT
-#define HMM__ONLY next_fit
-#define HMM__THE_STRATEGY HMM_NEXT_FIT
-#elif HMM_WITH_BEST_FIT
-#define HMM__ONLY best_fit
-#define HMM__THE_STRATEGY HMM_BEST_FIT
-#else
-#define HMM__ONLY segregated
-#define HMM__THE_STRATEGY HMM_SEGREGATED
-#endif
 static const struct hmm_strategy HMM__ONLY;
 #define hooks_by(s) ((void)(s), &HMM__ONLY)
 #define hooks_of(h) ((void)(h), &HMM__ONLY)
 #else
 #define hooks_by(s) (s)
 #define hooks_of(h) ((h)->strategy)
-#endif
-
-/* The strategy where nobody says which. */
-#if HMM_WITH_BEST_FIT
-#define HMM__DEFAULT_STRATEGY HMM_BEST_FIT
-#elif HMM_WITH_SEGREGATED
-#define HMM__DEFAULT_STRATEGY HMM_SEGREGATED
-#elif HMM_WITH_FIRST_FIT
-#define HMM__DEFAULT_STRATEGY HMM_FIRST_FIT
-#elif HMM_WITH_NEXT_FIT
-#define HMM__DEFAULT_STRATEGY HMM_NEXT_FIT
-#else
-#error "no strategy is built in"
 #endif
 
 /* What a program names a strategy by. In few bytes with one strategy it is only a name. */
