@@ -16,6 +16,7 @@ top=$(cd "$top_srcdir" && pwd)
 hmm=$(cd "$top_builddir" && pwd)/hmm
 device=$top/examples/device target=$top/tests/target
 operations=2500 room=262144
+strategies='best-fit first-fit next-fit segregated'
 parts='realloc trace checks stats'
 
 constant() {
@@ -173,7 +174,7 @@ if ! has "$CC" -m32; then
     finish
     exit
 fi
-for strategy in best-fit first-fit segregated; do
+for strategy in $strategies; do
     check "each address as a plain scan has it: here, $strategy" here "$strategy"
 done
 check "another rule's addresses are other ones" other_rule
@@ -194,7 +195,7 @@ else
     there="$there rv32"
 fi
 for processor in $there; do
-    for strategy in best-fit first-fit segregated; do
+    for strategy in $strategies; do
         check "each address as a plain scan has it: $processor, $strategy" places "$processor" \
             "$strategy"
     done

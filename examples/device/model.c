@@ -18,6 +18,7 @@ static struct block {
 } blocks[MODEL_BLOCKS];
 
 static uint32_t count, top, end, now;
+static uint32_t cursor; /* next-fit's: where the last request ended */
 static enum model_rule by;
 
 void model_start(enum model_rule rule, uint32_t first, uint32_t limit)
@@ -25,7 +26,7 @@ void model_start(enum model_rule rule, uint32_t first, uint32_t limit)
     by = rule;
     top = first;
     end = limit;
-    count = now = 0;
+    count = now = cursor = 0;
 }
 
 static uint32_t granules_for(size_t size)
@@ -69,6 +70,15 @@ static uint32_t first_fit(uint32_t n)
     while (i < count && !fits(i, n))
         i++;
     return i;
+}
+
+/* The first that begins at the cursor or above; else the first. */
+static uint32_t next_fit(uint32_t n)
+{
+    uint32_t i = 0;
+    while (i < count && !(fits(i, n) && blocks[i].place >= cursor))
+        i++;
+    return i < count ? i : first_fit(n);
 }
 
 /* The smallest; of equals, the newest. */
@@ -135,6 +145,8 @@ static uint32_t choose(uint32_t n)
     switch (by) {
     case MODEL_FIRST_FIT:
         return first_fit(n);
+    case MODEL_NEXT_FIT:
+        return next_fit(n);
     case MODEL_BEST_FIT:
         return best_fit(n);
     default:
@@ -160,6 +172,8 @@ static void release(uint32_t i)
     if (i + 1 == count) {
         top = blocks[i].place;
         count--;
+    } else if (blocks[i].place < cursor && cursor < blocks[i].place + blocks[i].size) {
+        cursor = blocks[i].place;
     }
 }
 
@@ -185,7 +199,7 @@ static uint32_t from_top(uint32_t n)
     return place;
 }
 
-static uint32_t take(uint32_t n)
+static uint32_t place_block(uint32_t n)
 {
     uint32_t i = choose(n), place;
     if (i == count) {
@@ -199,6 +213,14 @@ static uint32_t take(uint32_t n)
     blocks[i].used = 1;
     cut(i, n);
     return blocks[i].place;
+}
+
+static uint32_t take(uint32_t n)
+{
+    const uint32_t place = place_block(n);
+    if (place != 0)
+        cursor = place + blocks[index_of(place)].size;
+    return place;
 }
 
 uint32_t model_malloc(size_t size)

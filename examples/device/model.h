@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum model_rule { MODEL_FIRST_FIT, MODEL_BEST_FIT, MODEL_SEGREGATED };
+enum model_rule { MODEL_FIRST_FIT, MODEL_NEXT_FIT, MODEL_BEST_FIT, MODEL_SEGREGATED };
 
 /* 0 is no place. */
 void model_start(enum model_rule rule, uint32_t first, uint32_t limit);
