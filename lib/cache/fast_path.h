@@ -53,6 +53,15 @@ HMM__ALWAYS_INLINE void cache_push_free(const struct cache *cache, struct run *d
     *list = o;
 }
 
+/* Frees p, an object of d, which is a run of tc. */
+HMM__ALWAYS_INLINE void cache_free_valid(const struct cache *cache, struct thread_cache *tc,
+                                         struct run *d, void *p)
+{
+    cache_push_free(cache, d, p);
+    if (hmm__unlikely(run_count_down(d)))
+        hmm__on_countdown_zero(p, d, tc);
+}
+
 /* Frees p, for which d was looked up. False: it is not in a run of tc, and nothing was done. */
 HMM__ALWAYS_INLINE bool cache_free_hit(struct cache *cache, struct thread_cache *tc, struct run *d,
                                        void *p)
@@ -61,9 +70,7 @@ HMM__ALWAYS_INLINE bool cache_free_hit(struct cache *cache, struct thread_cache 
         return false;
     if (hmm__unlikely(!run_object_is_valid(cache, d, p)))
         hmm__run_object_invalid(p, d, "free");
-    cache_push_free(cache, d, p);
-    if (hmm__unlikely(run_count_down(d)))
-        hmm__on_countdown_zero(p, d, tc);
+    cache_free_valid(cache, tc, d, p);
     return true;
 }
 

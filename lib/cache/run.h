@@ -75,9 +75,14 @@ HMM__ALWAYS_INLINE bool object_is_free(const struct cache *cache, const void *p)
  */
 #define RUN_FRACTION (UINT32_MAX / CACHE_OBJECT_MAX)
 
+HMM__ALWAYS_INLINE bool run_has_below(const struct run *d, const void *p, uint32_t fraction)
+{
+    return (low_half(p) - d->start) * d->inverse < fraction;
+}
+
 HMM__ALWAYS_INLINE bool run_has_object(const struct run *d, const void *p)
 {
-    return (low_half(p) - d->start) * d->inverse < RUN_FRACTION;
+    return run_has_below(d, p, RUN_FRACTION);
 }
 
 /* The descriptor that p's page leads to, which may be `no run`; NULL: p is in no page of the map.
