@@ -578,6 +578,9 @@ HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,
                           int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
 HMM__HIDDEN void hmm__stats(struct hmm_heap *h, struct hmm_stats *stats);
 
+/* As hmm_heap_smallest_free; for heaps in few bytes. */
+HMM__HIDDEN size_t hmm__smallest_free(struct hmm_heap *h);
+
 /* The largest value that hmm_stats.brk has had. */
 HMM__HIDDEN size_t hmm__used_peak(const struct hmm_heap *h);
 
