@@ -50,6 +50,7 @@
 #include "base/assert.h"
 #include "base/compiler.h"
 #include "base/panic.h"
+#include "heap/gate.h"
 #include "hmm-strategy.h"
 
 #define HMM_HEADER_BYTES 4u
@@ -468,19 +469,27 @@ HMM__HIDDEN void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref ze
 /* Blocks of at least so many bytes are zeroed so. */
 #define HMM__ZERO_MIN ((size_t)64 << 10)
 
-/* malloc and free without the cache and without checks of the whole heap. */
+/* malloc and free without the cache, without checks of the whole heap, and without the hooks. */
 #if HMM__SMALL
 HMM__HIDDEN void *hmm__malloc(struct hmm_heap *h, size_t size);
 HMM__HIDDEN void hmm__free(struct hmm_heap *h, void *payload);
 #else
+/* allocate.c: by the strategy's hooks, whatever the gates are. */
+HMM__HIDDEN void *hmm__malloc_past_gates(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__free_past_gates(struct hmm_heap *h, void *payload);
+
 HMM__ALWAYS_INLINE void *hmm__malloc(struct hmm_heap *h, size_t size)
 {
-    return h->uncached_malloc(h, size);
+    return HMM__GATES && hooks_are_set() ? hmm__malloc_past_gates(h, size)
+                                         : h->uncached_malloc(h, size);
 }
 
 HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 {
-    h->uncached_free(h, payload);
+    if (HMM__GATES && hooks_are_set())
+        hmm__free_past_gates(h, payload);
+    else
+        h->uncached_free(h, payload);
 }
 #endif
 
@@ -514,6 +523,9 @@ HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
 
 /* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
+
+/* malloc that no common path serves: a hook is set, or the size is more than HMM_MAX_REQUEST. */
+HMM__HIDDEN HMM__COLD void *hmm__malloc_stopped(struct hmm_heap *h, size_t size);
 
 /* malloc and free by the hooks of a strategy without malloc_whole and free_whole. */
 HMM__HIDDEN void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size);
