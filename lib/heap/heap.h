@@ -107,6 +107,12 @@ struct hmm__page_source {
     size_t (*mapped)(void);
 };
 
+/* When who does not come to the heap reads the clock: after so many frees, 1 at first. */
+struct hmm__ticker {
+    uint64_t at;
+    uint16_t frees;
+};
+
 /* large.c: an entry of the table of large free blocks. */
 struct hmm__large {
     hmm_ref end;         /* of the block; 0: the entry is not in use */
