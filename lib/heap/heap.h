@@ -287,6 +287,18 @@ HMM__ALWAYS_INLINE bool large_knows(const struct hmm_heap *h, size_t scaled)
 #endif
 }
 
+/* The same of a block, by its header: 32 bits that are compared where they are. */
+HMM__ALWAYS_INLINE bool large_knows_header(const struct hmm_heap *h, uint32_t word)
+{
+#if HMM__PAGES
+    HMM_ASSERT(h->large_above <= UINT32_MAX);
+    return word > (uint32_t)h->large_above;
+#else
+    (void)h, (void)word;
+    return false;
+#endif
+}
+
 HMM__ALWAYS_INLINE void set_state(struct hmm_heap *h, void *state)
 {
     h->state = state;
