@@ -151,6 +151,7 @@ struct contestant {
  */
 #define CONTEST_ALIKE 1.15
 #define CONTEST_PASSES 30
+#define CLOCK_STEPS_NS 20 /* a clock may have steps of 10 */
 bool contest(const struct contestant *list, size_t count, unsigned passes, bool tell_apart);
 
 /* What it found, to a row. */
@@ -338,7 +339,10 @@ struct advice {
 
 extern const char *const advice_goals[]; /* ends with NULL */
 
-/* heap: what was asked about, or 0. */
+/* Before the advice for bounded: rows whose worst operation is shorter than that of the one with
+ * the fewest instructions, by so little that times do not tell them apart, get its time. */
+void advice_settle(const struct verdict *verdict);
+
 void advice_find(const struct verdict *verdict, const char *goal, struct advice *advice);
 void advice_print_json(FILE *to, const struct verdict *verdict, const char *goal,
                        const struct advice *advice);

@@ -123,7 +123,7 @@ static const struct contestant *fewest_of(const struct contestant *list, size_t 
                                           const struct replay_region *memory)
 {
     const struct contestant *fewest = NULL;
-    const double limit = (double)least_of(list, count) * CONTEST_ALIKE;
+    const double limit = (double)least_of(list, count) * CONTEST_ALIKE + CLOCK_STEPS_NS;
     for (size_t i = 0; i < count; i++) {
         if ((double)worst_longest(list[i].worst) > limit)
             continue;

@@ -300,6 +300,45 @@ START_TEST(a_copy_that_is_counted_is_a_copy)
 }
 END_TEST
 
+/* ---- The advice for bounded ---- */
+
+static struct row bounded_row(const char *name, int64_t ns, int64_t instructions)
+{
+    struct row r;
+    row_init(&r, "t", name, "strategy", false);
+    r.smallest_heap = 200000;
+    r.worst_ns = ns;
+    r.worst_instructions = instructions;
+    return r;
+}
+
+/* Who is advised of two, and what is printed of the second. */
+static void settle(int64_t ns, int64_t other_ns, const char *advised, int64_t printed)
+{
+    struct row rows[] = {bounded_row("best-fit", ns, 2794),
+                         bounded_row("segregated", other_ns, 2812),
+                         bounded_row("first-fit", 9000, ROW_UNKNOWN)};
+    const struct verdict v = {"t", rows, 3, NULL};
+    struct advice a;
+    advice_settle(&v);
+    advice_find(&v, "bounded", &a);
+    ck_assert_str_eq(a.row->allocator, advised);
+    ck_assert_int_eq(rows[1].worst_ns, printed);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_le(a.row->worst_ns, rows[i].worst_ns);
+        row_free(&rows[i]);
+    }
+}
+
+START_TEST(instructions_decide_what_times_do_not)
+{
+    settle(1362, 1292, "best-fit", 1362); /* noise */
+    settle(30, 20, "best-fit", 30);       /* a step of the clock */
+    settle(1292, 1362, "best-fit", 1362); /* as it is */
+    settle(2000, 1292, "segregated", 1292);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("compare");
@@ -313,5 +352,6 @@ int main(void)
     tcase_add_test(cases, the_slowest_are_in_the_order_of_the_trace);
     tcase_add_test(cases, instructions_are_counted_exactly);
     tcase_add_test(cases, a_copy_that_is_counted_is_a_copy);
+    tcase_add_test(cases, instructions_decide_what_times_do_not);
     return run_suite(suite);
 }
