@@ -51,6 +51,12 @@ static double worst_of(const struct row *r)
 
 typedef double figure_of(const struct row *);
 
+/* Of a heap that is too small times say nothing. */
+static bool has_figure(const struct row *r, figure_of *figure)
+{
+    return figure(r) >= 0 && (figure == memory_of || r->failed <= 0);
+}
+
 /* ---- Worst operations that times do not tell apart ---- */
 
 /* What is left of noise when each operation's shortest time is kept: of a long one some percent, of
@@ -64,7 +70,7 @@ static int64_t least_worst(const struct verdict *v)
 {
     int64_t least = ROW_UNKNOWN;
     for (size_t i = 0; i < v->count; i++)
-        if (is_candidate(&v->rows[i]) && v->rows[i].worst_ns >= 0 &&
+        if (is_candidate(&v->rows[i]) && has_figure(&v->rows[i], worst_of) &&
             (least < 0 || v->rows[i].worst_ns < least))
             least = v->rows[i].worst_ns;
     return least;
@@ -83,7 +89,7 @@ void advice_settle(const struct verdict *v)
     const struct row *fewest = NULL;
     for (size_t i = 0; i < v->count; i++) {
         const struct row *r = &v->rows[i];
-        if (is_candidate(r) && r->worst_instructions >= 0 && r->worst_ns >= 0 &&
+        if (is_candidate(r) && r->worst_instructions >= 0 && has_figure(r, worst_of) &&
             is_as_short(r->worst_ns, least) && (fewest == NULL || has_fewer(r, fewest)))
             fewest = r;
     }
@@ -111,7 +117,7 @@ static const struct row *least(const struct verdict *v, figure_of *figure, doubl
     const struct row *best = NULL;
     for (size_t i = 0; i < v->count; i++) {
         const struct row *r = &v->rows[i];
-        if (!is_candidate(r) || figure(r) < 0 || (limit > 0 && memory_of(r) > limit))
+        if (!is_candidate(r) || !has_figure(r, figure) || (limit > 0 && memory_of(r) > limit))
             continue;
         if (best == NULL || figure(r) < figure(best) ||
             (!(figure(r) > figure(best)) && is_preferred(r, best, figure)))
@@ -172,7 +178,7 @@ static const struct row *next_best(const struct verdict *v, const struct row *ch
     const struct row *best = NULL;
     for (size_t i = 0; i < v->count; i++) {
         const struct row *r = &v->rows[i];
-        if (r != chosen && is_candidate(r) && figure(r) >= 0 &&
+        if (r != chosen && is_candidate(r) && has_figure(r, figure) &&
             (best == NULL || figure(r) < figure(best)))
             best = r;
     }
@@ -247,7 +253,7 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
     const size_t room = sizeof a->reason;
     to[0] = '\0';
     /* What was not measured has not decided. */
-    if (strcmp(goal, "bounded") == 0 ? worst_of(r) < 0 : speed_of(v)(r) < 0)
+    if (!has_figure(r, strcmp(goal, "bounded") == 0 ? worst_of : speed_of(v)))
         goal = "memory";
     if (strcmp(goal, "speed") == 0) {
         add(to, room, "fewest at ");

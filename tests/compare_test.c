@@ -339,6 +339,31 @@ START_TEST(instructions_decide_what_times_do_not)
 }
 END_TEST
 
+/* With --heap: what was fast there, but did not complete, is not advised. */
+START_TEST(what_does_not_fit_is_not_advised)
+{
+    for (size_t i = 0; advice_goals[i] != NULL; i++) {
+        struct row rows[] = {bounded_row("next-fit", 100, 90), bounded_row("best-fit", 300, 400)};
+        const struct verdict v = {"t", rows, 2, NULL};
+        struct advice a;
+        rows[0].smallest_heap = 200100; /* still within 5 % */
+        rows[0].failed = 7;
+        rows[0].ns_per_op = 1;
+        rows[1].failed = 0;
+        rows[1].ns_per_op = 9;
+        advice_settle(&v);
+        advice_find(&v, advice_goals[i], &a);
+        ck_assert_str_eq(a.row->allocator, "best-fit");
+        rows[1].failed = 5; /* nor this: the smallest heap is all there is to say */
+        advice_find(&v, advice_goals[i], &a);
+        ck_assert_str_eq(a.row->allocator, "best-fit");
+        ck_assert_ptr_nonnull(strstr(a.reason, "smallest heap, 200000 bytes"));
+        row_free(&rows[0]);
+        row_free(&rows[1]);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("compare");
@@ -353,5 +378,6 @@ int main(void)
     tcase_add_test(cases, instructions_are_counted_exactly);
     tcase_add_test(cases, a_copy_that_is_counted_is_a_copy);
     tcase_add_test(cases, instructions_decide_what_times_do_not);
+    tcase_add_test(cases, what_does_not_fit_is_not_advised);
     return run_suite(suite);
 }
