@@ -55,7 +55,8 @@ extern const struct hmm_strategy *const HMM_SEGREGATED;
 
 /* Makes a heap in memory[0 .. size), which may be odd and misaligned. NULL iff memory is NULL or
  * too small for the control structures and one block, or the strategy is none that is built in. */
-struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_strategy *strategy);
+struct hmm_heap *hmm_heap_create(void *memory, size_t size,
+                                 const struct hmm_strategy *strategy) HMM_USE_RESULT;
 
 /* NULL iff no free block and not the rest of the memory is large enough. Of size 0 it is a block
  * of its own. */

@@ -282,6 +282,45 @@ report_is_whole() {
         [ "$(awk -F'|' 'NF == 4 && $3 > 0' table | wc -l)" -eq 10 ]
 }
 
+# What is written out for MISRA changes no instruction.
+same_code() {
+    for chosen in $strategies; do
+        for parts in '' "$all"; do
+            cd "$(made "$chosen" "$parts")" || return 1
+            # shellcheck disable=SC2086
+            (cd "$top_srcdir" && PLAIN=yes sh scripts/firmware . "$dir/plain" "$chosen" "$parts" \
+                $firmware_parts) || return 1
+            cmp -s hmm.c "$dir/plain/hmm.c" && return 1
+            for level in -Os -O2; do
+                $CC $level -S -o whole.s hmm.c && $CC $level -S -o plain.s "$dir/plain/hmm.c" &&
+                    cmp whole.s plain.s || return 1
+            done
+        done
+    done
+}
+
+# Each rule of MISRA C:2012 that is violated has a record, and one that has none is named.
+misra() {
+    # shellcheck disable=SC2086
+    sh "$top_srcdir/scripts/firmware-misra" "$top_srcdir" $firmware_parts
+}
+
+misra_without_a_record() {
+    mkdir -p "$dir/other/doc" && for folder in lib scripts strategies; do
+        ln -s "$(cd "$top_srcdir" && pwd)/$folder" "$dir/other/$folder"
+    done
+    cp "$top_srcdir/COPYING" "$top_srcdir/doc/firmware.md" "$dir/other/" &&
+        mv "$dir/other/firmware.md" "$dir/other/doc/" &&
+        sed '/^| 11.4 |/d; s/^| 15.5 | [0-9]*/| 15.5 | 2/' "$top_srcdir/doc/misra.md" \
+            >"$dir/other/doc/misra.md" && echo '| 21.6 | 3 | x | y |' >>"$dir/other/doc/misra.md" || return 1
+    # shellcheck disable=SC2086
+    sh "$top_srcdir/scripts/firmware-misra" "$dir/other" $firmware_parts >said
+    [ $? -eq 1 ] && cat said && grep -q '^rule 11.4 has hits and no record' said &&
+        grep -q '^rule 15.5 has [0-9]* hits; its record .* 2$' said &&
+        grep -q '^rule 21.6 has a record in doc/misra.md and no hits' said &&
+        [ "$(grep -c '^rule' said)" -eq 3 ]
+}
+
 check "no such strategy" refused 'worst-fit: no such strategy' worst-fit ''
 check "no such part" refused 'coffee: no such part' best-fit 'coffee'
 check "no strategy" refused 'no strategy' '' ''
@@ -350,6 +389,14 @@ if has arm-none-eabi-gcc -ffreestanding; then
     fi
 else
     skip "Cortex-M" "no arm-none-eabi-gcc: package gcc-arm-none-eabi"
+fi
+
+check "what is written out for MISRA changes no instruction" same_code
+if command -v cppcheck >/dev/null; then
+    check "each MISRA rule that is violated has a record" misra
+    check "one without a record, or beyond it, is named" misra_without_a_record
+else
+    skip "MISRA" "no cppcheck"
 fi
 
 if has arm-none-eabi-gcc -ffreestanding; then

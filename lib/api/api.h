@@ -21,6 +21,8 @@ HMM__HIDDEN const char *hmm__plain_check(const struct hmm_heap *h);
 
 struct run;
 
+#if !HMM__SMALL
+
 /* A block that realloc cannot resize where it is. */
 struct moving_block {
     struct hmm_heap *heap;
@@ -53,6 +55,8 @@ HMM__ALWAYS_INLINE void *realloc_by_moving(const struct mover *by, const struct 
     by->release(b);
     return p;
 }
+
+#endif
 
 /* heap.c: sets malloc_entry and free_entry after a change of the cache, the checks or the
  * strategy. */

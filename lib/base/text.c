@@ -103,11 +103,11 @@ static uint32_t divide(uint64_t *value, uint32_t base)
 static void add_number(struct text *t, uint64_t value, uint32_t base)
 {
     char digits[24];
-    size_t i = sizeof digits - 1;
+    size_t i = sizeof(digits) - 1;
     digits[i] = '\0';
-    do
+    do {
         digits[--i] = "0123456789abcdef"[divide(&value, base)];
-    while (value != 0);
+    } while (value != 0);
     hmm__text_add(t, digits + i);
 }
 

@@ -56,15 +56,21 @@
 
 /* The bytes of an ALIGNED block's record, which are not usable. */
 #define HMM__RECORD_BYTES 4u
-/* What a ref can name, with room for a strategy to round up. */
-#define HMM__REF_GRANULES_MAX (UINT32_MAX - 4095)
 
 /* A header, a footer or a link of a free block. */
 typedef uint32_t HMM__MAY_ALIAS hmm__word;
 
 _Static_assert(sizeof(hmm__word) == HMM_HEADER_BYTES, "a header is a word");
+_Static_assert(HMM_LINK_BYTES <= HMM_LINKS_KEPT, "a block's links stay when its pages go");
 _Static_assert(HMM_MIN_GRANULES *HMM_GRANULE >= 2 * HMM_HEADER_BYTES + HMM_LINK_BYTES,
                "the smallest free block has a header, two links and a footer");
+
+struct hmm__page_source;
+
+#if !HMM__SMALL
+
+/* What a ref can name, with room for a strategy to round up. */
+#define HMM__REF_GRANULES_MAX (UINT32_MAX - 4095)
 
 /* What is checked at each call: bits of hmm_heap.check_flags. malloc and free do not test them:
  * malloc_entry and free_entry are the checked functions while one is set. */
@@ -72,11 +78,6 @@ enum hmm__check_flag {
     HMM__CHECK_MEMCHECK = 1, /* memcheck runs: annotate every block */
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
-
-/* What a cache is to return to the heap: UNUSED, now and then, is what has not been needed for a
- * while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL, before a
- * request fails, is all that the calling thread does not use. */
-enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
 enum hmm__state_place {
@@ -121,6 +122,13 @@ struct hmm__large {
 /* hmm_heap.release_after: pages are given back only when asked for; and what is usual. */
 #define HMM__RELEASE_NEVER UINT32_MAX
 #define HMM__RELEASE_AFTER 250u
+
+#endif
+
+/* What a cache is to return to the heap: UNUSED, now and then, is what has not been needed for a
+ * while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL, before a
+ * request fails, is all that the calling thread does not use. */
+enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* For what is only looked at. */
 #if HMM__COUNTS
@@ -363,7 +371,7 @@ static const char strategy_name[] = "";
 HMM__ALWAYS_INLINE void say_placed(struct hmm_heap *h, hmm_ref r, uint32_t granules)
 {
 #if HMM__SMALL
-    if (hooks_of(h)->placed)
+    if (hooks_of(h)->placed != NULL)
         hooks_of(h)->placed(h, state_of(h), r, granules);
 #else
     if (h->placed)
@@ -407,13 +415,16 @@ HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 #define HMM_MAX_REQUEST                                                                            \
     ((size_t)((uint64_t)HMM_MAX_GRANULES * HMM_GRANULE - HMM_HEADER_BYTES < (uint64_t)PTRDIFF_MAX  \
                   ? (uint64_t)HMM_MAX_GRANULES * HMM_GRANULE - HMM_HEADER_BYTES                    \
-                  : (uint64_t)PTRDIFF_MAX - 2 * HMM_GRANULE))
+                  : (uint64_t)PTRDIFF_MAX - 2u * HMM_GRANULE))
 
 /* Granules of the smallest block with `bytes` usable; rounds up. bytes <= HMM_MAX_REQUEST. */
 HMM__ALWAYS_INLINE uint32_t hmm__granules_for(size_t bytes)
 {
     uint32_t n = (uint32_t)((bytes + HMM_HEADER_BYTES + HMM_GRANULE - 1) / HMM_GRANULE);
-    return HMM_MIN_GRANULES > 1 && n < HMM_MIN_GRANULES ? HMM_MIN_GRANULES : n;
+#if HMM_GRANULE < 16u
+    n = n < HMM_MIN_GRANULES ? HMM_MIN_GRANULES : n;
+#endif
+    return n;
 }
 
 /* create.c: as hmm_heap_create, except that malloc_entry and free_entry are not set. `zeroed`: the
@@ -465,8 +476,10 @@ HMM__HIDDEN void hmm__high_raise(struct hmm_heap *h, hmm_ref limit, hmm_ref high
 HMM__HIDDEN hmm_ref hmm__zero_begin(struct hmm_heap *h);
 HMM__HIDDEN void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref zero_top);
 
+#if !HMM__SMALL
 /* Blocks of at least so many bytes are zeroed so. */
 #define HMM__ZERO_MIN ((size_t)64 << 10)
+#endif
 
 /* malloc and free without the cache and without checks of the whole heap. */
 #if HMM__SMALL
@@ -551,8 +564,10 @@ HMM__HIDDEN void hmm__default_resize(struct hmm_heap *h, void *state, hmm_ref wa
                                      uint32_t was_granules, hmm_ref now);
 
 /* verify.c */
+#if HMM_WITH_CHECKS || !HMM__SMALL
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__misuse(const struct hmm_heap *h, const void *payload,
                                                  const char *operation);
+#endif
 HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
 
 /* As hmm_heap_check, without the cache. */
