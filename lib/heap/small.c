@@ -99,12 +99,10 @@ static hmm_ref find_room(struct hmm_heap *h, uint32_t n, bool *found)
     const struct hmm_strategy *s = hooks_of(h);
     hmm_ref r = s->take != NULL ? s->take(h, state_of(h), n) : s->find(h, state_of(h), n);
     *found = r != 0;
-    if (r == 0) {
-        if (h->limit - h->top >= n)
-            r = h->top;
-        else
-            r = s->find_last != NULL ? s->find_last(h, state_of(h), n) : 0;
-    }
+    if (r == 0 && h->limit - h->top >= n)
+        r = h->top;
+    if (r == 0 && s->find_last != NULL)
+        r = s->find_last(h, state_of(h), n);
     return r;
 }
 
@@ -134,16 +132,18 @@ static void take_block(struct hmm_heap *h, hmm_ref r, uint32_t n, bool taken)
 #endif
     if (!taken)
         s->remove(h, state_of(h), r);
+    uint32_t used = n;
     if (size - n >= HMM_MIN_GRANULES) {
         block_make_free(h, r + n, size - n, 0);
         if (!taken)
             s->insert(h, state_of(h), r + n);
         COUNT(h->splits++);
     } else {
-        block_clear_prev_free(h, r + size);
+        used = size;
+        block_clear_prev_free(h, r + used);
         COUNT(h->free_unbinned--);
     }
-    block_set_header(h, r, header_make(size - n >= HMM_MIN_GRANULES ? n : size, 0));
+    block_set_header(h, r, header_make(used, 0));
 }
 
 /* Places n granules at r, which find_room has returned. */
