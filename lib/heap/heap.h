@@ -50,6 +50,7 @@
 #include "base/assert.h"
 #include "base/compiler.h"
 #include "base/panic.h"
+#include "heap/gate.h"
 #include "hmm-strategy.h"
 
 #define HMM_HEADER_BYTES 4u
@@ -66,6 +67,7 @@ _Static_assert(HMM_MIN_GRANULES *HMM_GRANULE >= 2 * HMM_HEADER_BYTES + HMM_LINK_
                "the smallest free block has a header, two links and a footer");
 
 struct hmm__page_source;
+struct hmm__ticker;
 
 #if !HMM__SMALL
 
@@ -105,6 +107,12 @@ struct hmm__page_source {
     char *(*state_place)(unsigned which, size_t *max);
     /* The bytes of address space that are mapped. */
     size_t (*mapped)(void);
+};
+
+/* When who does not come to the heap reads the clock: after so many frees, 1 at first. */
+struct hmm__ticker {
+    uint64_t at;
+    uint16_t frees;
 };
 
 /* large.c: an entry of the table of large free blocks. */
@@ -285,6 +293,18 @@ HMM__ALWAYS_INLINE bool large_knows(const struct hmm_heap *h, size_t scaled)
 #else
     (void)h;
     return scaled > UINT32_MAX;
+#endif
+}
+
+/* The same of a block, by its header: 32 bits that are compared where they are. */
+HMM__ALWAYS_INLINE bool large_knows_header(const struct hmm_heap *h, uint32_t word)
+{
+#if HMM__PAGES
+    HMM_ASSERT(h->large_above <= UINT32_MAX);
+    return word > (uint32_t)h->large_above;
+#else
+    (void)h, (void)word;
+    return false;
 #endif
 }
 
@@ -481,19 +501,27 @@ HMM__HIDDEN void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref ze
 #define HMM__ZERO_MIN ((size_t)64 << 10)
 #endif
 
-/* malloc and free without the cache and without checks of the whole heap. */
+/* malloc and free without the cache, without checks of the whole heap, and without the hooks. */
 #if HMM__SMALL
 HMM__HIDDEN void *hmm__malloc(struct hmm_heap *h, size_t size);
 HMM__HIDDEN void hmm__free(struct hmm_heap *h, void *payload);
 #else
+/* allocate.c: by the strategy's hooks, whatever the gates are. */
+HMM__HIDDEN void *hmm__malloc_past_gates(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__free_past_gates(struct hmm_heap *h, void *payload);
+
 HMM__ALWAYS_INLINE void *hmm__malloc(struct hmm_heap *h, size_t size)
 {
-    return h->uncached_malloc(h, size);
+    return HMM__GATES && hooks_are_set() ? hmm__malloc_past_gates(h, size)
+                                         : h->uncached_malloc(h, size);
 }
 
 HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 {
-    h->uncached_free(h, payload);
+    if (HMM__GATES && hooks_are_set())
+        hmm__free_past_gates(h, payload);
+    else
+        h->uncached_free(h, payload);
 }
 #endif
 
@@ -527,6 +555,9 @@ HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
 
 /* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
+
+/* malloc that no common path serves: a hook is set, or the size is more than HMM_MAX_REQUEST. */
+HMM__HIDDEN HMM__COLD void *hmm__malloc_stopped(struct hmm_heap *h, size_t size);
 
 /* malloc and free by the hooks of a strategy without malloc_whole and free_whole. */
 HMM__HIDDEN void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size);
@@ -580,6 +611,9 @@ struct hmm_stats;
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,
                           int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
 HMM__HIDDEN void hmm__stats(struct hmm_heap *h, struct hmm_stats *stats);
+
+/* As hmm_heap_smallest_free; for heaps in few bytes. */
+HMM__HIDDEN size_t hmm__smallest_free(struct hmm_heap *h);
 
 /* The largest value that hmm_stats.brk has had. */
 HMM__HIDDEN size_t hmm__used_peak(const struct hmm_heap *h);
