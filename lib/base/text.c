@@ -35,6 +35,8 @@ size_t hmm__text_length(const char *s)
     return n;
 }
 
+#if !HMM__SMALL
+
 static unsigned at_most(unsigned a, unsigned b)
 {
     return a < b ? a : b;
@@ -76,6 +78,8 @@ unsigned hmm__text_edits(const char *a, const char *b)
     }
     return row[n];
 }
+
+#endif
 
 /* Divides the number whose digits in base 2^16 are `rest` and *digit by `base`, of at most 16 bits:
  * *digit becomes the quotient. Returns the remainder. 32-bit compilers call their run-time library

@@ -24,7 +24,7 @@
  *     HMM_WITH_CACHE      no cache
  *     HMM_WITH_REGIONS    no several regions, no allocation within bounds
  *     HMM_WITH_TRACE      no hmm_set_trace
- *     HMM_WITH_IMAGES     no hmm_heap_attach; it takes HMM_WITH_SPEED
+ *     HMM_WITH_IMAGES     no hmm_heap_attach; it takes HMM_WITH_CHECKS
  *     HMM_WITH_LOCKS      the process heap is not locked
  *     HMM_WITH_PROCESS    there is no process heap
  */
@@ -90,6 +90,10 @@
 #endif
 #ifndef HMM_WITH_PROCESS
 #define HMM_WITH_PROCESS 1
+#endif
+
+#if HMM_WITH_IMAGES && !HMM_WITH_CHECKS && !HMM_WITH_SPEED
+#error "HMM_WITH_IMAGES takes HMM_WITH_CHECKS: what is attached is checked"
 #endif
 
 /* The heap in few bytes. */

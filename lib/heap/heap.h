@@ -69,10 +69,12 @@ _Static_assert(HMM_MIN_GRANULES *HMM_GRANULE >= 2 * HMM_HEADER_BYTES + HMM_LINK_
 struct hmm__page_source;
 struct hmm__ticker;
 
-#if !HMM__SMALL
-
+#if !HMM__SMALL || HMM_WITH_REGIONS
 /* What a ref can name, with room for a strategy to round up. */
 #define HMM__REF_GRANULES_MAX (UINT32_MAX - 4095)
+#endif
+
+#if !HMM__SMALL
 
 /* What is checked at each call: bits of hmm_heap.check_flags. malloc and free do not test them:
  * malloc_entry and free_entry are the checked functions while one is set. */
@@ -145,23 +147,13 @@ enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 #define COUNT(statement) ((void)0)
 #endif
 
+#if HMM_WITH_IMAGES || !HMM__SMALL
+#include "heap/image.h"
+#endif
+
 #if HMM__SMALL
 #include "heap/small.h"
 #else
-
-/* What an image is of: it is used on by a build for which all of this is the same. To be counted up
- * with each change of the image's part of struct hmm_heap, of blocks, or of a strategy's state. */
-#define HMM__IMAGE_MAGIC UINT32_C(0x686d6d69)
-#define HMM__IMAGE_VERSION 1u
-
-struct hmm__image_id {
-    uint32_t magic;
-    uint16_t version;
-    uint16_t heap_bytes; /* of struct hmm_heap */
-    uint8_t granule, header_bytes, word_bytes, unused;
-    uint32_t granules; /* of the region that the heap was given */
-    char strategy[16]; /* a built-in's name; else empty */
-};
 
 /*
  * Two parts. The image says what is in the region, without an address: with the blocks and the
@@ -453,6 +445,18 @@ HMM__HIDDEN struct hmm_heap *hmm__create(void *memory, size_t size,
                                          const struct hmm_strategy *strategy, bool zeroed,
                                          const struct hmm__page_source *page_source);
 HMM__HIDDEN bool hmm__strategy_is_valid(const struct hmm_strategy *strategy);
+
+#if HMM__SMALL
+/* small.c: of a region of so many bytes, those that a heap has; and the ref of its first block. 0:
+ * there is no room for one. */
+HMM__HIDDEN size_t hmm__small_capacity(size_t bytes);
+HMM__HIDDEN hmm_ref hmm__small_first(const struct hmm_strategy *strategy, size_t capacity);
+
+#if HMM_WITH_IMAGES
+/* small.c: as hmm_strategy_at. */
+HMM__HIDDEN const struct hmm_strategy *hmm__built_in(unsigned index);
+#endif
+#endif
 
 /* switch.c: as hmm_heap_set_strategy, of a strategy that is valid and not the present one. */
 HMM__HIDDEN int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *strategy);

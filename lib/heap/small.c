@@ -21,11 +21,53 @@ bool hmm__strategy_is_valid(const struct hmm_strategy *s)
 #endif
 }
 
+#if HMM_WITH_IMAGES
+
+const struct hmm_strategy *hmm__built_in(unsigned index)
+{
+#if HMM__ONE_STRATEGY
+    return index == 0 ? hooks_by(NULL) : NULL;
+#else
+    const struct hmm_strategy *const all[] = {
+#if HMM_WITH_FIRST_FIT
+        HMM_FIRST_FIT,
+#endif
+#if HMM_WITH_NEXT_FIT
+        HMM_NEXT_FIT,
+#endif
+#if HMM_WITH_BEST_FIT
+        HMM_BEST_FIT,
+#endif
+#if HMM_WITH_SEGREGATED
+        HMM_SEGREGATED,
+#endif
+    };
+    return index < sizeof all / sizeof all[0] ? all[index] : NULL;
+#endif
+}
+
+static void identify(struct hmm_heap *h, const struct hmm_strategy *s)
+{
+    const struct hmm_strategy *known;
+    unsigned i = 0;
+    while ((known = hmm__built_in(i)) != NULL && known != s)
+        i++;
+    image_identify(&h->id, sizeof *h, h->limit);
+    image_name(&h->id, known != NULL ? known->name : NULL);
+}
+
+#endif
+
 /* The bytes of a region up to here can be named by a header, since blocks may merge into one. */
 #define SMALL_BYTES_MAX ((uint64_t)HMM_MAX_GRANULES * HMM_GRANULE)
 
-/* The ref of the first block in a heap of `capacity` bytes; 0: there is no room for one. */
-static hmm_ref first_for(const struct hmm_strategy *s, size_t capacity)
+size_t hmm__small_capacity(size_t bytes)
+{
+    size_t capacity = bytes / HMM_GRANULE * HMM_GRANULE;
+    return capacity > SMALL_BYTES_MAX ? (size_t)SMALL_BYTES_MAX : capacity;
+}
+
+hmm_ref hmm__small_first(const struct hmm_strategy *s, size_t capacity)
 {
     size_t state = s->state_size(capacity);
     size_t first =
@@ -38,10 +80,8 @@ static hmm_ref first_for(const struct hmm_strategy *s, size_t capacity)
 static struct hmm_heap *create_at(struct hmm_heap *h, size_t gap, size_t bytes,
                                   const struct hmm_strategy *s)
 {
-    size_t capacity = bytes / HMM_GRANULE * HMM_GRANULE;
-    if (capacity > SMALL_BYTES_MAX)
-        capacity = (size_t)SMALL_BYTES_MAX;
-    hmm_ref first = first_for(s, capacity);
+    size_t capacity = hmm__small_capacity(bytes);
+    hmm_ref first = hmm__small_first(s, capacity);
     if (first == 0)
         return NULL;
     memset(h, 0, (size_t)first * HMM_GRANULE - HMM_HEADER_BYTES);
@@ -55,6 +95,9 @@ static struct hmm_heap *create_at(struct hmm_heap *h, size_t gap, size_t bytes,
 #endif
     h->limit = (hmm_ref)(capacity / HMM_GRANULE);
     h->first = first;
+#if HMM_WITH_IMAGES
+    identify(h, s);
+#endif
     block_make_top(h, first);
     if (s->start != NULL)
         s->start(h, state_of(h));
