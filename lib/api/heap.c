@@ -150,10 +150,11 @@ static void cached_free(struct hmm_heap *h, void *block)
     struct cache *cache = h->cache;
     struct thread_cache *tc = cache->thread_cache;
     struct run *d = cache_look_up(cache, block);
+    struct object *first;
     if (hmm__likely(is_my_run(tc, d)) &&
         hmm__likely(run_has_below(d, block, HMM__GATE_BITS(hmm__fraction_gate, RUN_FRACTION)) &&
-                    !object_has_tag(cache->keys.free, block)))
-        cache_free_valid(cache, tc, d, block);
+                    (first = *d->list) != block))
+        cache_free_valid(cache, tc, d, first, block);
     else
         cached_free_slow(h, d, block);
 }

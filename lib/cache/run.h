@@ -111,13 +111,6 @@ HMM__ALWAYS_INLINE struct run *cache_run_of(const struct cache *cache, const voi
     return is_run(cache, d) ? d : NULL;
 }
 
-/* Whether p is an object of d that its owner may free. A sent object passes: see the theory. */
-HMM__ALWAYS_INLINE bool run_object_is_valid(const struct cache *cache, const struct run *d,
-                                            const void *p)
-{
-    return run_has_object(d, p) && !object_has_tag(cache->keys.free, p);
-}
-
 /* The address `at` as an entry of the page map. */
 HMM__ALWAYS_INLINE int32_t cache_offset(const struct cache *cache, const void *at)
 {

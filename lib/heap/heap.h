@@ -107,6 +107,12 @@ struct hmm__page_source {
     size_t (*mapped)(void);
 };
 
+/* When who does not come to the heap reads the clock: after so many frees, 1 at first. */
+struct hmm__ticker {
+    uint64_t at;
+    uint16_t frees;
+};
+
 /* large.c: an entry of the table of large free blocks. */
 struct hmm__large {
     hmm_ref end;         /* of the block; 0: the entry is not in use */
@@ -589,6 +595,9 @@ struct hmm_stats;
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,
                           int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
 HMM__HIDDEN void hmm__stats(struct hmm_heap *h, struct hmm_stats *stats);
+
+/* As hmm_heap_smallest_free; for heaps in few bytes. */
+HMM__HIDDEN size_t hmm__smallest_free(struct hmm_heap *h);
 
 /* The largest value that hmm_stats.brk has had. */
 HMM__HIDDEN size_t hmm__used_peak(const struct hmm_heap *h);
