@@ -245,6 +245,12 @@ says "a plug-in that is not there" '^hmm: HMM_STRATEGY=\./no\.so: no such strate
 says "a plug-in that is none" '^hmm: HMM_STRATEGY=.*library.so: it exports no hmm_plugin_strategy' \
     HMM_STRATEGY="$dir/library.so" "$dir/libc" nothing
 says "a bad size" '^hmm: HMM_HEAP_SIZE=1T: allowed are 4K to ' HMM_HEAP_SIZE=1T "$dir/libc" nothing
+says "HMM_ARENAS: there is one" ', one arena for the 64 that HMM_ARENAS allows$' \
+    HMM_VERBOSE=1 HMM_ARENAS=64 "$dir/libc" nothing
+passes "HMM_ARENAS: several are allowed" HMM_ARENAS=2 "$dir/libc" nothing
+says "HMM_ARENAS=1 needs no word" ', with(out)? a cache$' HMM_VERBOSE=1 HMM_ARENAS=1 "$dir/libc" nothing
+says "a bad number of arenas" '^hmm: HMM_ARENAS=many: allowed are 1 to 64$' \
+    HMM_ARENAS=many "$dir/libc" nothing
 says "a bad policy" '^hmm: HMM_FOREIGN=no: allowed are abort and ignore$' \
     HMM_FOREIGN=no "$dir/libc" nothing
 with "$dir/libc" stats
@@ -361,14 +367,14 @@ named() {
 }
 
 for name in STRATGY:STRATEGY STARTEGY:STRATEGY STRATEGYS:STRATEGY STR:STRATEGY HEAP:HEAP_SIZE \
-    HEAPSIZE:HEAP_SIZE CACHES:CACHE RELEASED:RELEASE REL:RELEASE VERB:VERBOSE; do
+    HEAPSIZE:HEAP_SIZE CACHES:CACHE ARENA:ARENAS RELEASED:RELEASE REL:RELEASE VERB:VERBOSE; do
     named "HMM_${name%:*}" "HMM_${name#*:}"
     report $? "hmm run: HMM_${name%:*}, a misspelt variable, is named"
 done
 (HMM_STRATGY=first-fit HMM_VERBOSE=1 runs "$dir/libc" nothing
     [ "$(grep -c '^hmm: HMM_STRATGY is no variable of hmm' "$dir/err")" -eq 1 ])
 report $? "HMM_VERBOSE: a misspelt variable is named once"
-(export HMM_MODEL=1 HMM_TESTS=all HMM_ST=1 HMM_=1 HMM_STRATEGIC_RESERVES=1 HMM_RELEASE=-1 \
+(export HMM_MODEL=1 HMM_TESTS=all HMM_ST=1 HMM_=1 HMM_STRATEGIC_RESERVES=1 HMM_RELEASE=-1 HMM_ARENAS=1 \
     "HMM_STRATEGY_OF_A_NAME_THAT_IS_LONGER=1"
     runs "$dir/libc" nothing
     [ "$code" -eq 0 ] && [ ! -s "$dir/err" ])
@@ -410,7 +416,7 @@ for s in first-fit next-fit best-fit segregated; do
     report $? "hmm run --stats --strategy $s: address space is not use"
 done
 for bad in HMM_STRATEGY=bets-fit HMM_STRATEGY=./nowhere.so HMM_CHECK=5 HMM_CACHE=2 HMM_HEAP_SIZE=1 \
-    HMM_RELEASE=-2 HMM_RELEASE=1s HMM_RELEASE=3600001; do
+    HMM_ARENAS=0 HMM_ARENAS=65 HMM_ARENAS=two HMM_RELEASE=-2 HMM_RELEASE=1s HMM_RELEASE=3600001; do
     env "$bad" "$HMM" run -- "$dir/odd" say something > "$dir/out" 2> "$dir/err"
     code=$?
     [ "$code" -eq 125 ] && [ ! -s "$dir/out" ] && [ "$(wc -l < "$dir/err")" -eq 1 ] &&

@@ -12,8 +12,8 @@
 
 static void clear_environment(void)
 {
-    static const char *const names[] = {"HMM_STRATEGY", "HMM_HEAP_SIZE", "HMM_CHECK",
-                                        "HMM_CACHE",    "HMM_STATS",     "HMM_VERBOSE"};
+    static const char *const names[] = {"HMM_STRATEGY", "HMM_HEAP_SIZE", "HMM_CHECK", "HMM_CACHE",
+                                        "HMM_STATS",    "HMM_VERBOSE",   "HMM_ARENAS"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         unsetenv(names[i]);
 }

@@ -16,8 +16,8 @@
 
 static void clear_environment(void)
 {
-    static const char *const names[] = {"HMM_STRATEGY", "HMM_HEAP_SIZE", "HMM_CHECK",
-                                        "HMM_CACHE",    "HMM_STATS",     "HMM_VERBOSE"};
+    static const char *const names[] = {"HMM_STRATEGY", "HMM_HEAP_SIZE", "HMM_CHECK", "HMM_CACHE",
+                                        "HMM_STATS",    "HMM_VERBOSE",   "HMM_ARENAS"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         unsetenv(names[i]);
 }
@@ -211,6 +211,11 @@ static const struct bad_value {
     {"HMM_CACHE", "2", "allowed are 0 and 1\n"},
     {"HMM_CACHE", "yes", "allowed are 0 and 1\n"},
     {"HMM_VERBOSE", "2", "allowed are 0 and 1\n"},
+    {"HMM_ARENAS", "0", "allowed are 1 to 64\n"},
+    {"HMM_ARENAS", "65", "allowed are 1 to 64\n"},
+    {"HMM_ARENAS", "4294967297", "allowed are 1 to 64\n"},
+    {"HMM_ARENAS", "2x", "allowed are 1 to 64\n"},
+    {"HMM_ARENAS", "+1", "allowed are 1 to 64\n"},
 };
 
 #define BAD_VALUES ((int)(sizeof bad_values / sizeof bad_values[0]))

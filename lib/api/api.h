@@ -13,6 +13,8 @@ HMM__HIDDEN struct hmm_heap *hmm__heap_create(void *memory, size_t size,
                                               const struct hmm__page_source *page_source);
 
 /* heap.c: the entry points without a lock or a trace (hooks.h). */
+HMM__HIDDEN void *hmm__plain_malloc(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__plain_free(struct hmm_heap *h, void *block);
 HMM__HIDDEN void *hmm__plain_calloc(struct hmm_heap *h, size_t count, size_t size);
 HMM__HIDDEN void *hmm__plain_realloc(struct hmm_heap *h, void *block, size_t size);
 HMM__HIDDEN void *hmm__plain_aligned_alloc(struct hmm_heap *h, size_t align, size_t size);
@@ -20,6 +22,8 @@ HMM__HIDDEN void *hmm__plain_aligned_alloc(struct hmm_heap *h, size_t align, siz
 HMM__HIDDEN const char *hmm__plain_check(const struct hmm_heap *h);
 
 struct run;
+
+#if !HMM__SMALL
 
 /* A block that realloc cannot resize where it is. */
 struct moving_block {
@@ -53,6 +57,8 @@ HMM__ALWAYS_INLINE void *realloc_by_moving(const struct mover *by, const struct 
     by->release(b);
     return p;
 }
+
+#endif
 
 /* heap.c: sets malloc_entry and free_entry after a change of the cache, the checks or the
  * strategy. */

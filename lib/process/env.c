@@ -73,9 +73,9 @@ size_t hmm__parse_size(const char *s)
 
 #if HMM_HOSTED && defined(__GLIBC__)
 /* HMM_RECORD is the recorder's. */
-static const char *const variables[] = {"HMM_STRATEGY", "HMM_HEAP_SIZE", "HMM_CACHE",
-                                        "HMM_CHECK",    "HMM_FOREIGN",   "HMM_STATS",
-                                        "HMM_RELEASE",  "HMM_VERBOSE",   "HMM_RECORD"};
+static const char *const variables[] = {
+    "HMM_STRATEGY", "HMM_HEAP_SIZE", "HMM_CACHE",  "HMM_CHECK",   "HMM_FOREIGN",
+    "HMM_STATS",    "HMM_RELEASE",   "HMM_ARENAS", "HMM_VERBOSE", "HMM_RECORD"};
 
 #define VARIABLES (sizeof variables / sizeof variables[0])
 
@@ -248,6 +248,25 @@ static int read_release(struct options *o)
     return 0;
 }
 
+/* The most that there may be: there is one (doc/decisions/0005). */
+#define ARENAS_MAX 64u
+
+static int read_arenas(struct options *o)
+{
+    const char *value = env_value("HMM_ARENAS");
+    uint32_t n = 0;
+    size_t i = 0;
+    o->arenas = 1;
+    if (value == NULL)
+        return 0;
+    for (; value[i] >= '0' && value[i] <= '9' && n <= ARENAS_MAX; i++)
+        n = n * 10 + (uint32_t)(value[i] - '0');
+    if (value[i] != '\0' || n == 0 || n > ARENAS_MAX)
+        return refuse_value("HMM_ARENAS", value, "allowed are 1 to 64");
+    o->arenas = n;
+    return 0;
+}
+
 static int read_heap_size(struct options *o, size_t largest)
 {
     const char *value = env_value("HMM_HEAP_SIZE");
@@ -277,6 +296,7 @@ int hmm__options_read(struct options *o, const struct hmm_strategy *fallback, si
     bad += read_heap_size(o, largest_heap);
     bad += read_foreign(o);
     bad += read_release(o);
+    bad += read_arenas(o);
     bad += read_digit("HMM_CHECK", 4, &o->check);
     bad += read_digit("HMM_CACHE", 1, &cache);
     bad += read_digit("HMM_VERBOSE", 1, &verbose);

@@ -16,6 +16,7 @@ struct options {
     size_t heap_size; /* 0: not set */
     int check;        /* level */
     uint32_t release; /* hmm_heap.release_after */
+    uint32_t arenas;  /* the most that there may be; there is one */
     bool cache;
     bool verbose;
     bool foreign;         /* frees of foreign pointers are ignored */
@@ -26,8 +27,8 @@ struct options {
 
 /*
  * Sets the options to their defaults, then to the values of HMM_STRATEGY, HMM_HEAP_SIZE, HMM_CACHE,
- * HMM_CHECK, HMM_STATS, HMM_FOREIGN, HMM_RELEASE and HMM_VERBOSE. For each bad value it prints one
- * line on stderr and leaves the default. Returns the number of bad values. HMM_STRATEGY is not read
+ * HMM_CHECK, HMM_STATS, HMM_FOREIGN, HMM_RELEASE, HMM_ARENAS and HMM_VERBOSE. For each bad value it
+ * prints one line on stderr and leaves the default. Returns the number of bad values. HMM_STRATEGY is not read
  * if with_strategy is false. fallback is the default strategy.
  */
 HMM__HIDDEN int hmm__options_read(struct options *o, const struct hmm_strategy *fallback,

@@ -29,6 +29,11 @@ void hmm__report_start(const char *who, const struct hmm_heap *h, const struct o
     hmm__text_add(&t, ", check level ");
     hmm__text_decimal(&t, (uint64_t)o->check);
     hmm__text_add(&t, h->cache ? ", with a cache" : ", without a cache");
+    if (o->arenas > 1) {
+        hmm__text_add(&t, ", one arena for the ");
+        hmm__text_decimal(&t, o->arenas);
+        hmm__text_add(&t, " that HMM_ARENAS allows");
+    }
     if (o->stats) {
         hmm__text_add(&t, ", statistics to ");
         hmm__text_add(&t, o->stats);
