@@ -213,15 +213,17 @@ static void renew_line(struct crew *crew, size_t i)
 
 /* ---- The worst operation ---- */
 
-/* One that has taken so many times as long as the least cannot be the least. */
+/* One that has taken so many times as long as the least, and so many nanoseconds more, cannot be
+ * the least. */
 #define COULD_BE_LEAST 1.5
+#define COULD_BE_LEAST_NS 1000
 
 static bool could_be_least(const struct crew *crew, size_t count, size_t i)
 {
     const int64_t ns = crew->rows[i].worst_ns;
     for (size_t k = 0; k < count; k++)
         if (crew->worsts[k] != NULL && !crew->bad[k] && crew->rows[k].worst_ns >= 0 &&
-            (double)crew->rows[k].worst_ns * COULD_BE_LEAST < (double)ns)
+            (double)crew->rows[k].worst_ns * COULD_BE_LEAST + COULD_BE_LEAST_NS < (double)ns)
             return false;
     return crew->worsts[i] != NULL && !crew->bad[i] && ns >= 0;
 }

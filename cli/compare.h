@@ -150,7 +150,8 @@ struct contestant {
  * the least, to come down to what it takes. False iff there is no address space.
  */
 #define CONTEST_ALIKE 1.15
-#define CONTEST_PASSES 30
+#define CONTEST_NOISE_NS 300
+#define CONTEST_PASSES 40
 #define CLOCK_STEPS_NS 20 /* a clock may have steps of 10 */
 bool contest(const struct contestant *list, size_t count, unsigned passes, bool tell_apart);
 

@@ -15,6 +15,10 @@
 /* Passes that the one with the fewest instructions gets more than the others, at most. */
 #define MORE_PASSES 60
 
+/* After so many passes only those go on that are within so many times the least. */
+#define PASSES_FOR_ALL 10
+#define STAYS_IN 1.4
+
 /* ---- A pass ---- */
 
 /* The operations that are counted. */
@@ -117,15 +121,22 @@ static uint64_t least_of(const struct contestant *list, size_t count)
     return least;
 }
 
+/* Whether it still could be the least. Noise is some part of a long time, and most of a short one.
+ */
+static bool is_in(const struct contestant *c, uint64_t least, double times)
+{
+    return (double)worst_longest(c->worst) <= (double)least * times + CONTEST_NOISE_NS;
+}
+
 /* Of those that times do not tell apart, the one with the fewest instructions; NULL: there is none.
  */
 static const struct contestant *fewest_of(const struct contestant *list, size_t count,
                                           const struct replay_region *memory)
 {
     const struct contestant *fewest = NULL;
-    const double limit = (double)least_of(list, count) * CONTEST_ALIKE + CLOCK_STEPS_NS;
+    const uint64_t least = least_of(list, count);
     for (size_t i = 0; i < count; i++) {
-        if ((double)worst_longest(list[i].worst) > limit)
+        if (!is_in(&list[i], least, CONTEST_ALIKE))
             continue;
         count_once(&list[i], memory);
         if (fewest == NULL || list[i].worst->steps < fewest->worst->steps)
@@ -156,9 +167,12 @@ bool contest(const struct contestant *list, size_t count, unsigned passes, bool 
         size = list[i].region > size ? list[i].region : size;
     if (!reserve(&memory, size))
         return false;
-    for (unsigned pass = 0; pass < passes; pass++)
+    for (unsigned pass = 0; pass < passes; pass++) {
+        const uint64_t least = pass < PASSES_FOR_ALL ? UINT64_MAX / 2 : least_of(list, count);
         for (size_t i = 0; i < count; i++)
-            time_once(&list[i], &memory);
+            if (is_in(&list[i], least, STAYS_IN))
+                time_once(&list[i], &memory);
+    }
     const struct contestant *fewest =
         tell_apart && steps_are_possible() ? fewest_of(list, count, &memory) : NULL;
     for (unsigned pass = 0; pass < MORE_PASSES && fewest != NULL; pass++)

@@ -249,7 +249,7 @@ END_TEST
 
 /* ---- Instructions ---- */
 
-static uint64_t steps_of_loop(int rounds)
+static __attribute__((noinline)) uint64_t steps_of_loop(volatile int rounds)
 {
     volatile int done = 0;
     steps_begin();
