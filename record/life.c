@@ -72,14 +72,8 @@ static void close_trace(struct record_life *l)
     l->writer = NULL;
 }
 
-static void emit(struct record_life *l, enum hmm_trace_kind kind, uint32_t id, uint64_t size,
-                 unsigned align_log2, uint32_t stack)
+static void emit(struct record_life *l, struct hmm_trace_op op)
 {
-    const struct hmm_trace_op op = {.size = size,
-                                    .id = id,
-                                    .kind = (uint8_t)kind,
-                                    .align_log2 = align_log2 & 63u,
-                                    .stack = stack & HMM_TRACE_MOST_STACKS};
     if (l->writer == NULL && !l->failed)
         open_trace(l);
     if (l->failed) {
@@ -100,7 +94,7 @@ static void emit(struct record_life *l, enum hmm_trace_kind kind, uint32_t id, u
 static void drop(struct record_life *l, uint32_t id)
 {
     record_blocks_drop_id(&l->blocks, id);
-    emit(l, HMM_TRACE_FREE, id, 0, 0, 0);
+    emit(l, (struct hmm_trace_op){.kind = HMM_TRACE_FREE, .id = id});
 }
 
 /* The address's place, empty, by L1; NULL iff there is no memory. */
@@ -123,10 +117,13 @@ static void allocated(struct record_life *l, uint64_t address, uint64_t size, in
     *at = record_blocks_new_id(&l->blocks, size);
     if (*at == RECORD_NO_ID)
         fail_for_memory(l);
-    else if (align_log2 >= 0)
-        emit(l, HMM_TRACE_ALIGNED, *at, size, (unsigned)align_log2, stack);
     else
-        emit(l, HMM_TRACE_ALLOC, *at, size, 0, stack);
+        emit(l,
+             (struct hmm_trace_op){.kind = align_log2 >= 0 ? HMM_TRACE_ALIGNED : HMM_TRACE_ALLOC,
+                                   .id = *at,
+                                   .size = size,
+                                   .align_log2 = align_log2 >= 0 ? (unsigned)align_log2 & 63u : 0,
+                                   .stack = stack & HMM_TRACE_MOST_STACKS});
 }
 
 /* The ID at the address, which leaves it. */
@@ -201,7 +198,10 @@ static void resized_to(struct record_life *l, uint64_t place, uint64_t address, 
         return;
     *at = r.id;
     record_blocks_resize_id(&l->blocks, r.id, l->resized_size);
-    emit(l, HMM_TRACE_RESIZE, r.id, l->resized_size, 0, stack);
+    emit(l, (struct hmm_trace_op){.kind = HMM_TRACE_RESIZE,
+                                  .id = r.id,
+                                  .size = l->resized_size,
+                                  .stack = stack & HMM_TRACE_MOST_STACKS});
 }
 
 static void not_resized(struct record_life *l, uint64_t from)
