@@ -32,6 +32,8 @@ HMM__ALWAYS_INLINE struct sized_block sized_block_at(const struct hmm_heap *h, h
     return (struct sized_block){block_payload(h, r), r, size};
 }
 
+#if !HMM__SMALL
+
 /* Scaled sizes of a block and of its free neighbours; 0: there is none, or it stays apart. */
 struct sizes {
     size_t self, next, prev;
@@ -71,8 +73,6 @@ struct merge {
 struct merges {
     merge_callback *next, *prev, *both;
 };
-
-#if !HMM__SMALL
 
 /* ---- allocate.c: the slow path ---- */
 
