@@ -222,15 +222,29 @@ constant() {
     echo "HMM_$1" | tr 'a-z-' 'A-Z_'
 }
 
+# library OPTION...: compiles the library as one file, once for these options, in a folder, whose
+# name it prints.
+library() {
+    folder=$dir/library$(echo "$*" | tr -c 'a-zA-Z0-9\n' _)
+    if [ ! -d "$folder" ]; then
+        # shellcheck disable=SC2086,SC2154
+        mkdir "$folder" && (cd "$top_srcdir" &&
+            sh scripts/single-file . "$folder" $single_file_parts) &&
+            $CC -O1 "$@" -DHMM_NO_MAIN -c -o "$folder/whole.o" "$folder/heap_memory_manager.c" ||
+            return 1
+    fi
+    echo "$folder"
+}
+
 # alike STRATEGY: on this machine, of the same granule as the targets have.
 alike() {
     firmware "$1" 'realloc aligned calloc checks' && cd "$dir/$1" || return 1
     workload="-DALIKE_STRATEGY=$(constant "$1") -DALIKE_REALLOC -DALIKE_CALLOC -DALIKE_ALIGNED"
     workload="$workload -DALIKE_CHECKS -DHMM_GRANULE=8u"
-    # shellcheck disable=SC2086,SC2154
-    (cd "$top_srcdir" && sh scripts/single-file . "$dir/$1" $single_file_parts) &&
-        $CC -O1 $workload -DALIKE_HEADER='"heap_memory_manager.h"' -DHMM_NO_MAIN -I. -o whole \
-            "$target/../alike.c" heap_memory_manager.c && ./whole >expected &&
+    library=$(library -DHMM_GRANULE=8u) || return 1
+    # shellcheck disable=SC2086
+    $CC -O1 $workload -DALIKE_HEADER='"heap_memory_manager.h"' -I"$library" -o whole \
+        "$target/../alike.c" "$library/whole.o" && ./whole >expected &&
         $CC -O1 $workload -DALIKE_HEADER='"hmm.h"' -I. -o few "$target/../alike.c" hmm.c &&
         ./few >got && diff expected got && [ "$(wc -l <got)" -eq 4 ]
 }
@@ -239,8 +253,7 @@ alike() {
 plugin() {
     cd "$(made best-fit 'plugins checks realloc aligned')" || return 1
     echo '#include "hmm.h"' >hmm-strategy.h
-    # shellcheck disable=SC2086,SC2154
-    (cd "$top_srcdir" && sh scripts/single-file . "$dir/best-fit" $single_file_parts) || return 1
+    library=$(library) || return 1
     workload='-DALIKE_STRATEGY=&hmm_plugin_strategy -DALIKE_REALLOC -DALIKE_ALIGNED -DALIKE_CHECKS'
     workload="$workload -DALIKE_OPERATIONS=4000"
     echo 'extern const struct hmm_strategy hmm_plugin_strategy;' >declared.h
@@ -253,8 +266,8 @@ plugin() {
         cat declared.h
     } >few.h
     # shellcheck disable=SC2086
-    $CC -O1 $workload -DALIKE_HEADER='"whole.h"' -DHMM_NO_MAIN -I. -I"$dir/best-fit" -I"$top_srcdir/lib" \
-        -o whole "$target/../alike.c" "$1" "$dir/best-fit/heap_memory_manager.c" &&
+    $CC -O1 $workload -DALIKE_HEADER='"whole.h"' -I. -I"$library" -I"$top_srcdir/lib" \
+        -o whole "$target/../alike.c" "$1" "$library/whole.o" &&
         ./whole >expected &&
         $CC -O1 $workload -DALIKE_HEADER='"few.h"' -I. -o few "$target/../alike.c" "$1" hmm.c &&
         ./few >got && diff expected got && [ "$(wc -l <got)" -eq 4 ]
