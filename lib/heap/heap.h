@@ -73,9 +73,9 @@ enum hmm__check_flag {
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
 
-/* What a cache is to return to the heap: UNUSED, now and then, is what has not been needed for a
- * while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL, before a
- * request fails, is all that the calling thread does not use. */
+/* What a cache is to return to the heap: UNUSED, now and then, is a step of what has not been
+ * needed for a while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL,
+ * before a request fails, is all that the calling thread does not use. */
 enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */

@@ -296,14 +296,17 @@ void hmm__tick(struct hmm_heap *h)
 {
     uint64_t before = h->released;
     if (hmm__decommit_is_due(h)) {
-        hmm__reclaim(h, HMM__RECLAIM_UNUSED);
+        bool more = hmm__reclaim(h, HMM__RECLAIM_UNUSED);
         hmm__decommit_due(h);
+        if (more)
+            write_due(h, 0);
     }
     if (h->released != before || h->released - h->released_then < IDLE_BYTES)
         return;
-    h->released_then = h->released;
-    while (hmm__reclaim(h, HMM__RECLAIM_IDLE)) {
-    }
+    if (hmm__reclaim(h, HMM__RECLAIM_IDLE))
+        write_due(h, 0);
+    else
+        h->released_then = h->released;
 }
 
 static HMM__COLD void give_back_excess(struct hmm_heap *h, uint64_t excess, uint32_t freed)
