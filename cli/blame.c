@@ -99,9 +99,11 @@ void blame_free(struct blame *blame)
 
 size_t blame_few(const struct blame *b, size_t most, uint64_t *bytes)
 {
+    const uint64_t enough =
+        b->waste / 100 * MOST_OF_IT + (b->waste % 100 * MOST_OF_IT + 99) / 100; /* rounded up */
     size_t n = 0;
     *bytes = 0;
-    while (n < b->count && n < most && *bytes < b->waste / 100 * MOST_OF_IT)
+    while (n < b->count && n < most && *bytes < enough)
         *bytes += b->parts[n++].bytes;
     return n;
 }
@@ -118,8 +120,8 @@ void blame_print(FILE *to, const struct blame *b, const struct cli_sites *sites,
         fputs("this call site holds", to);
     else
         fprintf(to, "these %zu call sites hold", few);
-    fprintf(to, " %.0f %% of the waste, %s in %s holes:\n", (double)bytes / (double)b->waste * 100,
-            cli_bytes(b->waste).chars, cli_count(b->holes).chars);
+    fprintf(to, " %.0f %% of the waste, %s in %s hole%s:\n", (double)bytes / (double)b->waste * 100,
+            cli_bytes(b->waste).chars, cli_count(b->holes).chars, b->holes == 1 ? "" : "s");
     for (size_t i = 0; i < 4; i++)
         cli_table_add(&t, "%s", titles[i]);
     for (size_t i = 0; i < few; i++) {

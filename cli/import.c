@@ -33,7 +33,8 @@ const struct cli_command cli_import = {
         "logs of glibc's mtrace(); heaptrack's files, raw or interpreted; rmm, the CSV logs of "
         "the\n"
         "RAPIDS Memory Manager; ring, the events of a device. Says how many operations there are "
-        "and what had to be left out.\n\n"
+        "and what had to be left out. Ctrl-C ends it, and the trace has what was read up to "
+        "there.\n\n"
         "Exit status: 0 if the trace is written; 1 if that fails or memory runs out; 2 if an\n"
         "argument or FILE is bad, and then there is no trace.\n",
     .options = options,
@@ -179,13 +180,16 @@ static const struct import_format *guess(struct import *m, const char *line)
 static bool take_lines(struct import *m, struct lines *l, const struct import_format *format,
                        char *line)
 {
-    for (; line != NULL; line = next_line(m, l))
+    for (; line != NULL; line = next_line(m, l)) {
+        if (cli_interrupted())
+            return true;
         if (!format->take(m, line))
             return false;
+    }
     return !m->failed && (format->end == NULL || format->end(m));
 }
 
-/* False iff an error has been said. */
+/* False iff an error has been said. After Ctrl-C what has been taken is all; so in take_lines. */
 static bool take_bytes(struct import *m, struct lines *l, const struct import_format *format)
 {
     for (;;) {
@@ -193,6 +197,8 @@ static bool take_bytes(struct import *m, struct lines *l, const struct import_fo
         if (got < 0)
             return false;
         l->begin += (size_t)got;
+        if (cli_interrupted())
+            return true;
         if (l->ended)
             break;
         if (!read_more(m, l))
@@ -222,11 +228,14 @@ static void summarize(const struct import *m, const struct request *q)
     /* Not into the trace. */
     FILE *to = is_standard_output(q) ? stderr : stdout;
     cli_progress_hide();
+    if (cli_interrupted())
+        cli_complain("import", "%s: interrupted: the trace has what was read up to there", q->path);
     fprintf(to, "%s: %s operation%s, of %s\n", cli_visible(q->output), cli_count(m->ops).chars,
             m->ops == 1 ? "" : "s", q->format->of);
     say_number(to, "left out", m->left_out.unknown, "free",
                "of a block that is older than the log");
     say_number(to, "left out", m->left_out.nulls, "free", "of no block");
+    say_number(to, "left out", m->left_out.empty, "request", "for no bytes, which got no block");
     say_number(to, "left out", m->left_out.failed, "request", "that had failed");
     say_number(to, "missing", m->left_out.lost, "event", "that the device had no room for");
     say_number(to, "added", m->unseen, "free", "that the log had missed");
@@ -286,6 +295,7 @@ static int import_lines(struct request *q, struct import *m, struct lines *l)
     if (!open_output(q, m))
         return CLI_FAILED;
     m->state = cli_alloc(1, q->format->state_size);
+    cli_heed_interrupts(); /* from here on there is a trace */
     const int code =
         conclude(m, q, in_bytes ? take_bytes(m, l, q->format) : take_lines(m, l, q->format, line));
     if (code == CLI_OK)
@@ -294,6 +304,8 @@ static int import_lines(struct request *q, struct import *m, struct lines *l)
         q->format->free_state(m->state);
     free(m->state);
     import_blocks_free(m);
+    if (code == CLI_OK && cli_interrupted())
+        cli_end_interrupted();
     return code;
 }
 

@@ -22,6 +22,7 @@ struct import_slot {
 struct import_left_out {
     uint64_t unknown; /* frees of blocks that were allocated before the log began */
     uint64_t nulls;   /* frees of no block */
+    uint64_t empty;   /* requests for no bytes, which got no block */
     uint64_t failed;  /* requests that the recorded program's heap did not serve */
     uint64_t lost;    /* events that the log says are missing */
 };
@@ -38,10 +39,15 @@ struct import {
 
     struct import_slot *slots; /* a hash table of the live blocks that have keys */
     size_t slot_count, slot_room;
+    uint64_t factor; /* of the table's hash */
+    unsigned home_shift;
     uint32_t *unused; /* IDs that were freed, a stack */
     size_t unused_count, unused_room;
-    uint32_t ids; /* that were ever used */
-    void *state;  /* the format's */
+    uint32_t ids;    /* that were ever used */
+    uint64_t *sizes; /* by ID, of the blocks that live */
+    size_t size_room;
+    uint64_t live; /* bytes, all together at most PTRDIFF_MAX */
+    void *state;   /* the format's */
 };
 
 struct import_format {
@@ -81,6 +87,9 @@ bool import_new_block(struct import *import, uint64_t size, uint32_t *id);
 bool import_drop_block(struct import *import, uint32_t id);
 
 void import_blocks_free(struct import *import);
+
+/* A longer array of as many items as *room then says, at least `needed`; what is new is zeroed. */
+void *import_grown(void *array, size_t *room, size_t needed, size_t item);
 
 /* ---- Words of a line ---- */
 

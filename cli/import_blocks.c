@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- Words ---- */
 
@@ -65,11 +66,37 @@ size_t import_words(char *line, char separator, char **words, size_t most)
     return count;
 }
 
+/* ---- Arrays ---- */
+
+void *import_grown(void *array, size_t *room, size_t needed, size_t item)
+{
+    size_t more = *room == 0 ? 1024 : *room;
+    while (more < needed)
+        more *= 2;
+    if (more == *room)
+        return array;
+    void *grown = cli_alloc(more, item);
+    if (*room != 0)
+        memcpy(grown, array, *room * item);
+    free(array);
+    *room = more;
+    return grown;
+}
+
 /* ---- Keys: linear probing ---- */
 
+/* The high bits of a product (Dietzfelbinger and others, 1997). The factor is another one each
+ * time, so that no file can be made whose keys all have one home. */
 static size_t home(const struct import *m, uint64_t key)
 {
-    return (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (m->slot_room - 1);
+    return (size_t)(key * m->factor >> m->home_shift);
+}
+
+static void choose_factor(struct import *m)
+{
+    if (getentropy(&m->factor, sizeof m->factor) != 0)
+        m->factor = UINT64_C(0x9e3779b97f4a7c15);
+    m->factor |= 1;
 }
 
 /* Where the key is, or the empty place where it would be. */
@@ -85,7 +112,10 @@ static void grow_slots(struct import *m)
 {
     struct import_slot *old = m->slots;
     const size_t room = m->slot_room;
+    if (room == 0)
+        choose_factor(m);
     m->slot_room = room == 0 ? 1024 : room * 2;
+    m->home_shift = room == 0 ? 64 - 10 : m->home_shift - 1;
     m->slots = cli_alloc(m->slot_room, sizeof *m->slots);
     for (size_t i = 0; i < m->slot_room; i++)
         m->slots[i].id = IMPORT_NO_ID;
@@ -132,19 +162,28 @@ static uint32_t take_id(struct import *m)
 
 static void give_id(struct import *m, uint32_t id)
 {
-    if (m->unused_count == m->unused_room) {
-        const size_t room = m->unused_room == 0 ? 1024 : m->unused_room * 2;
-        uint32_t *unused = cli_alloc(room, sizeof *unused);
-        if (m->unused_count != 0)
-            memcpy(unused, m->unused, m->unused_count * sizeof *unused);
-        free(m->unused);
-        m->unused = unused;
-        m->unused_room = room;
-    }
+    m->unused = import_grown(m->unused, &m->unused_room, m->unused_count + 1, sizeof *m->unused);
     m->unused[m->unused_count++] = id;
 }
 
 /* ---- Operations ---- */
+
+/* A trace cannot have more bytes live than a program's address space. False, said, iff it would. */
+static bool hold(struct import *m, uint32_t id, uint64_t size)
+{
+    m->sizes = import_grown(m->sizes, &m->size_room, (size_t)id + 1, sizeof *m->sizes);
+    m->live -= m->sizes[id];
+    m->sizes[id] = 0;
+    if (size > PTRDIFF_MAX)
+        return import_fail(m, "a block of %llu bytes, which no heap can have",
+                           (unsigned long long)size);
+    if (size > PTRDIFF_MAX - m->live)
+        return import_fail(m, "a block of %llu bytes: all live blocks would be above %lld bytes",
+                           (unsigned long long)size, (long long)PTRDIFF_MAX);
+    m->sizes[id] = size;
+    m->live += size;
+    return true;
+}
 
 /* The reason is the writer's, which says it when it is closed. */
 static bool write_aligned(struct import *m, enum hmm_trace_kind kind, uint32_t id, uint64_t size,
@@ -152,9 +191,8 @@ static bool write_aligned(struct import *m, enum hmm_trace_kind kind, uint32_t i
 {
     const struct hmm_trace_op op = {
         .size = size, .id = id, .kind = (uint8_t)kind, .align_log2 = align_log2 & 63u};
-    if (size > PTRDIFF_MAX)
-        return import_fail(m, "a block of %llu bytes, which no heap can have",
-                           (unsigned long long)size);
+    if (!hold(m, id, size))
+        return false;
     m->ops++;
     return hmm_trace_write(m->writer, &op);
 }
@@ -207,15 +245,27 @@ bool import_allocate_aligned(struct import *m, uint64_t key, uint64_t size, unsi
     return true;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
 bool import_free_all(struct import *m)
 {
-    bool good = true;
+    uint32_t *ids = cli_alloc(m->slot_count + 1, sizeof *ids);
+    size_t count = 0;
     for (size_t i = 0; i < m->slot_room; i++) {
-        if (m->slots[i].id != IMPORT_NO_ID && good)
-            good = import_drop_block(m, m->slots[i].id);
+        if (m->slots[i].id != IMPORT_NO_ID)
+            ids[count++] = m->slots[i].id;
         m->slots[i].id = IMPORT_NO_ID;
     }
     m->slot_count = 0;
+    qsort(ids, count, sizeof *ids, by_id);
+    bool good = true;
+    for (size_t i = 0; i < count && good; i++)
+        good = import_drop_block(m, ids[i]);
+    free(ids);
     return good;
 }
 
@@ -248,4 +298,5 @@ void import_blocks_free(struct import *m)
 {
     free(m->slots);
     free(m->unused);
+    free(m->sizes);
 }

@@ -41,22 +41,6 @@ static bool begins(const char *line)
            import_number(words[1], 16, &number);
 }
 
-/* At least so many; what is new is zeroed. */
-static void *grown(void *old, size_t *room, size_t needed, size_t size)
-{
-    size_t more = *room == 0 ? 1024 : *room;
-    while (more < needed)
-        more *= 2;
-    if (more == *room)
-        return old;
-    void *grown_array = cli_alloc(more, size);
-    if (*room != 0)
-        memcpy(grown_array, old, *room * size);
-    free(old);
-    *room = more;
-    return grown_array;
-}
-
 static bool wrong(struct import *m)
 {
     return import_fail(m, "not a line of heaptrack's");
@@ -67,7 +51,7 @@ static bool take_kind(struct import *m, struct heaptrack *h, const char *size)
     struct kind kind = {0, IMPORT_NO_ID};
     if (!import_number(size, 16, &kind.size))
         return wrong(m);
-    h->kinds = grown(h->kinds, &h->room, h->count + 1, sizeof *h->kinds);
+    h->kinds = import_grown(h->kinds, &h->room, h->count + 1, sizeof *h->kinds);
     h->kinds[h->count++] = kind;
     return true;
 }
@@ -77,7 +61,7 @@ static bool allocate_kind(struct import *m, struct heaptrack *h, struct kind *ki
     uint32_t id;
     if (!import_new_block(m, kind->size, &id))
         return false;
-    h->older = grown(h->older, &h->older_room, (size_t)id + 1, sizeof *h->older);
+    h->older = import_grown(h->older, &h->older_room, (size_t)id + 1, sizeof *h->older);
     h->older[id] = kind->youngest;
     kind->youngest = id;
     return true;

@@ -47,6 +47,15 @@ static bool is_free(const char *action)
     return strcmp(action, "free") == 0 || strcmp(action, "deallocate") == 0;
 }
 
+/* A request for no bytes may get no block: as many as the program likes, and none to be freed. */
+static bool allocate(struct import *m, uint64_t pointer, uint64_t size)
+{
+    if (pointer != 0 || size != 0)
+        return import_allocate(m, pointer, size);
+    m->left_out.empty++;
+    return true;
+}
+
 static bool take_row(struct import *m, const struct rmm *r, char **words)
 {
     const char *action = words[r->action];
@@ -62,7 +71,7 @@ static bool take_row(struct import *m, const struct rmm *r, char **words)
         return import_fail(m, "'%.80s' and '%.80s' are no address and size", words[r->pointer],
                            words[r->size]);
     if (strcmp(action, "allocate") == 0)
-        return import_allocate(m, pointer, size);
+        return allocate(m, pointer, size);
     if (!is_free(action))
         return import_fail(m,
                            "unknown action '%.80s'; allowed: allocate, allocate failure, free, "

@@ -47,7 +47,7 @@ static bool wants_colour(void)
 /* Lines so that all heaps are seen at once. */
 static unsigned lines_for(unsigned rows, size_t heaps)
 {
-    const unsigned each = heaps < rows ? (rows - 3) / (unsigned)heaps : 0;
+    const unsigned each = rows > 3 ? (rows - 3) / (unsigned)heaps : 0;
     const unsigned lines = each > 2 ? each - 2 : 0;
     return lines < FEWEST_LINES ? FEWEST_LINES : lines > MOST_LINES ? MOST_LINES : lines;
 }
@@ -118,7 +118,7 @@ static void print_blame(const struct map *map, FILE *to)
         struct blame blame;
         blame_find(&blame, map->heaps[i].view, map->sites);
         if (blame.count != 0)
-            fprintf(to, "\n%s: ", hmm_strategy_name(map->heaps[i].view->strategy));
+            fprintf(to, "\n%s: ", cli_visible(hmm_strategy_name(map->heaps[i].view->strategy)));
         blame_print(to, &blame, map->sites, BLAMED);
         blame_free(&blame);
     }

@@ -25,10 +25,15 @@ static void complain(struct cli_stream *s, const struct hmm_trace_error *error)
 static void tell(void *arg, uint64_t done, uint64_t total)
 {
     (void)arg;
-    if (cli_interrupted()) /* nothing is known yet */
-        cli_end_interrupted();
     if (total != 0)
         cli_progress((double)done / (double)total);
+}
+
+static void tell_on_the_way(void *arg, uint64_t done, uint64_t total)
+{
+    if (cli_interrupted()) /* nothing is known yet */
+        cli_end_interrupted();
+    tell(arg, done, total);
 }
 
 /* Whether the trace has call stacks: its beginning says so. */
@@ -52,7 +57,7 @@ static void read_to_window(struct cli_stream *s)
         got = hmm_trace_read(s->reader, s->ops,
                              s->from - at < STRETCH ? (size_t)(s->from - at) : STRETCH, &error);
         hmm_trace_reader_progress(s->reader, &done, &total);
-        tell(s, done, total);
+        tell_on_the_way(s, done, total);
     }
 }
 
@@ -61,7 +66,7 @@ static bool go_to_window(struct cli_stream *s)
     struct hmm_trace_error error;
     if (has_stacks(s))
         read_to_window(s);
-    const struct hmm_trace_progress progress = {tell, s};
+    const struct hmm_trace_progress progress = {tell_on_the_way, s};
     hmm_trace_reader_watch(s->reader, &progress);
     if (s->from != 0 && !hmm_trace_seek(s->reader, s->from, &error)) {
         complain(s, &error);
@@ -128,11 +133,23 @@ bool cli_stream_next(struct cli_stream *s)
     return got > 0;
 }
 
+/* Format 2 is opened at its last checkpoint. Text has none: it is read through, until Ctrl-C. */
 void cli_stream_read_stacks(struct cli_stream *s)
 {
     struct hmm_trace_error error;
-    if (s->to != UINT64_MAX && !s->interrupted && hmm_trace_reader_stacks(s->reader)->any)
-        hmm_trace_seek(s->reader, UINT64_MAX, &error);
+    const struct hmm_trace_progress progress = {tell, NULL};
+    if (s->to == UINT64_MAX || s->interrupted || !hmm_trace_reader_stacks(s->reader)->any)
+        return;
+    hmm_trace_reader_watch(s->reader, &progress);
+    const bool is_text = hmm_trace_reader_line(s->reader) != 0;
+    while (!cli_interrupted()) {
+        const uint64_t at = hmm_trace_reader_summary(s->reader)->op_count;
+        const uint64_t to = is_text ? at + STRETCH : UINT64_MAX;
+        if (!hmm_trace_seek(s->reader, to, &error) ||
+            hmm_trace_reader_summary(s->reader)->op_count < to)
+            break;
+    }
+    s->interrupted = cli_interrupted();
 }
 
 void cli_stream_close(struct cli_stream *s)

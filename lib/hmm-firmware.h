@@ -116,6 +116,21 @@ void *hmm_aligned_alloc(size_t align, size_t size) HMM_MALLOC_LIKE;
 void hmm_set_lock(void (*enter)(void *arg), void (*leave)(void *arg), void *arg);
 #endif
 
+/* ---- A trace ---- */
+
+#if HMM_WITH_TRACE
+/*
+ * event(arg, bytes, n) is called after each malloc, calloc, realloc and aligned_alloc, and before
+ * each free, of any heap: n bytes, 8 or 12, aligned to 4, in the format of events below. The first
+ * is given at once and says how to read the others. The lock is held; event must not use a heap.
+ * NULL: none. To be called before the heaps are used.
+ *
+ * hmm_ring_event with a ring as its argument is such a function; the main loop takes the events
+ * out of the ring and sends them, and `hmm import --from ring` makes a trace of them.
+ */
+void hmm_set_trace(void (*event)(void *arg, const void *bytes, unsigned n), void *arg);
+#endif
+
 /* ---- Checks ---- */
 
 #if HMM_WITH_CHECKS
@@ -156,6 +171,14 @@ struct hmm_stats {
 };
 
 void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats);
+
+/*
+ * Bytes of the smallest free block below the highest in use, header and all; 0: there is none.
+ * With best-fit exact, in the time of a malloc. With segregated likewise up to 64 granules, and of
+ * larger ones a block of the smallest class, which is at most 1/32 larger. With first-fit and
+ * next-fit exact, by a look at each block.
+ */
+size_t hmm_heap_smallest_free(const struct hmm_heap *heap);
 #endif
 
 #if HMM_WITH_WALK

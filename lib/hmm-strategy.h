@@ -124,7 +124,9 @@ static inline uint32_t hmm_piece_surely(const struct hmm_piece *piece)
 }
 
 enum hmm_strategy_flags {
-    HMM_STRATEGY_CLEARS = 1u /* clears its state itself; else the core hands it over zeroed */
+    HMM_STRATEGY_CLEARS = 1u, /* clears its state itself; else the core hands it over zeroed */
+    HMM_STRATEGY_BY_SIZE = 2u /* of the free blocks, find has the smallest for the least request, or
+                               * one of the smallest class */
 };
 
 struct hmm_strategy {

@@ -207,6 +207,7 @@ static const char *best_check(struct hmm_heap *h, void *state, uint32_t *indexed
 
 static const struct hmm_strategy best_fit = {
     .abi = HMM_STRATEGY_ABI,
+    .flags = HMM_STRATEGY_BY_SIZE,
     .name = "best-fit",
     .summary = "the smallest free block that is large enough; of equals, the newest",
     .state_size = best_state_size,

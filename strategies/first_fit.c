@@ -150,7 +150,7 @@ static __attribute__((noinline)) void *first_hand_large(struct hmm_heap *h, char
 static __attribute__((noinline)) void *first_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                   uint32_t n)
 {
-    if (hmm__unlikely(large_knows(h, word)))
+    if (hmm__unlikely(large_knows_header(h, word)))
         return first_hand_large(h, p, word, n);
     return address_serve(h, (struct address_found){p, word, n}, NULL, first_hand_whole,
                          first_put_rest);
@@ -222,8 +222,8 @@ static __attribute__((noinline)) void *first_malloc_empty(struct hmm_heap *h, ui
 static __attribute__((noinline)) void *first_malloc_large(struct hmm_heap *h, size_t size)
 {
     const struct address_index *x = h->state;
-    if (size > HMM_MAX_REQUEST)
-        return hmm__fail(h, size);
+    if (size >= HMM__GATE_SIZE(hmm__request_gate, HMM_MAX_REQUEST + 1))
+        return hmm__malloc_stopped(h, size);
     uint32_t n = hmm__granules_for(size);
     return address_serve_up(h, address_hint(x, n) >> ADDRESS_FAN_LOG, n,
                             (struct address_way){.hand = first_hand,
@@ -234,8 +234,9 @@ static __attribute__((noinline)) void *first_malloc_large(struct hmm_heap *h, si
 static void *first_malloc(struct hmm_heap *h, size_t size)
 {
     const struct address_index *x = h->state;
-    if (hmm__unlikely(size > (ADDRESS_HINTS - 1) * HMM_GRANULE - HMM_HEADER_BYTES))
+    if (hmm__unlikely(size >= HMM__GATE_SIZE(hmm__hints_gate, ADDRESS_HINTS_MAX + 1)))
         return first_malloc_large(h, size);
+    hmm__gate_passed(size, ADDRESS_HINTS_MAX);
     uint32_t n = address_small(size), unit = x->hints[n];
     if (hmm__unlikely(address_bounds(x)[unit] < (uint8_t)n))
         return unit == x->units ? hmm__malloc_else(h, n) : first_malloc_near(h, n);

@@ -392,6 +392,7 @@ static const char *seg_check(struct hmm_heap *h, void *state, uint32_t *indexed)
 
 static const struct hmm_strategy segregated = {
     .abi = HMM_STRATEGY_ABI,
+    .flags = HMM_STRATEGY_BY_SIZE,
     .name = "segregated",
     .summary = "two-level size classes with bit maps (TLSF): constant time",
     .state_size = seg_state_size,

@@ -16,6 +16,7 @@
 
 #define MISALIGNED "not a block: the pointer is misaligned"
 #define NOT_IN_USE "double free, or not a block: it is not in use"
+#define FREED_TWICE "double free, or it was written to after it was freed"
 #define INSIDE "not a block: the pointer is inside one"
 
 #define OBJECTS 200
@@ -161,22 +162,23 @@ static void *inside_a_kept_one(void)
 
 static const struct misuse {
     void *(*prepare)(void);
-    const char *why; /* where its memory is not a run's any more: any */
+    const char *why;   /* where its memory is not a run's any more: any */
+    const char *later; /* what malloc says, to which free may leave it; NULL: free says why */
 } misuses[] = {
-    {freed_before, NOT_IN_USE},
-    {freed_before_others, NOT_IN_USE},
-    {freed_and_others_taken, NOT_IN_USE},
-    {freed_with_all_the_run, NOT_IN_USE},
-    {freed_and_the_cache_emptied, NOT_IN_USE},
-    {one_byte_on, INSIDE},
-    {half_a_granule_on, INSIDE},
-    {the_second_half, INSIDE},
-    {moved_by_realloc, NOT_IN_USE},
-    {freed_by_realloc, NOT_IN_USE},
-    {kept, NOT_IN_USE},
-    {kept_below_another, NOT_IN_USE},
-    {kept_no_longer, NOT_IN_USE},
-    {inside_a_kept_one, MISALIGNED},
+    {freed_before, NOT_IN_USE, NULL},
+    {freed_before_others, NOT_IN_USE, FREED_TWICE},
+    {freed_and_others_taken, NOT_IN_USE, FREED_TWICE},
+    {freed_with_all_the_run, NOT_IN_USE, FREED_TWICE},
+    {freed_and_the_cache_emptied, NOT_IN_USE, NULL},
+    {one_byte_on, INSIDE, NULL},
+    {half_a_granule_on, INSIDE, NULL},
+    {the_second_half, INSIDE, NULL},
+    {moved_by_realloc, NOT_IN_USE, NULL},
+    {freed_by_realloc, NOT_IN_USE, NULL},
+    {kept, NOT_IN_USE, NULL},
+    {kept_below_another, NOT_IN_USE, NULL},
+    {kept_no_longer, NOT_IN_USE, NULL},
+    {inside_a_kept_one, MISALIGNED, NULL},
 };
 
 #define MISUSES ((int)(sizeof misuses / sizeof misuses[0]))
@@ -206,14 +208,24 @@ static bool is_in_medium(const char *p)
     return false;
 }
 
+/* What was freed twice may be handed out once. */
+static void take_all(const void *freed)
+{
+    for (int i = 0, taken = 0; i < 4 * OBJECTS; i++)
+        if (hmm_heap_malloc(h, object_size()) == freed && ++taken == 2)
+            exit(5);
+}
+
 static void misuse(void *arg)
 {
     const struct deed *deed = arg;
     void *p = deed->misuse->prepare();
     say(is_in_medium(p) || cache_run_of(h->cache, p) ? "at" : "gone", p);
-    if (deed->verb == BY_FREE)
+    if (deed->verb == BY_FREE) {
         hmm_heap_free(h, p);
-    else
+        if (deed->misuse->later)
+            take_all(p);
+    } else
         p = hmm_heap_realloc(h, p, deed->verb == BY_REALLOC ? 5000 : 10);
     exit(2);
 }
@@ -231,6 +243,10 @@ START_TEST(is_found)
         ck_assert_msg(sscanf(said, "%7s %lx", where, &at) == 2, "nothing happened: %s", said);
         snprintf(want, sizeof want, "%s 0x%lx\nhmm: %s 0x%lx: %s\n", where, at, verb, at,
                  deed.misuse->why);
+        if (strcmp(where, "at") == 0 && deed.verb == BY_FREE && deed.misuse->later &&
+            strcmp(said, want) != 0)
+            snprintf(want, sizeof want, "%s 0x%lx\nhmm: free 0x%lx: %s\n", where, at, at,
+                     deed.misuse->later);
         if (strcmp(where, "at") == 0)
             ck_assert_str_eq(said, want);
         else
@@ -279,6 +295,87 @@ START_TEST(the_size_of_what_was_freed_is_not_told)
              (unsigned long)(uintptr_t)object(4), NOT_IN_USE);
     assert_aborts_saying(ask_size, object(4), line);
     heap_end(h);
+}
+END_TEST
+
+/* ---- What a free leaves to others to find ---- */
+
+/* Two bytes of a freed object's link are written over: malloc returns nothing that the program has
+ * chosen. */
+static void forge_a_link(void *unused)
+{
+    static char *target;
+    (void)unused;
+    target = object(20); /* in use, and so is what its first words lead to */
+    memset(target, 0, 16);
+    hmm_heap_free(h, object(6));
+    hmm_heap_free(h, object(5));
+    uint16_t low = (uint16_t)(uintptr_t)target;
+    memcpy(object(5), &low, sizeof low); /* wherever the low byte of the address lies */
+    for (int i = 0; i < 4 * OBJECTS; i++)
+        if (hmm_heap_malloc(h, object_size()) == target)
+            exit(6);
+    exit(2);
+}
+
+START_TEST(a_forged_link_is_not_followed)
+{
+    for (seed = 0; seed < seeds(); seed++) {
+        int status;
+        make_heap(strategy_of(_i));
+        char *said = said_by_child(forge_a_link, NULL, &status);
+        bool crossed = (uintptr_t)object(6) >> 16 != (uintptr_t)object(20) >> 16;
+        ck_assert_msg(strncmp(said, "hmm: ", 5) == 0 && (crossed || strstr(said, FREED_TWICE)),
+                      "status %x, said: %s", (unsigned)status, said);
+        ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+        free(said);
+        heap_end(h);
+    }
+}
+END_TEST
+
+/* Of the objects of one run one is in use, and another was freed so often that the run counts as
+ * empty. It is not the heap's while the one is in use. */
+static void count_down_too_far(void *trim)
+{
+    char *in_use = object(100);
+    const struct run *d = cache_run_of(h->cache, in_use);
+    char *twice = NULL, *other = NULL;
+    for (int i = 0; i < OBJECTS; i++)
+        if (row[i] != in_use && cache_run_of(h->cache, row[i]) == d) {
+            other = twice;
+            twice = row[i];
+        }
+    if (other == NULL)
+        exit(7);
+    for (int i = 0; i < OBJECTS; i++)
+        if (row[i] != in_use && row[i] != twice && row[i] != other)
+            hmm_heap_free(h, row[i]);
+    hmm_heap_free(h, twice);
+    hmm_heap_free(h, other);
+    hmm_heap_free(h, twice);
+    memset(in_use, 0x5a, object_size());
+    if (trim)
+        hmm_heap_set_cache(h, 0);
+    else
+        while (hmm_heap_malloc(h, 9000) != NULL) { /* more than there is without the run */
+        }
+    exit(2);
+}
+
+START_TEST(no_run_goes_while_an_object_is_in_use)
+{
+    for (seed = 1; seed < seeds(); seed++)
+        for (int trim = 0; trim < 2; trim++) {
+            int status;
+            make_heap(strategy_of(_i));
+            char *said = said_by_child(count_down_too_far, trim ? &seed : NULL, &status);
+            ck_assert_msg(strncmp(said, "hmm: free", 9) == 0, "seed %d, status %x, said: %s", seed,
+                          (unsigned)status, said);
+            ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+            free(said);
+            heap_end(h);
+        }
 }
 END_TEST
 
@@ -336,7 +433,7 @@ START_TEST(data_that_looks_like_a_tag_of_others)
         for (int i = 0; i < OBJECTS; i++) {
             const struct run *d = cache_run_of(h->cache, row[i]);
             memcpy(row[i], former[(i + shift * 7) % OBJECTS], sizeof former[i]);
-            if (d != NULL && !run_object_is_valid(h->cache, d, row[i])) /* its own, by chance */
+            if (d != NULL && object_is_free(h->cache, row[i])) /* its own, by chance */
                 memset(row[i], 0, sizeof former[i]);
         }
         for (int i = 0; i < OBJECTS; i++)
@@ -433,6 +530,8 @@ int main(void)
     on_each_strategy(c, is_found, MISUSES * VERBS);
     on_each_strategy(c, no_pointer_into_an_object_is_freed, 1);
     on_each_strategy(c, the_size_of_what_was_freed_is_not_told, 1);
+    on_each_strategy(c, a_forged_link_is_not_followed, 1);
+    on_each_strategy(c, no_run_goes_while_an_object_is_in_use, 1);
     on_each_strategy(c, freed_by_two_threads, 2);
     on_each_strategy(c, data_that_looks_like_a_tag_of_others, 1);
     on_each_strategy(c, tags_that_have_moved, 1);

@@ -10,7 +10,7 @@
 skip_if_essential
 skip_under_valgrind
 
-all='realloc aligned calloc checks messages stats walk locks process'
+all='realloc aligned calloc checks messages stats walk locks trace process'
 strategies='first-fit next-fit best-fit segregated'
 strict='-Wall -Wextra -Wshadow -Wconversion -Werror'
 log=$dir/log
@@ -279,7 +279,7 @@ report_is_whole() {
     # shellcheck disable=SC2086
     sh "$top_srcdir/scripts/firmware-report" "$top_srcdir" $firmware_parts >table && cat table &&
         [ "$(grep -c '^| [CR].* | [1-9][0-9]* | 0 | ' table)" -ge 8 ] &&
-        [ "$(awk -F'|' 'NF == 4 && $3 > 0' table | wc -l)" -eq 10 ]
+        [ "$(awk -F'|' 'NF == 4 && $3 > 0' table | wc -l)" -eq 11 ]
 }
 
 check "no such strategy" refused 'worst-fit: no such strategy' worst-fit ''

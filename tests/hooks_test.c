@@ -134,6 +134,81 @@ START_TEST(each_operation_is_locked_once)
 }
 END_TEST
 
+/* Each of them once, by its own lock: blocks of each way through malloc, and each way through free.
+ */
+static void lock_each_path(struct hmm_heap *h)
+{
+    static const size_t sizes[] = {0, 1, 24, 100, 236, 237, 1004, 1005, 1024, 1025, 5000, 70000};
+    enum { SIZES = sizeof sizes / sizeof *sizes, BLOCKS = 12 };
+    void *p[BLOCKS];
+    locked();
+    for (size_t i = 0; i < SIZES; i++) {
+        for (int k = 0; k < BLOCKS; k++) {
+            p[k] =
+                k % 4 == 3 ? hmm_heap_aligned_alloc(h, 64, sizes[i]) : hmm_heap_malloc(h, sizes[i]);
+            ck_assert_ptr_nonnull(p[k]);
+            ck_assert_int_eq(locked(), 1);
+        }
+        /* no neighbour is free; the one above; the one below; both; the top */
+        static const int order[BLOCKS] = {4, 2, 1, 8, 5, 6, 0, 3, 10, 9, 7, 11};
+        for (int k = 0; k < BLOCKS; k++) {
+            hmm_heap_free(h, p[order[k]]);
+            ck_assert_int_eq(locked(), 1);
+        }
+        hmm_heap_free(h, NULL);
+        ck_assert_int_eq(locked(), 1);
+    }
+}
+
+/* _i: strategy */
+START_TEST(each_path_is_locked)
+{
+    struct hmm_heap *h = unwatched(heap_of(4 << 20, strategy_of(_i)));
+    hmm_set_lock(enter, leave, &depth);
+    lock_each_path(h);
+    hmm_set_lock(NULL, NULL, NULL);
+    hmm_heap_free(h, hmm_heap_malloc(h, 100));
+    hmm_heap_free(h, hmm_heap_malloc(h, 100));
+    ck_assert_int_eq(locked(), 0);
+    hmm_set_lock(enter, leave, &depth);
+    lock_each_path(h);
+    ck_assert_int_eq(hmm_heap_set_check(h, 2), 0);
+    lock_each_path(h);
+    assert_empty(h);
+    heap_end(h);
+}
+END_TEST
+
+/* _i: strategy. Two heaps of the same operations, one with the lock. */
+START_TEST(a_lock_changes_no_placement)
+{
+    struct hmm_heap *h[2];
+    char *blocks[2][100] = {{NULL}};
+    uint64_t rng = 1;
+    for (int i = 0; i < 2; i++)
+        h[i] = unwatched(heap_of(256 << 10, strategy_of(_i)));
+    for (unsigned long n = scaled(20000); n != 0; n--) {
+        size_t k = rng_below(&rng, 100), size = rng_below(&rng, rng_below(&rng, 4) ? 300 : 6000);
+        for (int i = 0; i < 2; i++) {
+            hmm_set_lock(i ? enter : NULL, i ? leave : NULL, &depth);
+            hmm_heap_free(h[i], blocks[i][k]);
+            blocks[i][k] = hmm_heap_malloc(h[i], size);
+        }
+        ck_assert_int_eq(locked(), 2);
+        ck_assert_int_eq(blocks[0][k] == NULL, blocks[1][k] == NULL);
+        if (blocks[0][k] != NULL)
+            ck_assert_int_eq(blocks[0][k] - (char *)h[0], blocks[1][k] - (char *)h[1]);
+    }
+    hmm_set_lock(NULL, NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 100; k++)
+            hmm_heap_free(h[i], blocks[i][k]);
+        assert_empty(h[i]);
+        heap_end(h[i]);
+    }
+}
+END_TEST
+
 /* _i: strategy. With and without a cache an operation is one event. */
 static void trace_own_heap(struct hmm_heap *h)
 {
@@ -392,6 +467,9 @@ int main(void)
     Suite *s = suite_create("hooks");
     struct cases c = add_cases(s, "hooks"), with_cache = add_cached_cases(s, "hooks/cached");
     on_each_strategy(c, each_operation_is_locked_once, 1);
+    on_each_strategy(c, each_path_is_locked, 1);
+    on_each_strategy(c, a_lock_changes_no_placement, 1);
+    on_each_strategy(with_cache, each_path_is_locked, 1);
     on_each_strategy(c, each_call_is_an_event, 1);
     on_each_strategy(c, regions_are_traced, 1);
     on_each_strategy(with_cache, each_call_is_an_event, 1);

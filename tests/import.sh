@@ -252,6 +252,12 @@ said 'left out: 1 request that had failed'
 file other.csv 'Size,Action,Pointer,' '1024,allocate,7f00,' '1024,free,7f00,'
 file want 'a 0 1024' 'f 0'
 gives 'rmm: columns are found by their names' "$dir/other.csv" --from rmm
+file null.csv 'Thread,Time,Action,Pointer,Size,Stream' '1,2,allocate,0x0,0,0x0' \
+    '1,2,allocate,(nil),0,0x0' '1,2,allocate,0x1000,5,0x0' '1,2,free,0x0,0,0x0' '1,2,free,0x1000,5,0x0'
+file want 'a 0 5' 'f 0'
+gives 'rmm: requests for no bytes may get no block' "$dir/null.csv"
+said 'left out: 2 requests for no bytes, which got no block'
+said 'left out: 1 free of no block'
 file bad.csv 'Thread,Time,Action,Pointer,Size,Stream' '1,2,grow,0x1,5,0x0'
 refuses "$dir/bad.csv:2: unknown action 'grow'; allowed: allocate, allocate failure, free, deallocate" \
     -o "$dir/o.trace" "$dir/bad.csv"
@@ -282,6 +288,31 @@ import -o "$dir/o.trace" "$dir/long"
     "$HMM" replay --runs 1 "$dir/o.trace" >"$dir/out" 2>"$dir/err"
 report $? 'a long log'
 
+# Keys that differ in their high bits only, as no program's addresses do.
+awk 'BEGIN { for (i = 1; i <= 150000; i++) printf "@ ./p:[0x1] + 0x%x00000000000 0x10\n", i }' >"$dir/alike"
+timeout 40 "$HMM" import -o "$dir/o.trace" "$dir/alike" >"$dir/out" 2>"$dir/err"
+report $? 'a log of addresses that are made to be slow: takes no longer'
+
+if env --default-signal=INT true 2>/dev/null; then
+    mkfifo "$dir/pipe"
+    for seconds in 1 3 9 27; do # until something has been read
+        yes '@ ./p:[0x1] + 0x1000 0x10
+@ ./p:[0x1] - 0x1000' >"$dir/pipe" 2>/dev/null &
+        env --default-signal=INT "$HMM" import -o "$dir/o.ht2" "$dir/pipe" >"$dir/out" 2>"$dir/err" &
+        sleep $seconds
+        kill -INT $!
+        wait $!
+        code=$?
+        held=$(sed -n "s,^$dir/o.ht2: \\([0-9][0-9\\,]*\\) operations.*,\\1,p" "$dir/out" | tr -d ,)
+        [ "${held:-0}" -eq 0 ] || break
+    done
+    [ "$code" -eq 130 ] && grep -qx "hmm import: $dir/pipe: interrupted: the trace has what was read up to there" \
+        "$dir/err" && "$HMM" stats --format json "$dir/o.ht2" 2>>"$dir/err" | grep -q "\"ops\":$held,"
+    report $? 'Ctrl-C leaves a trace that is whole'
+else
+    skip 'Ctrl-C leaves a trace that is whole' 'env does not know --default-signal'
+fi
+
 refuses 'hmm import: no file given: hmm import [--from FORMAT] -o OUT FILE'
 refuses 'hmm import: no file given for the trace: -o OUT' a
 refuses "hmm import: one file at a time: 'b'" -o "$dir/o.trace" a b
@@ -297,6 +328,11 @@ refuses "$dir/what:1: the first line does not tell what this is: name it with --
 refuses "$dir/nothing: nothing in it" -o "$dir/o.trace" "$dir/nothing"
 file huge '= Start' '@ ./p:[0x1] + 0x1000 0xffffffffffffffff'
 refuses "$dir/huge:2: a block of 18446744073709551615 bytes, which no heap can have" \
+    -o "$dir/o.trace" "$dir/huge"
+file huge '= Start' '@ ./p:[0x1] + 0x1000 0x4000000000000000' '@ ./p:[0x1] < 0x1000' \
+    '@ ./p:[0x1] > 0x1000 0x4000000000000001' '@ ./p:[0x1] + 0x2000 0x3fffffffffffffff'
+[ "$(getconf LONG_BIT)" -ne 64 ] || refuses \
+    "$dir/huge:5: a block of 4611686018427387903 bytes: all live blocks would be above 9223372036854775807 bytes" \
     -o "$dir/o.trace" "$dir/huge"
 import -o "$dir/no/such" "$dir/log"
 [ "$code" -eq 1 ] && grep -q '^hmm import: .*/no/such: ' "$dir/err"

@@ -164,6 +164,38 @@ grep '"site"' found | sed 's/.*"site"/"site"/; s/"requested.*"at_peak"/"at_peak"
 grep '"site"' got | sed 's/.*"site"/"site"/; s/"requested.*"at_peak"/"at_peak"/' | sort | cmp - want
 report $? 'hmm stats of the window says the same as of the cut'
 
+if env --default-signal=INT true 2>/dev/null; then
+    mkfifo pipe
+    # The window ends soon, and what it says of stacks never.
+    for seconds in 1 3 9; do
+        { printf '%s\n' '# hmm-trace 1' '#@ stack 1 0' '#@ frame 0	m	10	main	x.c	3' '#@1' 'a 0 10'
+            yes 'r 0 20'; } >pipe 2>/dev/null &
+        env --default-signal=INT "$HMM" stats --format json --to 3 pipe >out 2>err &
+        sleep $seconds
+        kill -INT $!
+        wait $!
+        code=$?
+        [ ! -s out ] || break
+    done
+    [ "$code" -eq 130 ] && grep -q '"ops":3,' out && grep -q '"site":"main (x.c:3)"' out
+    report $? 'Ctrl-C while stacks are looked for behind the window: what is known'
+    for seconds in 1 3 9; do
+        { printf '%s\n' '# hmm-trace 1' '#@ stack 1 0' '#@ frame 0	m	10	main	x.c	3' '#@1' 'a 0 10'
+            yes 'r 0 20'; } >pipe 2>/dev/null &
+        env --default-signal=INT "$HMM" cut --to 3 -o cut.ht2 pipe >out 2>err &
+        sleep $seconds
+        kill -INT $!
+        wait $!
+        code=$?
+        [ ! -s err ] || break
+    done
+    [ "$code" -eq 130 ] && "$HMM" stats --format json cut.ht2 2>err >out && [ ! -s err ] &&
+        grep -q '"ops":3,' out && grep -q '"site":"main (x.c:3)"' out
+    report $? 'and the cut is whole'
+else
+    skip 'Ctrl-C while stacks are looked for' 'env does not know --default-signal'
+fi
+
 # ---- Who asks ----
 
 "$HMM" stats --format json t.trace >found
@@ -191,6 +223,12 @@ report $? 'a trace without call stacks: said'
     "$("$HMM" strategies --format json | wc -l)" ] &&
     ! grep '100.0 %' out | grep -vq "^pinned (stacked.c:$(line pinned)) .* 3,000\$"
 report $? 'blame: a program made to fragment at one line: that line is first'
+printf '%s\n' '# hmm-trace 1' '#@ stack 1 0' '#@ frame 0	m	10	main	x.c	3' \
+    '#@1' 'a 0 10' '#@1' 'a 1 10' '#@1' 'a 2 10' 'f 1' >small.trace
+"$HMM" map --at 4 --strategy best-fit small.trace >out 2>err
+grep -qx 'best-fit: this call site holds 100 % of the waste, 16 B in 1 hole:' out &&
+    grep -q '^main (x.c:3) .* 2$' out
+report $? 'blame: of a few bytes of waste, too'
 "$HMM" map --at break t0.trace >out 2>err
 ! grep -q 'waste' out
 report $? 'no blame without call stacks'

@@ -10,8 +10,7 @@
 
 struct loader {
     struct hmm_trace trace;
-    size_t op_room, comment_room;
-    bool failed; /* for memory, at a comment */
+    size_t op_room;
 };
 
 static bool make_room(struct loader *l)
@@ -28,30 +27,13 @@ static bool make_room(struct loader *l)
     return true;
 }
 
-static void add_comment(void *arg, uint64_t op, const char *line, size_t length)
-{
-    struct loader *l = arg;
-    struct hmm_trace *t = &l->trace;
-    (void)line, (void)length;
-    if (t->comment_count == l->comment_room) {
-        size_t room = l->comment_room == 0 ? 16 : l->comment_room * 2;
-        size_t *comments = realloc(t->comments, room * sizeof *comments);
-        l->failed = l->failed || comments == NULL;
-        if (l->failed)
-            return;
-        t->comments = comments;
-        l->comment_room = room;
-    }
-    t->comments[t->comment_count++] = (size_t)op;
-}
-
 static bool load_stretches(struct loader *l, struct hmm_trace_reader *r,
                            const struct hmm_trace_progress *progress, struct hmm_trace_error *error)
 {
     struct hmm_trace *t = &l->trace;
     ptrdiff_t got = 1;
     while (got > 0) {
-        if (l->failed || !make_room(l))
+        if (!make_room(l))
             return hmm_trace_fail(error, "out of memory");
         got = hmm_trace_read(r, t->ops + t->op_count, STRETCH, error);
         t->op_count += got > 0 ? (size_t)got : 0;
@@ -71,7 +53,6 @@ static void conclude(struct hmm_trace *t, const struct hmm_trace_reader *r)
     t->id_limit = sum->id_limit;
     t->peak_bytes = sum->peak_bytes;
     t->peak_blocks = sum->peak_blocks;
-    t->has_lines = hmm_trace_reader_line(r) != 0;
 }
 
 bool hmm_trace_load(struct hmm_trace *trace, const char *path,
@@ -82,7 +63,6 @@ bool hmm_trace_load(struct hmm_trace *trace, const char *path,
     struct hmm_trace_reader *r = hmm_trace_reader_open(path, 0, error);
     if (r == NULL)
         return false;
-    hmm_trace_reader_comments(r, add_comment, &l);
     bool good = load_stretches(&l, r, progress, error);
     l.trace.is_cut = !good && error->is_cut && error->line != 1;
     good = good || l.trace.is_cut;
@@ -99,16 +79,5 @@ bool hmm_trace_load(struct hmm_trace *trace, const char *path,
 void hmm_trace_free(struct hmm_trace *trace)
 {
     free(trace->ops);
-    free(trace->comments);
     *trace = (struct hmm_trace){0};
-}
-
-uint64_t hmm_trace_line(const struct hmm_trace *trace, size_t index)
-{
-    size_t above = 0; /* comments above the operation */
-    if (!trace->has_lines)
-        return 0;
-    while (above < trace->comment_count && trace->comments[above] <= index)
-        above++;
-    return 2 + (uint64_t)index + above; /* the first line is the header */
 }

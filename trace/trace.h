@@ -77,10 +77,7 @@ struct hmm_trace {
     uint32_t id_limit;    /* one past the largest ID; 0 iff there is no operation */
     uint64_t peak_bytes;  /* the most bytes requested and not freed, at most PTRDIFF_MAX */
     uint32_t peak_blocks; /* the most blocks live; not necessarily at the same time */
-    size_t *comments;     /* of each comment, how many operations are above it */
-    size_t comment_count;
-    bool has_lines; /* it is text */
-    bool is_cut;    /* the file ends too early, and this is what it holds */
+    bool is_cut;          /* the file ends too early, and this is what it holds */
 };
 
 /* Why a trace cannot be loaded. */
@@ -280,9 +277,6 @@ bool hmm_trace_load(struct hmm_trace *trace, const char *path,
                     const struct hmm_trace_progress *progress, struct hmm_trace_error *error);
 
 void hmm_trace_free(struct hmm_trace *trace);
-
-/* The line of the file, counted from 1, that the operation ops[index] of a text stood on. */
-uint64_t hmm_trace_line(const struct hmm_trace *trace, size_t index);
 
 /*
  * Renumbers the IDs so that the least possible number of them, peak_blocks, is used, the most

@@ -13,6 +13,8 @@ HMM__HIDDEN struct hmm_heap *hmm__heap_create(void *memory, size_t size,
                                               const struct hmm__page_source *page_source);
 
 /* heap.c: the entry points without a lock or a trace (hooks.h). */
+HMM__HIDDEN void *hmm__plain_malloc(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__plain_free(struct hmm_heap *h, void *block);
 HMM__HIDDEN void *hmm__plain_calloc(struct hmm_heap *h, size_t count, size_t size);
 HMM__HIDDEN void *hmm__plain_realloc(struct hmm_heap *h, void *block, size_t size);
 HMM__HIDDEN void *hmm__plain_aligned_alloc(struct hmm_heap *h, size_t align, size_t size);

@@ -81,8 +81,6 @@ const struct hmm_strategy *hmm_heap_strategy(const struct hmm_heap *heap)
 
 /* ---- malloc and free with a cache ---- */
 
-#if HMM__CACHE
-
 static void *malloc_uncached(struct hmm_heap *h, size_t size)
 {
     return h->check_flags ? hmm__checked_malloc(h, size) : hmm__malloc(h, size);
@@ -96,7 +94,16 @@ static void free_uncached(struct hmm_heap *h, void *block)
         hmm__free(h, block);
 }
 
-static __attribute__((noinline)) void *cached_malloc_slow(struct hmm_heap *h, size_t size)
+#if HMM__CACHE
+
+/* A cache that threads share has no thread cache of its own: the process heap's entry points try it
+ * before they come here. */
+HMM__ALWAYS_INLINE bool has_own_cache(const struct hmm_heap *h)
+{
+    return h->cache != NULL && h->cache->lock == NULL;
+}
+
+static void *cached_malloc_missed(struct hmm_heap *h, size_t size)
 {
     struct cache *cache = h->cache;
     void *p = size <= CACHE_OBJECT_MAX ? hmm__cache_refill(cache->thread_cache, size)
@@ -104,14 +111,23 @@ static __attribute__((noinline)) void *cached_malloc_slow(struct hmm_heap *h, si
     return p ? p : malloc_uncached(h, size);
 }
 
+static __attribute__((noinline)) void *cached_malloc_slow(struct hmm_heap *h, size_t size)
+{
+    return hooks_are_set() ? hmm__hooked_malloc(h, size) : cached_malloc_missed(h, size);
+}
+
 static void *cached_malloc(struct hmm_heap *h, size_t size)
 {
-    void *p = cache_malloc_hit(h->cache->thread_cache, size);
+    struct thread_cache *tc = h->cache->thread_cache;
+    if (hmm__unlikely(size >= HMM__GATE_SIZE(hmm__object_gate, CACHE_OBJECT_MAX + 1)))
+        return cached_malloc_slow(h, size);
+    hmm__gate_passed(size, CACHE_OBJECT_MAX);
+    void *p = cache_pop(tc, cache_class(tc, size));
     return hmm__likely(p != NULL) ? p : cached_malloc_slow(h, size);
 }
 
 /* Frees a block for which d was looked up. */
-HMM__ALWAYS_INLINE void cached_free_of(struct hmm_heap *h, struct run *d, void *block)
+static void cached_free_of(struct hmm_heap *h, struct run *d, void *block)
 {
     struct cache *cache = h->cache;
     if (hmm__likely(cache_free_hit(cache, cache->thread_cache, d, block)) ||
@@ -120,24 +136,57 @@ HMM__ALWAYS_INLINE void cached_free_of(struct hmm_heap *h, struct run *d, void *
     free_uncached(h, block);
 }
 
+static __attribute__((noinline)) void cached_free_slow(struct hmm_heap *h, struct run *d,
+                                                       void *block)
+{
+    if (hooks_are_set())
+        hmm__hooked_free(h, block);
+    else
+        cached_free_of(h, d, block);
+}
+
 static void cached_free(struct hmm_heap *h, void *block)
 {
-    cached_free_of(h, cache_look_up(h->cache, block), block);
+    struct cache *cache = h->cache;
+    struct thread_cache *tc = cache->thread_cache;
+    struct run *d = cache_look_up(cache, block);
+    struct object *first;
+    if (hmm__likely(is_my_run(tc, d)) &&
+        hmm__likely(run_has_below(d, block, HMM__GATE_BITS(hmm__fraction_gate, RUN_FRACTION)) &&
+                    (first = *d->list) != block))
+        cache_free_valid(cache, tc, d, first, block);
+    else
+        cached_free_slow(h, d, block);
+}
+
+void *hmm__plain_malloc(struct hmm_heap *h, size_t size)
+{
+    if (!has_own_cache(h))
+        return malloc_uncached(h, size);
+    void *p = cache_malloc_hit(h->cache->thread_cache, size);
+    return p ? p : cached_malloc_missed(h, size);
+}
+
+void hmm__plain_free(struct hmm_heap *h, void *block)
+{
+    if (has_own_cache(h))
+        cached_free_of(h, cache_look_up(h->cache, block), block);
+    else
+        free_uncached(h, block);
 }
 
 #if HMM_WITH_REALLOC
 
 /* ---- realloc with a cache ---- */
 
-/* A cache that threads share has no thread cache of its own. */
 HMM__ALWAYS_INLINE struct thread_cache *own_thread_cache(const struct hmm_heap *h)
 {
-    return h->cache->lock == NULL ? h->cache->thread_cache : NULL;
+    return has_own_cache(h) ? h->cache->thread_cache : NULL;
 }
 
 static void *move_up(const struct moving_block *b, size_t size)
 {
-    return b->heap->malloc_entry(b->heap, size);
+    return hmm__plain_malloc(b->heap, size);
 }
 
 static void *move_down(const struct moving_block *b, size_t size)
@@ -145,7 +194,7 @@ static void *move_down(const struct moving_block *b, size_t size)
     struct hmm_heap *h = b->heap;
     struct thread_cache *tc = own_thread_cache(h);
     if (h->check_flags)
-        return h->malloc_entry(h, size);
+        return hmm__plain_malloc(h, size);
     void *p = tc ? cache_malloc_hit(tc, size) : NULL;
     if (p == NULL && tc)
         p = hmm__cache_refill(tc, size);
@@ -157,7 +206,7 @@ static void release_moved(const struct moving_block *b)
     if (own_thread_cache(b->heap))
         cached_free_of(b->heap, b->run, b->block);
     else
-        b->heap->free_entry(b->heap, b->block);
+        hmm__plain_free(b->heap, b->block);
 }
 
 /* Ends the program if the block, which is in no run, is a medium block that was freed. */
@@ -188,15 +237,6 @@ static __attribute__((noinline)) void *cached_realloc(struct hmm_heap *h, void *
 
 #endif
 
-void hmm__set_entries(struct hmm_heap *h)
-{
-    bool own_cache = h->cache != NULL && h->cache->lock == NULL;
-    h->malloc_entry = own_cache        ? cached_malloc
-                      : h->check_flags ? hmm__checked_malloc
-                                       : h->uncached_malloc;
-    h->free_entry = own_cache ? cached_free : h->check_flags ? hmm__checked_free : h->uncached_free;
-}
-
 HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *block,
                                           const char *operation)
 {
@@ -215,10 +255,14 @@ static void *cached_realloc(struct hmm_heap *h, void *block, size_t size)
 
 #endif
 
-void hmm__set_entries(struct hmm_heap *h)
+void *hmm__plain_malloc(struct hmm_heap *h, size_t size)
 {
-    h->malloc_entry = h->check_flags ? hmm__checked_malloc : h->uncached_malloc;
-    h->free_entry = h->check_flags ? hmm__checked_free : h->uncached_free;
+    return malloc_uncached(h, size);
+}
+
+void hmm__plain_free(struct hmm_heap *h, void *block)
+{
+    free_uncached(h, block);
 }
 
 HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *block,
@@ -232,9 +276,35 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
 
 /* ---- The entry points ---- */
 
-void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
+static void *checked_malloc(struct hmm_heap *h, size_t size)
+{
+    return hooks_are_set() ? hmm__hooked_malloc(h, size) : hmm__checked_malloc(h, size);
+}
+
+static void checked_free(struct hmm_heap *h, void *block)
 {
     if (hooks_are_set())
+        hmm__hooked_free(h, block);
+    else
+        hmm__checked_free(h, block);
+}
+
+void hmm__set_entries(struct hmm_heap *h)
+{
+    h->malloc_entry = h->check_flags ? checked_malloc : h->uncached_malloc;
+    h->free_entry = h->check_flags ? checked_free : h->uncached_free;
+#if HMM__CACHE
+    if (has_own_cache(h)) {
+        h->malloc_entry = cached_malloc;
+        h->free_entry = cached_free;
+    }
+#endif
+}
+
+/* Where there are gates, malloc_entry and free_entry find out about hooks. */
+void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
+{
+    if (!HMM__GATES && hooks_are_set())
         return hmm__hooked_malloc(heap, size);
     return heap->malloc_entry(heap, size);
 }
@@ -246,7 +316,7 @@ void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
 static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t size)
 {
     hmm_ref zero_top = hmm__zero_begin(h);
-    void *p = h->malloc_entry(h, size);
+    void *p = hmm__plain_malloc(h, size);
     if (p != NULL)
         hmm__zero_payload(h, p, zero_top);
     return p;
@@ -254,32 +324,39 @@ static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t s
 
 #endif
 
-void *hmm__plain_calloc(struct hmm_heap *heap, size_t count, size_t size)
+/* `hooked`: a hook is set, so that malloc_entry is not to be called. */
+HMM__ALWAYS_INLINE void *plain_calloc(struct hmm_heap *heap, size_t count, size_t size, bool hooked)
 {
-    if (size != 0 && count > (size_t)PTRDIFF_MAX / size)
+    size_t bytes;
+    if (hmm__unlikely(__builtin_mul_overflow(count, size, &bytes)))
         return hmm__fail(heap, SIZE_MAX);
     if (hmm__unlikely(heap->check_flags))
         return hmm__checked_calloc(heap, count, size);
 #if HMM__PAGES
-    if (count * size >= HMM__ZERO_MIN)
-        return large_calloc(heap, count * size);
+    if (bytes >= HMM__ZERO_MIN)
+        return large_calloc(heap, bytes);
 #endif
-    void *p = heap->malloc_entry(heap, count * size);
+    void *p = hooked ? hmm__plain_malloc(heap, bytes) : heap->malloc_entry(heap, bytes);
     return p ? memset(p, 0, hmm_heap_usable_size(heap, p)) : NULL;
+}
+
+void *hmm__plain_calloc(struct hmm_heap *heap, size_t count, size_t size)
+{
+    return plain_calloc(heap, count, size, true);
 }
 
 void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
 {
     if (hooks_are_set())
         return hmm__hooked_calloc(heap, count, size);
-    return hmm__plain_calloc(heap, count, size);
+    return plain_calloc(heap, count, size, false);
 }
 
 #endif
 
 void hmm_heap_free(struct hmm_heap *heap, void *block)
 {
-    if (hooks_are_set())
+    if (!HMM__GATES && hooks_are_set())
         hmm__hooked_free(heap, block);
     else
         heap->free_entry(heap, block);

@@ -7,6 +7,9 @@
 #include "api/hooks.h"
 
 #include "api/api.h"
+#include "cache/cache.h"
+#include "heap/place.h"
+#include "registry.h"
 
 #if HMM__HOOKS
 
@@ -14,7 +17,6 @@
 #include HMM_LOCK_HEADER
 #endif
 
-uint32_t hmm__hooks;
 void (*hmm__hooks_close_cache)(void);
 
 static struct {
@@ -41,14 +43,28 @@ void hmm__hooks_leave(void)
 #endif
 }
 
+static void set_gates(bool open)
+{
+#if HMM__GATES
+    hmm__diverted = (struct hmm__diverted){hmm__hooked_malloc, hmm__hooked_free};
+    hmm__gate_set(&hmm__request_gate, open ? HMM_MAX_REQUEST + 1 : 0);
+    hmm__gate_set_bits(&hmm__free_gate.any, open ? HMM__FREE_ANY : UINT32_MAX);
+    hmm__gate_set_bits(&hmm__free_gate.self, open ? HMM__FREE_SELF : UINT32_MAX);
+    hmm__gate_set_bits(&hmm__free_gate.next, open ? HMM__FREE_NEXT : UINT32_MAX);
+    hmm__strategy_gates(open);
+#if HMM__CACHE
+    hmm__cache_gates(open);
+#endif
+#else
+    (void)open;
+#endif
+}
+
 void hmm__hooks_change(enum hmm__hook hook, bool set)
 {
     uint32_t hooks = (hmm__hooks & ~(uint32_t)hook) | (set ? (uint32_t)hook : 0);
-#if defined(__GNUC__)
     __atomic_store_n(&hmm__hooks, hooks, __ATOMIC_RELEASE);
-#else
-    hmm__hooks = hooks;
-#endif
+    set_gates(hooks == 0);
     if (set && hmm__hooks_close_cache != NULL)
         hmm__hooks_close_cache();
 }
@@ -71,7 +87,7 @@ void hmm_set_lock(void (*at_enter)(void *arg), void (*at_leave)(void *arg), void
 void *hmm__hooked_malloc(struct hmm_heap *h, size_t size)
 {
     hmm__hooks_enter();
-    void *p = h->malloc_entry(h, size);
+    void *p = hmm__plain_malloc(h, size);
     hmm__trace_alloc(p, size);
     hmm__hooks_leave();
     return p;
@@ -123,7 +139,7 @@ void hmm__hooked_free(struct hmm_heap *h, void *block)
 {
     hmm__hooks_enter();
     hmm__trace_free(block);
-    h->free_entry(h, block);
+    hmm__plain_free(h, block);
     hmm__hooks_leave();
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a program has called around each operation on any heap: a lock (hmm_set_lock, or the macros
- * HMM_LOCK_ENTER and HMM_LOCK_LEAVE) and a trace (hmm_set_trace). While it has neither, an
- * operation tests one word that does not change. Includes lib/heap only.
+ * HMM_LOCK_ENTER and HMM_LOCK_LEAVE) and a trace (hmm_set_trace). While it has neither, malloc and
+ * free pay nothing for them (heap/gate.h), and other operations test one word that does not change.
+ * Includes lib/heap only.
  *
  * The process heap has its own lock and its cache besides. Thread caches are not tested for hooks:
  * instead the process heap closes its cache when there are some, so that every operation reaches
@@ -13,30 +14,12 @@
 
 #include "heap/heap.h"
 
-/* A heap in few bytes has a lock around its entry points already. */
-#define HMM__HOOKS (!HMM__SMALL && (HMM_WITH_LOCKS || HMM_WITH_TRACE))
-
 enum hmm__hook { HMM__HOOK_LOCK = 1, HMM__HOOK_TRACE = 2 };
 
 #if HMM__HOOKS
 
-/* hooked.c: those that are set. */
-extern HMM__HIDDEN uint32_t hmm__hooks;
-
 /* Closes the process heap's cache; NULL: it has none. Set by the process heap. */
 extern HMM__HIDDEN void (*hmm__hooks_close_cache)(void);
-
-/* Read plainly, as one aligned word, so that the read and its test are one instruction. */
-HMM__ALWAYS_INLINE bool hooks_are_set(void)
-{
-#if defined(HMM_LOCK_ENTER)
-    return true;
-#elif HMM__TSAN
-    return hmm__unlikely(__atomic_load_n(&hmm__hooks, __ATOMIC_RELAXED) != 0);
-#else
-    return hmm__unlikely(hmm__hooks != 0);
-#endif
-}
 
 HMM__HIDDEN HMM__COLD void hmm__hooks_enter(void);
 HMM__HIDDEN HMM__COLD void hmm__hooks_leave(void);
@@ -70,11 +53,6 @@ HMM__HIDDEN HMM__COLD void hmm__hooked_free(struct hmm_heap *h, void *block);
 #define hmm__hooked_realloc(h, block, size) NULL
 #define hmm__hooked_aligned_alloc(h, align, size) NULL
 #define hmm__hooked_free(h, block) ((void)0)
-
-HMM__ALWAYS_INLINE bool hooks_are_set(void)
-{
-    return false;
-}
 
 HMM__ALWAYS_INLINE void hmm__hooks_begin(void)
 {

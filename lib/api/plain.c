@@ -2,10 +2,11 @@
 /*
  * The entry points of own heaps that are heaps in few bytes: without a cache, memcheck or check
  * levels, in place of heap.c, checked.c, inspect.c and set_cache.c. hmm_heap_create stands in
- * heap/small.c. Calls the heap, and the program's lock around it.
+ * heap/small.c. Calls the heap, the program's lock around it, and its trace (trace.c).
  */
 #include "api/api.h"
 
+#include "api/hooks.h"
 #include "base/hooks.h"
 #include "heap/block.h"
 
@@ -15,6 +16,7 @@ void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
 {
     hmm__enter();
     void *p = hmm__malloc(heap, size);
+    hmm__trace_alloc(p, size);
     hmm__leave();
     return p;
 }
@@ -22,6 +24,7 @@ void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
 void hmm_heap_free(struct hmm_heap *heap, void *block)
 {
     hmm__enter();
+    hmm__trace_free(block);
     hmm__free(heap, block);
     hmm__leave();
 }
@@ -47,8 +50,10 @@ void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
 #if HMM_WITH_REALLOC
 void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
 {
+    uintptr_t was = (uintptr_t)block;
     hmm__enter();
     void *p = hmm__realloc(heap, block, size);
+    hmm__trace_resize(was, p, size);
     hmm__leave();
     return p;
 }
@@ -59,6 +64,7 @@ void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size)
 {
     hmm__enter();
     void *p = hmm__aligned_alloc(heap, align, size);
+    hmm__trace_aligned(p, size, align);
     hmm__leave();
     return p;
 }
@@ -81,6 +87,17 @@ void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats)
     hmm__enter();
     hmm__stats((struct hmm_heap *)(uintptr_t)heap, stats);
     hmm__leave();
+}
+
+/* hmm-firmware.h has it; hmm.h, whose heaps may have a cache, has not. */
+size_t hmm_heap_smallest_free(const struct hmm_heap *heap);
+
+size_t hmm_heap_smallest_free(const struct hmm_heap *heap)
+{
+    hmm__enter();
+    size_t size = hmm__smallest_free((struct hmm_heap *)(uintptr_t)heap);
+    hmm__leave();
+    return size;
 }
 #endif
 

@@ -7,7 +7,7 @@
 
 #include "base/event.h"
 
-#if HMM_WITH_TRACE && !HMM__SMALL
+#if HMM_WITH_TRACE
 
 static struct {
     void (*event)(void *arg, const void *bytes, unsigned n);

@@ -23,7 +23,7 @@
  *     HMM_WITH_PAGES      pages are not given back to the system
  *     HMM_WITH_CACHE      no cache
  *     HMM_WITH_REGIONS    no several regions, no allocation within bounds
- *     HMM_WITH_TRACE      no hmm_set_trace; it takes HMM_WITH_SPEED
+ *     HMM_WITH_TRACE      no hmm_set_trace
  *     HMM_WITH_IMAGES     no hmm_heap_attach; it takes HMM_WITH_SPEED
  *     HMM_WITH_LOCKS      the process heap is not locked
  *     HMM_WITH_PROCESS    there is no process heap

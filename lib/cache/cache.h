@@ -48,9 +48,15 @@
  * objects: the remote frees, the uncarved part of the active run, the oldest run of the queue, a
  * run of the pool, a new run.
  *
- * A free object has a tag behind its link: 64 bits, its address plus a key. free finds the tag when
- * an object is freed twice. free also checks that the pointer is an object's: the distance from the
- * run's start must be a multiple of the size, which one multiplication tells.
+ * A free object has a tag behind its link: 64 bits, its address plus a key. free writes it and does
+ * not read it, since to wait for the object's cache line is what a free takes longest for. malloc
+ * reads the line anyway, and returns no object without the tag, which it clears. So an object that
+ * was freed twice is returned once, and reported when its turn comes again; at once, if it was the
+ * last that was freed. Before a run goes back to the heap each of its objects must have the tag. A
+ * link that was written over leads malloc to no tag, whatever it leads to. So that malloc makes one
+ * test, a list ends with an object that never has a tag.
+ * free also checks that the pointer is an object's: the distance from the run's start must be a
+ * multiple of the size, which one multiplication tells.
  *
  * A program's own data must never pass for a tag, whatever it leaves unwritten or writes in part.
  * So each state in which memory is free has its own key: free in its run, sent (freed by another
@@ -58,8 +64,8 @@
  * and different in each cache: other data equal a tag with a probability of 2^-63 for each free, on
  * 32 bits as well. Memory that malloc returns has no tag in it: malloc clears the tag of the object
  * or medium block that it returns, and all tags of a run are cleared when the run goes back to the
- * heap. free looks only for the tag of the state that it would set: an object that its owner frees
- * while it is sent is found when the owner collects it.
+ * heap. An object that its owner frees while it is sent is found when it is collected, since its tag
+ * has changed.
  *
  * A thread that frees another's object keeps it for its own next request (glibc, tcmalloc: their
  * caches do), if it requests such objects: a list a class, of at most 8 KiB, behind the thread's
@@ -146,6 +152,11 @@ struct HMM__MAY_ALIAS object {
 
 _Static_assert(sizeof(struct object) <= 16, "link and tag fit the smallest class");
 
+/* Where each free list ends, and what the head of an empty one leads to: it has no tag. So malloc
+ * learns by one comparison that it may return the object that the head leads to. */
+extern HMM__HIDDEN const struct object hmm__no_object;
+#define NO_OBJECT ((struct object *)(uintptr_t)&hmm__no_object)
+
 /* The keys of a cache's tags. All are odd: no tag is a pointer to a block. */
 struct tag_keys {
     uint64_t free, sent, medium;
@@ -227,6 +238,7 @@ enum thread_cache_state { THREAD_CACHE_IN_USE, THREAD_CACHE_ABANDONED, THREAD_CA
 struct thread_cache {
     struct object *free_list[CACHE_CLASSES];
     struct run *active[CACHE_CLASSES];
+    uint64_t key; /* of the tag of free objects, as the cache has it */
     uint8_t class_of[CACHE_OBJECT_MAX / 16 + 1]; /* by (size + 15) / 16 */
     struct cache *cache;
     struct thread_cache *next; /* in the list of all thread caches */
@@ -250,7 +262,7 @@ struct thread_cache {
 };
 
 _Static_assert(offsetof(struct thread_cache, free_list) == 0, "malloc needs no offset for it");
-_Static_assert(offsetof(struct thread_cache, cache) <= 2 * CACHE_CLASSES * sizeof(void *) + 72,
+_Static_assert(offsetof(struct thread_cache, cache) <= 2 * CACHE_CLASSES * sizeof(void *) + 80,
                "free lists, active runs and class_of are the hot part, without gaps");
 _Static_assert(offsetof(struct thread_cache, remote_frees) % 64 == 0 &&
                    sizeof(struct thread_cache) - offsetof(struct thread_cache, remote_frees) == 64,
@@ -363,6 +375,8 @@ HMM__ALWAYS_INLINE bool own_lock_any(struct thread_cache *tc)
 /* Ends the program: p, in run d, is not an object in use. */
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__run_object_invalid(const void *p, const struct run *d,
                                                              const char *operation);
+/* o should be an object that was freed, and has not the tag of one: ends the program. */
+HMM__HIDDEN HMM__COLD _Noreturn void hmm__freed_object_broken(const struct object *o);
 
 /* Makes a cache whose tables lie at the high end of h's region, or in own memory. With a lock,
  * threads share it. False iff there is no room. */
@@ -373,6 +387,14 @@ HMM__HIDDEN bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, str
 /* Refills the empty free list of this size and pops an object. NULL: the request is for the heap.
  */
 HMM__HIDDEN void *hmm__cache_refill(struct thread_cache *tc, size_t size);
+
+#if HMM__GATES
+/* CACHE_OBJECT_MAX + 1, and RUN_FRACTION: what malloc and free of an own heap's cache compare with
+ * (heap/gate.h). */
+extern HMM__HIDDEN size_t hmm__object_gate;
+extern HMM__HIDDEN uint32_t hmm__fraction_gate;
+HMM__HIDDEN void hmm__cache_gates(bool open);
+#endif
 
 /* Whether h's region is large enough for a cache. */
 HMM__HIDDEN bool hmm__cache_suits(const struct hmm_heap *h);
@@ -410,10 +432,7 @@ HMM__HIDDEN void hmm__send_remote(struct thread_cache *tc, struct object *first,
 /* The thread cache that d belongs to. */
 HMM__HIDDEN struct thread_cache *hmm__run_owner(const struct cache *cache, const struct run *d);
 
-/* o should be an object that was freed remotely, and is none: ends the program. */
-HMM__HIDDEN HMM__COLD _Noreturn void hmm__freed_while_remote(const struct object *o);
-
-/* What tc keeps of class c, as a free list. NULL: nothing. */
+/* What tc keeps of class c, as a free list. */
 HMM__HIDDEN struct object *hmm__foreign_take(struct thread_cache *tc, unsigned c);
 
 /* Sends all that tc keeps to the owners. With the lock, by tc's thread. */

@@ -17,10 +17,11 @@ HMM__ALWAYS_INLINE unsigned cache_class(const struct thread_cache *tc, size_t si
     return tc->class_of[(size + 15) >> CACHE_STEP_LOG];
 }
 
+/* NULL: the free list is empty, or what it leads to is no free object, which a refill reports. */
 HMM__ALWAYS_INLINE void *cache_pop(struct thread_cache *tc, unsigned c)
 {
     struct object *p = tc->free_list[c];
-    if (hmm__unlikely(p == NULL))
+    if (hmm__unlikely(!object_has_tag(tc->key, p)))
         return NULL;
     tc->free_list[c] = p->next;
     p->tag = 0;
@@ -44,26 +45,43 @@ HMM__ALWAYS_INLINE bool is_my_run(const struct thread_cache *tc, const struct ru
     return hmm__likely(d != NULL) && hmm__likely(run_is_of(d, tc));
 }
 
-/* Tags object p of run d as free and pushes it. The caller counts down. */
-HMM__ALWAYS_INLINE void cache_push_free(const struct cache *cache, struct run *d, void *p)
+/* Tags object p of run d as free and pushes it to the list, in front of `first`. The caller counts
+ * down. */
+HMM__ALWAYS_INLINE void cache_push(const struct cache *cache, struct object **list,
+                                   struct object *first, void *p)
 {
-    struct object **list = d->list, *o = p;
+    struct object *o = p;
     o->tag = object_tag(cache->keys.free, p);
-    o->next = *list;
+    o->next = first;
     *list = o;
 }
 
-/* Frees p, for which d was looked up. False: it is not in a run of tc, and nothing was done. */
+HMM__ALWAYS_INLINE void cache_push_free(const struct cache *cache, struct run *d, void *p)
+{
+    cache_push(cache, d->list, *d->list, p);
+}
+
+/* Frees p, an object of d, which is a run of tc. `first` is the first of d's free list. */
+HMM__ALWAYS_INLINE void cache_free_valid(const struct cache *cache, struct thread_cache *tc,
+                                         struct run *d, struct object *first, void *p)
+{
+    cache_push(cache, d->list, first, p);
+    if (hmm__unlikely(run_count_down(d)))
+        hmm__on_countdown_zero(p, d, tc);
+}
+
+/* Frees p, for which d was looked up. False: it is not in a run of tc, and nothing was done.
+ * Whether p is free already is told without reading it if it is the last that was freed; else
+ * malloc finds it (see the theory). */
 HMM__ALWAYS_INLINE bool cache_free_hit(struct cache *cache, struct thread_cache *tc, struct run *d,
                                        void *p)
 {
     if (hmm__unlikely(!is_my_run(tc, d)))
         return false;
-    if (hmm__unlikely(!run_object_is_valid(cache, d, p)))
+    struct object *first = *d->list;
+    if (hmm__unlikely(!run_has_object(d, p) || first == p))
         hmm__run_object_invalid(p, d, "free");
-    cache_push_free(cache, d, p);
-    if (hmm__unlikely(run_count_down(d)))
-        hmm__on_countdown_zero(p, d, tc);
+    cache_free_valid(cache, tc, d, first, p);
     return true;
 }
 

@@ -134,13 +134,13 @@ static const char *check_map(const struct cache *cache, const struct run *d)
     return NULL;
 }
 
-/* The number of objects of d in this list; UINT32_MAX where the list is broken. A link is followed
- * only if it leads to an object. */
+/* The number of objects of d in this free list; UINT32_MAX where the list is broken. A link is
+ * followed only if it leads to an object. */
 static uint32_t list_length(const struct cache *cache, const struct run *d, const struct object *o)
 {
     const char *start = run_start(cache, d);
     uint32_t n = 0;
-    for (; o != NULL && n <= run_rest(d)->count; o = o->next, n++) {
+    for (; o != NO_OBJECT && n <= run_rest(d)->count; o = o->next, n++) {
         size_t at = (size_t)((const char *)o - start), size = class_bytes(d->class);
         if ((const char *)o < start || at % size != 0 || at / size >= run_rest(d)->carved ||
             !object_has_tag(cache->keys.free, o))
@@ -149,12 +149,17 @@ static uint32_t list_length(const struct cache *cache, const struct run *d, cons
     return n;
 }
 
+static uint32_t most_objects(const struct cache *cache)
+{
+    return (uint32_t)(cache->pages * (CACHE_PAGE / sizeof(struct object)));
+}
+
 /* The number of objects of d among the first `max` of a list of sent objects of any run; more than
  * d has where the list is broken. */
 static uint32_t sent_length(const struct cache *cache, const struct run *d, const struct object *o,
                             uint32_t max)
 {
-    uint32_t n = 0, all = (uint32_t)(cache->pages * (CACHE_PAGE / sizeof(struct object)));
+    uint32_t n = 0, all = most_objects(cache);
     for (uint32_t i = 0; o != NULL && i < max; o = o->next, i++) {
         const struct run *of = cache_run_of(cache, o);
         if (i > all || of == NULL || !run_has_object(of, o) || !object_has_tag(cache->keys.sent, o))
@@ -175,11 +180,11 @@ static bool is_foreign(const struct thread_cache *tc, unsigned c)
 static uint32_t foreign_length(const struct cache *cache, const struct run *d,
                                const struct thread_cache *tc)
 {
-    uint32_t n = 0;
-    const struct object *o = is_foreign(tc, d->class) ? tc->free_list[d->class] : NULL;
-    for (; o != NULL; o = o->next) {
+    uint32_t n = 0, all = most_objects(cache);
+    const struct object *o = is_foreign(tc, d->class) ? tc->free_list[d->class] : NO_OBJECT;
+    for (uint32_t i = 0; o != NO_OBJECT; o = o->next, i++) {
         const struct run *of = cache_run_of(cache, o);
-        if (of == NULL || !run_may_list(cache, of, o))
+        if (i > all || of == NULL || !run_may_list(cache, of, o))
             return run_rest(d)->count + 1u;
         n += of == d;
     }
@@ -242,7 +247,8 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
         int32_t last = 0;
         if (active != NULL && (active->state != RUN_ACTIVE || !run_is_of(active, tc)))
             return "F4: the active run is not its thread cache's";
-        if (tc->state == THREAD_CACHE_ABANDONED && (active != NULL || tc->free_list[c] != NULL))
+        if (tc->state == THREAD_CACHE_ABANDONED &&
+            (active != NULL || tc->free_list[c] != NO_OBJECT))
             return "F4: an abandoned thread cache has an active run";
         struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
         if (d != NULL && tc->state == THREAD_CACHE_ABANDONED && tc->emptied && tc != cache->pool)

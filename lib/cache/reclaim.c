@@ -90,7 +90,7 @@ static struct object *take_list(struct thread_cache *tc, struct object **list, s
         if (hmm__unlikely(d == NULL)) {
             if (is_orphaned(tc))
                 break;
-            hmm__freed_while_remote(o);
+            hmm__freed_object_broken(o);
         }
         next = o->next;
         o->tag = tag_in_hand(cache, o);
@@ -157,7 +157,7 @@ static bool claim(struct cache *cache, struct run *d, uint32_t in_hand)
     }
     if (hmm__unlikely(!all_are_free(cache, d))) {
         if (!is_orphaned(owner))
-            hmm__freed_while_remote(run_start(cache, d));
+            hmm__freed_object_broken(run_start(cache, d));
         run_set_state(d, state);
         return false;
     }

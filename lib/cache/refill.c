@@ -10,6 +10,17 @@
 
 #if HMM__CACHE
 
+#if HMM__GATES
+size_t hmm__object_gate = CACHE_OBJECT_MAX + 1;
+uint32_t hmm__fraction_gate = RUN_FRACTION;
+
+void hmm__cache_gates(bool open)
+{
+    hmm__gate_set(&hmm__object_gate, open ? CACHE_OBJECT_MAX + 1 : 0);
+    hmm__gate_set_bits(&hmm__fraction_gate, open ? RUN_FRACTION : 0);
+}
+#endif
+
 /* Bytes of a run that are carved at once. */
 #define CARVE_BYTES 4096u
 
@@ -40,7 +51,7 @@ static void carve_more(struct thread_cache *tc, struct run *d)
     size_t size = class_bytes(d->class);
     uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = (uint32_t)r->count - r->carved;
     n = n < rest ? n : rest;
-    HMM_ASSERT(d->state == RUN_ACTIVE && n != 0 && tc->free_list[d->class] == NULL);
+    HMM_ASSERT(d->state == RUN_ACTIVE && n != 0 && tc->free_list[d->class] == NO_OBJECT);
     char *p = (char *)run_start(tc->cache, d) + r->carved * size;
     struct object *o = NULL;
     const uint64_t key = tc->cache->keys.free; /* read once: the stores below might alias it */
@@ -50,7 +61,7 @@ static void carve_more(struct thread_cache *tc, struct run *d)
         o->next = (struct object *)(void *)(p + size);
         o->tag = object_tag(key, p);
     }
-    o->next = NULL;
+    o->next = NO_OBJECT;
     __atomic_store_n(&r->carved, (uint16_t)(r->carved + n), __ATOMIC_RELAXED);
 }
 
@@ -58,7 +69,7 @@ static void carve_more(struct thread_cache *tc, struct run *d)
 static void end_active(struct thread_cache *tc, struct run *d)
 {
     HMM_ASSERT(run_state(d) == RUN_ACTIVE && tc->active[d->class] == d);
-    HMM_ASSERT(tc->free_list[d->class] == NULL && d->free == NULL);
+    HMM_ASSERT(tc->free_list[d->class] == NO_OBJECT && d->free == NO_OBJECT);
     run_set_countdown(d, 1);
     d->list = &d->free;
     tc->active[d->class] = NULL;
@@ -69,11 +80,11 @@ static void end_active(struct thread_cache *tc, struct run *d)
 static void make_active(struct thread_cache *tc, struct run *d)
 {
     HMM_ASSERT(run_is_of(d, tc) && run_state(d) != RUN_RETIRED);
-    HMM_ASSERT(tc->active[d->class] == NULL && tc->free_list[d->class] == NULL);
+    HMM_ASSERT(tc->active[d->class] == NULL && tc->free_list[d->class] == NO_OBJECT);
     run_set_state(d, RUN_ACTIVE);
     tc->active[d->class] = d;
     tc->free_list[d->class] = d->free;
-    d->free = NULL;
+    d->free = NO_OBJECT;
     run_set_countdown(d, cache_tick_countdown(tc));
     d->list = &tc->free_list[d->class];
 }
@@ -83,11 +94,11 @@ static void make_active(struct thread_cache *tc, struct run *d)
 static void end_foreign(struct thread_cache *tc, unsigned c)
 {
     struct run *d = tc->active[c];
-    HMM_ASSERT(tc->free_list[c] == NULL);
+    HMM_ASSERT(tc->free_list[c] == NO_OBJECT);
     if (d == NULL || d->list != &d->free)
         return;
     tc->free_list[c] = d->free;
-    d->free = NULL;
+    d->free = NO_OBJECT;
     d->list = &tc->free_list[c];
 }
 
@@ -96,11 +107,11 @@ static bool reuse_foreign(struct thread_cache *tc, unsigned c)
 {
     struct run *d = tc->active[c];
     end_foreign(tc, c);
-    if (tc->free_list[c] != NULL)
+    if (tc->free_list[c] != NO_OBJECT)
         return true;
     CACHE_WRITE(tc->reuses, tc->reuses | UINT32_C(1) << c);
     tc->free_list[c] = hmm__foreign_take(tc, c);
-    if (tc->free_list[c] == NULL)
+    if (tc->free_list[c] == NO_OBJECT)
         return false;
     if (d != NULL)
         d->list = &d->free;
@@ -126,10 +137,10 @@ static struct run *acquire_run(struct thread_cache *tc, unsigned c)
 static struct run *run_of_remote_frees(struct thread_cache *tc, unsigned c)
 {
     struct run *d = NULL;
-    while (d == NULL && tc->free_list[c] == NULL && tc->classes[c].pages != 0 &&
+    while (d == NULL && tc->free_list[c] == NO_OBJECT && tc->classes[c].pages != 0 &&
            has_remote_frees(tc)) {
         hmm__collect_remote_frees(tc, COLLECT_MAX, false);
-        if (tc->free_list[c] == NULL)
+        if (tc->free_list[c] == NO_OBJECT)
             d = hmm__run_dequeue(tc, c);
     }
     return d;
@@ -138,13 +149,15 @@ static struct run *run_of_remote_frees(struct thread_cache *tc, unsigned c)
 void *hmm__cache_refill(struct thread_cache *tc, size_t size)
 {
     unsigned c = cache_class(tc, size);
+    if (hmm__unlikely(tc->free_list[c] != NO_OBJECT))
+        hmm__freed_object_broken(tc->free_list[c]);
     cache_count_slow(tc);
     hmm__flush_remote(tc, false);
     if (tc->cache->lock != NULL && reuse_foreign(tc, c))
         return cache_pop(tc, c);
     if (hmm__unlikely(has_remote_frees(tc))) {
         hmm__collect_remote_frees(tc, COLLECT_MAX, false);
-        if (tc->free_list[c] != NULL)
+        if (tc->free_list[c] != NO_OBJECT)
             return cache_pop(tc, c);
     }
     struct run *d = tc->active[c];
@@ -159,7 +172,7 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     if (d == NULL && (d = acquire_run(tc, c)) == NULL && (d = run_of_remote_frees(tc, c)) == NULL)
         return cache_pop(tc, c);
     make_active(tc, d);
-    if (tc->free_list[c] == NULL)
+    if (tc->free_list[c] == NO_OBJECT)
         carve_more(tc, d);
     return cache_pop(tc, c);
 }
@@ -270,7 +283,7 @@ static void return_empty_run(struct thread_cache *tc, struct run *d, bool locked
 static bool has_free_objects(const struct thread_cache *tc, unsigned c)
 {
     const struct run *active = tc->active[c];
-    return tc->free_list[c] != NULL || (active != NULL && !run_is_carved(active));
+    return tc->free_list[c] != NO_OBJECT || (active != NULL && !run_is_carved(active));
 }
 
 /* Counts a run that was FULL, where it matters; whether tc is to share runs of the class. */
@@ -293,7 +306,7 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
         hmm__pool_give(tc, d, run_rest(d)->count - 1u);
         return;
     }
-    if (tc->free_list[d->class] == NULL)
+    if (tc->free_list[d->class] == NO_OBJECT)
         end_foreign(tc, d->class);
     if (abandoned || has_free_objects(tc, d->class)) {
         uint32_t count = run_rest(d)->count;
@@ -345,20 +358,21 @@ void hmm__return_free_lists(struct thread_cache *tc)
         struct run *d = tc->active[c];
         if (d == NULL)
             continue;
-        if (tc->free_list[c] == NULL && run_is_carved(d)) {
+        if (tc->free_list[c] == NO_OBJECT && run_is_carved(d)) {
             end_active(tc, d);
             continue;
         }
         uint32_t used = run_rest(d)->carved;
         const struct object *before = tc->free_list[c];
-        for (const struct object *o = before; o != NULL; before = o, o = o->next) {
-            if (used == 0 || !run_may_list(tc->cache, d, o))
+        for (const struct object *o = before; o != NO_OBJECT; before = o, o = o->next) {
+            if (!run_may_list(tc->cache, d, o))
                 hmm__links_broken(tc->cache->heap, block_of(tc->cache->heap, before));
-            used--;
+            if (used-- == 0)
+                hmm__freed_object_broken(o);
         }
         d->free = tc->free_list[c];
         d->list = &d->free;
-        tc->free_list[c] = NULL;
+        tc->free_list[c] = NO_OBJECT;
         tc->active[c] = NULL;
         run_set_used(d, used, 0);
         hmm__run_enqueue(tc, d);
@@ -374,7 +388,14 @@ void hmm__run_object_invalid(const void *p, const struct run *d, const char *ope
     hmm__panic(operation, p, "double free, or not a block: it is not in use");
 }
 
+void hmm__freed_object_broken(const struct object *o)
+{
+    hmm__panic("free", o, "double free, or it was written to after it was freed");
+}
+
 /* ---- Setting up ---- */
+
+const struct object hmm__no_object;
 
 bool hmm__cache_suits(const struct hmm_heap *h)
 {

@@ -52,12 +52,6 @@ void hmm__send_remote(struct thread_cache *tc, struct object *first, struct obje
         cache_unlock(cache, hold);
 }
 
-/* The owner or another thread has freed the object too, or it was written to after its free. */
-void hmm__freed_while_remote(const struct object *o)
-{
-    hmm__panic("free", o, "double free, or it was written to after it was freed");
-}
-
 /* What was taken off first, or what is there now. Nobody but the owner makes `pending` other than
  * NULL. */
 static struct object *take_off(struct thread_cache *tc)
@@ -75,9 +69,9 @@ static void collect_list(struct thread_cache *tc, struct object *o, size_t max, 
     for (; o != NULL && max != 0; max--) {
         struct run *d = cache_run_of(tc->cache, o);
         if (hmm__unlikely(d == NULL || !run_has_object(d, o)))
-            hmm__freed_while_remote(before); /* its link does not lead to an object */
+            hmm__freed_object_broken(before); /* its link does not lead to an object */
         if (hmm__unlikely(!object_has_tag(tc->cache->keys.sent, o)))
-            hmm__freed_while_remote(o);
+            hmm__freed_object_broken(o);
         struct object *next = o->next;
         if (run_is_of(d, tc))
             collect_object(tc, d, o, locked);
@@ -129,14 +123,18 @@ static bool foreign_is_full(const struct foreign_lists *f, unsigned c)
     return f->count[c] >= FOREIGN_MAX || f->count[c] * class_bytes(c) >= FOREIGN_BYTES;
 }
 
-/* Takes the lists of the classes off, in front of `rest`. */
-static struct object *foreign_take_off(struct foreign_lists *f, unsigned c, struct object *rest)
+/* Takes the list of the class off, in front of `rest`. */
+static struct object *foreign_take_off(struct thread_cache *tc, unsigned c, struct object *rest)
 {
+    struct foreign_lists *f = &tc->foreign;
     struct object *o = f->list[c], *last = o;
     if (o == NULL)
         return rest;
-    while (last->next != NULL)
+    while (last->next != NULL) {
         last = last->next;
+        if (hmm__unlikely(!object_has_tag(tc->cache->keys.sent, last)))
+            hmm__freed_object_broken(last);
+    }
     last->next = rest;
     CACHE_WRITE(f->list[c], NULL);
     f->count[c] = 0;
@@ -157,7 +155,7 @@ HMM__ALWAYS_INLINE bool keep_foreign(struct thread_cache *tc, unsigned c, struct
         f->count[c]++;
     } else {
         tc->batch.count += f->count[c];
-        tc->batch.first = foreign_take_off(f, c, tc->batch.first);
+        tc->batch.first = foreign_take_off(tc, c, tc->batch.first);
         CACHE_WRITE(tc->reuses, tc->reuses & ~(UINT32_C(1) << c));
     }
     own_unlock(tc);
@@ -168,17 +166,20 @@ struct object *hmm__foreign_take(struct thread_cache *tc, unsigned c)
 {
     struct foreign_lists *f = &tc->foreign;
     if (CACHE_READ(f->list[c]) == NULL || !own_lock(tc))
-        return NULL;
-    struct object *all = f->list[c];
+        return NO_OBJECT;
+    struct object *all = f->list[c], *next;
     CACHE_WRITE(f->list[c], NULL);
     f->count[c] = 0;
     own_unlock(tc);
-    for (struct object *o = all; o != NULL; o = o->next) {
+    for (struct object *o = all; o != NULL; o = next) {
         if (hmm__unlikely(!object_has_tag(tc->cache->keys.sent, o)))
-            hmm__freed_while_remote(o);
+            hmm__freed_object_broken(o);
         o->tag = object_tag(tc->cache->keys.free, o);
+        next = o->next;
+        if (next == NULL)
+            o->next = NO_OBJECT;
     }
-    return all;
+    return all ? all : NO_OBJECT;
 }
 
 /* Takes the objects of other threads out of the free list, in front of `rest`. */
@@ -188,18 +189,18 @@ static struct object *foreign_of_free_list(struct thread_cache *tc, unsigned c, 
     const struct cache *cache = tc->cache;
     if (d != NULL && d->list != &d->free)
         return rest;
-    for (struct object *o = tc->free_list[c], *next; o != NULL; o = next) {
+    for (struct object *o = tc->free_list[c], *next; o != NO_OBJECT; o = next) {
         const struct run *of = cache_run_of(cache, o);
         if (hmm__unlikely(of == NULL || !run_may_list(cache, of, o)))
-            hmm__freed_while_remote(o);
+            hmm__freed_object_broken(o);
         next = o->next;
         o->tag = object_tag(cache->keys.sent, o);
         o->next = rest;
         rest = o;
     }
-    tc->free_list[c] = d ? d->free : NULL;
+    tc->free_list[c] = d ? d->free : NO_OBJECT;
     if (d != NULL) {
-        d->free = NULL;
+        d->free = NO_OBJECT;
         d->list = &tc->free_list[c];
     }
     return rest;
@@ -211,7 +212,7 @@ void hmm__foreign_return(struct thread_cache *tc)
     if (tc->cache->lock == NULL || !own_lock_any(tc))
         return;
     for (unsigned c = 0; c < CACHE_CLASSES; c++) {
-        home = foreign_take_off(&tc->foreign, c, home);
+        home = foreign_take_off(tc, c, home);
         home = foreign_of_free_list(tc, c, home);
     }
     own_unlock(tc);

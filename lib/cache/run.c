@@ -258,7 +258,7 @@ static void describe(struct cache *cache, struct run *d, unsigned c, const char 
                      uint32_t pages)
 {
     size_t size = class_bytes(c);
-    d->free = NULL;
+    d->free = NO_OBJECT;
     d->class = (uint8_t)c;
     d->list = &d->free;
     *run_rest(d) = (struct run_rest){
@@ -303,34 +303,42 @@ struct run *hmm__run_new(struct thread_cache *tc, unsigned c)
     return d;
 }
 
-static void clear_tag(char *p)
+static void clear_tag(char *p, uint64_t key, bool claimed)
 {
-    ((struct object *)(void *)p)->tag = 0;
+    struct object *o = (struct object *)(void *)p;
+    if (hmm__unlikely(!claimed && !object_has_tag(key, o)))
+        hmm__freed_object_broken(o);
+    o->tag = 0;
 }
 
-/* The program may not write all of the memory that it gets next: no tag may be left in it. */
-static void clear_tags(const struct cache *cache, const struct run *d)
+/* The program may not write all of the memory that it gets next: no tag may be left in it. The
+ * countdown says that no object is in use, and here is the proof; the reclaimer has had its own. */
+HMM__ALWAYS_INLINE void clear_tags(const struct cache *cache, const struct run *d, bool claimed)
 {
     size_t size = class_bytes(d->class), n = run_rest(d)->carved;
+    const uint64_t key = cache->keys.free;
     char *p = run_start(cache, d);
     for (; n >= 4; n -= 4, p += 4 * size) {
-        clear_tag(p);
-        clear_tag(p + size);
-        clear_tag(p + 2 * size);
-        clear_tag(p + 3 * size);
+        clear_tag(p, key, claimed);
+        clear_tag(p + size, key, claimed);
+        clear_tag(p + 2 * size, key, claimed);
+        clear_tag(p + 3 * size, key, claimed);
     }
     for (; n != 0; n--, p += size)
-        clear_tag(p);
+        clear_tag(p, key, claimed);
 }
 
-/* Takes the run's memory back. It is nobody's else: RETIRED or CLAIMED. */
-static void free_pages(struct cache *cache, const struct run *d)
+/* Takes the run's memory back. It is nobody's else: RETIRED, or claimed by the reclaimer. */
+static void free_pages(struct cache *cache, const struct run *d, bool claimed)
 {
     void *start = run_start(cache, d);
     if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
         hmm__block_broken(cache->heap, block_of(cache->heap, start));
     set_map(cache, d, run_rest(d)->pages, 0);
-    clear_tags(cache, d);
+    if (claimed)
+        clear_tags(cache, d, true);
+    else
+        clear_tags(cache, d, false);
     hmm__free(cache->heap, start);
 }
 
@@ -339,7 +347,7 @@ void hmm__run_return(struct thread_cache *tc, struct run *d)
 {
     if (!run_change_state(d, RUN_PARTIAL, RUN_RETIRED))
         return; /* it was reclaimed meanwhile */
-    free_pages(tc->cache, d);
+    free_pages(tc->cache, d, false);
     if (run_rest(d)->counted_empty)
         tc->empty_pages -= run_rest(d)->pages;
     run_rest(d)->counted_empty = false;
@@ -348,7 +356,7 @@ void hmm__run_return(struct thread_cache *tc, struct run *d)
 
 void hmm__run_return_claimed(struct cache *cache, struct run *d)
 {
-    free_pages(cache, d);
+    free_pages(cache, d, true);
     run_set_state(d, RUN_RETIRED); /* from here on the descriptor is its owner's */
 }
 

@@ -75,9 +75,14 @@ HMM__ALWAYS_INLINE bool object_is_free(const struct cache *cache, const void *p)
  */
 #define RUN_FRACTION (UINT32_MAX / CACHE_OBJECT_MAX)
 
+HMM__ALWAYS_INLINE bool run_has_below(const struct run *d, const void *p, uint32_t fraction)
+{
+    return (low_half(p) - d->start) * d->inverse < fraction;
+}
+
 HMM__ALWAYS_INLINE bool run_has_object(const struct run *d, const void *p)
 {
-    return (low_half(p) - d->start) * d->inverse < RUN_FRACTION;
+    return run_has_below(d, p, RUN_FRACTION);
 }
 
 /* The descriptor that p's page leads to, which may be `no run`; NULL: p is in no page of the map.
@@ -104,13 +109,6 @@ HMM__ALWAYS_INLINE struct run *cache_run_of(const struct cache *cache, const voi
 {
     struct run *d = cache_look_up(cache, p);
     return is_run(cache, d) ? d : NULL;
-}
-
-/* Whether p is an object of d that its owner may free. A sent object passes: see the theory. */
-HMM__ALWAYS_INLINE bool run_object_is_valid(const struct cache *cache, const struct run *d,
-                                            const void *p)
-{
-    return run_has_object(d, p) && !object_has_tag(cache->keys.free, p);
 }
 
 /* The address `at` as an entry of the page map. */

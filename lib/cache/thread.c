@@ -16,12 +16,14 @@
 #if defined(HMM__THREADS)
 #include <pthread.h>
 
-struct thread_cache hmm__thread_cache_none, hmm__thread_cache_ended;
+/* Their class of all sizes is the first. */
+struct thread_cache hmm__thread_cache_none = {.free_list = {NO_OBJECT}},
+                    hmm__thread_cache_ended = {.free_list = {NO_OBJECT}};
 
 __thread struct thread_cache *hmm__thread_cache_mine __attribute__((tls_model("initial-exec"))) =
     &hmm__thread_cache_none;
 #else
-struct thread_cache hmm__thread_cache_none;
+struct thread_cache hmm__thread_cache_none = {.free_list = {NO_OBJECT}}; /* of any size */
 struct thread_cache *hmm__thread_cache_mine = &hmm__thread_cache_none;
 #endif
 
@@ -62,6 +64,9 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
             return NULL;
     } while (!has_unique_low_half(tc));
     set_classes(tc);
+    for (unsigned c = 0; c < CACHE_CLASSES; c++)
+        tc->free_list[c] = NO_OBJECT;
+    tc->key = cache->keys.free;
     tc->cache = cache;
     tc->until_tick = 1;
     tc->ticker.frees = 1;

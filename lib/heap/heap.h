@@ -50,6 +50,7 @@
 #include "base/assert.h"
 #include "base/compiler.h"
 #include "base/panic.h"
+#include "heap/gate.h"
 #include "hmm-strategy.h"
 
 #define HMM_HEADER_BYTES 4u
@@ -286,6 +287,18 @@ HMM__ALWAYS_INLINE bool large_knows(const struct hmm_heap *h, size_t scaled)
 #endif
 }
 
+/* The same of a block, by its header: 32 bits that are compared where they are. */
+HMM__ALWAYS_INLINE bool large_knows_header(const struct hmm_heap *h, uint32_t word)
+{
+#if HMM__PAGES
+    HMM_ASSERT(h->large_above <= UINT32_MAX);
+    return word > (uint32_t)h->large_above;
+#else
+    (void)h, (void)word;
+    return false;
+#endif
+}
+
 HMM__ALWAYS_INLINE void set_state(struct hmm_heap *h, void *state)
 {
     h->state = state;
@@ -474,19 +487,27 @@ HMM__HIDDEN void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref ze
 /* Blocks of at least so many bytes are zeroed so. */
 #define HMM__ZERO_MIN ((size_t)64 << 10)
 
-/* malloc and free without the cache and without checks of the whole heap. */
+/* malloc and free without the cache, without checks of the whole heap, and without the hooks. */
 #if HMM__SMALL
 HMM__HIDDEN void *hmm__malloc(struct hmm_heap *h, size_t size);
 HMM__HIDDEN void hmm__free(struct hmm_heap *h, void *payload);
 #else
+/* allocate.c: by the strategy's hooks, whatever the gates are. */
+HMM__HIDDEN void *hmm__malloc_past_gates(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__free_past_gates(struct hmm_heap *h, void *payload);
+
 HMM__ALWAYS_INLINE void *hmm__malloc(struct hmm_heap *h, size_t size)
 {
-    return h->uncached_malloc(h, size);
+    return HMM__GATES && hooks_are_set() ? hmm__malloc_past_gates(h, size)
+                                         : h->uncached_malloc(h, size);
 }
 
 HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 {
-    h->uncached_free(h, payload);
+    if (HMM__GATES && hooks_are_set())
+        hmm__free_past_gates(h, payload);
+    else
+        h->uncached_free(h, payload);
 }
 #endif
 
@@ -520,6 +541,9 @@ HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
 
 /* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
+
+/* malloc that no common path serves: a hook is set, or the size is more than HMM_MAX_REQUEST. */
+HMM__HIDDEN HMM__COLD void *hmm__malloc_stopped(struct hmm_heap *h, size_t size);
 
 /* malloc and free by the hooks of a strategy without malloc_whole and free_whole. */
 HMM__HIDDEN void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size);
@@ -571,6 +595,9 @@ struct hmm_stats;
 HMM__HIDDEN int hmm__walk(const struct hmm_heap *h,
                           int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
 HMM__HIDDEN void hmm__stats(struct hmm_heap *h, struct hmm_stats *stats);
+
+/* As hmm_heap_smallest_free; for heaps in few bytes. */
+HMM__HIDDEN size_t hmm__smallest_free(struct hmm_heap *h);
 
 /* The largest value that hmm_stats.brk has had. */
 HMM__HIDDEN size_t hmm__used_peak(const struct hmm_heap *h);

@@ -44,7 +44,7 @@ struct extent {
 };
 
 struct neighbours {
-    size_t next, prev;
+    size_t prev, next; /* in the order in which a merge_callback has them in registers */
 };
 
 /* As the hooks of struct hmm_strategy, with the payloads and sizes of the blocks, so that a
@@ -78,12 +78,18 @@ struct merges {
 
 /* malloc of n granules where the strategy has no free block. */
 HMM__HIDDEN void *hmm__malloc_else(struct hmm_heap *h, uint32_t n);
-/* Frees block r at p, which touches the top. */
+/* Frees block r at p, above which is the top. */
 HMM__HIDDEN void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r);
+/* free of a block above which is a header that a program has written. */
+HMM__HIDDEN HMM__COLD void hmm__free_below_written(struct hmm_heap *h, void *payload);
+/* free of what is not placed: a hook may be set. */
+HMM__HIDDEN HMM__COLD void hmm__free_unplaced(struct hmm_heap *h, void *payload);
 /* Ends the program, unless payload is NULL or outside the region and `foreign` deals with it. */
 HMM__HIDDEN HMM__COLD void hmm__free_invalid(struct hmm_heap *h, void *payload);
 /* free of a block that is ALIGNED, or below one that is, or not valid. */
 HMM__HIDDEN void hmm__free_else(struct hmm_heap *h, void *payload);
+/* The same, or a hook is set. */
+HMM__HIDDEN void hmm__free_stopped(struct hmm_heap *h, void *payload);
 /* Frees block r at p where needs_slow_release. */
 HMM__HIDDEN HMM__COLD void hmm__slow_release(struct hmm_heap *h, char *p, hmm_ref r);
 
@@ -256,6 +262,15 @@ HMM__ALWAYS_INLINE void join_both(struct hmm_heap *h, struct block b, struct siz
 typedef void join_callback(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
                            struct neighbours n);
 
+/* The header above b has no size: it is the top's, unless a program has written it. */
+HMM__ALWAYS_INLINE void top_or_written(struct hmm_heap *h, struct block b, size_t remaining)
+{
+    if (hmm__likely(remaining == 0))
+        hmm__merge_into_top(h, b.p, b.r);
+    else
+        hmm__free_below_written(h, b.p);
+}
+
 /* Together with is_placed and free_by, these make the tests of hmm__seems_valid. A small block is
  * then merged; a large one is passed to `large`, or without it released here or slowly. */
 HMM__ALWAYS_INLINE void merge_next_by(struct hmm_heap *h, struct merge m, resize_callback *resize,
@@ -263,8 +278,8 @@ HMM__ALWAYS_INLINE void merge_next_by(struct hmm_heap *h, struct merge m, resize
 {
     size_t scaled = m.e.scaled, next_size = header_scaled(m.next_header);
     size_t remaining = m.e.to_top - scaled;
-    if (remaining == 0) {
-        hmm__merge_into_top(h, m.b.p, m.b.r);
+    if (next_size == 0) {
+        top_or_written(h, m.b, remaining);
         return;
     }
     if (hmm__unlikely(!next_agrees(m.b.p + scaled_bytes(scaled), next_size, remaining))) {
@@ -306,8 +321,8 @@ HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, struct merge m, join_c
     size_t scaled = m.e.scaled, next_size = header_scaled(m.next_header), prev_size = below;
     size_t remaining = m.e.to_top - scaled;
     hmm_ref low;
-    if (remaining == 0) {
-        hmm__merge_into_top(h, m.b.p, m.b.r);
+    if (next_size == 0) {
+        top_or_written(h, m.b, remaining);
         return;
     }
     if (hmm__unlikely(!prev_agrees(h, m.b.r, m.b.p, below, &low) ||
@@ -321,7 +336,7 @@ HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, struct merge m, join_c
             return;
         }
     }
-    join(h, m.b.p, m.b.r, scaled, (struct neighbours){next_size, prev_size});
+    join(h, m.b.p, m.b.r, scaled, (struct neighbours){prev_size, next_size});
 }
 
 /* The large_callback of each. */
@@ -384,7 +399,14 @@ struct block_view {
     uint32_t word, next_header;
 };
 
-enum { HMM__NEIGHBOUR_FLAGS = HMM__FREE | HMM__PREV_FREE };
+/* Flags of headers: those of the block and of the next, with which a free is not a simple one; and
+ * of each, with which it is no merge. */
+enum {
+    HMM__NEIGHBOUR_FLAGS = HMM__FREE | HMM__PREV_FREE,
+    HMM__FREE_ANY = HMM__NEIGHBOUR_FLAGS | HMM__ALIGNED,
+    HMM__FREE_SELF = HMM__FREE | HMM__ALIGNED,
+    HMM__FREE_NEXT = HMM__PREV_FREE | HMM__ALIGNED
+};
 
 /* Whether p, any pointer, has a ref and a header with which it lies between first and top. */
 HMM__ALWAYS_INLINE bool is_placed(const struct hmm_heap *h, const char *p, struct block_view *b)
@@ -418,19 +440,32 @@ HMM__ALWAYS_INLINE bool is_used_plainly(const struct block_view *b)
 HMM__HIDDEN void *hmm__realloc_placed(struct hmm_heap *h, void *payload, size_t size,
                                       struct block_view b);
 
+/* What a free compares with (gate.h). */
+HMM__ALWAYS_INLINE uint32_t free_any(bool gated)
+{
+    return gated ? HMM__GATE_BITS(hmm__free_gate.any, HMM__FREE_ANY) : HMM__FREE_ANY;
+}
+
+HMM__ALWAYS_INLINE bool free_both(const struct block_view *b, bool gated)
+{
+    uint32_t self = gated ? HMM__GATE_BITS(hmm__free_gate.self, HMM__FREE_SELF) : HMM__FREE_SELF;
+    uint32_t next = gated ? HMM__GATE_BITS(hmm__free_gate.next, HMM__FREE_NEXT) : HMM__FREE_NEXT;
+    return ((b->word & self) | (b->next_header & next)) == 0;
+}
+
 /* The template of free. An ALIGNED block, or one with an ALIGNED block above, is freed by
- * hmm__free_else. */
-HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *insert,
-                                struct merges merge)
+ * hmm__free_else. `gated`: a hook is obeyed, if one is set. */
+HMM__ALWAYS_INLINE void free_as(struct hmm_heap *h, char *p, insert_callback *insert,
+                                struct merges merge, bool gated)
 {
     struct block_view v;
     if (hmm__unlikely(!is_placed(h, p, &v))) {
-        hmm__free_invalid(h, p);
+        (gated ? hmm__free_unplaced : hmm__free_invalid)(h, p);
         return;
     }
     hmm__forget(v.scaled);
     const struct extent e = {v.scaled, v.to_top};
-    uint32_t flags = (v.word | v.next_header) & (HMM__NEIGHBOUR_FLAGS | HMM__ALIGNED);
+    uint32_t flags = (v.word | v.next_header) & free_any(gated);
     if (flags == 0) {
         live_sub(h, scaled_bytes(v.scaled) - HMM_HEADER_BYTES);
         release_alone(h, p, (hmm_ref)v.at, v.scaled, insert);
@@ -443,13 +478,18 @@ HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *in
     } else if (flags == HMM__PREV_FREE && !(v.next_header & HMM__PREV_FREE)) {
         live_sub(h, scaled_bytes(v.scaled) - HMM_HEADER_BYTES);
         merge.prev(h, p, (hmm_ref)v.at, e, v.next_header);
-    } else if (hmm__likely(!(v.word & (HMM__FREE | HMM__ALIGNED))) &&
-               hmm__likely(!(v.next_header & (HMM__PREV_FREE | HMM__ALIGNED)))) {
+    } else if (hmm__likely(free_both(&v, gated))) {
         live_sub(h, scaled_bytes(v.scaled) - HMM_HEADER_BYTES);
         merge.both(h, p, (hmm_ref)v.at, e, v.next_header);
     } else {
-        hmm__free_else(h, p);
+        (gated ? hmm__free_stopped : hmm__free_else)(h, p);
     }
+}
+
+HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *insert,
+                                struct merges merge)
+{
+    free_as(h, p, insert, merge, HMM__GATES);
 }
 
 #endif

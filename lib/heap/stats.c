@@ -68,6 +68,26 @@ void hmm__stats(struct hmm_heap *heap, struct hmm_stats *stats)
                                 .failed = heap->failed};
 }
 
+static uint32_t smallest_by_walk(const struct hmm_heap *h)
+{
+    uint32_t min = 0;
+    for (hmm_ref r = h->first, next; r != h->top; r = next) {
+        uint32_t word = block_header(h, r);
+        next = block_step(h, r, word);
+        if ((word & HMM__FREE) && (min == 0 || header_size(word) < min))
+            min = header_size(word);
+    }
+    return min;
+}
+
+size_t hmm__smallest_free(struct hmm_heap *h)
+{
+    if (!(hooks_of(h)->flags & HMM_STRATEGY_BY_SIZE))
+        return (size_t)smallest_by_walk(h) * HMM_GRANULE;
+    hmm_ref r = hooks_of(h)->find(h, state_of(h), HMM_MIN_GRANULES);
+    return r != 0 ? (size_t)block_size(h, r) * HMM_GRANULE : 0;
+}
+
 #else
 
 /* ---- Control structures ---- */

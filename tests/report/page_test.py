@@ -336,6 +336,21 @@ def narrow(b):
     check("it is dark where the reader likes it so", b.run("return document.documentElement.dataset.theme"), "dark")
 
 
+def printed(b):
+    # What A4 leaves between its margins. Landscape has more.
+    b.command("Emulation.setEmulatedMedia", media="print")
+    b.command("Emulation.setDeviceMetricsOverride", width=718, height=1047, deviceScaleFactor=1, mobile=False)
+    for name in ("churn.html", "frag.html", "compared.html"):
+        page(b, name)
+        b.run("for (const e of document.querySelectorAll('details')) e.open = true")
+        b.settle()
+        check(f"no table of {name} is wider than the paper", b.run(
+            "return [...document.querySelectorAll('table')].filter(t =>"
+            "t.getBoundingClientRect().right > innerWidth).map(t => t.parentElement.id)"), [])
+    b.command("Emulation.setEmulatedMedia", media="")
+    b.command("Emulation.clearDeviceMetricsOverride")
+
+
 def run(part, browser):
     global part_name
     part_name = part.__name__
@@ -345,7 +360,7 @@ def run(part, browser):
 def main():
     browser = Browser()
     try:
-        for part in (figures, cursor, strategies, keyboard, block, tables, several, blame, compared, cut, frames):
+        for part in (figures, cursor, strategies, keyboard, block, tables, several, blame, compared, cut, printed, frames):
             run(part, browser)
     finally:
         browser.close()

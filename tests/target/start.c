@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a program on a bare machine of QEMU needs: it begins, prints and ends by semihosting. For
- * mps2-an386 (ARMv7-M) and virt (RISC-V). memcpy and the like are the caller's C library's, or
- * these.
+ * What a program on a bare machine of QEMU needs: it begins, prints, writes files
+ * and ends by semihosting. For mps2-an386 (ARMv7-M) and virt (RISC-V). memcpy and the like are the
+ * caller's C library's, or these.
  */
 #include <stddef.h>
 #include <stdint.h>
 
 int main(void);
 void target_say(const char *text);
+int target_open(const char *name);
+int target_write(int file, const void *bytes, size_t count);
 _Noreturn void target_begin(void);
 
-enum { SYS_WRITE0 = 4, SYS_EXIT_EXTENDED = 0x20, EXIT_BY_ITSELF = 0x20026 };
+enum {
+    SYS_OPEN = 1,
+    SYS_WRITE0 = 4,
+    SYS_WRITE = 5,
+    SYS_EXIT_EXTENDED = 0x20,
+    EXIT_BY_ITSELF = 0x20026
+};
 
 static long semihosting(long operation, const void *argument)
 {
@@ -35,6 +43,32 @@ static long semihosting(long operation, const void *argument)
 void target_say(const char *text)
 {
     semihosting(SYS_WRITE0, text);
+}
+
+/* Creates it, beside where QEMU was started; what it was is gone. Above 0; or it cannot be. */
+int target_open(const char *name)
+{
+    enum { CREATE_BINARY = 5 };
+    size_t length = 0;
+    while (name[length] != 0)
+        length++;
+    const struct {
+        const char *name;
+        long mode;
+        size_t length;
+    } file = {name, CREATE_BINARY, length};
+    return (int)semihosting(SYS_OPEN, &file);
+}
+
+/* 0: not all of it was written. */
+int target_write(int file, const void *bytes, size_t count)
+{
+    const struct {
+        long file;
+        const void *bytes;
+        size_t count;
+    } what = {file, bytes, count};
+    return semihosting(SYS_WRITE, &what) == 0;
 }
 
 _Noreturn void target_begin(void)
