@@ -104,8 +104,8 @@ HMM__ALWAYS_INLINE void hmm__gate_set_bits(uint32_t *gate, uint32_t value)
 
 #endif
 
-/* What has passed a gate is no more than `max`, as it stands in the gate when it is open: compilers,
- * which knew it of a constant, are told. */
+/* What has passed a gate is no more than `max`, as it stands in the gate when it is open:
+ * compilers, which knew it of a constant, are told. */
 HMM__ALWAYS_INLINE void hmm__gate_passed(size_t size, size_t max)
 {
     if (size > max)
