@@ -189,6 +189,7 @@ struct hmm_heap {
         uint32_t release_after;
         hmm_ref top_seen;
         uint64_t release_due, top_seen_at;
+        size_t state_scanned; /* apart.c; the state's bytes from here on may have pages of zeros */
         uint64_t released_then; /* released, when the cache was last asked for what is idle */
         /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
          * pointers are misuse. */
