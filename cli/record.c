@@ -371,8 +371,7 @@ static bool print_missing(void)
 static bool print_summary(void)
 {
     uint64_t ops = 0, peak = 0, unknown = 0, lost = 0;
-    size_t files = 0;
-    bool good = true;
+    size_t files = 0, failed = 0;
     for (size_t i = 0; i < recorder.life_count; i++) {
         const struct record_life *l = &recorder.lives[i];
         ops += l->ops;
@@ -380,7 +379,7 @@ static bool print_summary(void)
         lost += l->lost;
         peak = l->peak_bytes > peak ? l->peak_bytes : peak;
         files += l->has_file;
-        good = good && !l->failed;
+        failed += l->failed;
     }
     cli_complain("record", "%s process%s, %s operations, peak live %s, %s file%s",
                  cli_count(recorder.processes).chars, recorder.processes == 1 ? "" : "es",
@@ -388,6 +387,9 @@ static bool print_summary(void)
                  files == 1 ? "" : "s");
     if (files != 0)
         print_files(files);
+    if (failed > 1)
+        cli_complain("record", "not written, or not to their end: %s traces",
+                     cli_count(failed).chars);
     if (lost != 0)
         cli_complain("record", "not in any file: %s operations and their peak",
                      cli_count(lost).chars);
@@ -400,8 +402,8 @@ static bool print_summary(void)
     if (stackless != 0)
         cli_complain("record", "too many call stacks: of %s allocations it is not known who asked",
                      cli_count(stackless).chars);
-    good = !print_missing() && good;
-    return !print_losses() && good;
+    const bool missing = print_missing();
+    return !print_losses() && !missing && failed == 0;
 }
 
 static void complain_refused(const struct request *q, const char *why)

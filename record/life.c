@@ -13,16 +13,23 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define AHEAD 12        /* events, for which memory is asked */
 #define LONG_BACKLOG 8u /* segments */
 
 /* ---- Operations ---- */
 
+/* Of a reason that is that of the trace before, a full disk's, nothing is said: at the end it is
+ * how many there were. */
 static void fail(struct record_life *l, const struct hmm_trace_error *error)
 {
-    if (!l->failed)
+    static char said[sizeof error->reason];
+    const size_t length = strcspn(error->reason, ";");
+    if (!l->failed && (strncmp(said, error->reason, length) != 0 || said[length] != '\0')) {
         fprintf(stderr, "hmm record: %s: %s\n", l->path, error->reason);
+        snprintf(said, sizeof said, "%.*s", (int)length, error->reason);
+    }
     l->failed = true;
 }
 

@@ -150,7 +150,7 @@ static __attribute__((noinline)) void *first_hand_large(struct hmm_heap *h, char
 static __attribute__((noinline)) void *first_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                   uint32_t n)
 {
-    if (hmm__unlikely(large_knows(h, word)))
+    if (hmm__unlikely(large_knows_header(h, word)))
         return first_hand_large(h, p, word, n);
     return address_serve(h, (struct address_found){p, word, n}, NULL, first_hand_whole,
                          first_put_rest);

@@ -245,7 +245,7 @@ static __attribute__((noinline)) void *next_hand_large(struct hmm_heap *h, char 
 static __attribute__((noinline)) void *next_hand(struct hmm_heap *h, char *p, uint32_t word,
                                                  uint32_t n)
 {
-    if (hmm__unlikely(large_knows(h, word)))
+    if (hmm__unlikely(large_knows_header(h, word)))
         return next_hand_large(h, p, word, n);
     return address_serve(h, (struct address_found){p, word, n}, next_end, next_hand_whole,
                          next_put_rest);

@@ -10,6 +10,7 @@
 
 #include <dlfcn.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const struct hmm_strategy *refuse_plugin(struct text *why, int code, const char *reason)
 {
@@ -65,8 +66,10 @@ static const char *linker_reason(void)
 const struct hmm_strategy *hmm__plugin_load(const char *path, struct text *why)
 {
     struct stat status;
-    if (stat(path, &status) != 0)
-        return refuse_plugin(why, ENOENT, errno == EACCES ? "may not be read" : "no such strategy");
+    if (stat(path, &status) != 0 && errno != EACCES)
+        return refuse_plugin(why, ENOENT, "no such strategy");
+    if (access(path, R_OK) != 0)
+        return refuse_plugin(why, EINVAL, "it may not be read");
     if (!S_ISREG(status.st_mode)) /* to open a FIFO is to wait for its other end */
         return refuse_plugin(why, EINVAL, "is no regular file");
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);

@@ -45,6 +45,27 @@ echo 'no object' >"$dir/text.so"
 hmm check-strategy "$dir/text.so"
 [ "$code" -eq 2 ] && grep -q "text.so' cannot be loaded: " "$dir/err"
 report $? 'a file that is no shared object: exit code 2'
+if [ "$(id -u)" -eq 0 ] && setpriv --reuid 65534 --clear-groups "$HMM" --version >/dev/null 2>&1; then
+    mkdir "$dir/shut"
+    cp "$dir/text.so" "$dir/shut"
+    chmod 0 "$dir/shut" "$dir/text.so"
+    chmod 755 "$dir"
+    for unread in text.so shut/text.so; do
+        code=0
+        setpriv --reuid 65534 --clear-groups "$HMM" check-strategy "$dir/$unread" >"$dir/out" 2>"$dir/err" ||
+            code=$?
+        printf '%s\n' "hmm check-strategy: '$dir/$unread' cannot be loaded: it may not be read" >"$dir/want"
+        [ "$code" -eq 2 ] && cmp -s "$dir/want" "$dir/err"
+        report $? "$unread may not be read: exit code 2"
+        setpriv --reuid 65534 --clear-groups "$HMM" run --strategy "$dir/$unread" true >"$dir/out" 2>"$dir/err"
+        printf '%s\n' "hmm run: strategy '$dir/$unread' cannot be loaded: it may not be read" >"$dir/want"
+        cmp -s "$dir/want" "$dir/err"
+        report $? "and hmm run says the same"
+    done
+    chmod 700 "$dir/shut" "$dir/text.so"
+else
+    skip 'a file that may not be read' 'needs root, setpriv and a build that others may enter'
+fi
 hmm check-strategy
 [ "$code" -eq 2 ] && grep -q 'no plug-in given' "$dir/err"
 report $? 'no plug-in: exit code 2'

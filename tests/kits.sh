@@ -95,6 +95,34 @@ alone() {
         -o "$dir/alone.o" "$top/examples/freertos/heap_hmm.c"
 }
 
+# from_tlsf: the header that doc/moving.md has compiles, and a program with TLSF's calls runs on it.
+from_tlsf() {
+    cd "$dir" || return 1
+    # shellcheck disable=SC2016  # no command
+    sed -n '/^```c/,/^```$/p' "$top/doc/moving.md" | sed '/^```/d' >tlsf.h
+    cat >tlsf.c <<'END'
+#include "tlsf.h"
+static unsigned char memory[16384];
+int main(void)
+{
+    tlsf_t tlsf = tlsf_create_with_pool(memory, sizeof memory);
+    char *p = tlsf_malloc(tlsf, 100), *q = tlsf_memalign(tlsf, 64, 10);
+    p = tlsf_realloc(tlsf, p, 1000);
+    if (p == NULL || q == NULL || ((uintptr_t)q & 63) != 0 || tlsf_malloc(tlsf, 0) != NULL)
+        return 1;
+    tlsf_free(tlsf, p);
+    tlsf_free(tlsf, q);
+    const int broken = tlsf_check(tlsf);
+    tlsf_destroy(tlsf);
+    return broken;
+}
+END
+    folder=$(made segregated) || return 1
+    # shellcheck disable=SC2086
+    $CC $strict -DHMM_PANIC_HANDLED -I. -I"$folder" -c -o tlsf.o tlsf.c &&
+        $CC -DHMM_PANIC_HANDLED -o tlsf tlsf.o "$folder/hmm.c" && ./tlsf
+}
+
 arm='arm-none-eabi-gcc -mthumb -mcpu=cortex-m4'
 riscv='riscv64-unknown-elf-gcc -march=rv32imac_zicsr -mabi=ilp32'
 for kit in freertos zephyr; do
@@ -134,4 +162,5 @@ for kit in freertos zephyr; do
 done
 check "freertos: in the application's array" here freertos best-fit -DconfigAPPLICATION_ALLOCATED_HEAP=1
 check "freertos: with no part but stats" alone
+check "moving from TLSF: the header of doc/moving.md" from_tlsf
 finish

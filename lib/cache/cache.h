@@ -233,7 +233,6 @@ struct medium_cache {
     unsigned clock_hand;
     unsigned classes; /* those that it may have blocks of */
     uint64_t varied;  /* classes of which requests differ: the first block was too small for one */
-    uint16_t until_tick; /* frees; the thread's */
 };
 
 enum thread_cache_state { THREAD_CACHE_IN_USE, THREAD_CACHE_ABANDONED, THREAD_CACHE_ORPHANED };
@@ -258,7 +257,9 @@ struct thread_cache {
     struct size_class classes[CACHE_CLASSES];
     struct object *pending; /* remote frees that were taken off and not returned yet; atomic */
     struct medium_cache medium;
-    int32_t reclaimed; /* FULL runs that were reclaimed: their descriptors; with the lock */
+    struct hmm__ticker ticker;
+    uint16_t until_tick; /* frees of medium blocks; other slow paths count as several */
+    int32_t reclaimed;   /* FULL runs that were reclaimed: their descriptors; with the lock */
     _Alignas(64) struct object *remote_frees; /* atomic; other threads write this line only */
 };
 

@@ -4,8 +4,6 @@
  */
 #include "cache/medium.h"
 
-#include "cache/tick.h"
-
 #if HMM__CACHE
 
 /* All threads together may have half of the heap, each an equal share. A single thread has no lock
@@ -232,11 +230,6 @@ void *hmm__medium_refill(struct thread_cache *tc, size_t size)
     count_medium(tc);
     cache_unlock(tc->cache, hold);
     return p;
-}
-
-void hmm__medium_tick(struct thread_cache *tc)
-{
-    tc->medium.until_tick = cache_tick(tc->cache, false);
 }
 
 /* ---- Checking ---- */

@@ -33,6 +33,7 @@
 #define HMM_CACHE_MEDIUM_H
 
 #include "cache/run.h"
+#include "cache/tick.h"
 #include "heap/place.h"
 
 #if HMM__CACHE
@@ -173,9 +174,6 @@ HMM__ALWAYS_INLINE void medium_push(struct thread_cache *tc, struct object *o, u
  * free is for the heap. */
 HMM__HIDDEN bool hmm__medium_put(struct thread_cache *tc, void *p, uint32_t n);
 
-/* So many frees were done: is it time to give back pages? */
-HMM__HIDDEN void hmm__medium_tick(struct thread_cache *tc);
-
 /* Frees block p to its list. False: the block is not of medium size, or ALIGNED, or not valid: the
  * free is for the heap. `tc`: the calling thread's, or one that is not in use. */
 HMM__ALWAYS_INLINE bool medium_put(struct cache *cache, struct thread_cache *tc, void *p)
@@ -195,8 +193,7 @@ HMM__ALWAYS_INLINE bool medium_put(struct cache *cache, struct thread_cache *tc,
         return false;
     medium_push(tc, p, n);
     own_unlock(tc);
-    if (hmm__unlikely(--m->until_tick == 0))
-        hmm__medium_tick(tc);
+    cache_count_free(tc);
     return true;
 }
 

@@ -107,7 +107,7 @@ static void make_active(struct thread_cache *tc, struct run *d)
     tc->active[d->class] = d;
     tc->free_list[d->class] = d->free;
     d->free = NO_OBJECT;
-    run_set_countdown(d, cache_tick_countdown(tc->cache));
+    run_set_countdown(d, cache_tick_countdown(tc));
     d->list = &tc->free_list[d->class];
 }
 
@@ -173,6 +173,7 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     unsigned c = cache_class(tc, size);
     if (hmm__unlikely(tc->free_list[c] != NO_OBJECT))
         hmm__freed_object_broken(tc->free_list[c]);
+    cache_count_slow(tc);
     hmm__flush_remote(tc, false);
     if (tc->cache->lock != NULL && reuse_foreign(tc, c))
         return cache_pop(tc, c);
@@ -196,6 +197,45 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     if (tc->free_list[c] == NO_OBJECT)
         carve_more(tc, d);
     return cache_pop(tc, c);
+}
+
+/* ---- Time ---- */
+
+/* The countdowns of tc's active runs are at most so many. */
+static void tick_run_sooner(struct run *d, uint16_t frees)
+{
+    if (d->countdown > frees)
+        run_set_countdown(d, frees);
+}
+
+static void tick_sooner(struct thread_cache *tc, uint16_t frees)
+{
+    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
+        if (tc->active[c] != NULL)
+            tick_run_sooner(tc->active[c], frees);
+        for (int32_t at = tc->classes[c].joined; at != 0;
+             at = run_rest(run_at(tc->cache, at))->link)
+            tick_run_sooner(run_at(tc->cache, at), frees);
+    }
+}
+
+uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
+{
+    struct cache *cache = tc->cache;
+    if (cache->heap->page_source == NULL)
+        return UINT16_MAX;
+    uint16_t before = tc->ticker.frees, next = hmm__ticker_next(&tc->ticker, cache->heap);
+    if (next < before)
+        tick_sooner(tc, next);
+    if (!hmm__decommit_is_due(cache->heap))
+        return next;
+    enum lock_hold hold = locked ? LOCK_NONE : cache_lock(cache);
+    if (hold == LOCK_UNAVAILABLE)
+        return next;
+    hmm__tick(cache->heap);
+    if (!locked)
+        cache_unlock(cache, hold);
+    return hmm__decommit_is_due(cache->heap) ? 1 : next;
 }
 
 /* ---- A countdown is 0 ---- */
@@ -319,8 +359,8 @@ void hmm__countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
     if (state == RUN_FULL) {
         first_free_of_full(tc, d);
     } else if (state == RUN_ACTIVE) {
-        run_set_countdown(d, cache_tick_countdown(tc->cache));
-        uint16_t countdown = cache_tick(tc->cache, locked);
+        run_set_countdown(d, cache_tick_countdown(tc));
+        uint16_t countdown = hmm__cache_tick(tc, locked);
         if (run_state(d) == RUN_ACTIVE) /* still: pages may have gone back, and runs */
             run_set_countdown(d, countdown);
     } else if (run_rest(d)->below != 0) {
@@ -337,11 +377,13 @@ void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc)
 {
     (void)p;
     hmm__countdown_is_zero(tc, d, false);
+    cache_count_slow(tc);
 }
 
 void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result)
 {
     hmm__countdown_is_zero(tc, d, false);
+    cache_count_slow(tc);
     return result;
 }
 

@@ -68,7 +68,8 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
         tc->free_list[c] = NO_OBJECT;
     tc->key = cache->keys.free;
     tc->cache = cache;
-    tc->medium.until_tick = CACHE_TICK_FREES;
+    tc->until_tick = 1;
+    tc->ticker.frees = 1;
     tc->next = cache->thread_caches;
     cache->thread_caches = tc;
     count_in_use(cache, 1);

@@ -123,42 +123,60 @@ void *hmm__malloc_else(struct hmm_heap *h, uint32_t n)
 
 /* ---- The slow path of free ---- */
 
-/* The free blocks below it merge into the top too. Headers that become part of the top keep FREE,
- * so that a double free is still detected. */
-void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
+/* The top has become lower, from `was` on. */
+static __attribute__((noinline)) void top_fell(struct hmm_heap *h, hmm_ref was)
 {
-    uint32_t word = word_load(p);
-    hmm_ref low = r;
-    if (hmm__unlikely(block_header(h, h->top) != HMM__FREE ||
-                      ((word & HMM__PREV_FREE) && !prev_agrees(h, r, p, footer_load(p), &low)))) {
-        hmm__free_invalid(h, p);
-        return;
-    }
-    word_store(p, word | HMM__FREE);
+    hmm__brk_lower(h);
+    if (was > h->top_seen)
+        h->top_seen = was;
+    hmm__decommit_due(h);
+    hmm__decommit_excess(h, was - h->top);
+}
+
+/* A used block at r becomes part of the top. */
+HMM__ALWAYS_INLINE void lower_top(struct hmm_heap *h, hmm_ref r)
+{
     hmm_ref was = h->top;
     if (was > h->zero_top)
         h->zero_top = was;
-    while (word & HMM__PREV_FREE) {
-        hmm_ref end = r;
-        r = low;
-        hooks_of(h)->remove(h, state_of(h), r);
-        char *q = block_payload(h, r);
-        word = word_load(q);
-        if (large_knows(h, header_scaled(word)))
-            hmm__large_drop(h, end);
-        COUNT(h->free_unbinned--);
-        COUNT(h->merges++);
-        if (hmm__unlikely((word & HMM__PREV_FREE) && !prev_agrees(h, r, q, footer_load(q), &low)))
-            hmm__block_broken(h, r);
-    }
     block_make_top(h, r);
     COUNT(h->top_blocks--);
-    if (hmm__unlikely(r < h->trim_below)) {
-        hmm__brk_lower(h);
-        if (was > h->top_seen)
-            h->top_seen = was;
-        hmm__decommit_due(h);
-        hmm__decommit_excess(h, was - r);
+    if (hmm__unlikely(r < h->trim_below))
+        top_fell(h, was);
+}
+
+/* The free blocks below r, at p, merge into the top too. Headers that become part of the top keep
+ * FREE, so that a double free is still detected. */
+static __attribute__((noinline)) void merge_prev_into_top(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    if (hmm__unlikely(!prev_agrees(h, r, p, footer_load(p), &r))) {
+        hmm__free_invalid(h, p);
+        return;
+    }
+    word_set(p, HMM__FREE);
+    for (;;) {
+        hooks_of(h)->remove(h, state_of(h), r);
+        char *low = block_payload(h, r);
+        uint32_t word = word_load(low);
+        if (large_knows(h, header_scaled(word)))
+            hmm__large_drop(h, r + header_size(word));
+        COUNT(h->free_unbinned--);
+        COUNT(h->merges++);
+        if (hmm__likely(!(word & HMM__PREV_FREE)))
+            break;
+        if (hmm__unlikely(!prev_agrees(h, r, low, footer_load(low), &r)))
+            hmm__block_broken(h, block_of(h, low));
+    }
+    lower_top(h, r);
+}
+
+void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
+{
+    if (word_load(p) & HMM__PREV_FREE) {
+        merge_prev_into_top(h, p, r);
+    } else {
+        word_set(p, HMM__FREE);
+        lower_top(h, r);
     }
 }
 
@@ -166,6 +184,11 @@ void hmm__free_invalid(struct hmm_heap *h, void *payload)
 {
     if (payload != NULL && !(h->foreign && h->foreign(h, payload, "free")))
         hmm__misuse(h, payload, "free");
+}
+
+void hmm__free_below_written(struct hmm_heap *h, void *payload)
+{
+    hmm__free_invalid(h, payload);
 }
 
 void hmm__free_unplaced(struct hmm_heap *h, void *payload)

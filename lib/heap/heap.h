@@ -107,6 +107,12 @@ struct hmm__page_source {
     size_t (*mapped)(void);
 };
 
+/* When who does not come to the heap reads the clock: after so many frees, 1 at first. */
+struct hmm__ticker {
+    uint64_t at;
+    uint16_t frees;
+};
+
 /* large.c: an entry of the table of large free blocks. */
 struct hmm__large {
     hmm_ref end;         /* of the block; 0: the entry is not in use */
@@ -278,6 +284,18 @@ HMM__ALWAYS_INLINE bool large_knows(const struct hmm_heap *h, size_t scaled)
 #else
     (void)h;
     return scaled > UINT32_MAX;
+#endif
+}
+
+/* The same of a block, by its header: 32 bits that are compared where they are. */
+HMM__ALWAYS_INLINE bool large_knows_header(const struct hmm_heap *h, uint32_t word)
+{
+#if HMM__PAGES
+    HMM_ASSERT(h->large_above <= UINT32_MAX);
+    return word > (uint32_t)h->large_above;
+#else
+    (void)h, (void)word;
+    return false;
 #endif
 }
 

@@ -34,6 +34,14 @@ HMM__ALWAYS_INLINE bool hmm__decommit_is_due(const struct hmm_heap *h)
     return false;
 }
 
+#define HMM__TICK_FREES 128u
+
+HMM__ALWAYS_INLINE uint16_t hmm__ticker_next(struct hmm__ticker *t, const struct hmm_heap *h)
+{
+    (void)t, (void)h;
+    return UINT16_MAX;
+}
+
 HMM__ALWAYS_INLINE void hmm__tick(struct hmm_heap *h)
 {
     (void)h;

@@ -31,10 +31,15 @@
 
 /* So much and a quarter of the live bytes may be resident and not needed; beyond it a free gives
  * back as much as it frees, and a step. */
-#define EXCESS_BYTES ((size_t)64 << 20)
+#define EXCESS_BYTES ((size_t)128 << 20)
 
 /* Where the system's pages are larger, their edges stay. */
 #define RELEASE_PAGE ((uintptr_t)4096)
+
+/* Ticks are to be so many milliseconds apart at least, and not twice as many; with a busy thread
+ * HMM__TICK_FREES limit it. */
+#define TICK_MS 16u
+#define TICK_FREES_MIN 4u
 
 #define LARGE_BYTES ((size_t)HMM__LARGE_GRANULES * HMM_GRANULE)
 
@@ -274,6 +279,17 @@ bool hmm__decommit_is_due(const struct hmm_heap *h)
 {
     return h->page_source != NULL && h->release_after != HMM__RELEASE_NEVER &&
            h->page_source->clock() >= read_due(h);
+}
+
+uint16_t hmm__ticker_next(struct hmm__ticker *t, const struct hmm_heap *h)
+{
+    uint64_t now = h->page_source->clock(), elapsed = now - t->at;
+    t->at = now;
+    if (elapsed >= 2 * TICK_MS)
+        t->frees = TICK_FREES_MIN;
+    else if (elapsed < TICK_MS && t->frees < HMM__TICK_FREES)
+        t->frees = (uint16_t)(2 * t->frees);
+    return t->frees;
 }
 
 void hmm__tick(struct hmm_heap *h)

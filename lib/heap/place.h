@@ -44,7 +44,7 @@ struct extent {
 };
 
 struct neighbours {
-    size_t next, prev;
+    size_t prev, next; /* in the order in which a merge_callback has them in registers */
 };
 
 /* As the hooks of struct hmm_strategy, with the payloads and sizes of the blocks, so that a
@@ -78,8 +78,10 @@ struct merges {
 
 /* malloc of n granules where the strategy has no free block. */
 HMM__HIDDEN void *hmm__malloc_else(struct hmm_heap *h, uint32_t n);
-/* Frees block r at p, which touches the top. */
+/* Frees block r at p, above which is the top. */
 HMM__HIDDEN void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r);
+/* free of a block above which is a header that a program has written. */
+HMM__HIDDEN HMM__COLD void hmm__free_below_written(struct hmm_heap *h, void *payload);
 /* free of what is not placed: a hook may be set. */
 HMM__HIDDEN HMM__COLD void hmm__free_unplaced(struct hmm_heap *h, void *payload);
 /* Ends the program, unless payload is NULL or outside the region and `foreign` deals with it. */
@@ -260,6 +262,15 @@ HMM__ALWAYS_INLINE void join_both(struct hmm_heap *h, struct block b, struct siz
 typedef void join_callback(struct hmm_heap *h, char *p, hmm_ref r, size_t scaled,
                            struct neighbours n);
 
+/* The header above b has no size: it is the top's, unless a program has written it. */
+HMM__ALWAYS_INLINE void top_or_written(struct hmm_heap *h, struct block b, size_t remaining)
+{
+    if (hmm__likely(remaining == 0))
+        hmm__merge_into_top(h, b.p, b.r);
+    else
+        hmm__free_below_written(h, b.p);
+}
+
 /* Together with is_placed and free_by, these make the tests of hmm__seems_valid. A small block is
  * then merged; a large one is passed to `large`, or without it released here or slowly. */
 HMM__ALWAYS_INLINE void merge_next_by(struct hmm_heap *h, struct merge m, resize_callback *resize,
@@ -267,8 +278,8 @@ HMM__ALWAYS_INLINE void merge_next_by(struct hmm_heap *h, struct merge m, resize
 {
     size_t scaled = m.e.scaled, next_size = header_scaled(m.next_header);
     size_t remaining = m.e.to_top - scaled;
-    if (remaining == 0) {
-        hmm__merge_into_top(h, m.b.p, m.b.r);
+    if (next_size == 0) {
+        top_or_written(h, m.b, remaining);
         return;
     }
     if (hmm__unlikely(!next_agrees(m.b.p + scaled_bytes(scaled), next_size, remaining))) {
@@ -310,8 +321,8 @@ HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, struct merge m, join_c
     size_t scaled = m.e.scaled, next_size = header_scaled(m.next_header), prev_size = below;
     size_t remaining = m.e.to_top - scaled;
     hmm_ref low;
-    if (remaining == 0) {
-        hmm__merge_into_top(h, m.b.p, m.b.r);
+    if (next_size == 0) {
+        top_or_written(h, m.b, remaining);
         return;
     }
     if (hmm__unlikely(!prev_agrees(h, m.b.r, m.b.p, below, &low) ||
@@ -325,7 +336,7 @@ HMM__ALWAYS_INLINE void merge_both_by(struct hmm_heap *h, struct merge m, join_c
             return;
         }
     }
-    join(h, m.b.p, m.b.r, scaled, (struct neighbours){next_size, prev_size});
+    join(h, m.b.p, m.b.r, scaled, (struct neighbours){prev_size, next_size});
 }
 
 /* The large_callback of each. */

@@ -23,7 +23,8 @@
 #endif
 
 struct process_heap hmm__process = {.lock = {.released = hmm__process_free_deferred},
-                                    .frees_until_tick = HMM__TICK_FREES};
+                                    .frees_until_tick = 1,
+                                    .ticker = {.frees = 1}};
 
 #if HMM__CACHE
 struct cache hmm__process_cache;
@@ -43,8 +44,13 @@ void hmm__process_unlock(enum lock_hold hold)
 
 void hmm__process_tick(struct hmm_heap *h)
 {
+    struct process_heap *p = &hmm__process;
+    p->frees_until_tick = HMM__TICK_FREES;
+    if (h->page_source == NULL)
+        return;
     hmm__tick(h);
-    hmm__process.frees_until_tick = hmm__decommit_is_due(h) ? 1 : HMM__TICK_FREES;
+    uint16_t next = hmm__ticker_next(&p->ticker, h);
+    p->frees_until_tick = hmm__decommit_is_due(h) ? 1 : next;
 }
 
 #if HMM_WITH_STATS

@@ -15,6 +15,7 @@ struct process_heap {
     struct hmm_heap *heap; /* NULL: not made yet; atomic */
     struct lock lock;
     uint32_t frees_until_tick;
+    struct hmm__ticker ticker;
     size_t region_bytes; /* the whole region, blocks or not */
 };
 
@@ -46,10 +47,9 @@ HMM__HIDDEN void hmm__process_stats(struct hmm_stats *stats);
 /* Returns to the heap what the cache has for this thread. False: nothing. With the lock. */
 HMM__HIDDEN bool hmm__process_trim(void);
 
-/* At each so many frees that take the lock, or more often while there is much to give back, the
- * clock is read and pages are given back that are not needed. With the lock, and before the free.
- */
-#define HMM__TICK_FREES 64u
+/* After some frees that take the lock, fewer while there is much to give back or while frees are
+ * rare, the clock is read and pages are given back that are not needed. With the lock, and before
+ * the free. */
 HMM__HIDDEN HMM__COLD void hmm__process_tick(struct hmm_heap *h);
 
 /* The lock, for operations on hmm_process_heap() that have no entry point. */

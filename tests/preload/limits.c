@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "case.h"
@@ -163,6 +164,60 @@ static void comes_back_at_once(void)
         for (int i = 8; i-- > 0;)
             free(large[i]);
         CHECK(status("VmSize:") <= before + 2048 * MIB);
+    }
+}
+
+/* ---- What a burst leaves ---- */
+
+static void burst(void)
+{
+    enum { N = 35000, SIZE = 3000 };
+    static void *p[N];
+    for (int round = 0; round < 6; round++) {
+        for (int i = 0; i < N; i++)
+            CHECK((p[i] = malloc(SIZE)) != NULL && memset(p[i], round, SIZE));
+        for (int i = 0; i < N; i++)
+            free(p[i]);
+    }
+}
+
+static uint64_t ms_now(void)
+{
+    struct timespec t;
+    CHECK(clock_gettime(CLOCK_MONOTONIC, &t) == 0);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* For a second at most 1,000 calls, of sizes in this range, or of one. */
+static void *light_work(void *sizes)
+{
+    uint32_t state = 1, range = *(uint32_t *)sizes;
+    for (uint64_t begun = ms_now(); ms_now() < begun + 1100;) {
+        for (int i = 0; i < 5; i++) {
+            state = state * 1664525 + 1013904223;
+            char *p = malloc(16 + (state >> 8) % range);
+            CHECK(p != NULL);
+            *p = 1;
+            free(p);
+        }
+        usleep(10000);
+    }
+    return NULL;
+}
+
+/* A second later it is gone, whatever the sizes are of the little that is done, and by whom. */
+static void after_a_burst(void)
+{
+    uint32_t ranges[] = {900, 1, 20000};
+    size_t before = status("VmRSS:");
+    for (int i = 0; i < 4; i++) {
+        pthread_t other;
+        burst();
+        if (i < 3)
+            light_work(&ranges[i]);
+        else if (pthread_create(&other, NULL, light_work, &ranges[0]) == 0)
+            CHECK(pthread_join(other, NULL) == 0);
+        CHECK(status("VmRSS:") <= before + 4 * MIB);
     }
 }
 
@@ -373,6 +428,7 @@ static const struct a_case cases[] = {
     {"comes-back", comes_back},
     {"comes-back-at-once", comes_back_at_once},
     {"in-the-way", in_the_way},
+    {"after-a-burst", after_a_burst},
     {"huge", huge},
     {"huge-from-small", huge_from_small},
     {"many-huge", many_huge},
