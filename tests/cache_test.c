@@ -240,6 +240,60 @@ START_TEST(lives_on_when_full)
 }
 END_TEST
 
+/* ---- Active runs ---- */
+
+enum { FEW = 50 };
+
+static unsigned active_runs(const struct hmm_heap *h, void *const *row)
+{
+    const struct run *last = NULL;
+    unsigned n = 0;
+    for (int i = 0; i < FEW; i++) {
+        const struct run *d = cache_run_of(h->cache, row[i]);
+        if (d != NULL && d != last)
+            n += d->state == RUN_ACTIVE;
+        last = d;
+    }
+    return n;
+}
+
+/* The runs of a class that has few of them are all active: frees come to the free list, and
+ * requests find them there. Before the break rises they go back. */
+START_TEST(few_runs_are_all_active)
+{
+    static void *row[FEW];
+    struct hmm_heap *h = unwatched(heap_of(8 * MIB, strategy_of(_i)));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    must_malloc(h, 3 * MIB);
+    for (int i = 0; i < FEW; i++)
+        row[i] = must_malloc(h, 200);
+    size_t runs = runs_of(h);
+    for (unsigned i = 1; i < 1000; i++) { /* the first of the class are in no run */
+        unsigned one = 4 + i * 31 % (FEW - 4), other = 4 + i * 17 % (FEW - 4);
+        if (one == other)
+            continue;
+        void *p = row[one], *q = row[other];
+        hmm_heap_free(h, p);
+        hmm_heap_free(h, q);
+        row[one] = must_malloc(h, 200);
+        row[other] = must_malloc(h, 200);
+        ck_assert(i < 300 || (row[one] == q && row[other] == p));
+    }
+    ck_assert_uint_eq(runs_of(h), runs);
+    ck_assert_uint_ge(active_runs(h, row), 3);
+    assert_sound(h);
+    for (int i = 0; i < FEW; i++)
+        hmm_heap_free(h, row[i]);
+    assert_sound(h);
+    const void *before = hmm_heap_break(h);
+    while (hmm_heap_break(h) == before)
+        must_malloc(h, 1500);
+    ck_assert_uint_eq(runs_of(h), 0);
+    assert_sound(h);
+    heap_end(h);
+}
+END_TEST
+
 /* ---- Sizes ---- */
 
 /* The division that tells an object's first byte from the others, for all classes and offsets. */
@@ -408,6 +462,7 @@ int main(void)
     on_each_strategy(c, off_and_on_in_the_midst, 1);
     on_each_strategy(c, when_off_no_more_runs_are_made, 1);
     on_each_strategy(c, levels_of_checking_when_runs_exist, 5);
+    on_each_strategy(c, few_runs_are_all_active, 1);
     tcase_add_test(c.once, only_an_object_s_first_byte_is_one);
     on_each_strategy(c, a_block_has_not_much_more_than_was_asked_for, 1);
     on_each_strategy(c, resized_from_any_size_to_any_other, 1);

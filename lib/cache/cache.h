@@ -37,11 +37,12 @@
  *              (see the pool). When all are free, the run is empty and goes back to the heap; but
  *              empty runs up to a 32nd of the heap, shared among the thread caches, stay until the
  *              break would have to rise.
- *     ACTIVE   its free objects are in the thread cache's free list, but see below. There is no
- *              event when all are free, since they will be requested again; the countdown has no
- *              meaning.
- *     CLAIMED  another thread may be about to return it to the heap.
- *     RETIRED  it has gone back to the heap; its descriptor is still in the queue.
+ *     ACTIVE   its free objects are in the thread cache's free list, but see below. It is the
+ * active run or has been: one whose objects are all in use stays ACTIVE while the class has few
+ * such pages (`joined`), so that small classes have no events. There is no event when all are free,
+ * since they will be requested again; the countdown has no meaning. CLAIMED  another thread may be
+ * about to return it to the heap. RETIRED  it has gone back to the heap; its descriptor is still in
+ * the queue.
  *
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
  * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has
@@ -64,8 +65,8 @@
  * and different in each cache: other data equal a tag with a probability of 2^-63 for each free, on
  * 32 bits as well. Memory that malloc returns has no tag in it: malloc clears the tag of the object
  * or medium block that it returns, and all tags of a run are cleared when the run goes back to the
- * heap. An object that its owner frees while it is sent is found when it is collected, since its tag
- * has changed.
+ * heap. An object that its owner frees while it is sent is found when it is collected, since its
+ * tag has changed.
  *
  * A thread that frees another's object keeps it for its own next request (glibc, tcmalloc: their
  * caches do), if it requests such objects: a list a class, of at most 8 KiB, behind the thread's
@@ -108,7 +109,7 @@
  * F1  The page map leads from each page of a run to its descriptor, and from all other pages to no
  *     run.
  * F2  An object is free iff it has a tag. The free objects of a run are in its own list or, if it
- *     is the active run, in the thread cache's free list, and have the tag `free`. Objects in a
+ *     is ACTIVE, in the thread cache's free list, and have the tag `free`. Objects in a
  *     list of remote frees, pending or not, in a remote batch or kept by another thread have the
  *     tag `sent` and count as in use; so do those in the free list of a thread that has kept them,
  *     but their tag is `free`.
@@ -205,6 +206,8 @@ struct size_class {
     uint32_t pages;         /* of all its runs */
     uint32_t tries;         /* requests before it had a run */
     uint32_t declines;      /* runs that were FULL and are not, since one was wanted */
+    int32_t joined;         /* runs that are ACTIVE besides the active one */
+    uint32_t joined_pages;
 };
 
 /* Objects of other threads, before they are kept or pushed to their remote frees. */
@@ -399,8 +402,11 @@ HMM__HIDDEN void hmm__cache_gates(bool open);
 /* Whether h's region is large enough for a cache. */
 HMM__HIDDEN bool hmm__cache_suits(const struct hmm_heap *h);
 
-/* The free lists of tc go back to the active runs, which become PARTIAL. */
+/* The free lists of tc go back to the active and the joined runs, which become PARTIAL or FULL. */
 HMM__HIDDEN void hmm__return_free_lists(struct thread_cache *tc);
+
+/* The same of classes with joined runs. */
+HMM__HIDDEN void hmm__part_joined(struct thread_cache *tc);
 
 /* The countdown of d, a run of tc's, is 0. `locked`: the caller has the lock. */
 HMM__HIDDEN void hmm__countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked);

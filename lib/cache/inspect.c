@@ -169,19 +169,12 @@ static uint32_t sent_length(const struct cache *cache, const struct run *d, cons
     return n;
 }
 
-/* Whether tc's free list of the class has objects of other threads. */
-static bool is_foreign(const struct thread_cache *tc, unsigned c)
-{
-    const struct run *active = tc->active[c];
-    return active == NULL || active->list == &active->free;
-}
-
-/* The number of objects of d in tc's free list, if that is of other threads. */
-static uint32_t foreign_length(const struct cache *cache, const struct run *d,
-                               const struct thread_cache *tc)
+/* The number of objects of d in tc's free list; more than d has where it is broken. */
+static uint32_t free_list_length(const struct cache *cache, const struct run *d,
+                                 const struct thread_cache *tc)
 {
     uint32_t n = 0, all = most_objects(cache);
-    const struct object *o = is_foreign(tc, d->class) ? tc->free_list[d->class] : NO_OBJECT;
+    const struct object *o = tc->free_list[d->class];
     for (uint32_t i = 0; o != NO_OBJECT; o = o->next, i++) {
         const struct run *of = cache_run_of(cache, o);
         if (i > all || of == NULL || !run_may_list(cache, of, o))
@@ -191,9 +184,9 @@ static uint32_t foreign_length(const struct cache *cache, const struct run *d,
     return n;
 }
 
-/* The number of sent objects of d, and of those that other threads have kept. They may be in the
- * lists of an earlier owner. */
-static uint32_t count_sent(const struct cache *cache, const struct run *d)
+/* The number of objects of d that are sent, or in a thread's free list. They may be in the lists of
+ * an earlier owner. */
+static uint32_t count_elsewhere(const struct cache *cache, const struct run *d)
 {
     uint32_t n = 0;
     for (const struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next)
@@ -201,7 +194,7 @@ static uint32_t count_sent(const struct cache *cache, const struct run *d)
              sent_length(cache, d, tc->pending, UINT32_MAX) +
              sent_length(cache, d, tc->batch.first, tc->batch.count) +
              sent_length(cache, d, tc->foreign.list[d->class], UINT32_MAX) +
-             foreign_length(cache, d, tc);
+             free_list_length(cache, d, tc);
     return n;
 }
 
@@ -214,24 +207,37 @@ static bool any_is_orphaned(const struct cache *cache)
     return tc != NULL;
 }
 
-static const char *check_objects(const struct cache *cache, const struct thread_cache *tc,
-                                 const struct run *d)
+static const char *check_objects(const struct cache *cache, const struct run *d)
 {
     const struct run_rest *r = run_rest(d);
-    bool active = tc->active[d->class] == d, foreign = is_foreign(tc, d->class);
     uint32_t own = list_length(cache, d, d->free), tagged = 0;
-    uint32_t free_list = active && !foreign ? list_length(cache, d, tc->free_list[d->class]) : 0;
-    if (r->carved > r->count || own > r->count || free_list > r->count)
+    if (r->carved > r->count || own > r->count)
         return "F2: a list of free objects is broken";
     for (uint32_t i = 0; i < r->carved; i++)
         tagged += object_is_free(cache, object_at(cache, d, i));
-    uint32_t listed = own + free_list + count_sent(cache, d);
+    uint32_t listed = own + count_elsewhere(cache, d);
     if (tagged < listed || (tagged > listed && !any_is_orphaned(cache)))
         return "F2: a free object is in no list, or a used one in one";
-    if (active                 ? own != 0 && !foreign
+    if (d->state == RUN_ACTIVE ? own != 0 && d->list != &d->free
         : d->state == RUN_FULL ? d->countdown != 1 || own != 0
                                : run_used(d) + own != r->carved)
         return "F3: the countdown of a run is not the number of its objects in use";
+    return NULL;
+}
+
+static const char *check_active(const struct cache *cache, const struct thread_cache *tc,
+                                unsigned c)
+{
+    const struct run *active = tc->active[c];
+    int32_t joined = tc->classes[c].joined;
+    if (active != NULL && (active->state != RUN_ACTIVE || !run_is_of(active, tc)))
+        return "F4: the active run is not its thread cache's";
+    if (tc->state == THREAD_CACHE_ABANDONED &&
+        (active != NULL || joined != 0 || tc->free_list[c] != NO_OBJECT))
+        return "F4: an abandoned thread cache has an active run";
+    for (; joined != 0; joined = run_rest(run_at(cache, joined))->link)
+        if (run_at(cache, joined)->state != RUN_ACTIVE || !run_is_of(run_at(cache, joined), tc))
+            return "F4: a joined run is not its thread cache's, or not ACTIVE";
     return NULL;
 }
 
@@ -243,13 +249,10 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
             return "F4: a run that was reclaimed is not RETIRED";
     for (unsigned c = 0; c < CACHE_CLASSES; c++) {
         const struct size_class *s = &tc->classes[c];
-        const struct run *active = tc->active[c];
         int32_t last = 0;
-        if (active != NULL && (active->state != RUN_ACTIVE || !run_is_of(active, tc)))
-            return "F4: the active run is not its thread cache's";
-        if (tc->state == THREAD_CACHE_ABANDONED &&
-            (active != NULL || tc->free_list[c] != NO_OBJECT))
-            return "F4: an abandoned thread cache has an active run";
+        const char *broken = check_active(cache, tc, c);
+        if (broken != NULL)
+            return broken;
         struct run *d = s->oldest ? run_at(cache, s->oldest) : NULL;
         if (d != NULL && tc->state == THREAD_CACHE_ABANDONED && tc->emptied && tc != cache->pool)
             return "F4: an emptied thread cache has queued runs";
@@ -296,7 +299,7 @@ const char *hmm__cache_verify(const struct cache *cache)
             continue;
         broken = check_map(cache, d);
         if (broken == NULL)
-            broken = check_objects(cache, tc, d);
+            broken = check_objects(cache, d);
         pages += run_rest(d)->pages;
     }
     for (const struct thread_cache *tc = cache->thread_caches; broken == NULL && tc != NULL;

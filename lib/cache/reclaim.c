@@ -15,7 +15,7 @@
  *              and nothing changes the state: the run is the reclaimer's.
  *     PARTIAL  to the owner as many objects are in use as the countdown and `below` say. If so
  *              many are in hand, all others are in the run's free list: no object is in use.
- *     ACTIVE   the owner allocates from it: it is never taken.
+ *     ACTIVE   the owner allocates from it: it is never taken, but of an orphan.
  *
  * The owner of a PARTIAL run may dequeue it at any moment, allocate from it, and queue it again
  * with another countdown. So the reclaimer claims the run first, by a compare-and-swap of PARTIAL
@@ -38,8 +38,8 @@
  * After a fork the child takes the runs of orphaned thread caches in the same way. What their
  * threads were in the middle of does not add up, or has no tag, and stays.
  *
- * Not reclaimed of another living thread: its ACTIVE runs, one a class, its remote batch, and
- * objects of others that are in its free lists, 4 KiB a class.
+ * Not reclaimed of another living thread: its ACTIVE runs, up to 48 KiB a class, its remote batch,
+ * and objects of others that are in its free lists, 4 KiB a class.
  */
 #include "cache/medium.h"
 
@@ -146,8 +146,9 @@ static bool claim(struct cache *cache, struct run *d, uint32_t in_hand)
 {
     enum run_state state = run_state(d);
     struct thread_cache *owner = hmm__run_owner(cache, d);
-    if (state == RUN_FULL ? in_hand != run_rest(d)->count
-                          : state != RUN_PARTIAL || run_used(d) != in_hand)
+    if (state == RUN_FULL      ? in_hand != run_rest(d)->count
+        : state == RUN_PARTIAL ? run_used(d) != in_hand
+                               : state != RUN_ACTIVE || !is_orphaned(owner))
         return false;
     if (!run_change_state(d, state, RUN_CLAIMED))
         return false;
@@ -240,6 +241,8 @@ bool hmm__cache_reclaim_idle(struct cache *cache)
 {
     struct thread_cache *tc = hmm__thread_cache_here(cache);
     bool any = tc != NULL && hmm__medium_halve(tc);
+    if (tc != NULL)
+        hmm__part_joined(tc); /* some may be empty */
     for (unsigned c = 0; tc != NULL && tc->empty_pages != 0 && c < CACHE_CLASSES; c++)
         any |= hmm__run_trim_queue(tc, &tc->classes[c]);
     return any || reclaim_idle_of_others(cache, tc);

@@ -28,6 +28,10 @@ void hmm__cache_gates(bool open)
  * unless it would fail otherwise. */
 #define COLLECT_MAX 300u
 
+/* Runs whose objects are all in use stay ACTIVE, up to so many pages a class. With 32 the footprint
+ * is larger. */
+#define JOINED_PAGES 16u
+
 /* The smallest region with a cache: of a smaller one a thread cache would take too large a part. */
 #define CACHE_REGION_MIN ((size_t)128 << 10)
 
@@ -65,15 +69,33 @@ static void carve_more(struct thread_cache *tc, struct run *d)
     __atomic_store_n(&r->carved, (uint16_t)(r->carved + n), __ATOMIC_RELAXED);
 }
 
+static void make_full(struct run *d)
+{
+    HMM_ASSERT(d->free == NO_OBJECT);
+    run_set_countdown(d, 1);
+    d->list = &d->free;
+    run_set_state(d, RUN_FULL);
+}
+
+static void join(struct thread_cache *tc, struct run *d)
+{
+    struct size_class *s = &tc->classes[d->class];
+    run_rest(d)->link = s->joined;
+    s->joined = cache_offset(tc->cache, d);
+    s->joined_pages += run_rest(d)->pages;
+}
+
 /* The free list is empty: all objects of the active run are in use. */
 static void end_active(struct thread_cache *tc, struct run *d)
 {
     HMM_ASSERT(run_state(d) == RUN_ACTIVE && tc->active[d->class] == d);
-    HMM_ASSERT(tc->free_list[d->class] == NO_OBJECT && d->free == NO_OBJECT);
-    run_set_countdown(d, 1);
-    d->list = &d->free;
+    HMM_ASSERT(tc->free_list[d->class] == NO_OBJECT);
     tc->active[d->class] = NULL;
-    run_set_state(d, RUN_FULL);
+    if (d->list != &d->free &&
+        tc->classes[d->class].joined_pages + run_rest(d)->pages <= JOINED_PAGES)
+        join(tc, d);
+    else
+        make_full(d);
 }
 
 /* d is in no queue. */
@@ -180,11 +202,21 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
 /* ---- Time ---- */
 
 /* The countdowns of tc's active runs are at most so many. */
+static void tick_run_sooner(struct run *d, uint16_t frees)
+{
+    if (d->countdown > frees)
+        run_set_countdown(d, frees);
+}
+
 static void tick_sooner(struct thread_cache *tc, uint16_t frees)
 {
-    for (unsigned c = 0; c < CACHE_CLASSES; c++)
-        if (tc->active[c] != NULL && tc->active[c]->countdown > frees)
-            run_set_countdown(tc->active[c], frees);
+    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
+        if (tc->active[c] != NULL)
+            tick_run_sooner(tc->active[c], frees);
+        for (int32_t at = tc->classes[c].joined; at != 0;
+             at = run_rest(run_at(tc->cache, at))->link)
+            tick_run_sooner(run_at(tc->cache, at), frees);
+    }
 }
 
 uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
@@ -327,7 +359,10 @@ void hmm__countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
     if (state == RUN_FULL) {
         first_free_of_full(tc, d);
     } else if (state == RUN_ACTIVE) {
-        run_set_countdown(d, hmm__cache_tick(tc, locked));
+        run_set_countdown(d, cache_tick_countdown(tc));
+        uint16_t countdown = hmm__cache_tick(tc, locked);
+        if (run_state(d) == RUN_ACTIVE) /* still: pages may have gone back, and runs */
+            run_set_countdown(d, countdown);
     } else if (run_rest(d)->below != 0) {
         run_set_used(d, run_rest(d)->below, 0);
         share_runs(tc, d->class, locked);
@@ -352,33 +387,88 @@ void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *
     return result;
 }
 
-void hmm__return_free_lists(struct thread_cache *tc)
+/* ---- The free lists go back to their runs ---- */
+
+/* Takes the active and the joined runs of the class, as a list of entries. Each has its own list
+ * from now on. */
+static int32_t take_active(struct thread_cache *tc, unsigned c)
 {
-    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
-        struct run *d = tc->active[c];
-        if (d == NULL)
-            continue;
-        if (tc->free_list[c] == NO_OBJECT && run_is_carved(d)) {
-            end_active(tc, d);
-            continue;
-        }
+    struct size_class *s = &tc->classes[c];
+    struct run *active = tc->active[c];
+    if (active != NULL)
+        join(tc, active);
+    tc->active[c] = NULL;
+    for (int32_t at = s->joined; at != 0; at = run_rest(run_at(tc->cache, at))->link) {
+        struct run *d = run_at(tc->cache, at);
         uint32_t used = run_rest(d)->carved;
-        const struct object *before = tc->free_list[c];
-        for (const struct object *o = before; o != NO_OBJECT; before = o, o = o->next) {
+        for (const struct object *o = d->free; o != NO_OBJECT; o = o->next) {
             if (!run_may_list(tc->cache, d, o))
-                hmm__links_broken(tc->cache->heap, block_of(tc->cache->heap, before));
+                hmm__links_broken(tc->cache->heap,
+                                  block_of(tc->cache->heap, run_start(tc->cache, d)));
             if (used-- == 0)
                 hmm__freed_object_broken(o);
         }
-        d->free = tc->free_list[c];
-        d->list = &d->free;
-        tc->free_list[c] = NO_OBJECT;
-        tc->active[c] = NULL;
         run_set_used(d, used, 0);
+        d->list = &d->free;
+    }
+    int32_t all = s->joined;
+    s->joined = 0;
+    s->joined_pages = 0;
+    return all;
+}
+
+/* Each object of the free list goes to its run's list; those that were other threads' stay. */
+static void part_free_list(struct thread_cache *tc, unsigned c)
+{
+    const struct cache *cache = tc->cache;
+    struct object *o = tc->free_list[c], *before = o, *rest = NO_OBJECT, *next;
+    for (; o != NO_OBJECT; before = o, o = next) {
+        struct run *d = cache_run_of(cache, o);
+        if (d == NULL || !run_may_list(cache, d, o))
+            hmm__links_broken(cache->heap, block_of(cache->heap, before));
+        next = o->next;
+        bool mine = run_is_of(d, tc) && run_state(d) == RUN_ACTIVE;
+        if (mine && run_used(d) == 0)
+            hmm__freed_object_broken(o);
+        if (mine)
+            run_set_used(d, run_used(d) - 1, 0);
+        struct object **list = mine ? &d->free : &rest;
+        o->next = *list;
+        *list = o;
+    }
+    tc->free_list[c] = rest;
+}
+
+static void return_free_list(struct thread_cache *tc, unsigned c)
+{
+    int32_t at = take_active(tc, c);
+    part_free_list(tc, c);
+    while (at != 0) {
+        struct run *d = run_at(tc->cache, at);
+        uint32_t used = run_used(d);
+        at = run_rest(d)->link;
+        if (used == run_rest(d)->count) {
+            make_full(d);
+            continue;
+        }
         hmm__run_enqueue(tc, d);
         if (used == 0)
             hmm__run_count_empty(tc, d);
     }
+}
+
+void hmm__return_free_lists(struct thread_cache *tc)
+{
+    for (unsigned c = 0; c < CACHE_CLASSES; c++)
+        if (tc->active[c] != NULL || tc->classes[c].joined != 0)
+            return_free_list(tc, c);
+}
+
+void hmm__part_joined(struct thread_cache *tc)
+{
+    for (unsigned c = 0; c < CACHE_CLASSES; c++)
+        if (tc->classes[c].joined != 0)
+            return_free_list(tc, c);
 }
 
 void hmm__run_object_invalid(const void *p, const struct run *d, const char *operation)

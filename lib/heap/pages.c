@@ -34,7 +34,7 @@
 
 /* So much and a quarter of the live bytes may be resident and not needed; beyond it a free gives
  * back as much as it frees, and a step. */
-#define EXCESS_BYTES ((size_t)64 << 20)
+#define EXCESS_BYTES ((size_t)128 << 20)
 
 /* Where the system's pages are larger, their edges stay. */
 #define RELEASE_PAGE ((uintptr_t)4096)
