@@ -60,7 +60,7 @@ extern HMM__HIDDEN struct hmm__diverted hmm__diverted;
 
 /* gate.c: HMM_MAX_REQUEST + 1, and the flags of free_by; closed 0, and all bits. */
 struct hmm__free_gate {
-    uint32_t any, self, next;
+    uint32_t any, self;
 };
 extern HMM__HIDDEN size_t hmm__request_gate;
 extern HMM__HIDDEN struct hmm__free_gate hmm__free_gate;
@@ -104,8 +104,8 @@ HMM__ALWAYS_INLINE void hmm__gate_set_bits(uint32_t *gate, uint32_t value)
 
 #endif
 
-/* What has passed a gate is no more than `max`, as it stands in the gate when it is open: compilers,
- * which knew it of a constant, are told. */
+/* What has passed a gate is no more than `max`, as it stands in the gate when it is open:
+ * compilers, which knew it of a constant, are told. */
 HMM__ALWAYS_INLINE void hmm__gate_passed(size_t size, size_t max)
 {
     if (size > max)
