@@ -49,11 +49,13 @@ HMM__HIDDEN HMM__COLD void hmm__hooked_free(struct hmm_heap *h, void *block);
 
 #else
 
+#if !HMM__SMALL
 #define hmm__hooked_malloc(h, size) NULL
 #define hmm__hooked_calloc(h, count, size) NULL
 #define hmm__hooked_realloc(h, block, size) NULL
 #define hmm__hooked_aligned_alloc(h, align, size) NULL
 #define hmm__hooked_free(h, block) ((void)0)
+#endif
 
 /* Of a heap in few bytes. */
 HMM__ALWAYS_INLINE void hmm__hooks_begin(void)

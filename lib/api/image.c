@@ -30,11 +30,14 @@ static int id_error(const struct hmm__image_id *id)
     return id->heap_bytes != sizeof(struct hmm_heap) ? EPROTO : 0;
 }
 
+static const struct hmm_strategy *built_in(unsigned index)
+{
 #if HMM__SMALL
-#define built_in hmm__built_in
+    return hmm__built_in(index);
 #else
-#define built_in hmm_strategy_at
+    return hmm_strategy_at(index);
 #endif
+}
 
 /* A built-in strategy: a plug-in is not loaded because an image says so. */
 static const struct hmm_strategy *strategy_named(const char *name, size_t room)

@@ -71,7 +71,9 @@ void *memset(void *to, int byte, size_t bytes);
 #endif
 #define HMM__MAY_ALIAS
 #define hmm__forget(x) ((void)0)
+#if !HMM__SMALL
 #define hmm__forget_memory(x) ((void)0)
+#endif
 #endif
 
 /* A build for ThreadSanitizer, by either compiler. */

@@ -92,10 +92,6 @@
 #define HMM_WITH_PROCESS 1
 #endif
 
-#if HMM_WITH_IMAGES && !HMM_WITH_CHECKS && !HMM_WITH_SPEED
-#error "HMM_WITH_IMAGES takes HMM_WITH_CHECKS: what is attached is checked"
-#endif
-
 /* The heap in few bytes. */
 #define HMM__SMALL (!HMM_WITH_SPEED)
 

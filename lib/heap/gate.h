@@ -97,7 +97,7 @@ HMM__ALWAYS_INLINE void hmm__gate_set_bits(uint32_t *gate, uint32_t value)
 #define HMM__GATE_SIZE(gate, open) hmm__gate_size(&(gate))
 #define HMM__GATE_BITS(gate, open) hmm__gate_bits(&(gate))
 
-#else
+#elif !HMM__SMALL
 
 #define HMM__GATE_SIZE(gate, open) ((size_t)(open))
 #define HMM__GATE_BITS(gate, open) ((uint32_t)(open))
