@@ -475,7 +475,9 @@ static int prepare_and_record(const struct request *q)
         cli_complain("record", "cannot get shared memory: %s", strerror(errno));
         status = CLI_FAILED;
     } else {
-        recorder_stacks(&recorder, q->depth, q->strip_paths);
+        if (q->depth != 0 && !RECORD_HAS_STACKS)
+            cli_complain("record", "--stacks: left out: call stacks are noted on x86 only");
+        recorder_stacks(&recorder, RECORD_HAS_STACKS ? q->depth : 0, q->strip_paths);
         status = record(q, module, is_new);
         recorder_close(&recorder);
     }

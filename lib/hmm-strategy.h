@@ -61,6 +61,8 @@ struct hmm_piece {
     uint32_t shift, slack;
 };
 
+#if !defined(HMM__PIECES) || HMM__PIECES || HMM_WITH_PLUGINS /* or it is a plug-in */
+
 /* Whether the piece has a boundary, or an end to where it may lie: most have none. */
 static inline int hmm_piece_is_bounded(const struct hmm_piece *piece)
 {
@@ -122,6 +124,8 @@ static inline uint32_t hmm_piece_surely(const struct hmm_piece *piece)
         return UINT32_MAX;
     return (uint32_t)(aligned + n) * (first == 0 ? 1u : 3u);
 }
+
+#endif
 
 enum hmm_strategy_flags {
     HMM_STRATEGY_CLEARS = 1u, /* clears its state itself; else the core hands it over zeroed */

@@ -12,6 +12,7 @@
 #ifndef HMM_API_HOOKS_H
 #define HMM_API_HOOKS_H
 
+#include "base/hooks.h"
 #include "heap/heap.h"
 
 enum hmm__hook { HMM__HOOK_LOCK = 1, HMM__HOOK_TRACE = 2 };
@@ -54,12 +55,15 @@ HMM__HIDDEN HMM__COLD void hmm__hooked_free(struct hmm_heap *h, void *block);
 #define hmm__hooked_aligned_alloc(h, align, size) NULL
 #define hmm__hooked_free(h, block) ((void)0)
 
+/* Of a heap in few bytes. */
 HMM__ALWAYS_INLINE void hmm__hooks_begin(void)
 {
+    hmm__enter();
 }
 
 HMM__ALWAYS_INLINE void hmm__hooks_end(void)
 {
+    hmm__leave();
 }
 
 HMM__ALWAYS_INLINE void hmm__hooks_change(enum hmm__hook hook, bool set)

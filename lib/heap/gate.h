@@ -60,7 +60,7 @@ extern HMM__HIDDEN struct hmm__diverted hmm__diverted;
 
 /* gate.c: HMM_MAX_REQUEST + 1, and the flags of free_by; closed 0, and all bits. */
 struct hmm__free_gate {
-    uint32_t any, self, next;
+    uint32_t any, self;
 };
 extern HMM__HIDDEN size_t hmm__request_gate;
 extern HMM__HIDDEN struct hmm__free_gate hmm__free_gate;

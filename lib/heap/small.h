@@ -16,6 +16,9 @@ struct hmm_heap {
     hmm_ref top_peak; /* the highest that the top has been */
     uint32_t skew;    /* bytes of the caller's region below the base */
 #endif
+#if HMM_WITH_IMAGES
+    struct hmm__image_id id;
+#endif
 #if !HMM__ONE_STRATEGY
     const struct hmm_strategy *strategy;
 #endif
