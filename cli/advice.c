@@ -83,30 +83,19 @@ static bool has_fewer(const struct row *r, const struct row *other)
     return r->smallest_heap < other->smallest_heap;
 }
 
-void advice_settle(const struct verdict *v)
+/* Of those that times do not tell apart from the shortest, the one with the fewest instructions;
+ * NULL where none was counted. */
+static const struct row *fewest_of_shortest(const struct verdict *v)
 {
-    const int64_t least = least_worst(v);
+    const int64_t shortest = least_worst(v);
     const struct row *fewest = NULL;
     for (size_t i = 0; i < v->count; i++) {
         const struct row *r = &v->rows[i];
         if (is_candidate(r) && r->worst_instructions >= 0 && has_figure(r, worst_of) &&
-            is_as_short(r->worst_ns, least) && (fewest == NULL || has_fewer(r, fewest)))
+            is_as_short(r->worst_ns, shortest) && (fewest == NULL || has_fewer(r, fewest)))
             fewest = r;
     }
-    for (size_t i = 0; i < v->count && fewest != NULL; i++) {
-        struct row *r = &v->rows[i];
-        if (r->worst_instructions >= fewest->worst_instructions && r->worst_ns >= 0 &&
-            r->worst_ns < fewest->worst_ns)
-            r->worst_ns = fewest->worst_ns;
-    }
-}
-
-/* Whether one of two that are alike by the figure is to be preferred. */
-static bool is_preferred(const struct row *r, const struct row *other, figure_of *figure)
-{
-    if (figure == worst_of && r->worst_instructions >= 0 && other->worst_instructions >= 0)
-        return has_fewer(r, other);
-    return memory_of(r) < memory_of(other);
+    return fewest;
 }
 
 /* ---- The choice ---- */
@@ -120,7 +109,7 @@ static const struct row *least(const struct verdict *v, figure_of *figure, doubl
         if (!is_candidate(r) || !has_figure(r, figure) || (limit > 0 && memory_of(r) > limit))
             continue;
         if (best == NULL || figure(r) < figure(best) ||
-            (!(figure(r) > figure(best)) && is_preferred(r, best, figure)))
+            (!(figure(r) > figure(best)) && memory_of(r) < memory_of(best)))
             best = r;
     }
     return best;
@@ -142,7 +131,7 @@ static const struct row *choose(const struct verdict *v, const char *goal)
         return NULL;
     if (strcmp(goal, "speed") == 0)
         chosen = least(v, speed_of(v), 0);
-    else if (strcmp(goal, "bounded") == 0)
+    else if (strcmp(goal, "bounded") == 0 && (chosen = fewest_of_shortest(v)) == NULL)
         chosen = least(v, worst_of, 0);
     else if (strcmp(goal, "balanced") == 0)
         chosen = least(v, speed_of(v), memory_of(small) * (100 + AS_SMALL) / 100);
@@ -197,11 +186,13 @@ static void tell_next(const struct verdict *v, const struct advice *a, figure_of
 static void tell_next_worst(const struct verdict *v, const struct advice *a, char *to, size_t room)
 {
     const struct row *next = next_best(v, a->row, worst_of);
-    if (next == NULL || next->worst_ns > a->row->worst_ns || next->worst_instructions < 0)
+    if (next == NULL || next->worst_instructions < 0 ||
+        !is_as_short(next->worst_ns, least_worst(v)))
         tell_next(v, a, worst_of, to, room);
     else
-        add(to, room, "; %s%s, %" PRId64 " instructions, is not told apart by time",
-            next->allocator, with_cache(next), next->worst_instructions);
+        add(to, room,
+            "; %s%s, %" PRId64 " ns and %" PRId64 " instructions, is not told apart by time",
+            next->allocator, with_cache(next), next->worst_ns, next->worst_instructions);
 }
 
 static void tell_speed(const struct verdict *v, const struct advice *a, char *to, size_t room)

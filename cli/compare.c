@@ -356,8 +356,6 @@ static void judge(const struct request *q, const struct found *f, bool first)
 {
     const struct verdict v = {f->trace, f->rows, f->count, f->has_optimum ? &f->optimum : NULL};
     struct advice advice;
-    if (q->cells.worst)
-        advice_settle(&v);
     advice_find(&v, q->goal, &advice);
     if (q->format != VERDICT_JSON) {
         verdict_print(q->format, &v, q->goal, &advice, first);
@@ -469,8 +467,6 @@ static char *as_members(const struct request *q, const struct found *f)
     char *text = NULL;
     size_t size = 0;
     FILE *to = open_memstream(&text, &size);
-    if (q->cells.worst)
-        advice_settle(&v);
     advice_find(&v, q->goal, &advice);
     if (to == NULL)
         return NULL;

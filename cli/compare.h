@@ -340,10 +340,6 @@ struct advice {
 
 extern const char *const advice_goals[]; /* ends with NULL */
 
-/* Before the advice for bounded: rows whose worst operation is shorter than that of the one with
- * the fewest instructions, by so little that times do not tell them apart, get its time. */
-void advice_settle(const struct verdict *verdict);
-
 void advice_find(const struct verdict *verdict, const char *goal, struct advice *advice);
 void advice_print_json(FILE *to, const struct verdict *verdict, const char *goal,
                        const struct advice *advice);

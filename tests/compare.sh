@@ -112,8 +112,9 @@ hmm compare --format json --runs 1 --for bounded --allocators first-fit,next-fit
 cp out bounded
 chosen=$(sed -n 's/.*"advice":{"for":"bounded","allocator":"\([^"]*\)","cache":\([a-z]*\).*/\1 \2/p' bounded)
 least=$(sed -n 's/.*"worst_ns":\([0-9]*\).*/\1/p' bounded | sort -n | head -n 1)
-[ "$code" -eq 0 ] && [ "$(grep -c "\"allocator\":\"${chosen% *}\",\"kind\":\"strategy\",\"cache\":${chosen#* },.*\"worst_ns\":$least," bounded)" -eq 1 ]
-report $? 'the advice for bounded has the least worst_ns of the rows'
+worst=$(sed -n "s/.*\"allocator\":\"${chosen% *}\",\"kind\":\"strategy\",\"cache\":${chosen#* },.*\"worst_ns\":\([0-9]*\).*/\1/p" bounded)
+[ "$code" -eq 0 ] && [ "$worst" -le $((least * 105 / 100 + 20)) ]
+report $? 'the advice for bounded has the least worst_ns of the rows, or what time does not tell from it'
 if grep -q worst_instructions bounded; then
     instructions() {
         sed -n 's/.*"allocator":"\([^"]*\)".*"cache":\([a-z]*\).*"worst_instructions":\([0-9]*\).*/\1 \2 \3/p' "$1"
