@@ -18,10 +18,14 @@ const char *const advice_goals[] = {"memory", "speed", "bounded", "balanced", NU
 /* Below it, regions have no cache (hmm_heap_set_cache). */
 #define CACHE_LEAST (128 * 1024)
 
+static bool is_ours(const struct row *r)
+{
+    return strcmp(r->kind, "strategy") == 0 || strcmp(r->kind, "plugin") == 0;
+}
+
 static bool is_candidate(const struct row *r)
 {
-    return (strcmp(r->kind, "strategy") == 0 || strcmp(r->kind, "plugin") == 0) &&
-           r->smallest_heap > 0 && !(r->cache && r->smallest_heap < CACHE_LEAST);
+    return is_ours(r) && r->smallest_heap > 0 && !(r->cache && r->smallest_heap < CACHE_LEAST);
 }
 
 /* Less is better; negative: not known. */
@@ -47,17 +51,76 @@ static double worst_of(const struct row *r)
 
 typedef double figure_of(const struct row *);
 
-/* Of candidates whose heap is at most `limit`, 0 for any; of equals the one with the smaller heap.
- */
+/* Of a heap that is too small times say nothing. */
+static bool has_figure(const struct row *r, figure_of *figure)
+{
+    return figure(r) >= 0 && (figure == memory_of || r->failed <= 0);
+}
+
+/* ---- Worst operations that times do not tell apart ---- */
+
+/* What is left of noise when each operation's shortest time is kept: of a long one some percent, of
+ * a short one what the clock does not see. */
+static bool is_as_short(int64_t ns, int64_t least)
+{
+    return (double)ns <= (double)least * 1.05 + CLOCK_STEPS_NS;
+}
+
+static int64_t least_worst(const struct verdict *v)
+{
+    int64_t least = ROW_UNKNOWN;
+    for (size_t i = 0; i < v->count; i++)
+        if (is_candidate(&v->rows[i]) && has_figure(&v->rows[i], worst_of) &&
+            (least < 0 || v->rows[i].worst_ns < least))
+            least = v->rows[i].worst_ns;
+    return least;
+}
+
+static bool has_fewer(const struct row *r, const struct row *other)
+{
+    if (r->worst_instructions != other->worst_instructions)
+        return r->worst_instructions < other->worst_instructions;
+    return r->smallest_heap < other->smallest_heap;
+}
+
+void advice_settle(const struct verdict *v)
+{
+    const int64_t least = least_worst(v);
+    const struct row *fewest = NULL;
+    for (size_t i = 0; i < v->count; i++) {
+        const struct row *r = &v->rows[i];
+        if (is_candidate(r) && r->worst_instructions >= 0 && has_figure(r, worst_of) &&
+            is_as_short(r->worst_ns, least) && (fewest == NULL || has_fewer(r, fewest)))
+            fewest = r;
+    }
+    for (size_t i = 0; i < v->count && fewest != NULL; i++) {
+        struct row *r = &v->rows[i];
+        if (r->worst_instructions >= fewest->worst_instructions && r->worst_ns >= 0 &&
+            r->worst_ns < fewest->worst_ns)
+            r->worst_ns = fewest->worst_ns;
+    }
+}
+
+/* Whether one of two that are alike by the figure is to be preferred. */
+static bool is_preferred(const struct row *r, const struct row *other, figure_of *figure)
+{
+    if (figure == worst_of && r->worst_instructions >= 0 && other->worst_instructions >= 0)
+        return has_fewer(r, other);
+    return memory_of(r) < memory_of(other);
+}
+
+/* ---- The choice ---- */
+
+/* Of candidates whose heap is at most `limit`, 0 for any. */
 static const struct row *least(const struct verdict *v, figure_of *figure, double limit)
 {
     const struct row *best = NULL;
     for (size_t i = 0; i < v->count; i++) {
         const struct row *r = &v->rows[i];
-        if (!is_candidate(r) || figure(r) < 0 || (limit > 0 && memory_of(r) > limit))
+        if (!is_candidate(r) || !has_figure(r, figure) || (limit > 0 && memory_of(r) > limit))
             continue;
         if (best == NULL || figure(r) < figure(best) ||
-            (!(figure(r) > figure(best)) && memory_of(r) < memory_of(best)))
+            (!(figure(r) > figure(best)) && is_preferred(r, best, figure)))
             best = r;
     }
     return best;
@@ -115,7 +178,7 @@ static const struct row *next_best(const struct verdict *v, const struct row *ch
     const struct row *best = NULL;
     for (size_t i = 0; i < v->count; i++) {
         const struct row *r = &v->rows[i];
-        if (r != chosen && is_candidate(r) && figure(r) >= 0 &&
+        if (r != chosen && is_candidate(r) && has_figure(r, figure) &&
             (best == NULL || figure(r) < figure(best)))
             best = r;
     }
@@ -129,6 +192,16 @@ static void tell_next(const struct verdict *v, const struct advice *a, figure_of
     if (next != NULL && figure(a->row) > 0)
         add(to, room, "; next is %s%s, %+.1f %%", next->allocator, with_cache(next),
             percent_above(figure(next), figure(a->row)));
+}
+
+static void tell_next_worst(const struct verdict *v, const struct advice *a, char *to, size_t room)
+{
+    const struct row *next = next_best(v, a->row, worst_of);
+    if (next == NULL || next->worst_ns > a->row->worst_ns || next->worst_instructions < 0)
+        tell_next(v, a, worst_of, to, room);
+    else
+        add(to, room, "; %s%s, %" PRId64 " instructions, is not told apart by time",
+            next->allocator, with_cache(next), next->worst_instructions);
 }
 
 static void tell_speed(const struct verdict *v, const struct advice *a, char *to, size_t room)
@@ -164,7 +237,7 @@ static void tell_others(const struct verdict *v, const struct advice *a, char *t
     const struct row *best = NULL;
     for (size_t i = 0; i < v->count; i++) {
         const struct row *r = &v->rows[i];
-        if (!is_candidate(r) && r->ns_per_op >= 0 && r->ns_per_op < a->row->ns_per_op &&
+        if (!is_ours(r) && r->ns_per_op >= 0 && r->ns_per_op < a->row->ns_per_op &&
             (best == NULL || r->ns_per_op < best->ns_per_op))
             best = r;
     }
@@ -180,7 +253,7 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
     const size_t room = sizeof a->reason;
     to[0] = '\0';
     /* What was not measured has not decided. */
-    if (strcmp(goal, "bounded") == 0 ? worst_of(r) < 0 : speed_of(v)(r) < 0)
+    if (!has_figure(r, strcmp(goal, "bounded") == 0 ? worst_of : speed_of(v)))
         goal = "memory";
     if (strcmp(goal, "speed") == 0) {
         add(to, room, "fewest at ");
@@ -188,7 +261,9 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
         tell_next(v, a, speed_of(v), to, room);
     } else if (strcmp(goal, "bounded") == 0) {
         add(to, room, "least worst operation, %" PRId64 " ns", r->worst_ns);
-        tell_next(v, a, worst_of, to, room);
+        if (r->worst_instructions >= 0)
+            add(to, room, " and %" PRId64 " instructions", r->worst_instructions);
+        tell_next_worst(v, a, to, room);
     } else if (strcmp(goal, "balanced") == 0) {
         const struct row *small = least(v, memory_of, 0);
         add(to, room, "fastest, at ");

@@ -112,7 +112,7 @@ void blame_print(FILE *to, const struct blame *b, const struct cli_sites *sites,
 {
     uint64_t bytes;
     const size_t few = blame_few(b, most, &bytes);
-    struct cli_table t = {.columns = 4, .left_columns = 1};
+    struct cli_table t = {.columns = 4, .left_columns = 1, .names_first = true};
     static const char *const titles[] = {"site", "waste", "of all", "blocks beside holes"};
     if (b->count == 0)
         return;

@@ -131,8 +131,10 @@ void cell_print_command(FILE *to, const struct cell *c, const struct cell_option
         fprintf(to, " --heap %zu", o->heap);
     if (o->runs != 3)
         fprintf(to, " --runs %u", o->runs);
-    if (o->instructions)
+    if (o->instructions || (o->contenders && c->strategy != NULL))
         fputs(" --instructions", to);
+    if (o->worst && c->strategy != NULL)
+        fputs(" --for bounded", to);
     fputs(" -- ", to);
     print_quoted(to, c->trace);
     fputc('\n', to);
@@ -182,22 +184,36 @@ static void count_one(const struct cell *c, struct hmm_trace_tape *tape, struct 
     close(operations);
 }
 
+static bool measure_times(const struct probe *p, unsigned rounds, bool counted, struct worst *worst,
+                          struct row *row)
+{
+    const double harness = least_harness(p->replay, 2);
+    for (unsigned i = 0; i < rounds; i++)
+        if (!probe_times(p, harness, row))
+            return false;
+    if (row->peak_break < 0)
+        return true;
+    const struct contestant alone = {*p, probe_region(p, row), worst};
+    const unsigned passes = WORST_PASSES * rounds + (counted ? CONTEST_PASSES : 0);
+    if (!contest(&alone, 1, passes, counted))
+        return false;
+    contest_result(worst, row);
+    return true;
+}
+
 static bool measure_strategy(const struct cell *c, const struct cell_options *o,
-                             struct hmm_trace_tape *tape, enum cell_task what, struct row *row)
+                             struct hmm_trace_tape *tape, enum cell_task what, struct worst *worst,
+                             struct row *row)
 {
     struct replay replay;
     replay_open(&replay, tape, c->cache);
     const struct probe probe = {&replay, c->strategy, o->heap};
-    bool good = true;
-    if (what == CELL_ALL || what == CELL_FIGURES)
-        good = probe_figures(&probe, row);
-    const unsigned rounds = what == CELL_ALL ? o->runs : what == CELL_FIGURES ? 0 : 1;
-    const double harness = rounds != 0 ? least_harness(&replay, 2) : 0;
-    for (unsigned i = 0; good && i < rounds; i++)
-        good = probe_times(&probe, harness,
-                           what == CELL_TIMES_AND_WORST || (what == CELL_ALL && i == 0), row);
+    const bool all = what == CELL_ALL;
+    bool good = what == CELL_TIMES || probe_figures(&probe, row);
+    if (good && what != CELL_FIGURES)
+        good = measure_times(&probe, all ? o->runs : 1, all && o->worst, worst, row);
     replay_close(&replay);
-    if (good && what == CELL_ALL && o->instructions)
+    if (good && all && o->instructions)
         count_one(c, tape, row);
     return good && hmm_trace_tape_error(tape) == NULL;
 }
@@ -222,11 +238,12 @@ static bool print_optimum(FILE *to, const struct cell *c, struct hmm_trace_tape 
 }
 
 bool cell_measure(FILE *to, const struct cell *c, const struct cell_options *o,
-                  struct hmm_trace_tape *tape, enum cell_task what, struct row *row)
+                  struct hmm_trace_tape *tape, enum cell_task what, struct worst *worst,
+                  struct row *row)
 {
     if (strcmp(c->kind, "optimum") == 0)
         return print_optimum(to, c, tape);
-    const bool good = c->strategy != NULL ? measure_strategy(c, o, tape, what, row)
+    const bool good = c->strategy != NULL ? measure_strategy(c, o, tape, what, worst, row)
                                           : measure_adapter(c, o, tape, row);
     if (good)
         row_print(to, row);
@@ -291,8 +308,10 @@ int cell_here(const struct cell *c, const struct cell_options *o)
         hmm_trace_tape_close(tape);
         return CLI_FAILED;
     }
+    struct worst *worst = c->strategy != NULL ? worst_open() : NULL;
     cell_begin_row(c, &row);
-    const bool good = cell_measure(stdout, c, o, tape, CELL_ALL, &row);
+    const bool good = cell_measure(stdout, c, o, tape, CELL_ALL, worst, &row);
+    worst_close(worst);
     if (!good)
         cli_complain("compare", "%s: %s cannot be measured", c->trace, c->label);
     const bool fits = o->heap == 0 || row.failed == 0 || row.failed == ROW_UNKNOWN;

@@ -27,24 +27,29 @@ struct crew {
     const struct cell *cells;
     struct hmm_trace_tape *tape;
     const struct cell_options *options;
-    struct row *rows; /* by cell */
-    char **lines;     /* by cell; NULL: none yet, or none at all */
-    bool *bad;        /* by cell: could not be measured, which has been said */
+    struct row *rows;      /* by cell */
+    struct worst **worsts; /* by cell; NULL: not a strategy */
+    char **lines;          /* by cell; NULL: none yet, or none at all */
+    bool *bad;             /* by cell: could not be measured, which has been said */
     unsigned seconds;
     int operations; /* the file for those that measure malloc; -1: none is needed */
 };
+
+static void limit_child(unsigned seconds)
+{
+    const struct rlimit limit = {seconds, seconds + 5}, no_core = {0, 0};
+    setrlimit(RLIMIT_CPU, &limit);
+    setrlimit(RLIMIT_CORE, &no_core);
+    signal(SIGXCPU, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    alarm(seconds * 20);
+}
 
 /* A strategy's child goes on with the trace that has been read; a malloc's begins anew. */
 static void be_child(const struct crew *crew, size_t i, enum cell_task what, int to)
 {
     const struct cell *c = &crew->cells[i];
-    const struct rlimit limit = {crew->seconds, crew->seconds + 5};
-    setrlimit(RLIMIT_CPU, &limit);
-    signal(SIGXCPU, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
-    const struct rlimit no_core = {0, 0};
-    setrlimit(RLIMIT_CORE, &no_core);
-    alarm(crew->seconds * 20);
+    limit_child(crew->seconds);
     if (c->library != NULL) {
         dup2(to, STDOUT_FILENO);
         cell_become_preloaded(c, crew->options, crew->operations);
@@ -52,7 +57,8 @@ static void be_child(const struct crew *crew, size_t i, enum cell_task what, int
     }
     FILE *pipe_end = fdopen(to, "w");
     const bool good = pipe_end != NULL &&
-                      cell_measure(pipe_end, c, crew->options, crew->tape, what, &crew->rows[i]) &&
+                      cell_measure(pipe_end, c, crew->options, crew->tape, what, crew->worsts[i],
+                                   &crew->rows[i]) &&
                       fclose(pipe_end) == 0;
     _exit(good ? CLI_OK : CLI_FAILED);
 }
@@ -169,64 +175,26 @@ static void find_figures(struct crew *crew, size_t count)
     free(children);
 }
 
-static void find_times(struct crew *crew, size_t count)
+/* One child, alone. */
+static void measure_alone(struct crew *crew, size_t i, enum cell_task what)
 {
     struct child child;
+    if (start(crew, i, what, &child))
+        finish(crew, &child);
+}
+
+static void find_times(struct crew *crew, size_t count)
+{
     for (unsigned round = 0; round < crew->options->runs; round++)
         for (size_t i = 0; i < count; i++) {
             const struct cell *c = &crew->cells[i];
             if (crew->bad[i] || strcmp(c->kind, "optimum") == 0 || (is_alone(c) && round != 0) ||
                 cli_interrupted())
                 continue;
-            if (start(crew, i, round == 0 ? CELL_TIMES_AND_WORST : CELL_TIMES, &child))
-                finish(crew, &child);
+            measure_alone(crew, i, CELL_TIMES);
             cli_progress(0.5 +
                          0.5 * (double)(round * count + i) / (double)(crew->options->runs * count));
         }
-}
-
-/* What keeps the machine busy for once can only make an operation longer. Where the longest
- * decides, those that could be the least are measured in more rounds, and the least of each counts.
- */
-#define WORST_ROUNDS 4
-#define COULD_BE_LEAST 1.3
-
-static bool could_be_least(const struct crew *crew, size_t count, size_t i)
-{
-    const int64_t ns = crew->rows[i].worst_ns;
-    for (size_t k = 0; k < count; k++)
-        if (crew->cells[k].strategy != NULL && crew->rows[k].worst_ns >= 0 &&
-            (double)crew->rows[k].worst_ns * COULD_BE_LEAST < (double)ns)
-            return false;
-    return ns >= 0;
-}
-
-static void find_worst_again(struct crew *crew, size_t count)
-{
-    struct child child;
-    for (unsigned round = 0; round < WORST_ROUNDS; round++)
-        for (size_t i = 0; i < count && !cli_interrupted(); i++) {
-            if (crew->bad[i] || crew->cells[i].strategy == NULL || !could_be_least(crew, count, i))
-                continue;
-            if (start(crew, i, CELL_TIMES_AND_WORST, &child))
-                finish(crew, &child);
-            cli_progress((double)(round * count + i) / (double)(WORST_ROUNDS * count));
-        }
-}
-
-/* A strategy that takes so many times as long as the fastest is no contender. */
-#define CONTENDS 1.5
-
-static bool contends(const struct crew *crew, size_t count, size_t i)
-{
-    const double ns = crew->rows[i].ns_per_op;
-    if (crew->options->instructions)
-        return true;
-    for (size_t k = 0; k < count; k++)
-        if (crew->cells[k].strategy != NULL && crew->rows[k].ns_per_op >= 0 &&
-            crew->rows[k].ns_per_op * CONTENDS < ns)
-            return false;
-    return true;
 }
 
 /* Prints a row anew. */
@@ -241,6 +209,77 @@ static void renew_line(struct crew *crew, size_t i)
     fclose(to);
     free(crew->lines[i]);
     crew->lines[i] = line;
+}
+
+/* ---- The worst operation ---- */
+
+/* One that has taken so many times as long as the least, and so many nanoseconds more, cannot be
+ * the least. */
+#define COULD_BE_LEAST 1.5
+#define COULD_BE_LEAST_NS 1000
+
+static bool could_be_least(const struct crew *crew, size_t count, size_t i)
+{
+    const int64_t ns = crew->rows[i].worst_ns;
+    for (size_t k = 0; k < count; k++)
+        if (crew->worsts[k] != NULL && !crew->bad[k] && crew->rows[k].worst_ns >= 0 &&
+            (double)crew->rows[k].worst_ns * COULD_BE_LEAST + COULD_BE_LEAST_NS < (double)ns)
+            return false;
+    return crew->worsts[i] != NULL && !crew->bad[i] && ns >= 0;
+}
+
+/* What a child does: what it finds lies in memory that it shares with its parent. */
+static void be_contest(const struct crew *crew, size_t count)
+{
+    struct contestant *list = cli_alloc(count, sizeof *list);
+    struct replay *replays = cli_alloc(count, sizeof *replays);
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!could_be_least(crew, count, i))
+            continue;
+        replay_open(&replays[n], crew->tape, crew->cells[i].cache);
+        list[n].probe = (struct probe){&replays[n], crew->cells[i].strategy, crew->options->heap};
+        list[n].region = probe_region(&list[n].probe, &crew->rows[i]);
+        list[n++].worst = crew->worsts[i];
+    }
+    limit_child(crew->seconds * (unsigned)count);
+    _exit(contest(list, n, CONTEST_PASSES, true) ? CLI_OK : CLI_FAILED);
+}
+
+/* In one process, for all that could be the least. Whatever becomes of it, what has been measured
+ * by then stands. */
+static void find_worst_again(struct crew *crew, size_t count)
+{
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0)
+        be_contest(crew, count);
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        if (cli_interrupted())
+            kill(pid, SIGKILL);
+    for (size_t i = 0; i < count; i++)
+        if (crew->lines[i] != NULL && crew->worsts[i] != NULL && !crew->bad[i] &&
+            crew->rows[i].worst_ns >= 0) {
+            contest_result(crew->worsts[i], &crew->rows[i]);
+            renew_line(crew, i);
+        }
+}
+
+/* A strategy that takes so many times as long as the fastest is no contender; of a trace with fewer
+ * operations than that all are counted: times say little, and counting does not take long. */
+#define SHORT_TRACE 200000
+#define CONTENDS 2
+
+static bool contends(const struct crew *crew, size_t count, size_t i)
+{
+    const double ns = crew->rows[i].ns_per_op;
+    if (crew->options->instructions || crew->rows[i].ops < SHORT_TRACE)
+        return true;
+    for (size_t k = 0; k < count; k++)
+        if (crew->cells[k].strategy != NULL && crew->rows[k].ns_per_op >= 0 &&
+            crew->rows[k].ns_per_op * CONTENDS < ns)
+            return false;
+    return true;
 }
 
 static void find_instructions(struct crew *crew, size_t count)
@@ -271,15 +310,18 @@ size_t cells_run(const struct cell *cells, size_t count, struct hmm_trace_tape *
     crew.rows = cli_alloc(count, sizeof *crew.rows);
     crew.lines = cli_alloc(count, sizeof *crew.lines);
     crew.bad = cli_alloc(count, sizeof *crew.bad);
+    crew.worsts = cli_alloc(count, sizeof(struct worst *));
     crew.seconds = options->limit != 0 ? options->limit : 30 + (unsigned)(ops / 20000);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         cell_begin_row(&cells[i], &crew.rows[i]);
+        crew.worsts[i] = cells[i].strategy != NULL ? worst_open() : NULL;
+    }
     for (size_t i = 0; i < count && crew.operations < 0; i++)
         if (wants_operations(&cells[i], options))
             crew.operations = feed_save(tape);
     find_figures(&crew, count);
     find_times(&crew, count);
-    if (options->worst)
+    if (options->worst && !cli_interrupted())
         find_worst_again(&crew, count);
     if ((options->instructions || options->contenders) && crew.operations >= 0)
         find_instructions(&crew, count);
@@ -290,11 +332,13 @@ size_t cells_run(const struct cell *cells, size_t count, struct hmm_trace_tape *
         bad += crew.bad[i];
         free(crew.lines[i]);
         row_free(&crew.rows[i]);
+        worst_close(crew.worsts[i]);
     }
     if (crew.operations >= 0)
         close(crew.operations);
     free(crew.rows);
     free(crew.lines);
+    free(crew.worsts);
     free(crew.bad);
     return bad;
 }

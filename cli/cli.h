@@ -143,6 +143,7 @@ const char *cli_visible(const char *text);
 struct cli_table {
     size_t columns;
     size_t left_columns; /* the first ones, aligned left; the others right */
+    bool names_first;    /* the first column is shortened where the others need the room */
     size_t count, room;
     char **cells;
 };

@@ -150,6 +150,13 @@ static bool take_option(struct request *q, int option, const char *value)
     }
 }
 
+/* What decides is measured more closely. */
+static void heed_goal(struct request *q)
+{
+    q->cells.worst = strcmp(q->goal, "bounded") == 0;
+    q->cells.contenders = strcmp(q->goal, "speed") == 0 && count_is_possible();
+}
+
 /* Returns CLI_ARG_END: go on; CLI_ARG_HELP; or CLI_ARG_BAD, which has been said. */
 static int parse(struct request *q, int argc, char **argv)
 {
@@ -163,8 +170,7 @@ static int parse(struct request *q, int argc, char **argv)
         else if (!take_option(q, arg, args.value))
             return CLI_ARG_BAD;
     }
-    q->cells.worst = strcmp(q->goal, "bounded") == 0;
-    q->cells.contenders = strcmp(q->goal, "speed") == 0 && count_is_possible();
+    heed_goal(q);
     if (q->collect && q->path_count == 0)
         q->paths[q->path_count++] = "-";
     if (q->path_count != 0 && (q->cell == NULL || q->path_count == 1))
@@ -350,6 +356,8 @@ static void judge(const struct request *q, const struct found *f, bool first)
 {
     const struct verdict v = {f->trace, f->rows, f->count, f->has_optimum ? &f->optimum : NULL};
     struct advice advice;
+    if (q->cells.worst)
+        advice_settle(&v);
     advice_find(&v, q->goal, &advice);
     if (q->format != VERDICT_JSON) {
         verdict_print(q->format, &v, q->goal, &advice, first);
@@ -454,26 +462,29 @@ bool compare_goal(const char *word, const char **goal)
     return false;
 }
 
-static char *as_members(const struct found *f, const char *goal)
+static char *as_members(const struct request *q, const struct found *f)
 {
     const struct verdict v = {f->trace, f->rows, f->count, f->has_optimum ? &f->optimum : NULL};
     struct advice advice;
     char *text = NULL;
     size_t size = 0;
     FILE *to = open_memstream(&text, &size);
-    advice_find(&v, goal, &advice);
+    if (q->cells.worst)
+        advice_settle(&v);
+    advice_find(&v, q->goal, &advice);
     if (to == NULL)
         return NULL;
-    verdict_print_page(to, &v, goal, &advice);
+    verdict_print_page(to, &v, q->goal, &advice);
     return fclose(to) == 0 ? text : NULL;
 }
 
 char *compare_for_page(const char *path, const char *goal)
 {
-    const struct request q = {.goal = goal, .cells = {.runs = 3, .jobs = 1}};
+    struct request q = {.goal = goal, .cells = {.runs = 3, .jobs = 1}};
     struct cells cells;
     struct found *found = NULL;
     char *members = NULL;
+    heed_goal(&q);
     struct hmm_trace_tape *tape = make_cells(&q, path, &cells) ? feed_tape("report", path) : NULL;
     const struct cells_sink sink = {take_measured, &found};
     cli_progress_start("comparing");
@@ -481,7 +492,7 @@ char *compare_for_page(const char *path, const char *goal)
         cells_run(cells.list, cells.count, tape, &q.cells, &sink);
     cli_progress_hide();
     if (found != NULL)
-        members = as_members(found, goal);
+        members = as_members(&q, found);
     free_found(found);
     if (tape != NULL)
         hmm_trace_tape_close(tape);

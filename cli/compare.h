@@ -5,8 +5,10 @@
  * A cell is one allocator on one trace. What is found about it is a row, which is printed as one
  * line of JSON and can be read back. The files stand in layers; each calls only those above it:
  *
+ *     steps.c          instructions of a single operation
  *     worst.c          the longest single operation
  *     probe.c          figures of one strategy: its smallest heap, its waste, its worst operation
+ *     contest.c        whose longest operation is the shortest
  *     postmortem.c     the first operation that a heap cannot serve, and what would have helped
  *     optimum.c        bounds on the least heap that any allocator could need
  *     other.c          figures of malloc libraries and adapters
@@ -38,7 +40,8 @@ struct row {
     int64_t ops, peak_live, peak_break, peak_resident, smallest_heap, worst_ns, holes, largest_hole;
     int64_t headers, rounding, fragmentation, control;
     int64_t failed;
-    double instructions_per_op; /* negative: not counted, and not printed */
+    double instructions_per_op; /* negative: not counted, and not printed; likewise: */
+    int64_t worst_instructions;
 };
 
 struct optimum {
@@ -54,6 +57,51 @@ void optimum_print(FILE *to, const struct optimum *optimum);
 
 /* What a line is: 'r', a row; 'o', an optimum; 0: neither. */
 int row_parse(const char *line, struct row *row, struct optimum *optimum);
+
+/* ---- worst.c: the longest single operation ---- */
+
+/* The operations that took longest in a first pass are timed again in others, in one process or in
+ * several; of each the shortest time counts, so that an interrupt does not, and of these the
+ * longest. Of those that take longest the instructions can be counted as well. */
+#define WORST_CANDIDATES 4096
+#define WORST_STEPPED 1024    /* at most */
+#define WORST_STEPPED_LONG 64 /* if they take long, */
+#define WORST_IS_LONG 1000    /* as many nanoseconds: a step takes about as long */
+#define WORST_PASSES 5
+
+struct worst {
+    struct worst_op {
+        uint64_t index;
+        uint64_t ns;
+    } ops[WORST_CANDIDATES]; /* a heap, the shortest on top, in the first pass; then by index */
+    size_t count;
+    size_t next; /* in a later pass: the candidate that comes next */
+    unsigned pass;
+    uint64_t index; /* of the operation that comes next */
+    uint64_t steps; /* the most instructions; 0: not counted */
+};
+
+/* Shared with the processes that are forked later. Like cli_alloc. */
+struct worst *worst_open(void);
+void worst_close(struct worst *worst); /* or NULL */
+void worst_begin_pass(struct worst *worst);
+bool worst_wants(const struct worst *worst);       /* is the next operation to be timed? */
+void worst_take(struct worst *worst, uint64_t ns); /* the next operation, timed */
+static inline void worst_skip(struct worst *worst)
+{
+    worst->index++;
+}
+uint64_t worst_longest(const struct worst *worst); /* nanoseconds, the clock's own taken off */
+
+/* Which operations take longest: their indices, rising. Returns how many. */
+size_t worst_slowest(const struct worst *worst, uint64_t indices[WORST_STEPPED]);
+
+/* ---- steps.c: instructions of what lies between, counted one by one ---- */
+
+/* Whether the processor and the system can tell. */
+bool steps_are_possible(void);
+void steps_begin(void);
+uint64_t steps_end(void);
 
 /* ---- probe.c: no figure here is a time of the machine beside it, but those of probe_times ---- */
 
@@ -79,37 +127,36 @@ bool probe_smallest(const struct probe *probe, uint64_t hint, uint64_t *smallest
  * smallest heap. */
 bool probe_figures(const struct probe *probe, struct row *row);
 
-/* A timed pass, net of the loop, to row->ns_per_op if less than what is there; with `worst` the
- * longest single operation as well, likewise. row must have its figures. */
-bool probe_times(const struct probe *probe, double harness, bool worst, struct row *row);
+/* A timed pass, net of the loop, to row->ns_per_op if less than what is there. row must have its
+ * figures, here and below. */
+bool probe_times(const struct probe *probe, double harness, struct row *row);
 
-/* ---- worst.c: the longest single operation ---- */
+/* The size of the region in which a strategy is timed. row must have its highest break. */
+size_t probe_region(const struct probe *probe, const struct row *row);
 
-/* The operations that took longest in a first pass are timed again in others; of each the shortest
- * time counts, so that an interrupt does not, and of these the longest. */
-#define WORST_CANDIDATES 4096
-#define WORST_PASSES 10
+/* ---- contest.c: whose longest operation is the shortest ---- */
 
-struct worst {
-    struct worst_op {
-        uint64_t index;
-        uint64_t ns;
-    } * ops; /* a heap, the shortest on top, in the first pass; then by index */
-    size_t count;
-    size_t next; /* in a later pass: the candidate that comes next */
-    unsigned pass;
-    uint64_t index; /* of the operation that comes next */
+struct contestant {
+    struct probe probe;
+    size_t region; /* of probe_region */
+    struct worst *worst;
 };
 
-void worst_open(struct worst *worst);
-void worst_begin_pass(struct worst *worst);
-bool worst_wants(const struct worst *worst);       /* is the next operation to be timed? */
-void worst_take(struct worst *worst, uint64_t ns); /* the next operation, timed */
-static inline void worst_skip(struct worst *worst)
-{
-    worst->index++;
-}
-uint64_t worst_close(struct worst *worst); /* nanoseconds, the clock's own taken off */
+/*
+ * Passes that time, in turn, in the same memory, so that what slows the machine down strikes all
+ * alike. Then, if they are to be told apart: often they are not by time, since the longest
+ * operation is the same copy for all. Instructions are counted of those within CONTEST_ALIKE times
+ * the least, and the one with the fewest is given more passes than the others, as long as it is not
+ * the least, to come down to what it takes. False iff there is no address space.
+ */
+#define CONTEST_ALIKE 1.15
+#define CONTEST_NOISE_NS 300
+#define CONTEST_PASSES 40
+#define CLOCK_STEPS_NS 20 /* a clock may have steps of 10 */
+bool contest(const struct contestant *list, size_t count, unsigned passes, bool tell_apart);
+
+/* What it found, to a row. */
+void contest_result(const struct worst *worst, struct row *row);
 
 /* ---- postmortem.c ---- */
 
@@ -246,14 +293,16 @@ void cell_print_command(FILE *to, const struct cell *cell, const struct cell_opt
 /* Measures one cell here and prints its row. Returns an exit code. */
 int cell_here(const struct cell *cell, const struct cell_options *options);
 
-enum cell_task { CELL_ALL, CELL_FIGURES, CELL_TIMES, CELL_TIMES_AND_WORST };
+enum cell_task { CELL_ALL, CELL_FIGURES, CELL_TIMES };
 
 /* An empty row of the cell's. */
 void cell_begin_row(const struct cell *cell, struct row *row);
 
-/* Of a cell that is no malloc library: the line to `to`. `row` has what is known already. */
+/* Of a cell that is no malloc library: the line to `to`. `row` and, of a strategy, `worst` have
+ * what is known already. */
 bool cell_measure(FILE *to, const struct cell *cell, const struct cell_options *options,
-                  struct hmm_trace_tape *tape, enum cell_task what, struct row *row);
+                  struct hmm_trace_tape *tape, enum cell_task what, struct worst *worst,
+                  struct row *row);
 
 /* Becomes the process that measures a malloc library, with the operations as a file. Comes back
  * only if that cannot be. */
@@ -291,7 +340,10 @@ struct advice {
 
 extern const char *const advice_goals[]; /* ends with NULL */
 
-/* heap: what was asked about, or 0. */
+/* Before the advice for bounded: rows whose worst operation is shorter than that of the one with
+ * the fewest instructions, by so little that times do not tell them apart, get its time. */
+void advice_settle(const struct verdict *verdict);
+
 void advice_find(const struct verdict *verdict, const char *goal, struct advice *advice);
 void advice_print_json(FILE *to, const struct verdict *verdict, const char *goal,
                        const struct advice *advice);

@@ -126,6 +126,26 @@ static ptrdiff_t take_stream(struct import *m, struct ring *r, const unsigned ch
 
 /* ---- An image, which is taken whole, since the oldest event is anywhere in it ---- */
 
+/* Where the words of struct hmm_ring are in an image. */
+enum { MAGIC, VERSION, CAPACITY, HEAD, TAIL, LOST, UNSAID, OVERWRITE };
+_Static_assert(offsetof(struct hmm_ring, lost) == LOST * 4 &&
+                   offsetof(struct hmm_ring, words) == HMM_RING_HEAD * 4,
+               "the ring's head is words in this order");
+
+#define MOST_WORDS (UINT32_C(1) << 28) /* a quarter of a device's address space */
+
+/* Of what is behind the ring nothing is kept, however much it is. */
+static size_t wanted(const struct ring *r, size_t count)
+{
+    if (r->image_bytes < HMM_RING_HEAD * 4)
+        return count < HMM_RING_HEAD * 4 ? count : HMM_RING_HEAD * 4;
+    const uint32_t capacity = word_at(r, r->image, CAPACITY);
+    const uint64_t whole =
+        capacity <= MOST_WORDS ? ((uint64_t)HMM_RING_HEAD + capacity) * 4 : HMM_RING_HEAD * 4;
+    const uint64_t left = whole > r->image_bytes ? whole - r->image_bytes : 0;
+    return count < left ? count : (size_t)left;
+}
+
 static void keep(struct ring *r, const unsigned char *bytes, size_t count)
 {
     if (r->image_bytes + count > r->image_room) {
@@ -141,12 +161,6 @@ static void keep(struct ring *r, const unsigned char *bytes, size_t count)
     r->image_bytes += count;
 }
 
-/* Where the words of struct hmm_ring are in an image. */
-enum { MAGIC, VERSION, CAPACITY, HEAD, TAIL, LOST, UNSAID, OVERWRITE };
-_Static_assert(offsetof(struct hmm_ring, lost) == LOST * 4 &&
-                   offsetof(struct hmm_ring, words) == HMM_RING_HEAD * 4,
-               "the ring's head is words in this order");
-
 static bool take_image(struct import *m, struct ring *r)
 {
     m->byte = 0;
@@ -156,7 +170,8 @@ static bool take_image(struct import *m, struct ring *r)
     const uint32_t tail = word_at(r, r->image, TAIL), held = word_at(r, r->image, HEAD) - tail;
     if (!version_is_known(m, word_at(r, r->image, VERSION)))
         return false;
-    if (capacity == 0 || (capacity & (capacity - 1)) != 0 || held > capacity)
+    if (capacity == 0 || capacity > MOST_WORDS || (capacity & (capacity - 1)) != 0 ||
+        held > capacity)
         return import_fail(m, "damaged: a ring of %lu words that holds %lu",
                            (unsigned long)capacity, (unsigned long)held);
     if (r->image_bytes / 4 < (uint64_t)HMM_RING_HEAD + capacity)
@@ -186,7 +201,8 @@ static ptrdiff_t take_bytes(struct import *m, const char *text, size_t count)
     r->begun = true;
     if (!r->is_image)
         return take_stream(m, r, bytes, count);
-    keep(r, bytes, count);
+    for (size_t n, done = 0; (n = wanted(r, count - done)) != 0; done += n)
+        keep(r, bytes + done, n);
     return (ptrdiff_t)count;
 }
 

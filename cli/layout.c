@@ -135,15 +135,21 @@ struct choice {
     uint32_t hole, size, offset, apart;
 };
 
+/* The block that a place is looked for. until: as layout_place has it. */
+struct wanted {
+    uint32_t owner, size, align;
+    const uint32_t *until;
+};
+
 static uint32_t align_up(uint32_t at, uint32_t align)
 {
     return (at + align - 1) & ~(align - 1);
 }
 
 /* Whether the block can lie in the hole, and at which of its ends. */
-static bool fits(const struct layout *l, uint32_t hole, uint32_t size, uint32_t align,
-                 uint32_t owner, const uint32_t *until, struct choice *c)
+static bool fits(const struct layout *l, uint32_t hole, const struct wanted *w, struct choice *c)
 {
+    const uint32_t size = w->size, align = w->align, owner = w->owner, *until = w->until;
     const uint32_t room = l->hole_at[hole], low = align_up(hole, align) - hole;
     if (room < size || room - size < low)
         return false;
@@ -160,19 +166,19 @@ static bool fits(const struct layout *l, uint32_t hole, uint32_t size, uint32_t 
 }
 
 /* The best in one bin: of small sizes any is as small, so the neighbour decides. */
-static bool choose(const struct layout *l, uint32_t bin, uint32_t size, uint32_t align,
-                   uint32_t owner, const uint32_t *until, struct choice *best)
+static bool choose(const struct layout *l, uint32_t bin, const struct wanted *w,
+                   struct choice *best)
 {
     bool found = false;
     uint32_t looks = 0;
     for (uint32_t h = l->bins[bin]; h != 0; h = l->next[h - 1]) {
         struct choice c;
-        if (!fits(l, h - 1, size, align, owner, until, &c))
+        if (!fits(l, h - 1, w, &c))
             continue;
         if (!found || (bin == LARGE ? c.size < best->size : c.apart < best->apart))
             *best = c;
         found = true;
-        if (bin != LARGE && (until == NULL || ++looks == LOOKS))
+        if (bin != LARGE && (w->until == NULL || ++looks == LOOKS))
             break;
     }
     return found;
@@ -193,9 +199,10 @@ static uint32_t take(struct layout *l, const struct choice *c, uint32_t size, ui
 uint32_t layout_place(struct layout *l, uint32_t owner, uint32_t size, uint32_t align,
                       const uint32_t *until)
 {
+    const struct wanted w = {owner, size, align, until};
     struct choice c;
     for (uint32_t bin = next_bin(l, bin_of(size)); bin < LAYOUT_BINS; bin = next_bin(l, bin + 1))
-        if (choose(l, bin, size, align, owner, until, &c))
+        if (choose(l, bin, &w, &c))
             return take(l, &c, size, owner);
     const uint32_t old = l->top, at = align_up(old, align);
     reach(l, at + size);

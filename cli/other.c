@@ -194,15 +194,15 @@ static void measure_times(const struct feed *r, struct target *t,
     }
     row->ns_per_op = best > harness ? (best - harness) / ops : 0;
     row->failed = (int64_t)failed;
-    struct worst w;
-    worst_open(&w);
-    for (int pass = 0; pass < WORST_PASSES; pass++) {
+    struct worst *w = worst_open();
+    for (unsigned pass = 0; pass < WORST_PASSES * runs; pass++) {
         if (!begin(t, region))
             break;
-        worst_pass(r, t, &w);
+        worst_pass(r, t, w);
         end(r, t);
     }
-    row->worst_ns = (int64_t)worst_close(&w);
+    row->worst_ns = (int64_t)worst_longest(w);
+    worst_close(w);
 }
 
 /* ---- Resident memory ---- */

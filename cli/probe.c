@@ -3,7 +3,6 @@
  * Figures of one strategy on one trace, from passes in regions of chosen sizes.
  */
 #include "compare.h"
-#include "base/clock.h"
 
 #include <string.h>
 
@@ -254,62 +253,24 @@ bool probe_figures(const struct probe *p, struct row *r)
 
 /* ---- Times ---- */
 
-static void time_pass(const struct replay *r, struct hmm_heap *heap, struct worst *w)
+size_t probe_region(const struct probe *p, const struct row *r)
 {
-    const struct hmm_trace_op *ops;
-    hmm_trace_tape_rewind(r->tape);
-    for (size_t count; (count = hmm_trace_tape_next(r->tape, &ops)) != 0;)
-        for (size_t i = 0; i < count; i++) {
-            if (worst_wants(w)) {
-                const uint64_t start = clock_ns(CLOCK_MONOTONIC);
-                replay_step(heap, &ops[i], r->blocks);
-                worst_take(w, clock_ns(CLOCK_MONOTONIC) - start);
-            } else {
-                replay_step(heap, &ops[i], r->blocks);
-                worst_skip(w);
-            }
-        }
+    const uint64_t peak = (uint64_t)r->peak_break;
+    return p->heap != 0 ? p->heap : (size_t)at_most(peak + peak / 8 + 16 * PAGE, LARGEST_REGION);
 }
 
-/* In one region, all of which has been touched. */
-static bool find_worst(const struct probe *p, uint64_t capacity, struct row *r)
-{
-    struct replay_region region;
-    struct worst w;
-    size_t control;
-    if (!replay_reserve(&region, (size_t)capacity))
-        return false;
-    memset(region.memory, 0, (size_t)capacity);
-    worst_open(&w);
-    for (int pass = 0; pass < WORST_PASSES; pass++) {
-        clear_blocks(p->replay);
-        struct hmm_heap *heap = replay_heap(p->replay, &region, p->strategy, &control);
-        worst_begin_pass(&w);
-        if (heap != NULL)
-            time_pass(p->replay, heap, &w);
-        hmm_heap_destroy(heap);
-    }
-    const int64_t longest = (int64_t)worst_close(&w);
-    if (r->worst_ns < 0 || longest < r->worst_ns)
-        r->worst_ns = longest;
-    replay_release(&region);
-    return true;
-}
-
-bool probe_times(const struct probe *p, double harness, bool worst, struct row *r)
+bool probe_times(const struct probe *p, double harness, struct row *r)
 {
     struct replay_figures f = {.cache_bytes = 0};
     double ns = 0;
     if (r->peak_break < 0)
         return true; /* there is no heap in it */
-    const uint64_t peak = (uint64_t)r->peak_break;
-    const uint64_t capacity =
-        p->heap != 0 ? p->heap : at_most(peak + peak / 8 + 16 * PAGE, LARGEST_REGION);
+    const size_t capacity = probe_region(p, r);
     clear_blocks(p->replay);
-    if (!replay_time(p->replay, p->strategy, (size_t)capacity, (size_t)capacity, &ns, &f))
+    if (!replay_time(p->replay, p->strategy, capacity, capacity, &ns, &f))
         return false;
     const double net = ns > harness ? (ns - harness) / (double)(r->ops != 0 ? r->ops : 1) : 0;
     if (f.has_heap && (r->ns_per_op < 0 || net < r->ns_per_op))
         r->ns_per_op = net;
-    return !worst || find_worst(p, capacity, r);
+    return true;
 }

@@ -293,7 +293,7 @@ static void record_others(void)
 
 /* ---- What was recorded ---- */
 
-static void add_row(struct cli_table *table, const struct record_life *l)
+static void add_row(struct cli_table *table, const struct recording *l)
 {
     cli_table_add(table, "%s", l->path);
     cli_table_add(table, "%s", l->program);
@@ -303,9 +303,9 @@ static void add_row(struct cli_table *table, const struct record_life *l)
 }
 
 /* The command's own first, then the longest. */
-static int compare_lives(const void *a, const void *b)
+static int compare_recordings(const void *a, const void *b)
 {
-    const struct record_life *x = a, *y = b;
+    const struct recording *x = a, *y = b;
     if (x->is_first != y->is_first)
         return x->is_first ? -1 : 1;
     if (x->is_first) /* its last program first */
@@ -320,10 +320,11 @@ static void print_files(size_t files)
     size_t rows = 0;
     for (size_t i = 0; i < 5; i++)
         cli_table_add(&table, "%s", titles[i]);
-    qsort(recorder.lives, recorder.life_count, sizeof *recorder.lives, compare_lives);
-    for (size_t i = 0; i < recorder.life_count && rows < MOST_ROWS; i++)
-        if (recorder.lives[i].has_file) {
-            add_row(&table, &recorder.lives[i]);
+    qsort(recorder.recordings, recorder.recording_count, sizeof *recorder.recordings,
+          compare_recordings);
+    for (size_t i = 0; i < recorder.recording_count && rows < MOST_ROWS; i++)
+        if (recorder.recordings[i].has_file) {
+            add_row(&table, &recorder.recordings[i]);
             rows++;
         }
     cli_table_print(&table, stderr);
@@ -372,8 +373,8 @@ static bool print_summary(void)
 {
     uint64_t ops = 0, peak = 0, unknown = 0, lost = 0;
     size_t files = 0, failed = 0;
-    for (size_t i = 0; i < recorder.life_count; i++) {
-        const struct record_life *l = &recorder.lives[i];
+    for (size_t i = 0; i < recorder.recording_count; i++) {
+        const struct recording *l = &recorder.recordings[i];
         ops += l->ops;
         unknown += l->unknown;
         lost += l->lost;
@@ -417,11 +418,12 @@ static void complain_refused(const struct request *q, const char *why)
 static bool is_recorded(const struct request *q)
 {
     struct hmm_trace_error error;
-    for (size_t i = 0; i < recorder.life_count; i++)
-        if (recorder.lives[i].is_first && (recorder.lives[i].has_file || recorder.lives[i].failed))
+    for (size_t i = 0; i < recorder.recording_count; i++)
+        if (recorder.recordings[i].is_first &&
+            (recorder.recordings[i].has_file || recorder.recordings[i].failed))
             return true;
     const char *why = cli_module_refused(q->command[0]);
-    if (why != NULL || recorder.life_count == 0) {
+    if (why != NULL || recorder.recording_count == 0) {
         if (why == NULL && print_losses())
             return false;
         complain_refused(q, why);
@@ -475,7 +477,9 @@ static int prepare_and_record(const struct request *q)
         cli_complain("record", "cannot get shared memory: %s", strerror(errno));
         status = CLI_FAILED;
     } else {
-        recorder_stacks(&recorder, q->depth, q->strip_paths);
+        if (q->depth != 0 && !RECORD_HAS_STACKS)
+            cli_complain("record", "--stacks: left out: call stacks are noted on x86 only");
+        recorder_stacks(&recorder, RECORD_HAS_STACKS ? q->depth : 0, q->strip_paths);
         status = record(q, module, is_new);
         recorder_close(&recorder);
     }

@@ -80,6 +80,14 @@ static const char *with_cache(const struct replay_options *options)
     return options->cache ? ", with a cache" : "";
 }
 
+static bool any_failed(const struct replay_result *results, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (results[i].figures.failed != 0)
+            return true;
+    return false;
+}
+
 void replay_print_table(const struct replay_result *results, size_t count,
                         const struct hmm_trace_summary *sum, const struct replay_options *options)
 {
@@ -90,6 +98,8 @@ void replay_print_table(const struct replay_result *results, size_t count,
     printf("%s: %s operations, peak live %s in %s blocks", cli_visible(results->trace),
            cli_count(sum->op_count).chars, cli_bytes(sum->peak_bytes).chars,
            cli_count(sum->peak_blocks).chars);
+    if (any_failed(results, count))
+        printf(", with what was not served");
     if (options->heap != 0)
         printf(", heap limited to %s", cli_bytes(options->heap).chars);
     puts(with_cache(options));

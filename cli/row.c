@@ -33,7 +33,8 @@ void row_init(struct row *r, const char *trace, const char *allocator, const cha
                       .fragmentation = ROW_UNKNOWN,
                       .control = ROW_UNKNOWN,
                       .failed = ROW_UNKNOWN,
-                      .instructions_per_op = -1};
+                      .instructions_per_op = -1,
+                      .worst_instructions = ROW_UNKNOWN};
     snprintf(r->kind, sizeof r->kind, "%s", kind);
 }
 
@@ -85,6 +86,8 @@ void row_print(FILE *to, const struct row *r)
     print_count(to, "},", "failed", r->failed);
     if (r->instructions_per_op >= 0)
         fprintf(to, ",\"instructions_per_op\":%.2f", r->instructions_per_op);
+    if (r->worst_instructions >= 0)
+        fprintf(to, ",\"worst_instructions\":%" PRId64, r->worst_instructions);
     if (r->path != NULL) {
         fputs(",\"path\":", to);
         cli_print_json_string(to, r->path);
@@ -182,6 +185,7 @@ static void parse_figures(const char *line, struct row *r)
     r->fragmentation = count_of(line, "fragmentation");
     r->control = count_of(line, "control");
     r->failed = count_of(line, "failed");
+    r->worst_instructions = count_of(line, "worst_instructions");
     r->path = string_of(line, "path");
 }
 

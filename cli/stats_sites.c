@@ -129,7 +129,7 @@ static void print_top(const struct stats_stack *sums, const struct cli_sites *si
 {
     uint32_t best[TOP];
     uint64_t all = 0;
-    struct cli_table t = {.columns = 4, .left_columns = 1};
+    struct cli_table t = {.columns = 4, .left_columns = 1, .names_first = true};
     const size_t n = rank(sums, sites->count, measure, best, TOP);
     static const char *const titles[] = {"site", "bytes", "blocks", "of all"};
     if (n == 0)

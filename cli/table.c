@@ -105,9 +105,46 @@ static void print_text(const struct cli_table *t, FILE *to)
     }
 }
 
-static void print_figures(const struct cli_table *t, FILE *to)
+/* ---- Long names ---- */
+
+#define SHORTEST_NAME 24u
+
+/* Behind so many letters. */
+static char *behind(char *text, size_t letters)
+{
+    for (; *text != '\0'; text++)
+        if (((unsigned char)*text & 0xc0) != 0x80 && letters-- == 0)
+            break;
+    return text;
+}
+
+/* Of a name that is longer, the middle goes: its end says where it is. */
+static void shorten(char *text, size_t room)
+{
+    const size_t letters = cli_letters(text);
+    if (letters <= room)
+        return;
+    const size_t end = (room - 3) / 2, begin = room - 3 - end;
+    char *from = behind(text, letters - end), *to = behind(text, begin);
+    memcpy(to, "...", 3);
+    memmove(to + 3, from, strlen(from) + 1);
+}
+
+static void shorten_names(struct cli_table *t, unsigned most)
+{
+    size_t others = 0;
+    for (size_t c = 1; c < t->columns; c++)
+        others += 2 + width_of(t, c);
+    const size_t room = most > others + SHORTEST_NAME ? most - others : SHORTEST_NAME;
+    for (size_t i = t->columns; i < t->count; i += t->columns)
+        shorten(t->cells[i], room);
+}
+
+static void print_figures(struct cli_table *t, FILE *to)
 {
     const unsigned most = cli_width(to);
+    if (t->names_first)
+        shorten_names(t, most);
     size_t from = 1;
     do {
         const size_t fit = columns_that_fit(t, from, most);

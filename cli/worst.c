@@ -2,10 +2,16 @@
 /*
  * The longest single operation of a trace.
  */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
 #include "compare.h"
 #include "base/clock.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 /* What it takes to read the clock twice. */
 static uint64_t clock_cost(void)
@@ -18,9 +24,21 @@ static uint64_t clock_cost(void)
     return best;
 }
 
-void worst_open(struct worst *w)
+struct worst *worst_open(void)
 {
-    *w = (struct worst){.ops = cli_alloc(WORST_CANDIDATES, sizeof *w->ops)};
+    void *memory =
+        mmap(NULL, sizeof(struct worst), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        cli_complain(NULL, "out of memory");
+        exit(CLI_FAILED);
+    }
+    return memory;
+}
+
+void worst_close(struct worst *w)
+{
+    if (w != NULL)
+        munmap(w, sizeof *w);
 }
 
 static int by_index(const void *a, const void *b)
@@ -81,12 +99,31 @@ void worst_take(struct worst *w, uint64_t ns)
         w->ops[w->next - 1].ns = ns;
 }
 
-uint64_t worst_close(struct worst *w)
+uint64_t worst_longest(const struct worst *w)
 {
     const uint64_t clock = clock_cost();
     uint64_t most = 0;
     for (size_t i = 0; i < w->count; i++)
         most = w->ops[i].ns > most ? w->ops[i].ns : most;
-    free(w->ops);
     return most > clock ? most - clock : 0;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const uint64_t i = ((const struct worst_op *)a)->ns, j = ((const struct worst_op *)b)->ns;
+    return (i < j) - (i > j);
+}
+
+size_t worst_slowest(const struct worst *w, uint64_t indices[WORST_STEPPED])
+{
+    struct worst_op *ops = cli_alloc(w->count, sizeof *ops);
+    const size_t most = worst_longest(w) < WORST_IS_LONG ? WORST_STEPPED : WORST_STEPPED_LONG;
+    const size_t count = w->count < most ? w->count : most;
+    memcpy(ops, w->ops, w->count * sizeof *ops);
+    qsort(ops, w->count, sizeof *ops, by_time);
+    qsort(ops, count, sizeof *ops, by_index);
+    for (size_t i = 0; i < count; i++)
+        indices[i] = ops[i].index;
+    free(ops);
+    return count;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The interface of what `make firmware` writes: heaps in the caller's memory, without an operating
- * system. It is hmm.h of that build, and declares what both have as the library's hmm.h does.
+ * system. It is hmm.h of that build. A line "hmm.h: NAME" stands for what the library's hmm.h
+ * declares by that name, which the script puts there.
  *
  *     static _Alignas(16) unsigned char memory[16384];
  *     struct hmm_heap *h = hmm_heap_create(memory, sizeof memory, HMM_BEST_FIT);
@@ -55,35 +56,83 @@ extern const struct hmm_strategy *const HMM_SEGREGATED;
 
 /* Makes a heap in memory[0 .. size), which may be odd and misaligned. NULL iff memory is NULL or
  * too small for the control structures and one block, or the strategy is none that is built in. */
-struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_strategy *strategy);
+struct hmm_heap *hmm_heap_create(void *memory, size_t size,
+                                 const struct hmm_strategy *strategy) HMM_USE_RESULT;
 
 /* NULL iff no free block and not the rest of the memory is large enough. Of size 0 it is a block
  * of its own. */
-void *hmm_heap_malloc(struct hmm_heap *heap, size_t size) HMM_MALLOC_LIKE;
+/* hmm.h: hmm_heap_malloc */
 
 /* NULL is ignored. */
-void hmm_heap_free(struct hmm_heap *heap, void *block);
+/* hmm.h: hmm_heap_free */
 
 /* Bytes that may be used at block: at least what was asked for. 0 for NULL. */
-size_t hmm_heap_usable_size(const struct hmm_heap *heap, const void *block);
+/* hmm.h: hmm_heap_usable_size */
 
 /* The first byte above all blocks. */
-void *hmm_heap_break(const struct hmm_heap *heap);
+/* hmm.h: hmm_heap_break */
 
 #if HMM_WITH_CALLOC
 /* All usable bytes are zero. */
-void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size) HMM_MALLOC_LIKE;
+/* hmm.h: hmm_heap_calloc */
 #endif
 
 #if HMM_WITH_REALLOC
 /* In place where there is room. Of size 0 it frees the block and returns NULL; of block NULL it is
  * malloc. On failure the block stays as it is. */
-void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size) HMM_USE_RESULT;
+/* hmm.h: hmm_heap_realloc */
 #endif
 
 #if HMM_WITH_ALIGNED
 /* NULL also iff align is not a power of two. realloc keeps the alignment. */
-void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size) HMM_MALLOC_LIKE;
+/* hmm.h: hmm_heap_aligned_alloc */
+#endif
+
+/* ---- Where a block may lie, and several regions ---- */
+
+#if HMM_WITH_REGIONS
+/* The block's address is `phase` above a multiple of `align`; its bytes lie in [low, high) and do
+ * not cross a multiple of `boundary`. align and boundary are powers of two. 0 and NULL: none. */
+/* hmm.h: hmm_constraint */
+
+/* NULL: no address at all meets the constraint, or nothing that is free has room so. The block is
+ * freed as any other; realloc does not know of the constraint. */
+/* hmm.h: hmm_heap_malloc_within */
+
+/* Memories that are not alike, a heap each, with a set of capabilities: a bit each, whose meaning
+ * is the program's. The struct is the caller's; one that is zero has no regions. */
+/* hmm.h: hmm_regions */
+
+/* hmm.h: HMM_CAPABILITIES */
+
+/* Adds memory[0 .. size). Returns 0; or -1 iff a capability is none of HMM_CAPABILITIES, the memory
+ * is part of a region already, or hmm_heap_create returns NULL. */
+/* hmm.h: hmm_regions_add */
+
+/* A block in a region that has all of the required capabilities: those with most of the preferred
+ * ones first, of equals the one that was added first. NULL: none of these has room. */
+/* hmm.h: hmm_regions_malloc */
+
+/* NULL is ignored. */
+/* hmm.h: hmm_regions_free */
+
+/* The heap of the region that address is in. NULL: it is in none. */
+/* hmm.h: hmm_regions_heap */
+
+#if HMM_WITH_REALLOC
+/* Stays in its region if that has room, else moves to another that meets what it was asked for
+ * with. Of size 0 it frees the block; on failure it stays as it is. */
+/* hmm.h: hmm_regions_realloc */
+#endif
+#endif
+
+/* ---- Images ---- */
+
+#if HMM_WITH_IMAGES
+/* The heap that lies in memory[0 .. size) already, as this build has made it, at this address or
+ * another that is equal modulo 16; those of aligned_alloc must still be aligned. All of it is
+ * checked first: NULL iff it is none, of another version, build, size or strategy, or damaged. */
+/* hmm.h: hmm_heap_attach */
 #endif
 
 /* ---- The process heap: in a static array of HMM_PROCESS_HEAP_SIZE bytes ---- */
@@ -91,19 +140,19 @@ void *hmm_heap_aligned_alloc(struct hmm_heap *heap, size_t align, size_t size) H
 #if HMM_WITH_PROCESS
 /* Makes it, at the first call, with this strategy; NULL is the one that is built in. Without it the
  * first allocation does. Returns 0; or -1 iff it is made already, or the array is too small. */
-int hmm_init(const struct hmm_strategy *strategy);
-struct hmm_heap *hmm_process_heap(void);
-void *hmm_malloc(size_t size) HMM_MALLOC_LIKE;
-void hmm_free(void *block);
-size_t hmm_usable_size(const void *block);
+/* hmm.h: hmm_init */
+/* hmm.h: hmm_process_heap */
+/* hmm.h: hmm_malloc */
+/* hmm.h: hmm_free */
+/* hmm.h: hmm_usable_size */
 #if HMM_WITH_CALLOC
-void *hmm_calloc(size_t count, size_t size) HMM_MALLOC_LIKE;
+/* hmm.h: hmm_calloc */
 #endif
 #if HMM_WITH_REALLOC
-void *hmm_realloc(void *block, size_t size) HMM_USE_RESULT;
+/* hmm.h: hmm_realloc */
 #endif
 #if HMM_WITH_ALIGNED
-void *hmm_aligned_alloc(size_t align, size_t size) HMM_MALLOC_LIKE;
+/* hmm.h: hmm_aligned_alloc */
 #endif
 #endif
 
@@ -113,7 +162,7 @@ void *hmm_aligned_alloc(size_t align, size_t size) HMM_MALLOC_LIKE;
 /* enter(arg) is called before each operation on any heap and leave(arg) after it: a mutex of an
  * RTOS, or interrupts off and on. To be set before the first heap is used; NULL: nothing is called.
  * An operation calls them once, or twice one after the other; never one within the other. */
-void hmm_set_lock(void (*enter)(void *arg), void (*leave)(void *arg), void *arg);
+/* hmm.h: hmm_set_lock */
 #endif
 
 /* ---- A trace ---- */
@@ -128,7 +177,7 @@ void hmm_set_lock(void (*enter)(void *arg), void (*leave)(void *arg), void *arg)
  * hmm_ring_event with a ring as its argument is such a function; the main loop takes the events
  * out of the ring and sends them, and `hmm import --from ring` makes a trace of them.
  */
-void hmm_set_trace(void (*event)(void *arg, const void *bytes, unsigned n), void *arg);
+/* hmm.h: hmm_set_trace */
 #endif
 
 /* ---- Checks ---- */
@@ -140,10 +189,10 @@ void hmm_set_trace(void (*event)(void *arg, const void *bytes, unsigned n), void
  * or "hmm: misuse" without HMM_WITH_MESSAGES. It should not return: the program then loops for
  * ever, as it does without a handler. The lock is held.
  */
-void hmm_on_panic(void (*handler)(const char *line));
+/* hmm.h: hmm_on_panic */
 
 /* Looks at the whole heap. NULL, or a line that names what is broken. */
-const char *hmm_heap_check(const struct hmm_heap *heap);
+/* hmm.h: hmm_heap_check */
 #endif
 
 /* ---- Looking in ---- */
@@ -170,7 +219,7 @@ struct hmm_stats {
     uint64_t failed;     /* requests that were not served */
 };
 
-void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats *stats);
+/* hmm.h: hmm_heap_stats */
 
 /*
  * Bytes of the smallest free block below the highest in use, header and all; 0: there is none.
@@ -182,17 +231,11 @@ size_t hmm_heap_smallest_free(const struct hmm_heap *heap);
 #endif
 
 #if HMM_WITH_WALK
-struct hmm_block_info {
-    void *payload;
-    size_t size; /* whole block, its header in it: the next payload lies this far on */
-    size_t usable;
-    int used;
-};
+/* hmm.h: hmm_block_info */
 
 /* Visits all blocks, in address order. Ends early when visit returns non-zero. Returns what the
  * last visit returned, 0 where there was none. visit must not use the heap. */
-int hmm_heap_walk(const struct hmm_heap *heap,
-                  int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
+/* hmm.h: hmm_heap_walk */
 #endif
 
 #ifdef __cplusplus

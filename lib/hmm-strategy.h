@@ -22,19 +22,23 @@ extern "C" {
 
 typedef uint32_t hmm_ref;
 
-/* The version of this interface. The first four members of struct hmm_strategy are the same in
- * every version, so that a message can name a strategy of another version. */
-#define HMM_STRATEGY_ABI 2u
-
 /* Bytes in a granule. Fixed when the library is built; a plug-in must agree with it. */
-#ifndef HMM_GRANULE
 #if defined(__BIGGEST_ALIGNMENT__) && defined(__SIZEOF_POINTER__) && __SIZEOF_POINTER__ == 4 &&    \
     !defined(__i386__)
-#define HMM_GRANULE 8u
+#define HMM_GRANULE_USUAL 8u
 #else
-#define HMM_GRANULE 16u
+#define HMM_GRANULE_USUAL 16u
 #endif
+#ifndef HMM_GRANULE
+#define HMM_GRANULE HMM_GRANULE_USUAL
 #endif
+
+/* The version of this interface, in the low 16 bits; above them the granule, where it is not the
+ * usual one: what was built for another is refused. The first four members of struct hmm_strategy
+ * are the same in every version, so that a message can name a strategy of another version. */
+#define HMM_STRATEGY_VERSION 2u
+#define HMM_STRATEGY_ABI                                                                           \
+    (HMM_STRATEGY_VERSION | (HMM_GRANULE == HMM_GRANULE_USUAL ? 0u : (HMM_GRANULE << 16)))
 
 /* The smallest block: header, two links, footer. */
 #define HMM_MIN_GRANULES (16u / HMM_GRANULE)
@@ -60,6 +64,8 @@ struct hmm_piece {
     hmm_ref low, high;
     uint32_t shift, slack;
 };
+
+#if !defined(HMM__PIECES) || HMM__PIECES || HMM_WITH_PLUGINS /* or it is a plug-in */
 
 /* Whether the piece has a boundary, or an end to where it may lie: most have none. */
 static inline int hmm_piece_is_bounded(const struct hmm_piece *piece)
@@ -122,6 +128,8 @@ static inline uint32_t hmm_piece_surely(const struct hmm_piece *piece)
         return UINT32_MAX;
     return (uint32_t)(aligned + n) * (first == 0 ? 1u : 3u);
 }
+
+#endif
 
 enum hmm_strategy_flags {
     HMM_STRATEGY_CLEARS = 1u, /* clears its state itself; else the core hands it over zeroed */

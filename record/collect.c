@@ -148,9 +148,9 @@ void recorder_begin(struct recorder *r)
 
 void recorder_close(struct recorder *r)
 {
-    for (size_t i = 0; i < r->life_count; i++)
-        free(r->lives[i].path);
-    free(r->lives);
+    for (size_t i = 0; i < r->recording_count; i++)
+        free(r->recordings[i].path);
+    free(r->recordings);
     symbols_close();
     if (r->pool != NULL)
         unmap_pool(r);
@@ -175,20 +175,20 @@ static size_t stem_length(const char *file)
     return length;
 }
 
-/* "NAME.PID.trace.zst"; with the number of an earlier life, "NAME.PID-1.trace.zst". */
+/* "NAME.PID.trace.zst"; with the number of an earlier recording, "NAME.PID-1.trace.zst". */
 static char *name_of(const struct recorder *r, int32_t pid, unsigned earlier)
 {
     size_t room = strlen(r->file) + 40, stem = stem_length(r->file);
-    char *name = malloc(room), life[16] = "";
+    char *name = malloc(room), suffix[16] = "";
     if (earlier != 0)
-        snprintf(life, sizeof life, "-%u", earlier);
+        snprintf(suffix, sizeof suffix, "-%u", earlier);
     if (name != NULL)
-        snprintf(name, room, "%.*s.%ld%s%s", (int)stem, r->file, (long)pid, life, r->file + stem);
+        snprintf(name, room, "%.*s.%ld%s%s", (int)stem, r->file, (long)pid, suffix, r->file + stem);
     return name;
 }
 
 /* The name goes to the program that comes after this one in the process. */
-static void give_name_up(const struct recorder *r, struct record_life *l)
+static void give_name_up(const struct recorder *r, struct recording *l)
 {
     char *name = name_of(r, l->pid, l->earlier + 1);
     if (name == NULL || (l->has_file && rename(l->path, name) != 0))
@@ -201,10 +201,10 @@ static void give_name_up(const struct recorder *r, struct record_life *l)
 /* ---- Beginnings and ends ---- */
 
 /* Frees the slot for another process. */
-static void end_life(struct recorder *r, struct record_life *l)
+static void end_recording(struct recorder *r, struct recording *l)
 {
     struct record_process *slot = l->slot;
-    record_life_end(l);
+    recording_end(l);
     if (l->pidfd >= 0)
         close(l->pidfd);
     l->pidfd = -1;
@@ -217,32 +217,32 @@ static void end_life(struct recorder *r, struct record_life *l)
     atomic_store(&slot->state, RECORD_SLOT_FREE);
 }
 
-static void end_dead(struct recorder *r, struct record_life *l)
+static void end_dead(struct recorder *r, struct recording *l)
 {
-    record_life_read(l, r->pool, RECORD_READ_DEAD);
-    end_life(r, l);
+    recording_read(l, r->pool, RECORD_READ_DEAD);
+    end_recording(r, l);
 }
 
-/* The latest life of the process, over or not. */
-static struct record_life *latest_of(struct recorder *r, int32_t pid)
+/* The latest recording of the process, over or not. */
+static struct recording *latest_of(struct recorder *r, int32_t pid)
 {
-    for (size_t i = r->life_count; i-- > 0;)
-        if (r->lives[i].pid == pid)
-            return &r->lives[i];
+    for (size_t i = r->recording_count; i-- > 0;)
+        if (r->recordings[i].pid == pid)
+            return &r->recordings[i];
     return NULL;
 }
 
-static struct record_life *add_life(struct recorder *r)
+static struct recording *add_recording(struct recorder *r)
 {
-    if (r->life_count == r->life_room) {
+    if (r->recording_count == r->life_room) {
         size_t room = r->life_room != 0 ? 2 * r->life_room : 16;
-        struct record_life *grown = realloc(r->lives, room * sizeof *grown);
+        struct recording *grown = realloc(r->recordings, room * sizeof *grown);
         if (grown == NULL)
             return NULL;
-        r->lives = grown;
+        r->recordings = grown;
         r->life_room = room;
     }
-    return &r->lives[r->life_count++];
+    return &r->recordings[r->recording_count++];
 }
 
 /*
@@ -251,8 +251,8 @@ static struct record_life *add_life(struct recorder *r)
  */
 static bool begin_life(struct recorder *r, struct record_process *slot)
 {
-    struct record_life l = {.slot = slot, .pid = slot->pid, .number = slot->number};
-    struct record_life *before = latest_of(r, l.pid);
+    struct recording l = {.slot = slot, .pid = slot->pid, .number = slot->number};
+    struct recording *before = latest_of(r, l.pid);
     memcpy(l.program, slot->program, sizeof l.program - 1);
     l.depth = r->pool->depth;
     l.sites.strip = r->strip_paths;
@@ -267,7 +267,7 @@ static bool begin_life(struct recorder *r, struct record_process *slot)
     l.path = l.is_first ? strdup(r->file) : name_of(r, l.pid, 0);
     l.pidfd = (int)syscall(SYS_pidfd_open, (pid_t)l.pid, 0);
     record_blocks_start(&l.blocks);
-    struct record_life *added = l.path != NULL ? add_life(r) : NULL;
+    struct recording *added = l.path != NULL ? add_recording(r) : NULL;
     if (added != NULL)
         *added = l;
     return added != NULL;
@@ -301,7 +301,7 @@ static bool begin_joined(struct recorder *r)
     return any;
 }
 
-static bool has_ended(const struct record_life *l)
+static bool has_ended(const struct recording *l)
 {
     struct pollfd end = {l->pidfd, POLLIN, 0};
     if (l->pidfd < 0)
@@ -316,14 +316,14 @@ static bool end_ended(struct recorder *r)
     bool any = false;
     settle_starts(r, false);
     r->looked = clock_seconds();
-    for (size_t i = r->first_running; i < r->life_count; i++) {
-        struct record_life *l = &r->lives[i];
+    for (size_t i = r->first_running; i < r->recording_count; i++) {
+        struct recording *l = &r->recordings[i];
         if (l->slot != NULL && has_ended(l)) {
             end_dead(r, l);
             any = true;
         }
     }
-    while (r->first_running < r->life_count && r->lives[r->first_running].slot == NULL)
+    while (r->first_running < r->recording_count && r->recordings[r->first_running].slot == NULL)
         r->first_running++;
     return any;
 }
@@ -332,8 +332,8 @@ static bool end_ended(struct recorder *r)
 
 static bool has_joined(const struct recorder *r, const struct record_start *s)
 {
-    for (size_t i = r->life_count; i-- > 0;)
-        if (r->lives[i].pid == s->pid && r->lives[i].number >= s->number)
+    for (size_t i = r->recording_count; i-- > 0;)
+        if (r->recordings[i].pid == s->pid && r->recordings[i].number >= s->number)
             return true;
     return false;
 }
@@ -385,7 +385,7 @@ void recorder_find_missing(struct recorder *r)
  * A thread that took a place and will never write there, since a signal handler jumped out of its
  * malloc, must not hold up the program for ever.
  */
-static void free_stuck(struct recorder *r, struct record_life *l)
+static void free_stuck(struct recorder *r, struct recording *l)
 {
     const uint64_t begun = atomic_load(&l->slot->next) / RECORD_EVENTS;
     const bool full = begun >= l->head / RECORD_EVENTS + RECORD_WINDOW;
@@ -395,7 +395,7 @@ static void free_stuck(struct recorder *r, struct record_life *l)
     } else if (l->stuck == 0) {
         l->stuck = clock_seconds();
     } else if (clock_seconds() - l->stuck > STUCK_TIME) {
-        record_life_read(l, r->pool, RECORD_READ_STUCK);
+        recording_read(l, r->pool, RECORD_READ_STUCK);
         l->stuck = 0;
     }
 }
@@ -406,11 +406,11 @@ bool recorder_work(struct recorder *r)
     atomic_fetch_add(&r->pool->heartbeat, 1);
     if (atomic_exchange(&r->pool->wanting, 0) != 0 || (uint32_t)atomic_load(&r->pool->free) == 0)
         grant(r);
-    for (size_t i = r->first_running; i < r->life_count; i++) {
-        struct record_life *l = &r->lives[i];
+    for (size_t i = r->first_running; i < r->recording_count; i++) {
+        struct recording *l = &r->recordings[i];
         if (l->slot == NULL)
             continue;
-        if (record_life_read(l, r->pool, RECORD_READ_WHOLE))
+        if (recording_read(l, r->pool, RECORD_READ_WHOLE))
             any = true;
         else
             free_stuck(r, l);
@@ -447,8 +447,8 @@ size_t recorder_running(struct recorder *r, bool at_once)
     size_t running = 0;
     while (at_once && (begin_joined(r) || end_ended(r)))
         ;
-    for (size_t i = r->first_running; i < r->life_count; i++)
-        running += r->lives[i].slot != NULL;
+    for (size_t i = r->first_running; i < r->recording_count; i++)
+        running += r->recordings[i].slot != NULL;
     return running;
 }
 
@@ -468,12 +468,12 @@ void recorder_stop(struct recorder *r)
 {
     atomic_store(&r->pool->stopped, 1);
     recorder_running(r, true);
-    for (size_t i = r->first_running; i < r->life_count; i++) {
-        struct record_life *l = &r->lives[i];
+    for (size_t i = r->first_running; i < r->recording_count; i++) {
+        struct recording *l = &r->recordings[i];
         if (l->slot == NULL)
             continue;
-        record_life_read(l, r->pool, RECORD_READ_ALL);
-        record_life_end(l);
+        recording_read(l, r->pool, RECORD_READ_ALL);
+        recording_end(l);
         if (l->pidfd >= 0)
             close(l->pidfd);
     }

@@ -6,7 +6,7 @@
 #ifndef HMM_RECORD_COLLECT_H
 #define HMM_RECORD_COLLECT_H
 
-#include "life.h"
+#include "recording.h"
 
 /* Programs that were started and not recorded, of one reason. */
 struct recorder_missing {
@@ -27,8 +27,8 @@ struct recorder {
     bool strip_paths; /* of call stacks: only base names */
     uint64_t joined;  /* of the pool, when it was last looked at */
     uint64_t processes;
-    struct record_life *lives; /* in the order in which they began */
-    size_t life_count, life_room;
+    struct recording *recordings; /* in the order in which they began */
+    size_t recording_count, life_room;
     size_t first_running; /* all before it are over */
     struct recorder_missing missing[RECORDER_REASONS];
     bool command_is_missing;              /* what the command's process became was not recorded */
@@ -59,7 +59,8 @@ void recorder_sleep(struct recorder *recorder, uint32_t heard);
 /* May be called by a signal handler. */
 void recorder_wake(struct recorder *recorder);
 
-/* Lives that are not over. A life's end may be seen a little late; `now` looks for ends at once. */
+/* Recordings that are not over. The end of one may be seen a little late; `now` looks for ends at
+ * once. */
 size_t recorder_running(struct recorder *recorder, bool now);
 
 /* Whether no process has the pool any more: not even one that was forked and has not joined. Only
@@ -72,7 +73,7 @@ void recorder_stop(struct recorder *recorder);
 /* When all has ended: fills in `missing`. */
 void recorder_find_missing(struct recorder *recorder);
 
-/* Frees the pool and the lives. */
+/* Frees the pool and the recordings. */
 void recorder_close(struct recorder *recorder);
 
 #endif

@@ -6,7 +6,7 @@
 #ifndef HMM_RECORD_NEXT_H
 #define HMM_RECORD_NEXT_H
 
-#include "note.h"
+#include "emit.h"
 
 struct record_next {
     void *(*malloc)(size_t);

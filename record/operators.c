@@ -70,7 +70,7 @@ static void *to_fail_by(struct cpp_operator *o, const void *caller)
 static void *noted(void *p, size_t size)
 {
     if (p != NULL)
-        record_note(RECORD_ALLOC, p, size);
+        record_emit(RECORD_ALLOC, p, size);
     return p;
 }
 

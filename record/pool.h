@@ -80,6 +80,15 @@ enum record_extra {
     RECORD_EXTRA_MODULE /* where it begins and ends, 0, its bias, and its name: 6 and 8 bytes */
 };
 
+/* Whether call stacks can be noted: cfi.c knows x86's registers only. */
+#ifndef RECORD_HAS_STACKS
+#if defined(__x86_64__) || defined(__i386__)
+#define RECORD_HAS_STACKS 1
+#else
+#define RECORD_HAS_STACKS 0
+#endif
+#endif
+
 enum { RECORD_DEEPEST = 64, RECORD_LONGEST_MODULE = 512 };
 
 static inline uint64_t record_extra(enum record_extra kind, unsigned places, uint32_t stack)

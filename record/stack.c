@@ -294,16 +294,13 @@ static uint32_t number_of(struct record_process *me, const uintptr_t *frames, un
 
 uint32_t record_stack(struct record_process *me, const void *frame)
 {
-#if defined(__x86_64__) || defined(__i386__)
     uintptr_t frames[RECORD_DEEPEST];
     const uintptr_t at = (uintptr_t)frame;
+    if (!RECORD_HAS_STACKS)
+        return 0;
     const struct registers caller = {word_at(at + sizeof at), at + 2 * sizeof at, word_at(at)};
     const unsigned depth = walk(me, caller, frames);
     return depth != 0 ? number_of(me, frames, depth) : 0;
-#else
-    (void)me, (void)frame;
-    return 0;
-#endif
 }
 
 /* The stacks that are known are those of the module that was there then; from now on none of them

@@ -11,7 +11,7 @@
 #ifndef HMM_RECORD_STACK_H
 #define HMM_RECORD_STACK_H
 
-#include "note.h"
+#include "emit.h"
 
 /* How many frames are noted; 0: none. Set when the process joins. */
 extern RECORD_HIDDEN unsigned record_depth;

@@ -227,15 +227,17 @@ EXPORT int execle(const char *path, const char *first, ...)
 
 /* The child's process number is known only after the call, and only as this pid namespace has it.
  */
-static int spawn(spawn_function *next, pid_t *pid, const char *path,
-                 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
-                 char *const argv[], char *const envp[])
+static struct record_start *note_keeping_errno(const char *path, char *const envp[])
 {
     int code = errno;
-    pid_t child = 0;
     struct record_start *s = note(path, envp);
     errno = code;
-    int result = next(&child, path, actions, attributes, argv, envp);
+    return s;
+}
+
+/* The call that s is of has returned `result`, and made this child. */
+static int spawned(struct record_start *s, int result, pid_t child, pid_t *pid)
+{
     if (result == 0 && pid != NULL)
         *pid = child;
     bool is_known = result == 0 && s != NULL && s->pid == getpid();
@@ -248,15 +250,21 @@ static int spawn(spawn_function *next, pid_t *pid, const char *path,
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
+    pid_t child = 0;
     look_up_at_need();
-    return spawn(next_spawn, pid, path, actions, attributes, argv, envp);
+    struct record_start *s = note_keeping_errno(path, envp);
+    int result = next_spawn(&child, path, actions, attributes, argv, envp);
+    return spawned(s, result, child, pid);
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                         const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
+    pid_t child = 0;
     look_up_at_need();
-    return spawn(next_spawnp, pid, path, actions, attributes, argv, envp);
+    struct record_start *s = note_keeping_errno(path, envp);
+    int result = next_spawnp(&child, path, actions, attributes, argv, envp);
+    return spawned(s, result, child, pid);
 }
 
 /* system and popen start the shell inside libc, with the present environment. */

@@ -3,11 +3,11 @@
 # Joins source files: each of our own headers goes in once, where it is first named; the system's
 # stay as they are.
 #
-#     awk -v src=FOLDER -v skip="HEADER..." [-v known="NAME=VALUE ..."] -f join.awk FILE...
+#     awk -v src=FOLDER -v skip="HEADER..." [-v known="NAME=VALUE ..."] [-v drop="NAME ..."] -f join.awk FILE...
 #
 # FILEs and HEADERs are relative to the folder. Headers in `skip` are left out. What #if, #elif and
 # #ifdef ask of names in `known`, 0 or 1, is decided here, and what is left out by that is not
-# written; a name in it may be `defined(NAME)`.
+# written; a name in it may be `defined(NAME)`. Definitions of macros in `drop` are left out.
 
 function fail(message) {
     print "join: " message > "/dev/stderr"
@@ -69,7 +69,9 @@ function decide(factor,    bare, not) {
 function simplify(cond,    terms, factors, n, m, i, j, f, term, whole) {
     cond = trimmed(cond)
     sub(/[ \t]*\/\*.*\*\/$/, "", cond)
-    if (cond ~ /\(/ && cond !~ /^!?defined\([A-Za-z_0-9]+\)( (&&|\|\|) !?(defined\([A-Za-z_0-9]+\)|[A-Za-z_0-9]+))*$/)
+    whole = cond
+    gsub(/defined\([A-Za-z_0-9]+\)/, "", whole)
+    if (whole ~ /\(/)
         return simplify_nested(cond)
     n = split(cond, terms, /\|\|/)
     whole = ""
@@ -161,6 +163,15 @@ function condition(line,    word, cond) {
     }
 }
 
+# Whether the line defines a name that nothing asks for any more.
+function is_known_define(line) {
+    if (line !~ /^#[ \t]*define[ \t]/)
+        return 0
+    sub(/^#[ \t]*define[ \t]+/, "", line)
+    sub(/[^A-Za-z_0-9].*$/, "", line)
+    return line in dropped
+}
+
 # ---- Files ----
 
 function add(path,    line, more, parts, config) {
@@ -186,6 +197,9 @@ function add(path,    line, more, parts, config) {
             condition(line)
         } else if (!live[depth]) {
             continue
+        } else if (is_known_define(line)) {
+            while (line ~ /\\$/ && (getline line < (src "/" path)) > 0)
+                ;
         } else if (line ~ /^[ \t]*#[ \t]*include[ \t]*"/) {
             split(line, parts, "\"")
             include(parts[2], path)
@@ -205,6 +219,9 @@ BEGIN {
         split(list[i], pair, "=")
         value[pair[1]] = pair[2]
     }
+    n = split(drop, list, " ")
+    for (i = 1; i <= n; i++)
+        dropped[list[i]] = 1
     blank = 1
     depth = 0
     live[0] = 1

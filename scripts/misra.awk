@@ -2,7 +2,8 @@
 #
 # Writes out what C leaves implicit, as MISRA C:2012 asks, where that can be done line by line:
 # braces around every body (15.6), one declaration and one expression a statement (12.3), literals
-# of unsigned operands with their suffix (10.4), `static` at definitions (8.8). HMM_ASSERT, which
+# of unsigned operands with their suffix (10.4), `static` at definitions (8.8), a result that is not
+# used (17.7). HMM_ASSERT, which
 # the sanitizer builds evaluate, is left out. It changes no instruction: tests/firmware.sh compares
 # the machine code.
 #
@@ -165,6 +166,13 @@ in_comment || /^ *\/\*/ {
     in_comment = comment != "" && comment !~ /\*\//
     if (held == "" && open_depth == 0)
         code = close_bodies(indent_of(code), code)
+}
+
+# What these return is not used: 17.7.
+code ~ /^ +(memcpy|memmove|memset)\(/ {
+    match(code, /^ */)
+    code = substr(code, 1, RLENGTH) "(void)" substr(code, RLENGTH + 1)
+    $0 = substr($0, 1, RLENGTH) "(void)" substr($0, RLENGTH + 1)
 }
 
 # The head of a control statement, up to its last line.

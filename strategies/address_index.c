@@ -135,7 +135,7 @@ static void cover_first(struct address_index *x)
 
 void hmm__address_start(struct hmm_heap *h, struct address_index *x)
 {
-    lay_out(x, units_of(hmm_heap_capacity(h)));
+    (void)lay_out(x, units_of(hmm_heap_capacity(h)));
     x->floor = address_unit(h->first) & ~(ADDRESS_FAN - 1);
     x->max = 0;
     cover_first(x);
@@ -153,7 +153,7 @@ void hmm__address_widen(struct address_index *x, size_t capacity)
 {
     struct address_index was = *x;
     uint32_t entries[ADDRESS_LEVELS] = {x->covered + ADDRESS_FAN};
-    lay_out(x, units_of(capacity));
+    (void)lay_out(x, units_of(capacity));
     HMM_ASSERT(x->units >= was.units && was.covered <= was.units);
     for (uint32_t k = 1; k < x->height; k++)
         entries[k] = level_above(k == 1 ? x->covered : entries[k - 1]);

@@ -80,6 +80,8 @@
 extern HMM__HIDDEN size_t hmm__hints_gate; /* ADDRESS_HINTS_MAX + 1 (heap/gate.h) */
 #endif
 
+#define BITS_FROM(i) ((bits_word)-1 << (i)) /* of a unit's map */
+
 typedef uint16_t address_entry;
 
 /*
@@ -104,8 +106,9 @@ _Static_assert((sizeof(struct address_index) + ADDRESS_OWN) % sizeof(bits_word) 
                "the maps are aligned");
 _Static_assert(ADDRESS_FAN == 1u << ADDRESS_FAN_LOG && ADDRESS_FAN == 32,
                "a group's entries are one word of bits");
-_Static_assert(ADDRESS_LEVELS *ADDRESS_FAN_LOG + ADDRESS_UNIT_LOG >= 32, "levels for all refs");
-_Static_assert(ADDRESS_HINTS <= ADDRESS_BYTE && ADDRESS_HINTS <= BITS && ADDRESS_MAX <= INT16_MAX,
+_Static_assert(ADDRESS_LEVELS *ADDRESS_FAN_LOG + ADDRESS_UNIT_LOG >= 32u, "levels for all refs");
+_Static_assert(ADDRESS_HINTS <= ADDRESS_BYTE && ADDRESS_HINTS <= BITS &&
+                   ADDRESS_MAX <= (uint32_t)INT16_MAX,
                "a hint's size is a bound, and a shift in a map; entries are not negative");
 
 HMM__HIDDEN size_t hmm__address_size(size_t capacity);

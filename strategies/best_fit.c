@@ -8,8 +8,8 @@
  * (bins.h): the best bin is one bit scan away. The large block that became free last is the victim;
  * the others are in an index by size (size_index.h).
  *
- * An aligned piece, or one that must not cross a boundary: the BEST_PIECE_TRIES best blocks for its
- * size are tried, in this order; if it fits in none of them, the best for so large a size that it
+ * An aligned piece, or one that must not cross a boundary: the 16 best blocks for its size are
+ * tried, in this order; if it fits in none of them, the best for so large a size that it
  * fits wherever the block begins. Where it may only lie in a part of the heap no size is enough:
  * all blocks are tried in this order, those only that are as large as it.
  *
@@ -30,8 +30,6 @@
 #include "size_index.h"
 
 #if HMM_WITH_BEST_FIT
-
-#define BEST_PIECE_TRIES 16u
 
 struct best_state {
     struct bins bins;
@@ -161,7 +159,7 @@ static hmm_ref best_older(struct hmm_heap *h, const struct best_state *s, hmm_re
 static hmm_ref best_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     uint32_t size = piece->granules, surely = hmm_piece_surely(piece);
-    uint32_t tries = hmm_piece_is_limited(piece) ? UINT32_MAX : BEST_PIECE_TRIES;
+    uint32_t tries = hmm_piece_is_limited(piece) ? UINT32_MAX : 16u;
     while (size < surely && size <= HMM_MAX_GRANULES) {
         hmm_ref r = best_find(h, state, size);
         if (r == 0)

@@ -54,20 +54,24 @@ struct bins {
 };
 
 /* The first link words of a free block, in a bin and elsewhere. */
-enum { BIN_NEXT, BIN_PREV };
+#define BIN_NEXT 0u
+#define BIN_PREV 1u
 
-_Static_assert(BINS <= sizeof(struct bits64) * 8, "the map has a bit for each bin");
+_Static_assert(BINS <= sizeof(struct bits64) * 8u, "the map has a bit for each bin");
 #if !HMM__SMALL
 _Static_assert(LARGE_SCALED == (size_t)BINS << HMM__SIZE_SHIFT, "what is large is no bin's");
 #endif
-_Static_assert((BIN_PREV + 1) * sizeof(hmm__word) <= HMM_LINK_BYTES, "every block has these links");
+_Static_assert((BIN_PREV + 1u) * sizeof(hmm__word) <= HMM_LINK_BYTES,
+               "every block has these links");
 
+#if !HMM__SMALL
 /* The largest request that a bin may serve, in bytes. */
 #define BINS_MAX ((size_t)(BINS - 1) * HMM_GRANULE - HMM_HEADER_BYTES)
+#endif
 
 HMM__ALWAYS_INLINE hmm__word *bin_links(char *p)
 {
-    return (hmm__word *)(void *)p;
+    return words_at(p);
 }
 
 HMM__ALWAYS_INLINE void bins_mark(struct bins *s, size_t size)
@@ -93,7 +97,7 @@ HMM__ALWAYS_INLINE void bin_push(struct hmm_heap *h, struct bins *s, hmm_ref r, 
     HMM_ASSERT(head != r && !head == !bits64_has(&s->map, size));
     s->heads[size] = r;
     bin_links(p)[BIN_NEXT] = head;
-    if (head)
+    if (head != 0)
         block_links(h, head)[BIN_PREV] = r;
     else
         bins_mark(s, size);
@@ -118,7 +122,7 @@ HMM__ALWAYS_INLINE void bin_unlink(struct hmm_heap *h, struct bins *s, hmm_ref r
     }
     hmm_ref next = bin_links(p)[BIN_NEXT], prev = bin_links(p)[BIN_PREV];
     block_links(h, prev)[BIN_NEXT] = next;
-    if (next)
+    if (next != 0)
         block_links(h, next)[BIN_PREV] = prev;
 }
 
@@ -148,8 +152,10 @@ HMM__ALWAYS_INLINE hmm_ref bin_cut(struct hmm_heap *h, struct bins *s, uint32_t 
 /* The size of the smallest block in a bin that has at least n granules; 0: there is none. */
 HMM__ALWAYS_INLINE uint32_t bins_least(const struct bins *s, uint32_t n)
 {
-    uint32_t more;
-    return n < BINS && bits64_next(&s->map, n, &more) ? n + more : 0;
+    uint32_t size = 0;
+    if (n < BINS && bits64_next(&s->map, n, &size))
+        size += n;
+    return size;
 }
 
 #if !HMM__SMALL

@@ -6,16 +6,24 @@
 
 uint32_t hmm__bits_highest(uint32_t word)
 {
-    uint32_t i = 0;
-    if (word >> 16)
-        i += 16, word >>= 16;
-    if (word >> 8)
-        i += 8, word >>= 8;
-    if (word >> 4)
-        i += 4, word >>= 4;
-    if (word >> 2)
-        i += 2, word >>= 2;
-    return i + (word >> 1);
+    uint32_t i = 0, rest = word;
+    if ((rest >> 16) != 0) {
+        i += 16;
+        rest >>= 16;
+    }
+    if ((rest >> 8) != 0) {
+        i += 8;
+        rest >>= 8;
+    }
+    if ((rest >> 4) != 0) {
+        i += 4;
+        rest >>= 4;
+    }
+    if ((rest >> 2) != 0) {
+        i += 2;
+        rest >>= 2;
+    }
+    return i + (rest >> 1);
 }
 
 uint32_t hmm__bits_lowest(uint32_t word)

@@ -19,7 +19,6 @@ typedef uint32_t bits_word;
 
 #define BITS (1u << BITS_LOG)
 #define BIT(i) ((bits_word)1 << (i))
-#define BITS_FROM(i) ((bits_word)-1 << (i))
 
 /* Processors without an instruction that counts zeros: bits.c does it. */
 #if !defined(__GNUC__) || (defined(__arm__) && !defined(__ARM_FEATURE_CLZ)) ||                     \
@@ -96,7 +95,7 @@ struct bits64 {
     bits_word words[64 / BITS];
 };
 
-_Static_assert(sizeof(bits_word) * 8 == BITS && sizeof(struct bits64) == 8, "as many bits");
+_Static_assert(sizeof(bits_word) * 8u == BITS && sizeof(struct bits64) == 8u, "as many bits");
 
 HMM__ALWAYS_INLINE size_t bits64_word(size_t i)
 {

@@ -25,6 +25,10 @@
 #include "bins.h"
 
 typedef void by_size_verb(struct hmm_heap *h, void *state, hmm_ref r, uint32_t size);
+typedef hmm_ref by_size_find(struct hmm_heap *h, const void *state, uint32_t n);
+
+#if !HMM__SMALL
+
 /* A large block and its size in granules: one word. */
 struct large_block {
     hmm_ref r;
@@ -33,9 +37,6 @@ struct large_block {
 
 typedef void by_size_move(struct hmm_heap *h, void *state, struct large_block was,
                           struct large_block now);
-typedef hmm_ref by_size_find(struct hmm_heap *h, const void *state, uint32_t n);
-
-/* ---- The large ones ---- */
 
 /* For assertions: whether what lies at r is a free block of so many granules. */
 HMM__ALWAYS_INLINE bool block_is_free_of(const struct hmm_heap *h, hmm_ref r, uint32_t size)
@@ -43,6 +44,10 @@ HMM__ALWAYS_INLINE bool block_is_free_of(const struct hmm_heap *h, hmm_ref r, ui
     return r >= h->first && r < h->top && (block_header(h, r) & HMM__FREE) &&
            block_size(h, r) == size;
 }
+
+#endif
+
+/* ---- The large ones ---- */
 
 #if HMM__SMALL
 

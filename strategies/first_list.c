@@ -24,7 +24,8 @@ struct first_list {
     hmm_ref head, tail; /* 0: it is empty */
 };
 
-enum { LIST_NEXT, LIST_PREV };
+#define LIST_NEXT 0u
+#define LIST_PREV 1u
 
 static size_t list_state_size(size_t capacity)
 {
@@ -35,11 +36,11 @@ static size_t list_state_size(size_t capacity)
 /* `next` comes behind `prev`; 0 is the list's end. */
 static void list_link(struct hmm_heap *h, struct first_list *s, hmm_ref prev, hmm_ref next)
 {
-    if (prev)
+    if (prev != 0)
         block_links(h, prev)[LIST_NEXT] = next;
     else
         s->head = next;
-    if (next)
+    if (next != 0)
         block_links(h, next)[LIST_PREV] = prev;
     else
         s->tail = prev;
@@ -49,7 +50,7 @@ static void list_link(struct hmm_heap *h, struct first_list *s, hmm_ref prev, hm
 static hmm_ref list_successor(const struct hmm_heap *h, hmm_ref r)
 {
     for (hmm_ref next = block_next(h, r); next < h->top; next = block_next(h, next))
-        if (block_header(h, next) & HMM__FREE)
+        if ((block_header(h, next) & HMM__FREE) != 0)
             return next;
     return 0;
 }
@@ -57,7 +58,8 @@ static hmm_ref list_successor(const struct hmm_heap *h, hmm_ref r)
 static void list_insert(struct hmm_heap *h, void *state, hmm_ref r)
 {
     struct first_list *s = state;
-    hmm_ref next = list_successor(h, r), prev = next ? block_links(h, next)[LIST_PREV] : s->tail;
+    hmm_ref next = list_successor(h, r),
+            prev = next != 0 ? block_links(h, next)[LIST_PREV] : s->tail;
     list_link(h, s, prev, r);
     list_link(h, s, r, next);
 }

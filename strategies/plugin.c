@@ -35,6 +35,12 @@ static const char *missing_field(const struct hmm_strategy *s)
                                    : NULL;
 }
 
+/* The granule that a strategy of this ABI is for, as HMM_STRATEGY_ABI has it. */
+static unsigned granule_of(unsigned abi)
+{
+    return abi >> 16 != 0 ? abi >> 16 : HMM_GRANULE_USUAL;
+}
+
 /* Of another ABI only the head is known. */
 static void refuse_abi(struct text *why, const struct hmm_strategy *s)
 {
@@ -42,10 +48,17 @@ static void refuse_abi(struct text *why, const struct hmm_strategy *s)
         return;
     hmm__text_add(why, "its strategy ");
     hmm__text_add(why, s->name != NULL ? s->name : "without a name");
-    hmm__text_add(why, " is of strategy ABI ");
-    hmm__text_decimal(why, s->abi);
-    hmm__text_add(why, ", this hmm takes ABI ");
-    hmm__text_decimal(why, HMM_STRATEGY_ABI);
+    if ((s->abi & UINT16_MAX) == HMM_STRATEGY_VERSION) {
+        hmm__text_add(why, " is for granules of ");
+        hmm__text_decimal(why, granule_of(s->abi));
+        hmm__text_add(why, " bytes, this hmm has granules of ");
+        hmm__text_decimal(why, HMM_GRANULE);
+    } else {
+        hmm__text_add(why, " is of strategy ABI ");
+        hmm__text_decimal(why, s->abi & UINT16_MAX);
+        hmm__text_add(why, ", this hmm takes ABI ");
+        hmm__text_decimal(why, HMM_STRATEGY_VERSION);
+    }
 }
 
 static void refuse_field(struct text *why, const char *field)

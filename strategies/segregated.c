@@ -17,7 +17,7 @@
  * serve it either, the whole of its own class is searched: no request fails while a block fits.
  *
  * An aligned piece, or one that must not cross a boundary: the first HEADS of its own class and of
- * each class above it are tried, SEG_PIECE_TRIES blocks in all; if it fits in none of them, as for
+ * each class above it are tried, 16 blocks in all; if it fits in none of them, as for
  * a request so large that it fits wherever the block begins. Where it may only lie in a part of the
  * heap no size is enough: the whole of each class is tried.
  *
@@ -42,7 +42,6 @@
 #define SPLIT_LOG 5u
 #define SPLIT (1u << SPLIT_LOG)
 #define HEADS 4u
-#define SEG_PIECE_TRIES 16u
 #define SEG_WORDS (768u / BITS) /* of map: for HMM_MAX_GRANULES */
 
 struct seg_state {
@@ -52,7 +51,7 @@ struct seg_state {
     hmm_ref lists[];
 };
 
-_Static_assert(BINS == 2 * SPLIT, "where classes have more than one size, bins end");
+_Static_assert(BINS == 2u * SPLIT, "where classes have more than one size, bins end");
 _Static_assert(SEG_WORDS <= 32 && HMM_MAX_GRANULES < UINT32_C(1) << 29 &&
                    (28 - SPLIT_LOG) * SPLIT + 2 * SPLIT - BINS < SEG_WORDS * BITS,
                "each class has a bit, and each word of the map");
@@ -116,7 +115,7 @@ static void seg_index_push(struct hmm_heap *h, void *state, hmm_ref r, uint32_t 
     hmm_ref head = s->lists[c];
     s->lists[c] = r;
     block_links(h, r)[BIN_NEXT] = head;
-    if (head) {
+    if (head != 0) {
         block_links(h, head)[BIN_PREV] = r;
         return;
     }
@@ -133,7 +132,7 @@ static void seg_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t 
     if (s->lists[c] != r) {
         hmm_ref prev = block_links(h, r)[BIN_PREV];
         block_links(h, prev)[BIN_NEXT] = next;
-        if (next)
+        if (next != 0)
             block_links(h, next)[BIN_PREV] = prev;
         return;
     }
@@ -146,10 +145,11 @@ static void seg_index_drop(struct hmm_heap *h, void *state, hmm_ref r, uint32_t 
 /* Of the first `heads` blocks of this list, the first that fits; 0: none. */
 static hmm_ref list_scan(struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t heads)
 {
-    for (; r != 0 && heads != 0; r = block_links(h, r)[BIN_NEXT], heads--) {
+    for (; r != 0 && heads != 0; heads--) {
         COUNT(h->visited++);
         if (block_size(h, r) >= size)
             return r;
+        r = block_links(h, r)[BIN_NEXT];
     }
     return 0;
 }
@@ -304,7 +304,7 @@ static hmm_ref list_piece(struct hmm_heap *h, hmm_ref r, struct piece_search *q)
 static hmm_ref seg_find_piece(struct hmm_heap *h, void *state, const struct hmm_piece *piece)
 {
     struct seg_state *s = state;
-    struct piece_search q = {piece, hmm_piece_is_limited(piece) ? UINT32_MAX : SEG_PIECE_TRIES};
+    struct piece_search q = {piece, hmm_piece_is_limited(piece) ? UINT32_MAX : 16u};
     uint32_t n = piece->granules;
     if (n > end_of(h))
         return 0;

@@ -6,10 +6,14 @@
 #define IS_ROOT UINT32_MAX
 
 /* Link words of a free block. The first two are in every one, the others in those of a trie. */
-enum { TRIE_NEXT = BIN_NEXT, TRIE_PREV = BIN_PREV, TRIE_CHILD, TRIE_CHILD1, TRIE_PARENT };
+#define TRIE_NEXT BIN_NEXT
+#define TRIE_PREV BIN_PREV
+#define TRIE_CHILD 2u
+#define TRIE_CHILD1 3u
+#define TRIE_PARENT 4u
 
-_Static_assert((TRIE_PARENT + 1) * sizeof(hmm__word) <= BINS * HMM_GRANULE - 8 &&
-                   (TRIE_PARENT + 1) * sizeof(hmm__word) <= HMM_LINKS_KEPT,
+_Static_assert((TRIE_PARENT + 1u) * sizeof(hmm__word) <= BINS * HMM_GRANULE - 8 &&
+                   (TRIE_PARENT + 1u) * sizeof(hmm__word) <= HMM_LINKS_KEPT,
                "the smallest large block has these links");
 
 static unsigned trie_of(uint32_t size)
@@ -100,8 +104,10 @@ static void trie_push(struct hmm_heap *h, struct size_index *x, hmm_ref r, uint3
             hmm__links_broken(h, node);
     }
     *slot = r;
-    links[TRIE_NEXT] = links[TRIE_PREV] = r;
-    links[TRIE_CHILD] = links[TRIE_CHILD1] = 0;
+    links[TRIE_NEXT] = r;
+    links[TRIE_PREV] = r;
+    links[TRIE_CHILD] = 0;
+    links[TRIE_CHILD1] = 0;
     links[TRIE_PARENT] = parent;
 }
 
@@ -134,7 +140,7 @@ static void trie_replace(struct hmm_heap *h, struct size_index *x, hmm_ref node,
     if (was[TRIE_PARENT] == IS_ROOT) {
         size_tries(x)[t] = heir;
         if (heir == 0)
-            bits64_drop(&x->groups, t + MIDDLE_GROUPS);
+            (void)bits64_drop(&x->groups, t + MIDDLE_GROUPS);
     } else {
         hmm__word *parent = block_links(h, was[TRIE_PARENT]);
         parent[parent[TRIE_CHILD] == node ? TRIE_CHILD : TRIE_CHILD1] = heir;
@@ -145,9 +151,9 @@ static void trie_replace(struct hmm_heap *h, struct size_index *x, hmm_ref node,
     now[TRIE_PARENT] = was[TRIE_PARENT];
     now[TRIE_CHILD] = was[TRIE_CHILD];
     now[TRIE_CHILD1] = was[TRIE_CHILD1];
-    if (now[TRIE_CHILD])
+    if (now[TRIE_CHILD] != 0)
         block_links(h, now[TRIE_CHILD])[TRIE_PARENT] = heir;
-    if (now[TRIE_CHILD1])
+    if (now[TRIE_CHILD1] != 0)
         block_links(h, now[TRIE_CHILD1])[TRIE_PARENT] = heir;
 }
 

@@ -38,8 +38,10 @@
 #else
 #define MIDDLE_GROUPS (MIDDLE / 64)
 #endif
+#if !HMM__SMALL
 #define MIDDLE_CAPACITY ((size_t)1 << 20) /* of the smallest heap that has middle bins */
-#define TRIES (2 * (29 - BINS_LOG))       /* two to each power of two up to 2^28 */
+#endif
+#define TRIES (2u * (29u - BINS_LOG)) /* two to each power of two up to 2^28 */
 
 #if !HMM__SMALL
 struct size_middle {
@@ -59,7 +61,7 @@ struct size_index {
 
 _Static_assert(MIDDLE % 64 == 0 && MIDDLE_GROUPS + TRIES <= sizeof(struct bits64) * 8,
                "each group has a bit");
-_Static_assert(sizeof(struct size_index) % sizeof(bits_word) == 0, "the middle bins are aligned");
+_Static_assert(sizeof(struct size_index) % sizeof(bits_word) == 0u, "the middle bins are aligned");
 
 HMM__ALWAYS_INLINE hmm_ref *size_tries(const struct size_index *x)
 {

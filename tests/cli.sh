@@ -384,6 +384,9 @@ else
     fails 'a block above what hmm can serve' '"failed":1,' \
         'giant.trace:3: first-fit: a block of 9663676416 bytes; hmm.s limit for one is [0-9.]+ [GM]iB .[0-9]+ bytes.$' \
         replay --runs 1 --format json "$dir/giant.trace"
+    fails 'the line above the table says that what was not served is in it' \
+        'peak live 9.00 GiB in 2 blocks, with what was not served$' \
+        'a block of 9663676416 bytes' replay --runs 1 "$dir/giant.trace"
 fi
 
 # ---- Strategies that crash, never return or answer wrongly ----

@@ -16,8 +16,8 @@ cd "$dir" || exit 99
 # Where the sanitizers are in: they must not pass for one of our exit codes.
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=97 UBSAN_OPTIONS=exitcode=97
 export ASAN_OPTIONS UBSAN_OPTIONS
-LC_ALL=C
-export LC_ALL
+LC_ALL=C PATH=$(dirname "$HMM"):$PATH
+export LC_ALL PATH
 
 hmm() {
     "$HMM" "$@" >out 2>err
@@ -102,6 +102,32 @@ END
     report $? 'JSON has the fields that are promised, and the advice for memory is the smallest'
 else
     skip 'JSON has the fields that are promised' 'there is no python3'
+fi
+
+# ---- Goals ----
+
+# Times differ from run to run, but not from the advice of the same run.
+hmm compare --format json --runs 1 --for bounded --allocators first-fit,next-fit,best-fit,segregated \
+    $real
+cp out bounded
+chosen=$(sed -n 's/.*"advice":{"for":"bounded","allocator":"\([^"]*\)","cache":\([a-z]*\).*/\1 \2/p' bounded)
+least=$(sed -n 's/.*"worst_ns":\([0-9]*\).*/\1/p' bounded | sort -n | head -n 1)
+[ "$code" -eq 0 ] && [ "$(grep -c "\"allocator\":\"${chosen% *}\",\"kind\":\"strategy\",\"cache\":${chosen#* },.*\"worst_ns\":$least," bounded)" -eq 1 ]
+report $? 'the advice for bounded has the least worst_ns of the rows'
+if grep -q worst_instructions bounded; then
+    instructions() {
+        sed -n 's/.*"allocator":"\([^"]*\)".*"cache":\([a-z]*\).*"worst_instructions":\([0-9]*\).*/\1 \2 \3/p' "$1"
+    }
+    # One operation is far longer than all others.
+    printf '# hmm-trace 1\na 0 300000\na 1 20\na 2 20\nf 1\nr 0 900000\na 3 40\n' >copy.trace
+    hmm compare --format json --runs 1 --for bounded --allocators first-fit,best-fit copy.trace
+    instructions out | sort >together
+    hmm compare --list --for bounded --runs 1 --allocators first-fit,best-fit copy.trace
+    sh out | instructions /dev/stdin | sort >alone
+    [ "$(wc -l <alone)" -eq 4 ] && [ -s together ] && [ -z "$(comm -23 together alone)" ]
+    report $? 'instructions of the worst operation are the same in every run'
+else
+    skip 'instructions of the worst operation' 'they cannot be counted here'
 fi
 
 # ---- Figures ----
@@ -310,8 +336,6 @@ report $? 'diff: nothing has changed'
 
 # ---- Sweeps ----
 
-PATH=$(dirname "$HMM"):$PATH
-export PATH
 hmm compare --list --runs 1 --allocators best-fit,segregated,libc made.trace small.trace
 cp out commands
 [ "$code" -eq 0 ] && [ "$(wc -l <commands)" -eq 12 ]
@@ -440,7 +464,7 @@ if "$HMM" run -- true >/dev/null 2>&1 && ${CC:-cc} -fno-builtin -o full full.c 2
         [ "$(field refused_below "$stats")" -gt 0 ]
     report $? 'statistics have the first request that a program was refused, and what was free'
     # shellcheck disable=SC2086
-    echo 'int main(void) { return 0; }' >none.c && $CC $TEST_CFLAGS -o none none.c
+    echo 'int main(void) { return 0; }' >none.c && ${CC:-cc} $TEST_CFLAGS -o none none.c
     HMM_STATS=stats.json "$HMM" run --heap 64M -- ./none >out 2>err
     code=$?
     [ "$code" -eq 0 ] && ! grep -q refused stats.json

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What hmm compare is made of: places on a line, rows as JSON, the longest operation.
+ * What hmm compare is made of: places on a line, rows as JSON, the longest operation, instructions.
  */
 #include "compare.h"
 #include "harness.h"
@@ -168,6 +168,7 @@ START_TEST(a_row_is_read_back)
     r.peak_break = 1200;
     r.smallest_heap = 1184;
     r.headers = 40;
+    r.worst_instructions = 321;
     r.failed = 0;
     char *text = printed(&r);
     ck_assert_int_eq(row_parse(text, &back, &o), 'r');
@@ -176,6 +177,7 @@ START_TEST(a_row_is_read_back)
     ck_assert(back.cache);
     ck_assert_int_eq(back.smallest_heap, 1184);
     ck_assert_int_eq(back.worst_ns, ROW_UNKNOWN);
+    ck_assert_int_eq(back.worst_instructions, 321);
     char *again = printed(&back);
     ck_assert_str_eq(again, text);
     free(text);
@@ -206,22 +208,159 @@ END_TEST
  */
 START_TEST(an_interrupt_is_not_the_longest)
 {
-    struct worst w;
-    worst_open(&w);
-    for (uint64_t pass = 0; pass < WORST_PASSES; pass++) {
-        worst_begin_pass(&w);
+    struct worst *w = worst_open();
+    for (uint64_t pass = 0; pass < 10; pass++) {
+        worst_begin_pass(w);
         for (uint64_t i = 0; i < 10000; i++) {
             const uint64_t ns = i == 7777 ? 900000 : 1000 + i % 5 * 1000;
             const bool interrupted = (i % 1000) == pass * 7;
-            if (worst_wants(&w))
-                worst_take(&w, ns + (interrupted ? 5000000 : 0));
+            if (worst_wants(w))
+                worst_take(w, ns + (interrupted ? 5000000 : 0));
             else
-                worst_skip(&w);
+                worst_skip(w);
         }
     }
-    const uint64_t found = worst_close(&w);
+    const uint64_t found = worst_longest(w);
     ck_assert_uint_le(found, 900000);
     ck_assert_uint_ge(found, 800000);
+    worst_close(w);
+}
+END_TEST
+
+START_TEST(the_slowest_are_in_the_order_of_the_trace)
+{
+    struct worst *w = worst_open();
+    uint64_t indices[WORST_STEPPED];
+    for (int pass = 0; pass < 2; pass++) {
+        worst_begin_pass(w);
+        for (uint64_t i = 0; i < 9000; i++)
+            if (worst_wants(w))
+                worst_take(w, i % 100 == 7 ? 5000 + i : 100);
+            else
+                worst_skip(w);
+    }
+    const size_t count = WORST_STEPPED_LONG;
+    ck_assert_uint_eq(worst_slowest(w, indices), count);
+    for (size_t i = 0; i < count; i++)
+        ck_assert_uint_eq(indices[i], 9000 - count * 100 + i * 100 + 7);
+    worst_close(w);
+}
+END_TEST
+
+/* ---- Instructions ---- */
+
+static __attribute__((noinline)) uint64_t steps_of_loop(volatile int rounds)
+{
+    volatile int done = 0;
+    steps_begin();
+    for (int i = 0; i < rounds; i++)
+        done++;
+    return steps_end();
+}
+
+START_TEST(instructions_are_counted_exactly)
+{
+    if (!steps_are_possible())
+        return;
+    const uint64_t once = steps_of_loop(1000);
+    ck_assert_uint_ge(once, 3000);
+    ck_assert_uint_le(once, 30000);
+    for (int i = 0; i < 5; i++)
+        ck_assert_uint_eq(steps_of_loop(1000), once);
+    ck_assert_uint_eq(steps_of_loop(3000) - steps_of_loop(2000),
+                      steps_of_loop(2000) - steps_of_loop(1000));
+}
+END_TEST
+
+/* However the C library copies: an instruction may move as many bytes as there are. */
+START_TEST(a_copy_that_is_counted_is_a_copy)
+{
+    if (!steps_are_possible())
+        return;
+    enum { SIZE = 1 << 20 };
+    unsigned char *from = malloc(SIZE), *to = malloc(SIZE + 1);
+    for (size_t i = 0; i < SIZE; i++)
+        from[i] = (unsigned char)(i * 7 + i / 256);
+    to[SIZE] = 99;
+    steps_begin();
+    memcpy(to, from, SIZE);
+    const uint64_t steps = steps_end();
+    ck_assert_int_eq(memcmp(from, to, SIZE), 0);
+    ck_assert_uint_eq(to[SIZE], 99);
+    steps_begin();
+    memset(to, 5, SIZE);
+    steps_end();
+    for (size_t i = 0; i < SIZE; i++)
+        ck_assert_uint_eq(to[i], 5);
+    ck_assert_uint_eq(to[SIZE], 99);
+    ck_assert_uint_ge(steps, SIZE / 128);
+    ck_assert_uint_le(steps, SIZE + 1000);
+    free(from);
+    free(to);
+}
+END_TEST
+
+/* ---- The advice for bounded ---- */
+
+static struct row bounded_row(const char *name, int64_t ns, int64_t instructions)
+{
+    struct row r;
+    row_init(&r, "t", name, "strategy", false);
+    r.smallest_heap = 200000;
+    r.worst_ns = ns;
+    r.worst_instructions = instructions;
+    return r;
+}
+
+/* Who is advised of two, and what is printed of the second. */
+static void settle(int64_t ns, int64_t other_ns, const char *advised, int64_t printed)
+{
+    struct row rows[] = {bounded_row("best-fit", ns, 2794),
+                         bounded_row("segregated", other_ns, 2812),
+                         bounded_row("first-fit", 9000, ROW_UNKNOWN)};
+    const struct verdict v = {"t", rows, 3, NULL};
+    struct advice a;
+    advice_settle(&v);
+    advice_find(&v, "bounded", &a);
+    ck_assert_str_eq(a.row->allocator, advised);
+    ck_assert_int_eq(rows[1].worst_ns, printed);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_le(a.row->worst_ns, rows[i].worst_ns);
+        row_free(&rows[i]);
+    }
+}
+
+START_TEST(instructions_decide_what_times_do_not)
+{
+    settle(1362, 1292, "best-fit", 1362); /* noise */
+    settle(30, 20, "best-fit", 30);       /* a step of the clock */
+    settle(1292, 1362, "best-fit", 1362); /* as it is */
+    settle(2000, 1292, "segregated", 1292);
+}
+END_TEST
+
+/* With --heap: what was fast there, but did not complete, is not advised. */
+START_TEST(what_does_not_fit_is_not_advised)
+{
+    for (size_t i = 0; advice_goals[i] != NULL; i++) {
+        struct row rows[] = {bounded_row("next-fit", 100, 90), bounded_row("best-fit", 300, 400)};
+        const struct verdict v = {"t", rows, 2, NULL};
+        struct advice a;
+        rows[0].smallest_heap = 200100; /* still within 5 % */
+        rows[0].failed = 7;
+        rows[0].ns_per_op = 1;
+        rows[1].failed = 0;
+        rows[1].ns_per_op = 9;
+        advice_settle(&v);
+        advice_find(&v, advice_goals[i], &a);
+        ck_assert_str_eq(a.row->allocator, "best-fit");
+        rows[1].failed = 5; /* nor this: the smallest heap is all there is to say */
+        advice_find(&v, advice_goals[i], &a);
+        ck_assert_str_eq(a.row->allocator, "best-fit");
+        ck_assert_ptr_nonnull(strstr(a.reason, "smallest heap, 200000 bytes"));
+        row_free(&rows[0]);
+        row_free(&rows[1]);
+    }
 }
 END_TEST
 
@@ -235,5 +374,10 @@ int main(void)
     tcase_add_test(cases, a_row_is_read_back);
     tcase_add_test(cases, other_lines_are_no_rows);
     tcase_add_test(cases, an_interrupt_is_not_the_longest);
+    tcase_add_test(cases, the_slowest_are_in_the_order_of_the_trace);
+    tcase_add_test(cases, instructions_are_counted_exactly);
+    tcase_add_test(cases, a_copy_that_is_counted_is_a_copy);
+    tcase_add_test(cases, instructions_decide_what_times_do_not);
+    tcase_add_test(cases, what_does_not_fit_is_not_advised);
     return run_suite(suite);
 }

@@ -10,7 +10,7 @@
 skip_if_essential
 skip_under_valgrind
 
-all='realloc aligned calloc checks messages stats walk locks trace process'
+all='realloc aligned calloc regions images checks messages stats walk locks trace process'
 strategies='first-fit next-fit best-fit segregated'
 strict='-Wall -Wextra -Wshadow -Wconversion -Werror'
 log=$dir/log
@@ -59,7 +59,7 @@ refused() {
 # declared.
 switches() {
     firmware best-fit 'calloc stats' && cd "$dir/best-fit" || return 1
-    for part in REALLOC ALIGNED CALLOC CHECKS MESSAGES STATS WALK PLUGINS LOCKS PROCESS; do
+    for part in REALLOC ALIGNED CALLOC REGIONS IMAGES CHECKS MESSAGES STATS WALK PLUGINS LOCKS PROCESS; do
         grep -qE "HMM_WITH_$part +[0-9]+  [a-z]" hmm.h || return 1
     done
     cat >chosen.c <<'END'
@@ -222,15 +222,29 @@ constant() {
     echo "HMM_$1" | tr 'a-z-' 'A-Z_'
 }
 
+# library OPTION...: compiles the library as one file, once for these options, in a folder, whose
+# name it prints.
+library() {
+    folder=$dir/library$(echo "$*" | tr -c 'a-zA-Z0-9\n' _)
+    if [ ! -d "$folder" ]; then
+        # shellcheck disable=SC2086,SC2154
+        mkdir "$folder" && (cd "$top_srcdir" &&
+            sh scripts/single-file . "$folder" $single_file_parts) &&
+            $CC -O1 "$@" -DHMM_NO_MAIN -c -o "$folder/whole.o" "$folder/heap_memory_manager.c" ||
+            return 1
+    fi
+    echo "$folder"
+}
+
 # alike STRATEGY: on this machine, of the same granule as the targets have.
 alike() {
     firmware "$1" 'realloc aligned calloc checks' && cd "$dir/$1" || return 1
     workload="-DALIKE_STRATEGY=$(constant "$1") -DALIKE_REALLOC -DALIKE_CALLOC -DALIKE_ALIGNED"
     workload="$workload -DALIKE_CHECKS -DHMM_GRANULE=8u"
-    # shellcheck disable=SC2086,SC2154
-    (cd "$top_srcdir" && sh scripts/single-file . "$dir/$1" $single_file_parts) &&
-        $CC -O1 $workload -DALIKE_HEADER='"heap_memory_manager.h"' -DHMM_NO_MAIN -I. -o whole \
-            "$target/../alike.c" heap_memory_manager.c && ./whole >expected &&
+    library=$(library -DHMM_GRANULE=8u) || return 1
+    # shellcheck disable=SC2086
+    $CC -O1 $workload -DALIKE_HEADER='"heap_memory_manager.h"' -I"$library" -o whole \
+        "$target/../alike.c" "$library/whole.o" && ./whole >expected &&
         $CC -O1 $workload -DALIKE_HEADER='"hmm.h"' -I. -o few "$target/../alike.c" hmm.c &&
         ./few >got && diff expected got && [ "$(wc -l <got)" -eq 4 ]
 }
@@ -239,8 +253,7 @@ alike() {
 plugin() {
     cd "$(made best-fit 'plugins checks realloc aligned')" || return 1
     echo '#include "hmm.h"' >hmm-strategy.h
-    # shellcheck disable=SC2086,SC2154
-    (cd "$top_srcdir" && sh scripts/single-file . "$dir/best-fit" $single_file_parts) || return 1
+    library=$(library) || return 1
     workload='-DALIKE_STRATEGY=&hmm_plugin_strategy -DALIKE_REALLOC -DALIKE_ALIGNED -DALIKE_CHECKS'
     workload="$workload -DALIKE_OPERATIONS=4000"
     echo 'extern const struct hmm_strategy hmm_plugin_strategy;' >declared.h
@@ -253,8 +266,8 @@ plugin() {
         cat declared.h
     } >few.h
     # shellcheck disable=SC2086
-    $CC -O1 $workload -DALIKE_HEADER='"whole.h"' -DHMM_NO_MAIN -I. -I"$dir/best-fit" -I"$top_srcdir/lib" \
-        -o whole "$target/../alike.c" "$1" "$dir/best-fit/heap_memory_manager.c" &&
+    $CC -O1 $workload -DALIKE_HEADER='"whole.h"' -I. -I"$library" -I"$top_srcdir/lib" \
+        -o whole "$target/../alike.c" "$1" "$library/whole.o" &&
         ./whole >expected &&
         $CC -O1 $workload -DALIKE_HEADER='"few.h"' -I. -o few "$target/../alike.c" "$1" hmm.c &&
         ./few >got && diff expected got && [ "$(wc -l <got)" -eq 4 ]
@@ -279,7 +292,116 @@ report_is_whole() {
     # shellcheck disable=SC2086
     sh "$top_srcdir/scripts/firmware-report" "$top_srcdir" $firmware_parts >table && cat table &&
         [ "$(grep -c '^| [CR].* | [1-9][0-9]* | 0 | ' table)" -ge 8 ] &&
-        [ "$(awk -F'|' 'NF == 4 && $3 > 0' table | wc -l)" -eq 11 ]
+        [ "$(awk -F'|' 'NF == 4 && $3 > 0' table | wc -l)" -eq 13 ]
+}
+
+# with PART...: the options for them. Images take the checks.
+with() {
+    case "$*" in
+    *IMAGES*) printf ' -DHMM_WITH_CHECKS=1' ;;
+    esac
+    printf ' -DHMM_WITH_%s=1' "$@"
+}
+
+# alone_and_in_pairs COMPILER ARGUMENT...: each part, and any two, with each strategy, by -D as the
+# head of hmm.h allows, without a warning.
+alone_and_in_pairs() {
+    words=$(echo "$all plugins" | tr "[:lower:]" "[:upper:]")
+    for strategy in $strategies; do
+        cd "$(made "$strategy" '')" || return 1
+        rest=$words
+        for one in $words; do
+            for two in $rest; do
+                # shellcheck disable=SC2086,SC2046
+                "$@" -DHMM_PANIC_HANDLED $(with "$one" "$two") -fsyntax-only $strict \
+                    -std=c11 hmm.c || {
+                    echo "$strategy with $one $two"
+                    return 1
+                }
+            done
+            rest=${rest#*[[:space:]]}
+        done
+    done
+}
+
+# alone COMPILER ARGUMENT...: each part with each strategy.
+alone() {
+    for strategy in $strategies; do
+        cd "$(made "$strategy" '')" || return 1
+        for one in $(echo "$all plugins" | tr "[:lower:]" "[:upper:]"); do
+            # shellcheck disable=SC2086,SC2046
+            if ! "$@" -Os -DHMM_PANIC_HANDLED $(with "$one") $strict -std=c11 -c hmm.c ||
+                ! needs hmm.o "$names"; then
+                echo "$strategy with $one"
+                return 1
+            fi
+        done
+    done
+}
+
+# run_with PROGRAM STRATEGIES: tests/target/PROGRAM.c with the files here, the first strategy in it.
+run_with() {
+    # shellcheck disable=SC2086
+    $CC -I. -DHMM_PANIC_HANDLED -DSTRATEGY="$(constant "${2%,*}")" $strict -o "$1" "$target/$1.c" hmm.c &&
+        "./$1"
+    status=$?
+    [ $status -eq 0 ] || echo "$2: $status"
+    return $status
+}
+
+# Regions with each strategy: the needs of a block, moving, constrained places.
+regions() {
+    for strategy in $strategies; do
+        cd "$(made "$strategy" 'regions realloc locks trace checks')" || return 1
+        run_with regions "$strategy" || return 1
+    done
+}
+
+# Images with each strategy, and with two: used on at another address; what is none is refused.
+images() {
+    for strategy in $strategies first-fit,segregated; do
+        cd "$(made "$strategy" 'images')" || return 1
+        run_with images "$strategy" || return 1
+    done
+}
+
+# What is written out for MISRA changes no instruction.
+same_code() {
+    for chosen in $strategies; do
+        for parts in '' "$all"; do
+            cd "$(made "$chosen" "$parts")" || return 1
+            # shellcheck disable=SC2086
+            (cd "$top_srcdir" && PLAIN=yes sh scripts/firmware . "$dir/plain" "$chosen" "$parts" \
+                $firmware_parts) || return 1
+            cmp -s hmm.c "$dir/plain/hmm.c" && return 1
+            for level in -Os -O2; do
+                $CC $level -S -o whole.s hmm.c && $CC $level -S -o plain.s "$dir/plain/hmm.c" &&
+                    cmp whole.s plain.s || return 1
+            done
+        done
+    done
+}
+
+# Each rule of MISRA C:2012 that is violated has a record, and one that has none is named.
+misra() {
+    # shellcheck disable=SC2086
+    sh "$top_srcdir/scripts/firmware-misra" "$top_srcdir" $firmware_parts
+}
+
+misra_without_a_record() {
+    mkdir -p "$dir/other/doc" && for folder in lib scripts strategies; do
+        ln -s "$(cd "$top_srcdir" && pwd)/$folder" "$dir/other/$folder"
+    done
+    cp "$top_srcdir/COPYING" "$top_srcdir/doc/firmware.md" "$dir/other/" &&
+        mv "$dir/other/firmware.md" "$dir/other/doc/" &&
+        sed '/^| 11.4 |/d; s/^| 15.5 | [0-9]*/| 15.5 | 2/' "$top_srcdir/doc/misra.md" \
+            >"$dir/other/doc/misra.md" && echo '| 21.6 | 3 | x | y |' >>"$dir/other/doc/misra.md" || return 1
+    # shellcheck disable=SC2086
+    sh "$top_srcdir/scripts/firmware-misra" "$dir/other" $firmware_parts >said
+    [ $? -eq 1 ] && cat said && grep -q '^rule 11.4 has hits and no record' said &&
+        grep -q '^rule 15.5 has [0-9]* hits; its record .* 2$' said &&
+        grep -q '^rule 21.6 has a record in doc/misra.md and no hits' said &&
+        [ "$(grep -c '^rule' said)" -eq 3 ]
 }
 
 check "no such strategy" refused 'worst-fit: no such strategy' worst-fit ''
@@ -302,6 +424,9 @@ else
     skip "from C++17" "no g++"
 fi
 check "the process heap in a static array, and a lock" process
+check "each part alone and in pairs" alone_and_in_pairs "$CC"
+check "regions, with each strategy" regions
+check "images, with each strategy" images
 check "misuse reaches the handler, in words or in brief" misuse
 for strategy in $strategies; do
     check "places as the library does: $strategy" alike "$strategy"
@@ -317,6 +442,10 @@ m4="$arm -mcpu=cortex-m4"
 if has arm-none-eabi-gcc -ffreestanding; then
     # shellcheck disable=SC2086
     check "Cortex-M4, -ffreestanding" compiles $m4 -ffreestanding
+    # shellcheck disable=SC2086
+    check "Cortex-M4, each part alone" alone $m4 -ffreestanding
+    # shellcheck disable=SC2086
+    check "Cortex-M0+, each part alone" alone $arm -mcpu=cortex-m0plus -ffreestanding
     check "its size: segregated" small 1450 segregated
     check "its size: best-fit" small 1750 best-fit
     check "its size: first-fit" small 900 first-fit
@@ -352,6 +481,14 @@ else
     skip "Cortex-M" "no arm-none-eabi-gcc: package gcc-arm-none-eabi"
 fi
 
+check "what is written out for MISRA changes no instruction" same_code
+if command -v cppcheck >/dev/null; then
+    check "each MISRA rule that is violated has a record" misra
+    check "one without a record, or beyond it, is named" misra_without_a_record
+else
+    skip "MISRA" "no cppcheck"
+fi
+
 if has arm-none-eabi-gcc -ffreestanding; then
     check "make firmware-report" report_is_whole
 else
@@ -370,6 +507,8 @@ for bits in 32 64; do
     fi
     # shellcheck disable=SC2086
     check "rv$bits, -ffreestanding" compiles $riscv -ffreestanding
+    # shellcheck disable=SC2086
+    check "rv$bits, each part alone" alone $riscv -ffreestanding
     if riscv64-unknown-elf-gcc --specs=picolibc.specs -E "$dir/probe.c" >"$log" 2>&1; then
         # shellcheck disable=SC2086
         check "rv$bits, picolibc" compiles $riscv --specs=picolibc.specs

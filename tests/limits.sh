@@ -62,6 +62,9 @@ for s in $("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/')
         with HMM_STRATEGY="$s" "$dir/limits" after-a-burst
         [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
         report $? "$s: after a burst" "$dir/err"
+        with HMM_STRATEGY="$s" "$dir/limits" index-goes
+        [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
+        report $? "$s: the index goes with the heap" "$dir/err"
         for c in huge huge-from-small many-huge beyond-the-region; do
             with HMM_STRATEGY="$s" "$dir/limits" $c
             [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]

@@ -206,6 +206,12 @@ report $? 'hmm stats counts by site'
 "$HMM" stats t.trace >found
 sed -n '/^Who asks/,/^$/p' found | sed -n 3p | grep -Eq '^passing \(stacked.c:[0-9]+\) +22.89 MiB +4,500 +9[0-9.]+ %$'
 report $? 'and prints it'
+awk 'BEGIN { print "# hmm-trace 1\n#@1\na 0 10\n#@ stack 1 0"
+    printf "#@ frame 0\tm\t10\tw"; for (i = 0; i < 99; i++) printf "\303\244"; print "\t/a/long.cc\t7" }' >long.trace
+COLUMNS=80 "$HMM" stats long.trace | sed -n '/^Who asks/,$p' >out
+LC_ALL=C awk '{ gsub(/[\200-\277]/, ""); if (length > 80) exit 1 }' out && [ "$(grep -c '^site ' out)" -eq 2 ] &&
+    LC_ALL=C grep -q '^w[^ ]*[^.]\.\.\.[^. ][^ ]* (long.cc:7)  ' out
+report $? 'of a name that is too long the middle is left out'
 for way in bytes:24000000 count:4500 peak:12000000; do
     "$HMM" stats --collapsed="${way%:*}" t.trace >got 2>>err
     [ "$(awk '/;main;fragments;passing [0-9]*$/ { n += $NF } END { printf "%d", n }' got)" -eq \

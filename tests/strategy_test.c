@@ -132,6 +132,8 @@ static const struct {
 } unusable[] = {
     {"older", EINVAL,
      "its strategy older is of strategy ABI 1, this hmm takes ABI 2; allowed are "},
+    {"granule", EINVAL,
+     "its strategy coarse is for granules of 4 bytes, this hmm has granules of "},
     {"malformed", EINVAL, "the field insert of its hmm_plugin_strategy is NULL; allowed are "},
     {"other", EINVAL, "it exports no hmm_plugin_strategy; allowed are "},
     {"missing", ENOENT, "no such strategy; allowed are "},

@@ -94,9 +94,18 @@ only_strategy() {
     done
 }
 
+# library: compiles it with all parts, once for each $CC, and prints the object's name.
+library() {
+    object=whole-$(echo "$CC" | tr -c 'a-zA-Z0-9\n' _).o
+    # shellcheck disable=SC2086
+    [ -e "$object" ] || $CC -O1 -DHMM_NO_MAIN -c -o "$object" heap_memory_manager.c || return 1
+    echo "$object"
+}
+
 # alike STRATEGY PARTS OPTION...: a heap in few bytes with these parts of alike.c places as the
 # library does.
 alike() {
+    whole=$(library) || return 1
     workload="-O1 -DHMM_NO_MAIN -I. -DALIKE_STRATEGY=HMM_$1"
     for part in $2; do
         workload="$workload -DALIKE_$part"
@@ -104,8 +113,7 @@ alike() {
     strategy=$1
     shift 2
     # shellcheck disable=SC2086,SC2046
-    $CC $workload -DALIKE_HEADER='"heap_memory_manager.h"' -o whole alike.c \
-        heap_memory_manager.c &&
+    $CC $workload -DALIKE_HEADER='"heap_memory_manager.h"' -o whole alike.c "$whole" &&
         $CC $workload -DALIKE_HEADER='"heap_memory_manager.h"' $(without SPEED "$@") -o few alike.c \
             heap_memory_manager.c && ./whole >whole.out && ./few >few.out &&
         diff whole.out few.out && [ "$(wc -l <few.out)" -eq 4 ]

@@ -162,18 +162,6 @@ START_TEST(tells_how_far_it_is)
 }
 END_TEST
 
-START_TEST(compacts_ids)
-{
-    ck_assert(load(HEADER "a 5 1\na 900 2\nf 5\na 7 3\nr 900 4\na 3 1\nf 7\nf 900\n"));
-    static const uint32_t ids[] = {0, 1, 0, 0, 1, 2, 0, 1};
-    ck_assert_uint_eq(trace.id_limit, 901);
-    ck_assert(hmm_trace_compact(&trace));
-    ck_assert_uint_eq(trace.id_limit, trace.peak_blocks);
-    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
-        ck_assert_uint_eq(trace.ops[i].id, ids[i]);
-}
-END_TEST
-
 /* ---- What is refused ---- */
 
 static void assert_refused(uint64_t line, const char *reason)
@@ -433,7 +421,6 @@ static Suite *suite(void)
     tcase_add_test(c, reads_the_largest_numbers);
     tcase_add_test(c, reads_over_the_ends_of_chunks);
     tcase_add_test(c, tells_how_far_it_is);
-    tcase_add_test(c, compacts_ids);
     tcase_add_loop_test(c, refuses, 0, (int)(sizeof refused / sizeof refused[0]));
     tcase_add_test(c, refuses_more_live_bytes_than_memory_can_have);
     tcase_add_test(c, refuses_a_missing_file);

@@ -12,13 +12,23 @@ skip_with_sanitizers
 TSAN_OPTIONS="exitcode=66 halt_on_error=1"
 export TSAN_OPTIONS
 
+# library FLAG...: compiles the library, once for each $CC and these flags, and prints the object's
+# name.
+library() {
+    object=$dir/$(echo "$CC$*" | tr -c 'a-zA-Z0-9\n' _).o
+    [ -e "$object" ] || $CC -g -O1 -fsanitize=thread -DHMM_NO_MAIN "$@" -pthread -c -o "$object" \
+        "$dir/heap_memory_manager.c" || return 1
+    echo "$object"
+}
+
 # build PROGRAM SOURCE FLAG...
 build() {
     program=$1 source=$2
     shift 2
-    $CC -g -O1 -fsanitize=thread -DHMM_NO_MAIN -DHMM_OWN_NAMES -DROUNDS=2000 -I"$dir" "$@" \
-        -o "$dir/$program" "$top_srcdir/tests/preload/$source.c" "$dir/heap_memory_manager.c" \
-        -pthread > "$dir/log" 2>&1
+    whole=$(library "$@" 2> "$dir/log") &&
+        $CC -g -O1 -fsanitize=thread -DHMM_OWN_NAMES -DROUNDS=2000 -I"$dir" "$@" \
+            -o "$dir/$program" "$top_srcdir/tests/preload/$source.c" "$whole" -pthread \
+            > "$dir/log" 2>&1
 }
 
 # has_tsan: $CC has it, and what it makes runs.
@@ -101,8 +111,8 @@ all_cases() {
         done
     done
 
-    $CC -g -O1 -fsanitize=thread -DHMM_NO_MAIN -I"$dir" -o "$dir/first" "$dir/first.c" \
-        "$dir/heap_memory_manager.c" -pthread > "$dir/log" 2>&1
+    $CC -g -O1 -fsanitize=thread -I"$dir" -o "$dir/first" "$dir/first.c" "$(library)" -pthread \
+        > "$dir/log" 2>&1
     report $? "$CC builds: first use" "$dir/log"
     for how in '' HMM_VERBOSE=1 HMM_CACHE=0 HMM_CHECK=2 HMM_STRATEGY=next-fit HMM_STATS=/dev/null; do
         env $how timeout 60 "$dir/first" > "$dir/log" 2>&1

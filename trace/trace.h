@@ -278,13 +278,6 @@ bool hmm_trace_load(struct hmm_trace *trace, const char *path,
 
 void hmm_trace_free(struct hmm_trace *trace);
 
-/*
- * Renumbers the IDs so that the least possible number of them, peak_blocks, is used, the most
- * recently freed first. A table by ID is then small and warm, and a replay's figures are the
- * heap's and not the table's. Returns false, the trace unchanged, iff there is no memory for it.
- */
-bool hmm_trace_compact(struct hmm_trace *trace);
-
 /* ---- Writing ---- */
 
 struct hmm_trace_writer;

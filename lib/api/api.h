@@ -23,6 +23,8 @@ HMM__HIDDEN const char *hmm__plain_check(const struct hmm_heap *h);
 
 struct run;
 
+#if !HMM__SMALL
+
 /* A block that realloc cannot resize where it is. */
 struct moving_block {
     struct hmm_heap *heap;
@@ -55,6 +57,8 @@ HMM__ALWAYS_INLINE void *realloc_by_moving(const struct mover *by, const struct 
     by->release(b);
     return p;
 }
+
+#endif
 
 /* heap.c: sets malloc_entry and free_entry after a change of the cache, the checks or the
  * strategy. */

@@ -50,7 +50,6 @@ static void set_gates(bool open)
     hmm__gate_set(&hmm__request_gate, open ? HMM_MAX_REQUEST + 1 : 0);
     hmm__gate_set_bits(&hmm__free_gate.any, open ? HMM__FREE_ANY : UINT32_MAX);
     hmm__gate_set_bits(&hmm__free_gate.self, open ? HMM__FREE_SELF : UINT32_MAX);
-    hmm__gate_set_bits(&hmm__free_gate.next, open ? HMM__FREE_NEXT : UINT32_MAX);
     hmm__strategy_gates(open);
 #if HMM__CACHE
     hmm__cache_gates(open);

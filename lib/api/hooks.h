@@ -12,6 +12,7 @@
 #ifndef HMM_API_HOOKS_H
 #define HMM_API_HOOKS_H
 
+#include "base/hooks.h"
 #include "heap/heap.h"
 
 enum hmm__hook { HMM__HOOK_LOCK = 1, HMM__HOOK_TRACE = 2 };
@@ -48,18 +49,23 @@ HMM__HIDDEN HMM__COLD void hmm__hooked_free(struct hmm_heap *h, void *block);
 
 #else
 
+#if !HMM__SMALL
 #define hmm__hooked_malloc(h, size) NULL
 #define hmm__hooked_calloc(h, count, size) NULL
 #define hmm__hooked_realloc(h, block, size) NULL
 #define hmm__hooked_aligned_alloc(h, align, size) NULL
 #define hmm__hooked_free(h, block) ((void)0)
+#endif
 
+/* Of a heap in few bytes. */
 HMM__ALWAYS_INLINE void hmm__hooks_begin(void)
 {
+    hmm__enter();
 }
 
 HMM__ALWAYS_INLINE void hmm__hooks_end(void)
 {
+    hmm__leave();
 }
 
 HMM__ALWAYS_INLINE void hmm__hooks_change(enum hmm__hook hook, bool set)

@@ -9,7 +9,7 @@
 
 #include "heap/block.h"
 
-#if HMM_WITH_IMAGES && !HMM__SMALL
+#if HMM_WITH_IMAGES
 
 static struct hmm_heap *refuse_image(int code)
 {
@@ -30,11 +30,20 @@ static int id_error(const struct hmm__image_id *id)
     return id->heap_bytes != sizeof(struct hmm_heap) ? EPROTO : 0;
 }
 
+static const struct hmm_strategy *built_in(unsigned index)
+{
+#if HMM__SMALL
+    return hmm__built_in(index);
+#else
+    return hmm_strategy_at(index);
+#endif
+}
+
 /* A built-in strategy: a plug-in is not loaded because an image says so. */
 static const struct hmm_strategy *strategy_named(const char *name, size_t room)
 {
     const struct hmm_strategy *s;
-    for (unsigned i = 0; (s = hmm_strategy_at(i)) != NULL; i++) {
+    for (unsigned i = 0; (s = built_in(i)) != NULL; i++) {
         size_t n = 0;
         while (n < room && name[n] == s->name[n] && name[n] != '\0')
             n++;
@@ -42,17 +51,6 @@ static const struct hmm_strategy *strategy_named(const char *name, size_t room)
             return s;
     }
     return NULL;
-}
-
-/* Whether the region's parts are in order (B6), in a region of so many granules. */
-static bool parts_are_valid(const struct hmm_heap *h, uint32_t granules, uint32_t skew)
-{
-    return h->id.granules == granules && h->capacity <= granules && h->region == h->capacity &&
-           h->high_limit == h->capacity && h->skew == skew && h->limit <= h->high_limit &&
-           h->first <= h->top && h->top <= h->brk && h->brk <= h->limit && h->brk <= h->brk_peak &&
-           h->brk_peak <= h->capacity &&
-           (size_t)h->first * HMM_GRANULE >= sizeof *h + HMM_HEADER_BYTES &&
-           h->extent == h->top - h->first;
 }
 
 /* Whether each header leads to the next, up to the top, which has its header (B1, B5). */
@@ -66,6 +64,52 @@ static bool blocks_lead_to_top(const struct hmm_heap *h)
         r += n;
     }
     return block_header(h, r) == HMM__FREE;
+}
+
+#if HMM__SMALL
+
+/* Whether the region's parts are in order, in a region of so many bytes. */
+static bool small_is_valid(const struct hmm_heap *h, const struct hmm_strategy *s, size_t bytes,
+                           uint32_t skew)
+{
+    size_t capacity = hmm__small_capacity(bytes);
+    return h->id.granules == capacity / HMM_GRANULE && h->limit == h->id.granules &&
+           h->skew == skew && h->first != 0 && h->first == hmm__small_first(s, capacity) &&
+           h->first <= h->top && h->top <= h->limit && h->top <= h->top_peak &&
+           h->top_peak <= h->limit && blocks_lead_to_top(h);
+}
+
+struct hmm_heap *hmm_heap_attach(void *memory, size_t size)
+{
+    uint32_t skew = (uint32_t)(-(uintptr_t)memory & (HMM_GRANULE - 1));
+    if (memory == NULL || size < skew + sizeof(struct hmm_heap))
+        return refuse_image(EINVAL);
+    struct hmm_heap *h = (struct hmm_heap *)(void *)((char *)memory + skew);
+    int code = id_error(&h->id);
+    if (code != 0)
+        return refuse_image(code);
+    const struct hmm_strategy *s = strategy_named(h->id.strategy, sizeof h->id.strategy);
+    if (s == NULL)
+        return refuse_image(ENOENT);
+    if (!small_is_valid(h, s, size - skew, skew))
+        return refuse_image(EINVAL);
+#if !HMM__ONE_STRATEGY
+    h->strategy = s;
+#endif
+    return hmm__verify(h) == NULL ? h : refuse_image(EINVAL);
+}
+
+#else
+
+/* Whether the region's parts are in order (B6), in a region of so many granules. */
+static bool parts_are_valid(const struct hmm_heap *h, uint32_t granules, uint32_t skew)
+{
+    return h->id.granules == granules && h->capacity <= granules && h->region == h->capacity &&
+           h->high_limit == h->capacity && h->skew == skew && h->limit <= h->high_limit &&
+           h->first <= h->top && h->top <= h->brk && h->brk <= h->limit && h->brk <= h->brk_peak &&
+           h->brk_peak <= h->capacity &&
+           (size_t)h->first * HMM_GRANULE >= sizeof *h + HMM_HEADER_BYTES &&
+           h->extent == h->top - h->first;
 }
 
 static bool is_used_block(const struct hmm_heap *h, size_t at, size_t bytes)
@@ -123,5 +167,7 @@ struct hmm_heap *hmm_heap_attach(void *memory, size_t size)
     hmm__set_entries(h);
     return h;
 }
+
+#endif
 
 #endif

@@ -215,9 +215,10 @@ static region_needs needs_of(const struct hmm_region *r, void *block, size_t usa
 }
 
 static void *regions_move(const struct hmm_regions *regions, struct hmm_region *from, void *block,
-                          size_t size, size_t bytes, region_needs needs)
+                          size_t size)
 {
-    void *p = regions_place(regions, size, needs, from);
+    size_t usable = regions_usable(from->heap, block), bytes = usable - NEEDS_BYTES;
+    void *p = regions_place(regions, size, needs_of(from, block, usable), from);
     if (p == NULL)
         return NULL;
     memcpy(p, block, bytes < size ? bytes : size);
@@ -232,7 +233,7 @@ static void *regions_resize(const struct hmm_regions *regions, struct hmm_region
     region_needs needs = needs_of(r, block, usable);
     void *p = hmm_heap_realloc(r->heap, block, size + NEEDS_BYTES);
     if (p == NULL)
-        return regions_move(regions, r, block, size, usable - NEEDS_BYTES, needs);
+        return regions_move(regions, r, block, size);
     memcpy(needs_at(p, hmm_heap_usable_size(r->heap, p)), &needs, NEEDS_BYTES);
     return p;
 }

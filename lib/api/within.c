@@ -157,7 +157,7 @@ void *hmm_heap_malloc_within(struct hmm_heap *heap, size_t size,
         return hmm_heap_malloc(heap, size);
     hmm__hooks_begin();
     void *p = malloc_within(heap, size, constraint);
-    if (hooks_are_set())
+    if (HMM__SMALL || hooks_are_set())
         hmm__trace_aligned(p, size, constraint->align);
     hmm__hooks_end();
     return p;

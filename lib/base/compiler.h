@@ -34,14 +34,14 @@
 #include <string.h>
 #else
 /* These three are all that a freestanding build needs. Compilers call them by themselves too. */
-void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
+void *memcpy(void *to, const void *from, size_t bytes);
 void *memmove(void *to, const void *from, size_t bytes);
 void *memset(void *to, int byte, size_t bytes);
 #endif
 
 #if defined(__GNUC__)
-#define hmm__likely(x) __builtin_expect(!!(x), 1)
-#define hmm__unlikely(x) __builtin_expect(!!(x), 0)
+#define hmm__likely(x) (__builtin_expect(!!(x), 1) != 0)
+#define hmm__unlikely(x) (__builtin_expect(!!(x), 0) != 0)
 #define HMM__COLD __attribute__((cold, noinline))
 #define HMM__ALWAYS_INLINE static inline __attribute__((always_inline))
 /* In one file and in few bytes what is not called is left out. */
@@ -56,16 +56,24 @@ void *memset(void *to, int byte, size_t bytes);
  * register, which has to be saved, what one instruction computes again, or would split an operation
  * on memory into load and store. */
 #define hmm__forget(x) __asm__("" : "+r"(x))
+#if !HMM__SMALL
 #define hmm__forget_memory(x) __asm__("" : "+m"(x))
+#endif
 #else
 #define hmm__likely(x) (x)
 #define hmm__unlikely(x) (x)
 #define HMM__COLD
 #define HMM__ALWAYS_INLINE static inline
+#if defined(HMM_SINGLE_FILE) && HMM__SMALL
+#define HMM__HIDDEN static
+#else
 #define HMM__HIDDEN
+#endif
 #define HMM__MAY_ALIAS
 #define hmm__forget(x) ((void)0)
+#if !HMM__SMALL
 #define hmm__forget_memory(x) ((void)0)
+#endif
 #endif
 
 /* A build for ThreadSanitizer, by either compiler. */
@@ -80,12 +88,14 @@ void *memset(void *to, int byte, size_t bytes);
 #define HMM__TSAN 0
 #endif
 
+#if !HMM__SMALL
 /* For a function that reads what other threads may be writing, and for which any value will do:
  * ThreadSanitizer does not look at it. */
 #if HMM__TSAN
 #define HMM__UNSEEN __attribute__((no_sanitize_thread, noinline))
 #else
 #define HMM__UNSEEN
+#endif
 #endif
 
 /* The cache needs an atomic compare-and-swap. */

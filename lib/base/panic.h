@@ -7,6 +7,8 @@
 
 #include "base/compiler.h"
 
+#if HMM_WITH_CHECKS || !HMM__SMALL || defined(HMM_ASSERTIONS)
+
 /* Prints "hmm: WHAT 0xWHERE: WHY", or calls the program's handler (hmm_on_panic) with that line,
  * and aborts. */
 #if HMM_WITH_MESSAGES
@@ -15,7 +17,14 @@ HMM__HIDDEN HMM__COLD _Noreturn void hmm__panic(const char *what, const void *wh
 #else
 /* The line is "hmm: misuse". */
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__panic_in_brief(void);
-#define hmm__panic(what, where, why) ((void)(what), (void)(where), hmm__panic_in_brief())
+
+HMM__ALWAYS_INLINE _Noreturn void hmm__panic(const char *what, const void *where, const char *why)
+{
+    (void)what, (void)where, (void)why;
+    hmm__panic_in_brief();
+}
+#endif
+
 #endif
 
 #endif

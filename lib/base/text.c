@@ -35,6 +35,8 @@ size_t hmm__text_length(const char *s)
     return n;
 }
 
+#if !HMM__SMALL
+
 static unsigned at_most(unsigned a, unsigned b)
 {
     return a < b ? a : b;
@@ -77,6 +79,8 @@ unsigned hmm__text_edits(const char *a, const char *b)
     return row[n];
 }
 
+#endif
+
 /* Divides the number whose digits in base 2^16 are `rest` and *digit by `base`, of at most 16 bits:
  * *digit becomes the quotient. Returns the remainder. 32-bit compilers call their run-time library
  * to divide larger numbers, and for quotient and remainder together. */
@@ -103,11 +107,11 @@ static uint32_t divide(uint64_t *value, uint32_t base)
 static void add_number(struct text *t, uint64_t value, uint32_t base)
 {
     char digits[24];
-    size_t i = sizeof digits - 1;
+    size_t i = sizeof(digits) - 1;
     digits[i] = '\0';
-    do
+    do {
         digits[--i] = "0123456789abcdef"[divide(&value, base)];
-    while (value != 0);
+    } while (value != 0);
     hmm__text_add(t, digits + i);
 }
 

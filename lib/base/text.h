@@ -36,8 +36,10 @@ HMM__HIDDEN bool hmm__text_is_control(const char *s);
 /* How many letters must be put in, left out, changed or swapped with their neighbour to make b of
  * a: a typing error is one or two. HMM__TEXT_UNLIKE if one of them has more than HMM__TEXT_WORD
  * letters. */
+#if !HMM__SMALL
 #define HMM__TEXT_WORD 31
 #define HMM__TEXT_UNLIKE 1000u
+#endif
 HMM__HIDDEN unsigned hmm__text_edits(const char *a, const char *b);
 
 /* A size, in K, M or G where it is a whole number of them. */

@@ -24,7 +24,7 @@
  *     HMM_WITH_CACHE      no cache
  *     HMM_WITH_REGIONS    no several regions, no allocation within bounds
  *     HMM_WITH_TRACE      no hmm_set_trace
- *     HMM_WITH_IMAGES     no hmm_heap_attach; it takes HMM_WITH_SPEED
+ *     HMM_WITH_IMAGES     no hmm_heap_attach; it takes HMM_WITH_CHECKS
  *     HMM_WITH_LOCKS      the process heap is not locked
  *     HMM_WITH_PROCESS    there is no process heap
  */
@@ -141,6 +141,11 @@
 
 /* Pieces of blocks: at an alignment, or within bounds. The cache places its runs so. */
 #define HMM__PIECES (HMM_WITH_ALIGNED || HMM_WITH_REGIONS || (HMM_WITH_CACHE && !HMM__SMALL))
+
+/* Anything besides create, malloc and free. */
+#define HMM__EXTRAS                                                                                \
+    (!HMM__SMALL || HMM_WITH_CHECKS || HMM_WITH_STATS || HMM_WITH_REALLOC || HMM_WITH_ALIGNED ||   \
+     HMM_WITH_WALK || HMM_WITH_PLUGINS || HMM_WITH_REGIONS || HMM_WITH_IMAGES || HMM_WITH_TRACE)
 
 /* In few bytes first-fit is a list (first_list.c), unless HMM_FIRST_FIT_INDEX is 1. */
 #ifndef HMM_FIRST_FIT_INDEX

@@ -229,6 +229,7 @@ struct medium_cache {
     size_t bytes;     /* of all blocks; atomic */
     size_t bytes_max; /* where it is too much */
     size_t bytes_min; /* the least since they were looked at */
+    size_t unused;    /* of them, to go back; atomic */
     size_t counted;   /* as cache.medium_bytes has it; with the heap's lock */
     unsigned clock_hand;
     unsigned classes; /* those that it may have blocks of */
@@ -296,6 +297,7 @@ struct cache {
     size_t medium_bytes; /* of all threads, as far as they are counted */
     size_t idle_page;    /* where to go on looking for empty runs of others */
     uint64_t aged_at;    /* when medium blocks that are not needed were looked for */
+    bool has_unused;     /* some medium_cache.unused is not 0 */
 };
 
 /* Reads, or writes, a word of at most pointer size that another thread may access at the same time.

@@ -20,6 +20,9 @@
 
 #define MEDIUM_BYTES_MIN ((size_t)4096)
 
+/* Blocks that go back in one call where it can wait: a few tenths of a millisecond. */
+#define MEDIUM_STEP ((size_t)256)
+
 void hmm__medium_freed_twice(const void *p, const char *operation)
 {
     hmm__panic(operation, p, "double free, or not a block: it is not in use");
@@ -69,30 +72,30 @@ static void forget_lost(struct medium_cache *m)
     memset(m->count, 0, sizeof m->count);
 }
 
-/* Takes blocks off until the rest have `keep` bytes at most: half of each class, from clock_hand
- * on, and the last one of a class only if that was not enough. Returns them as a list; NULL: none.
- * The caller has tc's lock. */
-static struct object *take_medium_off(struct thread_cache *tc, size_t keep)
+/* Takes blocks off until the rest have `keep` bytes at most, or `max` are taken: half of each
+ * class, from clock_hand on, and the last one of a class only if that was not enough. Returns them
+ * as a list; NULL: none. The caller has tc's lock. */
+static struct object *take_medium_off(struct thread_cache *tc, size_t keep, size_t max)
 {
     struct medium_cache *m = &tc->medium;
     struct object *all = NULL;
     unsigned last = 0, empty = 0;
     if (hmm__unlikely(is_orphan(tc)))
         believe_orphan(tc);
-    for (unsigned i = 0; m->bytes > keep; i++) {
+    for (unsigned i = 0; m->bytes > keep && max != 0; i++) {
         unsigned k = m->clock_hand;
         m->clock_hand = (k + 1) % MEDIUM_CLASSES;
         last |= i / MEDIUM_CLASSES;
         empty = m->list[k] != NULL ? 0 : empty + 1;
         if (hmm__unlikely(empty > MEDIUM_CLASSES))
             forget_lost(m);
-        for (unsigned n = (m->count[k] + last) / 2; n != 0 && m->list[k] != NULL; n--) {
+        size_t n = (m->count[k] + last) / 2;
+        for (n = n < max ? n : max; n != 0 && m->list[k] != NULL; n--, max--) {
             struct object *o = take_medium_off_one(tc, k);
             o->next = all;
             all = o;
         }
     }
-    m->bytes_min = m->bytes;
     return all;
 }
 
@@ -116,11 +119,12 @@ static void count_medium(struct thread_cache *tc)
 }
 
 /* Of any thread cache. */
-static bool shrink_to(struct thread_cache *tc, size_t keep)
+static bool shrink_to(struct thread_cache *tc, size_t keep, size_t max)
 {
     if (CACHE_READ(tc->medium.bytes) == 0 || !own_lock_any(tc))
         return false;
-    struct object *all = take_medium_off(tc, keep);
+    struct object *all = take_medium_off(tc, keep, max);
+    tc->medium.bytes_min = tc->medium.bytes;
     count_medium(tc);
     own_unlock(tc);
     return free_all(tc->cache, all);
@@ -132,12 +136,12 @@ bool hmm__medium_halve(struct thread_cache *tc)
     size_t bytes = CACHE_READ(tc->medium.bytes);
     if (tc->cache->in_use > 1 && bytes <= (size_t)(h->brk - h->first) * HMM_GRANULE / IDLE_PART)
         return false;
-    return shrink_to(tc, bytes > MEDIUM_BYTES_MIN ? bytes / 2 : 0);
+    return shrink_to(tc, bytes > MEDIUM_BYTES_MIN ? bytes / 2 : 0, MEDIUM_STEP);
 }
 
 bool hmm__medium_empty(struct thread_cache *tc)
 {
-    return shrink_to(tc, 0);
+    return shrink_to(tc, 0, SIZE_MAX);
 }
 
 bool hmm__medium_empty_all(struct cache *cache)
@@ -148,19 +152,45 @@ bool hmm__medium_empty_all(struct cache *cache)
     return any;
 }
 
-bool hmm__medium_age(struct cache *cache)
+void hmm__medium_age(struct cache *cache)
 {
-    bool any = false;
     for (struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next) {
         struct medium_cache *m = &tc->medium;
         if (CACHE_READ(m->bytes) == 0 || !own_lock_any(tc))
             continue;
-        struct object *all = take_medium_off(tc, m->bytes - m->bytes_min);
+        CACHE_WRITE(m->unused, m->bytes_min);
+        m->bytes_min = m->bytes;
+        cache->has_unused |= m->unused != 0;
+        own_unlock(tc);
+    }
+}
+
+/* Takes the first of m->unused off. The caller has tc's lock. */
+static struct object *take_unused_off(struct thread_cache *tc)
+{
+    struct medium_cache *m = &tc->medium;
+    size_t before = m->bytes;
+    size_t unused = m->unused < before ? m->unused : before;
+    struct object *all = take_medium_off(tc, before - unused, MEDIUM_STEP);
+    size_t taken = before - m->bytes;
+    CACHE_WRITE(m->unused, taken < unused ? unused - taken : 0);
+    if (m->bytes_min > m->bytes)
+        m->bytes_min = m->bytes;
+    return all;
+}
+
+bool hmm__medium_return_unused(struct cache *cache)
+{
+    struct thread_cache *tc = cache->has_unused ? cache->thread_caches : NULL;
+    struct object *all = NULL;
+    for (; tc != NULL && all == NULL; tc = tc->next) {
+        if (CACHE_READ(tc->medium.unused) == 0 || !own_lock_any(tc))
+            continue;
+        all = take_unused_off(tc);
         count_medium(tc);
         own_unlock(tc);
-        any |= free_all(cache, all);
     }
-    return any;
+    return cache->has_unused = free_all(cache, all);
 }
 
 size_t hmm__medium_bytes(struct cache *cache, struct thread_cache *tc)
@@ -195,7 +225,7 @@ bool hmm__medium_put(struct thread_cache *tc, void *p, uint32_t n)
     bool may = bytes <= m->bytes_max && medium_class(n) < m->classes;
     if (may && m->bytes + bytes > m->bytes_max) {
         size_t keep = m->bytes_max - m->bytes_max / 4;
-        shrink_to(tc, keep > bytes ? keep - bytes : 0);
+        shrink_to(tc, keep > bytes ? keep - bytes : 0, MEDIUM_STEP);
     }
     if (may && (may = own_lock(tc))) {
         medium_push(tc, p, n);

@@ -67,14 +67,17 @@ HMM__HIDDEN HMM__COLD _Noreturn void hmm__medium_freed_twice(const void *p, cons
 /* Returns all of tc's medium blocks to the heap. False: there were none. With the heap's lock. */
 HMM__HIDDEN bool hmm__medium_empty(struct thread_cache *tc);
 
-/* Before the break rises: the same of a half of them, or of all, or of none if they are few. */
+/* Before the break rises: the same of a half of them, or of all, or of none if they are few; a step
+ * of it. */
 HMM__HIDDEN bool hmm__medium_halve(struct thread_cache *tc);
 
 /* Returns the medium blocks of all thread caches. */
 HMM__HIDDEN bool hmm__medium_empty_all(struct cache *cache);
 
-/* Returns what no thread has needed since the last call. With the heap's lock. */
-HMM__HIDDEN bool hmm__medium_age(struct cache *cache);
+/* What no thread has needed since the last call is to go back; and a step of that goes. False:
+ * nothing is left of it. With the heap's lock. */
+HMM__HIDDEN void hmm__medium_age(struct cache *cache);
+HMM__HIDDEN bool hmm__medium_return_unused(struct cache *cache);
 
 /* The sum of all medium blocks, with their headers: exact for tc, and for others as of when they
  * last had the heap's lock. With the heap's lock. */

@@ -273,15 +273,16 @@ bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)
 
 /* ---- What the heap asks for ---- */
 
-/* Medium blocks that were not needed for as long as pages may be that are not needed. */
+/* Medium blocks that were not needed for as long as pages may be that are not needed: a step. */
 static bool reclaim_unused(struct cache *cache)
 {
     const struct hmm_heap *h = cache->heap;
     uint64_t now = h->page_source->clock();
-    if (now - cache->aged_at < h->release_after)
-        return false;
-    cache->aged_at = now;
-    return hmm__medium_age(cache);
+    if (now - cache->aged_at >= h->release_after) {
+        cache->aged_at = now;
+        hmm__medium_age(cache);
+    }
+    return hmm__medium_return_unused(cache);
 }
 
 /* hmm_heap.reclaim */

@@ -15,6 +15,9 @@
 /* A smaller state is not worth it. */
 #define STATE_SMALL ((size_t)64 << 10)
 
+/* What is looked at and given back at once. */
+#define STATE_PAGE ((size_t)16 << 10)
+
 /* Capacities are at least 1 MiB, and grow by an eighth. */
 #define CAPACITY_MIN ((1u << 20) / HMM_GRANULE)
 #define CAPACITY_SHIFT 3
@@ -60,6 +63,37 @@ static bool grow_apart(struct hmm_heap *h, uint32_t capacity)
         memset((char *)h->state + was, 0, bytes - was);
     h->strategy->grow(h, h->state, old, hmm_heap_capacity(h));
     return true;
+}
+
+static bool is_zero(const char *page)
+{
+    const uint64_t *w = (const uint64_t *)(const void *)page;
+    for (size_t i = 0; i < STATE_PAGE / sizeof *w; i++)
+        if (w[i] != 0)
+            return false;
+    return true;
+}
+
+/* What it reads of pages that were never written takes no memory. */
+bool hmm__apart_give_back(struct hmm_heap *h, size_t bytes)
+{
+    if (h->state_place != HMM__STATE_APART)
+        return false;
+    size_t all = h->strategy->state_size(hmm_heap_capacity(h)) & ~(STATE_PAGE - 1);
+    size_t left = all > h->state_scanned ? all - h->state_scanned : 0;
+    char *page = (char *)h->state + h->state_scanned, *zero = page;
+    char *end = page + (left < bytes ? left : bytes);
+    for (; page < end; page += STATE_PAGE) {
+        if (is_zero(page))
+            continue;
+        if (zero != page)
+            h->page_source->decommit(zero, page);
+        zero = page + STATE_PAGE;
+    }
+    if (zero < end)
+        h->page_source->decommit(zero, end);
+    h->state_scanned = (size_t)(end - (char *)h->state);
+    return h->state_scanned < all;
 }
 
 bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to)

@@ -13,13 +13,16 @@
 
 #include "heap/heap.h"
 
-enum { HMM__FREE = 1, HMM__PREV_FREE = 2, HMM__ALIGNED = 4, HMM__SIZE_SHIFT = 3 };
+#define HMM__FREE 1u
+#define HMM__PREV_FREE 2u
+#define HMM__ALIGNED 4u
+#define HMM__SIZE_SHIFT 3u
 
 _Static_assert(HMM__ALIGNED == HMM__RECORD_BYTES, "header_usable subtracts the bit itself");
-_Static_assert((HMM__FREE | HMM__PREV_FREE | HMM__ALIGNED) < 1 << HMM__SIZE_SHIFT,
+_Static_assert((HMM__FREE | HMM__PREV_FREE | HMM__ALIGNED) < 1u << HMM__SIZE_SHIFT,
                "a header's size lies above its bits");
 _Static_assert(HMM_MAX_GRANULES <= UINT32_MAX >> HMM__SIZE_SHIFT, "a header has room for any size");
-_Static_assert(HMM_GRANULE % (1u << HMM__SIZE_SHIFT) == 0, "scaled_bytes is exact");
+_Static_assert(HMM_GRANULE % (1u << HMM__SIZE_SHIFT) == 0u, "scaled_bytes is exact");
 
 HMM__ALWAYS_INLINE void *block_payload(const struct hmm_heap *h, hmm_ref r)
 {
@@ -28,12 +31,20 @@ HMM__ALWAYS_INLINE void *block_payload(const struct hmm_heap *h, hmm_ref r)
 
 HMM__ALWAYS_INLINE hmm_ref block_of(const struct hmm_heap *h, const void *payload)
 {
-    return (hmm_ref)((size_t)((const char *)payload - (const char *)h) / HMM_GRANULE);
+    ptrdiff_t bytes = (const char *)payload - (const char *)h;
+    return (hmm_ref)((size_t)bytes / HMM_GRANULE);
+}
+
+/* The words at a payload. The two below it are its block's header, and the footer of the block
+ * below if that is free. */
+HMM__ALWAYS_INLINE hmm__word *words_at(const void *payload)
+{
+    return (hmm__word *)(uintptr_t)payload;
 }
 
 HMM__ALWAYS_INLINE hmm__word *block_header_at(const struct hmm_heap *h, hmm_ref r)
 {
-    return (hmm__word *)block_payload(h, r) - 1;
+    return &words_at(block_payload(h, r))[-1];
 }
 
 HMM__ALWAYS_INLINE uint32_t block_header(const struct hmm_heap *h, hmm_ref r)
@@ -72,7 +83,7 @@ HMM__ALWAYS_INLINE uint32_t block_size(const struct hmm_heap *h, hmm_ref r)
 /* The scaled size: the size in granules shifted as in a header, which alone is a footer. */
 HMM__ALWAYS_INLINE uint32_t header_scaled(uint32_t word)
 {
-    return word & ~(uint32_t)(HMM__FREE | HMM__PREV_FREE | HMM__ALIGNED);
+    return word & ~(HMM__FREE | HMM__PREV_FREE | HMM__ALIGNED);
 }
 
 /* Bytes and granules of a scaled size. */
@@ -94,7 +105,7 @@ HMM__ALWAYS_INLINE hmm_ref block_next(const struct hmm_heap *h, hmm_ref r)
 /* The footer of the block below r. Valid iff r's PREV_FREE is set. */
 HMM__ALWAYS_INLINE uint32_t block_footer_scaled(const struct hmm_heap *h, hmm_ref r)
 {
-    return *((hmm__word *)block_payload(h, r) - 2);
+    return words_at(block_payload(h, r))[-2];
 }
 
 /* The size of the block below r, in granules. Valid iff r's PREV_FREE is set. */
@@ -116,7 +127,7 @@ HMM__ALWAYS_INLINE size_t header_usable(uint32_t word)
 
 HMM__ALWAYS_INLINE hmm__word *block_links(const struct hmm_heap *h, hmm_ref r)
 {
-    return block_payload(h, r);
+    return words_at(block_payload(h, r));
 }
 
 /* Makes r a free block of n granules; prev_bit is HMM__PREV_FREE or 0. The caller sets PREV_FREE in
@@ -126,7 +137,7 @@ HMM__ALWAYS_INLINE void block_make_free(const struct hmm_heap *h, hmm_ref r, uin
 {
     HMM_ASSERT(r >= h->first && n >= HMM_MIN_GRANULES && r + n <= h->top);
     block_set_header(h, r, header_make(n, HMM__FREE | prev_bit));
-    *((hmm__word *)block_payload(h, r + n) - 2) = header_make(n, 0);
+    words_at(block_payload(h, r + n))[-2] = header_make(n, 0);
 }
 
 HMM__ALWAYS_INLINE void block_clear_prev_free(const struct hmm_heap *h, hmm_ref r)
@@ -166,6 +177,8 @@ HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
     block_set_header(h, r, HMM__FREE);
 }
 
+#if HMM__EXTRAS
+
 /*
  * The same by pointers, for the inner loop: the header of a payload, and the footer of the block
  * below a payload.
@@ -173,18 +186,18 @@ HMM__ALWAYS_INLINE void block_make_top(struct hmm_heap *h, hmm_ref r)
 HMM__ALWAYS_INLINE uint32_t word_load(const char *payload)
 {
 #if defined(__GNUC__)
-    return __atomic_load_n((const hmm__word *)(const void *)payload - 1, __ATOMIC_RELAXED);
+    return __atomic_load_n(&words_at(payload)[-1], __ATOMIC_RELAXED);
 #else
-    return *((const hmm__word *)(const void *)payload - 1);
+    return words_at(payload)[-1];
 #endif
 }
 
 HMM__ALWAYS_INLINE void word_store(char *payload, uint32_t word)
 {
 #if defined(__GNUC__)
-    __atomic_store_n((hmm__word *)(void *)payload - 1, word, __ATOMIC_RELAXED);
+    __atomic_store_n(&words_at(payload)[-1], word, __ATOMIC_RELAXED);
 #else
-    *((hmm__word *)(void *)payload - 1) = word;
+    words_at(payload)[-1] = word;
 #endif
 }
 
@@ -196,7 +209,7 @@ HMM__ALWAYS_INLINE void word_clear(char *payload, uint32_t bits)
 #if HMM__TSAN
     word_store(payload, word_load(payload) & ~bits);
 #else
-    *((hmm__word *)(void *)payload - 1) &= ~bits;
+    words_at(payload)[-1] &= ~bits;
 #endif
 }
 
@@ -205,7 +218,7 @@ HMM__ALWAYS_INLINE void word_set(char *payload, uint32_t bits)
 #if HMM__TSAN
     word_store(payload, word_load(payload) | bits);
 #else
-    *((hmm__word *)(void *)payload - 1) |= bits;
+    words_at(payload)[-1] |= bits;
 #endif
 }
 
@@ -215,7 +228,7 @@ HMM__ALWAYS_INLINE void word_add(char *payload, uint32_t more)
 #if HMM__TSAN
     word_store(payload, word_load(payload) + more);
 #else
-    *((hmm__word *)(void *)payload - 1) += more;
+    words_at(payload)[-1] += more;
 #endif
 }
 
@@ -224,18 +237,18 @@ HMM__ALWAYS_INLINE void word_lessen(char *payload, uint32_t less)
 #if HMM__TSAN
     word_store(payload, word_load(payload) - less);
 #else
-    *((hmm__word *)(void *)payload - 1) -= less;
+    words_at(payload)[-1] -= less;
 #endif
 }
 
 HMM__ALWAYS_INLINE uint32_t footer_load(const char *above)
 {
-    return *((const hmm__word *)(const void *)above - 2);
+    return words_at(above)[-2];
 }
 
 HMM__ALWAYS_INLINE void footer_store(char *above, uint32_t scaled)
 {
-    *((hmm__word *)(void *)above - 2) = scaled;
+    words_at(above)[-2] = scaled;
 }
 
 /*
@@ -299,6 +312,8 @@ HMM__ALWAYS_INLINE bool block_is_valid(const struct hmm_heap *h, hmm_ref r, uint
     return below_is_free && block_footer_scaled(h, r + n) == header_scaled(word);
 }
 
+#endif
+
 /* verify.c: each ends the program with the message that this block was overwritten. */
 #if HMM_WITH_CHECKS || !HMM__SMALL
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__block_broken(const struct hmm_heap *h, hmm_ref r);
@@ -315,6 +330,8 @@ HMM__ALWAYS_INLINE void hmm__links_broken(const struct hmm_heap *h, hmm_ref r)
 }
 #endif
 
+#if HMM__EXTRAS
+
 /* The block above r, whose header is `word`, for walks. A header that was overwritten ends the
  * program: else the walk would not end, or would leave the blocks. */
 HMM__ALWAYS_INLINE hmm_ref block_step(const struct hmm_heap *h, hmm_ref r, uint32_t word)
@@ -328,8 +345,8 @@ HMM__ALWAYS_INLINE hmm_ref block_step(const struct hmm_heap *h, hmm_ref r, uint3
 HMM__ALWAYS_INLINE size_t ref_or_more(const struct hmm_heap *h, const void *payload)
 {
     size_t d = (size_t)((uintptr_t)payload - (uintptr_t)h);
-    enum { LOG = HMM_GRANULE == 16 ? 4 : 3 };
-    return d >> LOG | d << (sizeof d * 8 - LOG);
+    const uint32_t log = HMM_GRANULE == 16 ? 4 : 3;
+    return d >> log | d << (sizeof d * 8 - log);
 }
 
 /*
@@ -339,4 +356,5 @@ HMM__ALWAYS_INLINE size_t ref_or_more(const struct hmm_heap *h, const void *payl
  */
 HMM__HIDDEN bool hmm__seems_valid(const struct hmm_heap *h, const void *payload);
 
+#endif
 #endif

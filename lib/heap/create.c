@@ -19,26 +19,10 @@ uint32_t hmm__granules_up(size_t bytes)
     return (uint32_t)(((uint64_t)bytes + HMM_GRANULE - 1) / HMM_GRANULE);
 }
 
-/* Only what is built in is found again by its name. */
-static void name_image(struct hmm_heap *h, const struct hmm_strategy *s)
-{
-    size_t n = 0;
-    memset(h->id.strategy, 0, sizeof h->id.strategy);
-    if (s->malloc_whole != NULL)
-        for (; n < sizeof h->id.strategy - 1 && s->name[n] != '\0'; n++)
-            h->id.strategy[n] = s->name[n];
-}
-
 static void identify_image(struct hmm_heap *h, uint32_t granules)
 {
     _Static_assert(sizeof *h <= UINT16_MAX, "heap_bytes has room");
-    h->id = (struct hmm__image_id){.magic = HMM__IMAGE_MAGIC,
-                                   .version = HMM__IMAGE_VERSION,
-                                   .heap_bytes = sizeof *h,
-                                   .granule = HMM_GRANULE,
-                                   .header_bytes = HMM_HEADER_BYTES,
-                                   .word_bytes = sizeof(size_t),
-                                   .granules = granules};
+    image_identify(&h->id, sizeof *h, granules);
 }
 
 /* Copies the strategy's functions, or their defaults, into the heap. */
@@ -46,7 +30,7 @@ static void set_strategy(struct hmm_heap *h, const struct hmm_strategy *s)
 {
     HMM_ASSERT(hmm__strategy_is_valid(s));
     h->strategy = s;
-    name_image(h, s);
+    image_name(&h->id, s->malloc_whole != NULL ? s->name : NULL);
     h->uncached_malloc = s->malloc_whole ? s->malloc_whole : hmm__malloc_by_hooks;
     h->uncached_free = s->free_whole ? s->free_whole : hmm__free_by_hooks;
     h->take = s->take ? s->take : hmm__default_take;

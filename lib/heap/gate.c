@@ -11,5 +11,5 @@ uint32_t hmm__hooks;
 #if HMM__GATES
 struct hmm__diverted hmm__diverted;
 size_t hmm__request_gate = HMM_MAX_REQUEST + 1;
-struct hmm__free_gate hmm__free_gate = {HMM__FREE_ANY, HMM__FREE_SELF, HMM__FREE_NEXT};
+struct hmm__free_gate hmm__free_gate = {HMM__FREE_ANY, HMM__FREE_SELF};
 #endif

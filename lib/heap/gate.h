@@ -60,7 +60,7 @@ extern HMM__HIDDEN struct hmm__diverted hmm__diverted;
 
 /* gate.c: HMM_MAX_REQUEST + 1, and the flags of free_by; closed 0, and all bits. */
 struct hmm__free_gate {
-    uint32_t any, self, next;
+    uint32_t any, self;
 };
 extern HMM__HIDDEN size_t hmm__request_gate;
 extern HMM__HIDDEN struct hmm__free_gate hmm__free_gate;
@@ -97,15 +97,15 @@ HMM__ALWAYS_INLINE void hmm__gate_set_bits(uint32_t *gate, uint32_t value)
 #define HMM__GATE_SIZE(gate, open) hmm__gate_size(&(gate))
 #define HMM__GATE_BITS(gate, open) hmm__gate_bits(&(gate))
 
-#else
+#elif !HMM__SMALL
 
 #define HMM__GATE_SIZE(gate, open) ((size_t)(open))
 #define HMM__GATE_BITS(gate, open) ((uint32_t)(open))
 
 #endif
 
-/* What has passed a gate is no more than `max`, as it stands in the gate when it is open: compilers,
- * which knew it of a constant, are told. */
+/* What has passed a gate is no more than `max`, as it stands in the gate when it is open:
+ * compilers, which knew it of a constant, are told. */
 HMM__ALWAYS_INLINE void hmm__gate_passed(size_t size, size_t max)
 {
     if (size > max)

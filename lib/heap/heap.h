@@ -57,15 +57,24 @@
 
 /* The bytes of an ALIGNED block's record, which are not usable. */
 #define HMM__RECORD_BYTES 4u
-/* What a ref can name, with room for a strategy to round up. */
-#define HMM__REF_GRANULES_MAX (UINT32_MAX - 4095)
 
 /* A header, a footer or a link of a free block. */
 typedef uint32_t HMM__MAY_ALIAS hmm__word;
 
 _Static_assert(sizeof(hmm__word) == HMM_HEADER_BYTES, "a header is a word");
+_Static_assert(HMM_LINK_BYTES <= HMM_LINKS_KEPT, "a block's links stay when its pages go");
 _Static_assert(HMM_MIN_GRANULES *HMM_GRANULE >= 2 * HMM_HEADER_BYTES + HMM_LINK_BYTES,
                "the smallest free block has a header, two links and a footer");
+
+struct hmm__page_source;
+struct hmm__ticker;
+
+#if !HMM__SMALL || HMM_WITH_REGIONS
+/* What a ref can name, with room for a strategy to round up. */
+#define HMM__REF_GRANULES_MAX (UINT32_MAX - 4095)
+#endif
+
+#if !HMM__SMALL
 
 /* What is checked at each call: bits of hmm_heap.check_flags. malloc and free do not test them:
  * malloc_entry and free_entry are the checked functions while one is set. */
@@ -73,11 +82,6 @@ enum hmm__check_flag {
     HMM__CHECK_MEMCHECK = 1, /* memcheck runs: annotate every block */
     HMM__CHECK_POINTERS = 2  /* check level 2 and up */
 };
-
-/* What a cache is to return to the heap: UNUSED, now and then, is what has not been needed for a
- * while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL, before a
- * request fails, is all that the calling thread does not use. */
-enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* Where the strategy's state lies. */
 enum hmm__state_place {
@@ -87,47 +91,12 @@ enum hmm__state_place {
     HMM__STATE_APART /* outside the region, where it grows: apart.c */
 };
 
-/* How the system commits and decommits the pages of a region. All keep errno. */
-struct hmm__page_source {
-    /* Makes [from, to) writable. False iff the system has no memory for it. */
-    bool (*commit)(char *from, char *to);
-    /* Gives the pages of [from, to) back to the system. It stays writable, and reads as zero. */
-    void (*decommit)(char *from, char *to);
-    /* Milliseconds since some fixed time. */
-    uint64_t (*clock)(void);
-    /* The rest is of a source that maps in place; NULL: it does not. */
-    /* The opposite of commit, of whole pages. */
-    void (*unmap)(char *from, char *to);
-    /* After commit has failed from `from` on: commits `bytes` that lie above the mapping in the
-     * way, at most so far. NULL: there is none in the way, or no room above it. */
-    char *(*past)(char *from, size_t bytes, size_t distance_max);
-    /* One of two places for a state, outside the region. NULL: it is to lie in the region. */
-    char *(*state_place)(unsigned which, size_t *max);
-    /* The bytes of address space that are mapped. */
-    size_t (*mapped)(void);
-};
+#endif
 
-/* When who does not come to the heap reads the clock: after so many frees, 1 at first. */
-struct hmm__ticker {
-    uint64_t at;
-    uint16_t frees;
-};
-
-/* large.c: an entry of the table of large free blocks. */
-struct hmm__large {
-    hmm_ref end;         /* of the block; 0: the entry is not in use */
-    uint32_t next, prev; /* in the list, by index; UINT32_MAX: it is in none */
-    uint32_t since;      /* the clock, in milliseconds */
-    uint32_t counted;    /* granules of it that may be resident */
-    hmm_ref zero_from, zero_to;
-};
-
-/* The smallest free block whose pages are worth a call: 64 KiB. */
-#define HMM__LARGE_GRANULES ((64u << 10) / HMM_GRANULE)
-
-/* hmm_heap.release_after: pages are given back only when asked for; and what is usual. */
-#define HMM__RELEASE_NEVER UINT32_MAX
-#define HMM__RELEASE_AFTER 250u
+/* What a cache is to return to the heap: UNUSED, now and then, is a step of what has not been
+ * needed for a while; IDLE, before malloc raises the break, is empty runs and medium blocks; ALL,
+ * before a request fails, is all that the calling thread does not use. */
+enum hmm__reclaim { HMM__RECLAIM_UNUSED, HMM__RECLAIM_IDLE, HMM__RECLAIM_ALL };
 
 /* For what is only looked at. */
 #if HMM__COUNTS
@@ -136,23 +105,16 @@ struct hmm__large {
 #define COUNT(statement) ((void)0)
 #endif
 
+#if HMM_WITH_IMAGES || !HMM__SMALL
+#include "heap/image.h"
+#endif
+#if !HMM__SMALL
+#include "heap/page_source.h"
+#endif
+
 #if HMM__SMALL
 #include "heap/small.h"
 #else
-
-/* What an image is of: it is used on by a build for which all of this is the same. To be counted up
- * with each change of the image's part of struct hmm_heap, of blocks, or of a strategy's state. */
-#define HMM__IMAGE_MAGIC UINT32_C(0x686d6d69)
-#define HMM__IMAGE_VERSION 1u
-
-struct hmm__image_id {
-    uint32_t magic;
-    uint16_t version;
-    uint16_t heap_bytes; /* of struct hmm_heap */
-    uint8_t granule, header_bytes, word_bytes, unused;
-    uint32_t granules; /* of the region that the heap was given */
-    char strategy[16]; /* a built-in's name; else empty */
-};
 
 /*
  * Two parts. The image says what is in the region, without an address: with the blocks and the
@@ -227,6 +189,7 @@ struct hmm_heap {
         uint32_t release_after;
         hmm_ref top_seen;
         uint64_t release_due, top_seen_at;
+        size_t state_scanned; /* apart.c; the state's bytes from here on may have pages of zeros */
         uint64_t released_then; /* released, when the cache was last asked for what is idle */
         /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
          * pointers are misuse. */
@@ -382,7 +345,7 @@ static const char strategy_name[] = "";
 HMM__ALWAYS_INLINE void say_placed(struct hmm_heap *h, hmm_ref r, uint32_t granules)
 {
 #if HMM__SMALL
-    if (hooks_of(h)->placed)
+    if (hooks_of(h)->placed != NULL)
         hooks_of(h)->placed(h, state_of(h), r, granules);
 #else
     if (h->placed)
@@ -426,13 +389,16 @@ HMM__ALWAYS_INLINE uint32_t free_granules(const struct hmm_heap *h)
 #define HMM_MAX_REQUEST                                                                            \
     ((size_t)((uint64_t)HMM_MAX_GRANULES * HMM_GRANULE - HMM_HEADER_BYTES < (uint64_t)PTRDIFF_MAX  \
                   ? (uint64_t)HMM_MAX_GRANULES * HMM_GRANULE - HMM_HEADER_BYTES                    \
-                  : (uint64_t)PTRDIFF_MAX - 2 * HMM_GRANULE))
+                  : (uint64_t)PTRDIFF_MAX - 2u * HMM_GRANULE))
 
 /* Granules of the smallest block with `bytes` usable; rounds up. bytes <= HMM_MAX_REQUEST. */
 HMM__ALWAYS_INLINE uint32_t hmm__granules_for(size_t bytes)
 {
     uint32_t n = (uint32_t)((bytes + HMM_HEADER_BYTES + HMM_GRANULE - 1) / HMM_GRANULE);
-    return HMM_MIN_GRANULES > 1 && n < HMM_MIN_GRANULES ? HMM_MIN_GRANULES : n;
+#if HMM_GRANULE < 16u
+    n = n < HMM_MIN_GRANULES ? HMM_MIN_GRANULES : n;
+#endif
+    return n;
 }
 
 /* create.c: as hmm_heap_create, except that malloc_entry and free_entry are not set. `zeroed`: the
@@ -441,6 +407,18 @@ HMM__HIDDEN struct hmm_heap *hmm__create(void *memory, size_t size,
                                          const struct hmm_strategy *strategy, bool zeroed,
                                          const struct hmm__page_source *page_source);
 HMM__HIDDEN bool hmm__strategy_is_valid(const struct hmm_strategy *strategy);
+
+#if HMM__SMALL
+/* small.c: of a region of so many bytes, those that a heap has; and the ref of its first block. 0:
+ * there is no room for one. */
+HMM__HIDDEN size_t hmm__small_capacity(size_t bytes);
+HMM__HIDDEN hmm_ref hmm__small_first(const struct hmm_strategy *strategy, size_t capacity);
+
+#if HMM_WITH_IMAGES
+/* small.c: as hmm_strategy_at. */
+HMM__HIDDEN const struct hmm_strategy *hmm__built_in(unsigned index);
+#endif
+#endif
 
 /* switch.c: as hmm_heap_set_strategy, of a strategy that is valid and not the present one. */
 HMM__HIDDEN int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *strategy);
@@ -484,8 +462,10 @@ HMM__HIDDEN void hmm__high_raise(struct hmm_heap *h, hmm_ref limit, hmm_ref high
 HMM__HIDDEN hmm_ref hmm__zero_begin(struct hmm_heap *h);
 HMM__HIDDEN void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref zero_top);
 
+#if !HMM__SMALL
 /* Blocks of at least so many bytes are zeroed so. */
 #define HMM__ZERO_MIN ((size_t)64 << 10)
+#endif
 
 /* malloc and free without the cache, without checks of the whole heap, and without the hooks. */
 #if HMM__SMALL
@@ -581,8 +561,10 @@ HMM__HIDDEN void hmm__default_resize(struct hmm_heap *h, void *state, hmm_ref wa
                                      uint32_t was_granules, hmm_ref now);
 
 /* verify.c */
+#if HMM_WITH_CHECKS || !HMM__SMALL
 HMM__HIDDEN HMM__COLD _Noreturn void hmm__misuse(const struct hmm_heap *h, const void *payload,
                                                  const char *operation);
+#endif
 HMM__HIDDEN bool hmm__is_block(const struct hmm_heap *h, const void *payload);
 
 /* As hmm_heap_check, without the cache. */

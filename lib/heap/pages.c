@@ -26,6 +26,9 @@
 /* Bytes that one call gives back: about a third of a millisecond. */
 #define RELEASE_STEP ((size_t)4 << 20)
 
+/* Bytes of a strategy's state that one call looks at. */
+#define STATE_STEP ((size_t)1 << 20)
+
 /* When so much has been given back, and no more is due, a burst is over. */
 #define IDLE_BYTES ((size_t)1 << 20)
 
@@ -200,6 +203,7 @@ static void unmap_above(struct hmm_heap *h, hmm_ref keep)
     char *end = (char *)block_payload(h, h->committed_end) + RELEASE_PAGE - 1;
     char *limit = block_payload(h, h->limit);
     h->committed_end = keep + ahead;
+    h->state_scanned = 0;
     h->page_source->unmap(block_payload(h, h->committed_end), end < limit ? end : limit);
     if (h->zero_top > h->committed_end)
         h->zero_top = h->committed_end;
@@ -265,7 +269,8 @@ void hmm__decommit_due(struct hmm_heap *h)
         return;
     size_t budget = h->release_after == 0 ? SIZE_MAX : RELEASE_STEP;
     bool done = give_back_due_top(h, now, &budget) &&
-                give_back_blocks(h, (uint32_t)now - h->release_after, &budget);
+                give_back_blocks(h, (uint32_t)now - h->release_after, &budget) &&
+                !hmm__apart_give_back(h, STATE_STEP);
     uint64_t due = now;
     if (done) {
         const struct hmm__large *b = hmm__large_oldest(h);
@@ -296,14 +301,17 @@ void hmm__tick(struct hmm_heap *h)
 {
     uint64_t before = h->released;
     if (hmm__decommit_is_due(h)) {
-        hmm__reclaim(h, HMM__RECLAIM_UNUSED);
+        bool more = hmm__reclaim(h, HMM__RECLAIM_UNUSED);
         hmm__decommit_due(h);
+        if (more)
+            write_due(h, 0);
     }
     if (h->released != before || h->released - h->released_then < IDLE_BYTES)
         return;
-    h->released_then = h->released;
-    while (hmm__reclaim(h, HMM__RECLAIM_IDLE)) {
-    }
+    if (hmm__reclaim(h, HMM__RECLAIM_IDLE))
+        write_due(h, 0);
+    else
+        h->released_then = h->released;
 }
 
 static HMM__COLD void give_back_excess(struct hmm_heap *h, uint64_t excess, uint32_t freed)
@@ -349,6 +357,7 @@ size_t hmm__decommit_all(struct hmm_heap *h)
         give_back_block(h, b, &budget);
     give_back_top(h, h->top, &budget);
     unmap_above(h, h->top);
+    hmm__apart_give_back(h, SIZE_MAX);
     h->top_seen = h->top;
     return SIZE_MAX - budget;
 }

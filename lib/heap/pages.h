@@ -24,6 +24,10 @@ HMM__HIDDEN void hmm__apart_leave(const struct hmm_heap *h, unsigned which);
 /* Before the break rises to `to`, above the capacity. False: there is no memory for the state. */
 HMM__HIDDEN HMM__COLD bool hmm__apart_follow(struct hmm_heap *h, hmm_ref to);
 
+/* Gives back pages of such a state that hold zeros only, since the break has fallen: looks at so
+ * many bytes of it, from where it was left. False: all of it was looked at. */
+HMM__HIDDEN bool hmm__apart_give_back(struct hmm_heap *h, size_t bytes);
+
 /* gap.c: the break cannot rise: if another mapping is in its way, the heap goes on above it, with
  * at least n granules of top below the break. False: there is none, or no memory. */
 HMM__HIDDEN HMM__COLD bool hmm__bridge(struct hmm_heap *h, uint32_t n);

@@ -32,6 +32,8 @@ HMM__ALWAYS_INLINE struct sized_block sized_block_at(const struct hmm_heap *h, h
     return (struct sized_block){block_payload(h, r), r, size};
 }
 
+#if !HMM__SMALL
+
 /* Scaled sizes of a block and of its free neighbours; 0: there is none, or it stays apart. */
 struct sizes {
     size_t self, next, prev;
@@ -71,8 +73,6 @@ struct merge {
 struct merges {
     merge_callback *next, *prev, *both;
 };
-
-#if !HMM__SMALL
 
 /* ---- allocate.c: the slow path ---- */
 
@@ -449,8 +449,7 @@ HMM__ALWAYS_INLINE uint32_t free_any(bool gated)
 HMM__ALWAYS_INLINE bool free_both(const struct block_view *b, bool gated)
 {
     uint32_t self = gated ? HMM__GATE_BITS(hmm__free_gate.self, HMM__FREE_SELF) : HMM__FREE_SELF;
-    uint32_t next = gated ? HMM__GATE_BITS(hmm__free_gate.next, HMM__FREE_NEXT) : HMM__FREE_NEXT;
-    return ((b->word & self) | (b->next_header & next)) == 0;
+    return ((b->word & self) | (b->next_header & (uint32_t)HMM__FREE_NEXT)) == 0;
 }
 
 /* The template of free. An ALIGNED block, or one with an ALIGNED block above, is freed by

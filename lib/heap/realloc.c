@@ -205,14 +205,22 @@ static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from
 
 #if HMM__SMALL
 
-static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t size)
+/* NULL: there is no room. */
+static __attribute__((noinline)) void *grow_in_place(struct hmm_heap *h, char *p, size_t size)
 {
     uint32_t word = word_load(p), n = hmm__granules_for(size);
     hmm_ref r = block_of(h, p);
     if (grow_up(h, r, word, n))
         return p;
-    hmm_ref low = word & HMM__PREV_FREE ? grow_down(h, r, word, n, 0) : 0;
-    return low ? block_payload(h, low) : move_block(h, p, size);
+    hmm_ref low = (word & HMM__PREV_FREE) != 0 ? grow_down(h, r, word, n, 0) : 0;
+    return low != 0 ? block_payload(h, low) : NULL;
+}
+
+/* One after the other, so that the stack is that of the deeper only. */
+static void *grow(struct hmm_heap *h, char *p, size_t size)
+{
+    void *grown = grow_in_place(h, p, size);
+    return grown != NULL ? grown : move_block(h, p, size);
 }
 
 #else

@@ -21,53 +21,102 @@ bool hmm__strategy_is_valid(const struct hmm_strategy *s)
 #endif
 }
 
-static struct hmm_heap *refuse(int code)
+#if HMM_WITH_IMAGES
+
+const struct hmm_strategy *hmm__built_in(unsigned index)
 {
-    hmm__set_errno(code);
-    return NULL;
+#if HMM__ONE_STRATEGY
+    return index == 0 ? hooks_by(NULL) : NULL;
+#else
+    const struct hmm_strategy *const all[] = {
+#if HMM_WITH_FIRST_FIT
+        HMM_FIRST_FIT,
+#endif
+#if HMM_WITH_NEXT_FIT
+        HMM_NEXT_FIT,
+#endif
+#if HMM_WITH_BEST_FIT
+        HMM_BEST_FIT,
+#endif
+#if HMM_WITH_SEGREGATED
+        HMM_SEGREGATED,
+#endif
+    };
+    return index < sizeof all / sizeof all[0] ? all[index] : NULL;
+#endif
 }
+
+static void identify(struct hmm_heap *h, const struct hmm_strategy *s)
+{
+    const struct hmm_strategy *known;
+    unsigned i = 0;
+    while ((known = hmm__built_in(i)) != NULL && known != s)
+        i++;
+    image_identify(&h->id, sizeof *h, h->limit);
+    image_name(&h->id, known != NULL ? known->name : NULL);
+}
+
+#endif
 
 /* The bytes of a region up to here can be named by a header, since blocks may merge into one. */
 #define SMALL_BYTES_MAX ((uint64_t)HMM_MAX_GRANULES * HMM_GRANULE)
 
-/* The ref of the first block in a heap of `capacity` bytes; 0: there is no room for one. */
-static hmm_ref first_for(const struct hmm_strategy *s, size_t capacity)
+size_t hmm__small_capacity(size_t bytes)
 {
-    size_t bytes = s->state_size(capacity);
-    if (bytes > capacity)
-        return 0;
-    bytes += sizeof(struct hmm_heap) + HMM_HEADER_BYTES + HMM_GRANULE - 1;
-    size_t first = bytes / HMM_GRANULE;
-    return first + HMM_MIN_GRANULES <= capacity / HMM_GRANULE ? (hmm_ref)first : 0;
+    size_t capacity = bytes / HMM_GRANULE * HMM_GRANULE;
+    return capacity > SMALL_BYTES_MAX ? (size_t)SMALL_BYTES_MAX : capacity;
 }
 
-struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_strategy *strategy)
+hmm_ref hmm__small_first(const struct hmm_strategy *s, size_t capacity)
 {
-    size_t gap = (size_t)(-(uintptr_t)memory & (HMM_GRANULE - 1));
-    if (!hmm__strategy_is_valid(strategy))
-        return refuse(EINVAL);
-    if (memory == NULL || size < gap || size - gap > UINTPTR_MAX - (uintptr_t)memory - gap)
-        return refuse(ENOMEM);
-    struct hmm_heap *h = (void *)((char *)memory + gap);
-    const struct hmm_strategy *s = hooks_by(strategy);
-    size_t capacity = (size - gap) & ~(size_t)(HMM_GRANULE - 1);
-    if (capacity > SMALL_BYTES_MAX)
-        capacity = (size_t)SMALL_BYTES_MAX;
-    hmm_ref first = first_for(s, capacity);
+    size_t state = s->state_size(capacity);
+    size_t first =
+        (sizeof(struct hmm_heap) + HMM_HEADER_BYTES + HMM_GRANULE - 1 + state) / HMM_GRANULE;
+    bool fits = state <= capacity && first + HMM_MIN_GRANULES <= capacity / HMM_GRANULE;
+    return fits ? (hmm_ref)first : 0;
+}
+
+/* Makes the heap at h, `gap` bytes above its region. NULL: there is no room for a block. */
+static struct hmm_heap *create_at(struct hmm_heap *h, size_t gap, size_t bytes,
+                                  const struct hmm_strategy *s)
+{
+    size_t capacity = hmm__small_capacity(bytes);
+    hmm_ref first = hmm__small_first(s, capacity);
     if (first == 0)
-        return refuse(ENOMEM);
+        return NULL;
     memset(h, 0, (size_t)first * HMM_GRANULE - HMM_HEADER_BYTES);
 #if HMM__COUNTS
     h->skew = (uint32_t)gap;
+#else
+    (void)gap;
 #endif
 #if !HMM__ONE_STRATEGY
     h->strategy = s;
 #endif
     h->limit = (hmm_ref)(capacity / HMM_GRANULE);
     h->first = first;
+#if HMM_WITH_IMAGES
+    identify(h, s);
+#endif
     block_make_top(h, first);
-    if (s->start)
+    if (s->start != NULL)
         s->start(h, state_of(h));
+    return h;
+}
+
+struct hmm_heap *hmm_heap_create(void *memory, size_t size, const struct hmm_strategy *strategy)
+{
+    uintptr_t at = (uintptr_t)memory;
+    size_t gap = (size_t)(-at & (HMM_GRANULE - 1));
+    struct hmm_heap *h = NULL;
+    int code = EINVAL;
+    if (hmm__strategy_is_valid(strategy)) {
+        code = ENOMEM;
+        if (memory != NULL && size >= gap && size - gap <= UINTPTR_MAX - at - gap)
+            h = create_at((void *)((char *)memory + gap), gap, size - gap, hooks_by(strategy));
+    }
+    if (h == NULL)
+        hmm__set_errno(code);
     return h;
 }
 
@@ -91,19 +140,19 @@ void *hmm__fail(struct hmm_heap *h, size_t size)
 static hmm_ref find_room(struct hmm_heap *h, uint32_t n, bool *found)
 {
     const struct hmm_strategy *s = hooks_of(h);
-    hmm_ref r = s->take ? s->take(h, state_of(h), n) : s->find(h, state_of(h), n);
+    hmm_ref r = s->take != NULL ? s->take(h, state_of(h), n) : s->find(h, state_of(h), n);
     *found = r != 0;
-    if (r != 0)
-        return r;
-    if (h->limit - h->top >= n)
-        return h->top;
-    return s->find_last ? s->find_last(h, state_of(h), n) : 0;
+    if (r == 0 && h->limit - h->top >= n)
+        r = h->top;
+    if (r == 0 && s->find_last != NULL)
+        r = s->find_last(h, state_of(h), n);
+    return r;
 }
 
 /* Whether free block r is out of the index already, and what is left of it in: by take. */
 static bool is_taken(const struct hmm_heap *h, bool found)
 {
-    return hooks_of(h)->take && (found || !hooks_of(h)->find_last);
+    return hooks_of(h)->take != NULL && (found || hooks_of(h)->find_last == NULL);
 }
 
 /* Makes the top's low n granules a used block. */
@@ -126,37 +175,45 @@ static void take_block(struct hmm_heap *h, hmm_ref r, uint32_t n, bool taken)
 #endif
     if (!taken)
         s->remove(h, state_of(h), r);
+    uint32_t used = n;
     if (size - n >= HMM_MIN_GRANULES) {
         block_make_free(h, r + n, size - n, 0);
         if (!taken)
             s->insert(h, state_of(h), r + n);
         COUNT(h->splits++);
     } else {
-        n = size;
-        block_clear_prev_free(h, r + n);
+        used = size;
+        block_clear_prev_free(h, r + used);
         COUNT(h->free_unbinned--);
     }
-    block_set_header(h, r, header_make(n, 0));
+    block_set_header(h, r, header_make(used, 0));
 }
 
-void *hmm__malloc(struct hmm_heap *h, size_t size)
+/* Places n granules at r, which find_room has returned. */
+static void *place(struct hmm_heap *h, hmm_ref r, uint32_t n, bool found)
 {
-    if (hmm__unlikely(size > HMM_MAX_REQUEST))
-        return hmm__fail(h, size);
-    uint32_t n = hmm__granules_for(size);
-    bool found;
-    hmm_ref r = find_room(h, n, &found);
-    if (r == 0)
-        return hmm__fail(h, size);
     if (r == h->top)
         take_top(h, n);
     else
         take_block(h, r, n, is_taken(h, found));
-    n = block_size(h, r);
-    live_add(h, block_usable(n));
-    if (!(hooks_of(h)->take && found))
-        say_placed(h, r, n);
+    uint32_t size = block_size(h, r);
+    live_add(h, block_usable(size));
+    if (hooks_of(h)->take == NULL || !found)
+        say_placed(h, r, size);
     return block_payload(h, r);
+}
+
+void *hmm__malloc(struct hmm_heap *h, size_t size)
+{
+    void *p = NULL;
+    if (hmm__likely(size <= HMM_MAX_REQUEST)) {
+        uint32_t n = hmm__granules_for(size);
+        bool found;
+        hmm_ref r = find_room(h, n, &found);
+        if (r != 0)
+            p = place(h, r, n, found);
+    }
+    return p != NULL ? p : hmm__fail(h, size);
 }
 
 /* ---- free ---- */
@@ -169,7 +226,7 @@ void hmm__release(struct hmm_heap *h, hmm_ref r)
     uint32_t word = block_header(h, r), n = header_size(word), was_size = 0;
     hmm_ref next = r + n, was = 0;
     block_set_header(h, r, word | HMM__FREE); /* so that a double free is still detected */
-    if (word & HMM__PREV_FREE) {
+    if ((word & HMM__PREV_FREE) != 0) {
         was_size = block_footer_below(h, r);
         was = r -= was_size;
         n += was_size;
@@ -177,16 +234,16 @@ void hmm__release(struct hmm_heap *h, hmm_ref r)
         COUNT(h->merges++);
     }
     if (next == h->top) {
-        if (was)
+        if (was != 0)
             s->remove(h, state_of(h), was);
         block_make_top(h, r);
         COUNT(h->top_blocks--);
         return;
     }
-    if (block_header(h, next) & HMM__FREE) {
+    if ((block_header(h, next) & HMM__FREE) != 0) {
         uint32_t size = block_size(h, next);
         n += size;
-        if (was) {
+        if (was != 0) {
             s->remove(h, state_of(h), next);
         } else {
             was = next;
@@ -195,12 +252,12 @@ void hmm__release(struct hmm_heap *h, hmm_ref r)
         COUNT(h->free_unbinned--);
         COUNT(h->merges++);
     }
-    if (was && !s->resize)
+    if (was != 0 && s->resize == NULL)
         s->remove(h, state_of(h), was);
     block_make_free(h, r, n, 0);
     block_set_header(h, r + n, block_header(h, r + n) | HMM__PREV_FREE);
     COUNT(h->free_unbinned++);
-    if (was && s->resize)
+    if (was != 0 && s->resize != NULL)
         s->resize(h, state_of(h), was, was_size, r);
     else
         s->insert(h, state_of(h), r);

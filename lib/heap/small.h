@@ -7,6 +7,8 @@
 #ifndef HMM_HEAP_SMALL_H
 #define HMM_HEAP_SMALL_H
 
+_Static_assert(!HMM_WITH_IMAGES || HMM_WITH_CHECKS, "what is attached is checked");
+
 struct hmm_heap {
 #if HMM__COUNTS
     /* The first 8 bytes are where the links of ref 0 would be. */
@@ -15,6 +17,9 @@ struct hmm_heap {
     uint32_t splits, merges, top_blocks, free_unbinned, aligned_blocks;
     hmm_ref top_peak; /* the highest that the top has been */
     uint32_t skew;    /* bytes of the caller's region below the base */
+#endif
+#if HMM_WITH_IMAGES
+    struct hmm__image_id id;
 #endif
 #if !HMM__ONE_STRATEGY
     const struct hmm_strategy *strategy;

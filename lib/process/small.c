@@ -28,9 +28,9 @@ static struct hmm_heap *small_heap_of(const struct hmm_strategy *strategy)
 
 int hmm_init(const struct hmm_strategy *strategy)
 {
-    return small_heap == NULL && small_heap_of(strategy ? strategy : HMM__DEFAULT_STRATEGY) != NULL
-               ? 0
-               : -1;
+    bool made = small_heap == NULL &&
+                small_heap_of(strategy != NULL ? strategy : HMM__DEFAULT_STRATEGY) != NULL;
+    return made ? 0 : -1;
 }
 
 struct hmm_heap *hmm_process_heap(void)

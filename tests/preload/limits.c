@@ -221,6 +221,28 @@ static void after_a_burst(void)
     }
 }
 
+/* What a large heap's index had is not resident any more when the heap is small. */
+static void index_goes(void)
+{
+    enum { N = 40000, SIZE = 128 << 10 };
+    static void *p[N];
+    size_t before = status("VmRSS:");
+    for (int i = 0; i < N; i++)
+        CHECK((p[i] = malloc(SIZE)) != NULL);
+    for (int step = 0; step < 2; step++)
+        for (int i = step; i < N; i += 2)
+            free(p[i]);
+    malloc_trim(0);
+    CHECK(status("VmRSS:") <= before + 8 * MIB);
+    for (int i = 0; i < N; i++)
+        CHECK((p[i] = malloc(SIZE + (size_t)i % 7 * 100)) != NULL);
+    for (int i = 0; i < N; i += 2)
+        free(p[i]);
+    for (int i = 0; i < N; i += 2)
+        CHECK((p[i] = malloc(SIZE / 2)) != NULL);
+    CHECK(hmm_heap_check == NULL || hmm_heap_check(hmm_process_heap()) == NULL);
+}
+
 /* Mappings of this program are in the way: none is touched, and the heap goes on. */
 static void in_the_way(void)
 {
@@ -429,6 +451,7 @@ static const struct a_case cases[] = {
     {"comes-back-at-once", comes_back_at_once},
     {"in-the-way", in_the_way},
     {"after-a-burst", after_a_burst},
+    {"index-goes", index_goes},
     {"huge", huge},
     {"huge-from-small", huge_from_small},
     {"many-huge", many_huge},

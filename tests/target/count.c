@@ -2,13 +2,42 @@
 /*
  * On a bare machine of QEMU with -icount shift=0: the bytes of memory that one block cannot have,
  * of 4, 16, 64 and 256 KiB; and the instructions of malloc and free in a heap of 16 KiB. Prints
- * them as "lost A B C D" and "malloc MEAN MOST free MEAN MOST"; on ARM the means only, since its
- * timer ticks every 40 instructions.
+ * them as "lost A B C D", "malloc MEAN MOST free MEAN MOST" and "worst MALLOC FREE"; on ARM those
+ * of one call are multiples of 40, since its timer ticks so often.
  *
  * The workload: up to 96 blocks, ten in sixteen of fewer than 100 bytes, five of fewer than 400,
  * one of fewer than 1,500; 40,000 operations.
+ *
+ * The worst is that of sequences which an adversary would choose: the heap is full of holes that
+ * are too small, in rising, falling and equal sizes, and then of blocks without a hole above.
+ *
+ * The allocator is hmm.h's, with COUNT_STRATEGY; or COUNT_PEER's, a header beside this one.
  */
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(COUNT_PEER)
+#include COUNT_PEER
+#else
 #include "hmm.h"
+
+typedef struct hmm_heap count_heap;
+
+static count_heap *count_create(void *memory, size_t size)
+{
+    return hmm_heap_create(memory, size, COUNT_STRATEGY);
+}
+
+static void *count_malloc(count_heap *h, size_t size)
+{
+    return hmm_heap_malloc(h, size);
+}
+
+static void count_free(count_heap *h, void *block)
+{
+    hmm_heap_free(h, block);
+}
+#endif
 
 void target_say(const char *text);
 
@@ -79,9 +108,8 @@ static void say_number(uint32_t value)
 static void count_lost(size_t size)
 {
     size_t n = size;
-    struct hmm_heap *h = hmm_heap_create(memory, size, COUNT_STRATEGY);
-    void *p = NULL;
-    while (h && n != 0 && (p = hmm_heap_malloc(h, n)) == NULL)
+    count_heap *h = count_create(memory, size);
+    while (h && n != 0 && count_malloc(h, n) == NULL)
         n--;
     say_number((uint32_t)(size - n));
 }
@@ -110,26 +138,109 @@ __attribute__((noipa)) static void *nothing(void *h, size_t size)
     return (char *)h + size;
 }
 
-static void count_instructions(void)
+static uint32_t idle, worst[2];
+
+/* What reading the clock and calling a function take, to be subtracted. */
+static void count_idle(void *h)
 {
-    struct hmm_heap *h = hmm_heap_create(memory, HEAP, COUNT_STRATEGY);
-    uint32_t idle = 0;
+    uint32_t sum = 0;
     for (unsigned i = 0; i < 1000; i++) {
         uint32_t from = now();
         nothing(h, i);
-        idle += between(from, now());
+        sum += between(from, now());
     }
-    idle /= 1000;
+    idle = sum / 1000;
+}
+
+static void *worst_malloc(count_heap *h, size_t size)
+{
+    uint32_t from = now();
+    void *p = count_malloc(h, size);
+    uint32_t took = between(from, now());
+    if (took > worst[0])
+        worst[0] = took;
+    return p;
+}
+
+static void worst_free(count_heap *h, void *block)
+{
+    uint32_t from = now();
+    count_free(h, block);
+    uint32_t took = between(from, now());
+    if (took > worst[1])
+        worst[1] = took;
+}
+
+enum { TEETH = 512 };
+static void *tooth[TEETH], *gap[TEETH];
+
+/* Holes of `size`, `size + step` ... bytes between blocks in use, as many as there is room for, but
+ * for `rest` bytes; then requests that pass them, and the blocks are freed, the lowest last. */
+static void comb(size_t size, size_t step, size_t rest)
+{
+    count_heap *h = count_create(memory, HEAP);
+    void *kept = rest != 0 ? count_malloc(h, rest) : NULL;
+    unsigned n = 0;
+    while (n < TEETH && (gap[n] = count_malloc(h, size + n * step)) != NULL) {
+        tooth[n] = count_malloc(h, 1);
+        n++;
+        if (tooth[n - 1] == NULL)
+            break;
+    }
+    for (unsigned i = 0; i < n; i++)
+        worst_free(h, gap[i]);
+    for (size_t wanted = size; wanted < HEAP; wanted += wanted / 8 + 1) {
+        void *p = worst_malloc(h, wanted);
+        if (p != NULL)
+            worst_free(h, p);
+    }
+    if (kept != NULL)
+        worst_free(h, kept);
+    for (unsigned i = n; i-- != 0;)
+        if (tooth[i] != NULL)
+            worst_free(h, tooth[i]);
+}
+
+/* No hole at all, and then the lowest is freed. */
+static void wall(size_t size)
+{
+    count_heap *h = count_create(memory, HEAP);
+    unsigned n = 0;
+    while (n < TEETH && (tooth[n] = worst_malloc(h, size)) != NULL)
+        n++;
+    for (unsigned i = 0; i < n; i += 2)
+        worst_free(h, tooth[i]);
+}
+
+static void count_worst(void)
+{
+    static const size_t sizes[] = {1, 20, 60, 200, 520, 900};
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        comb(sizes[i], 0, 0);
+        comb(sizes[i], 8, 0);
+        comb(sizes[i], 1, 2000);
+        wall(sizes[i]);
+    }
+    target_say("worst");
+    say_number(worst[0] > idle ? worst[0] - idle : 0);
+    say_number(worst[1] > idle ? worst[1] - idle : 0);
+    target_say("\n");
+}
+
+static void count_instructions(void)
+{
+    count_heap *h = count_create(memory, HEAP);
+    count_idle(h);
     for (unsigned i = 0; i < OPERATIONS; i++) {
         unsigned slot = random_below(SLOTS), which = slots[slot] != NULL;
         size_t size = random_size();
         uint32_t from = now(), to;
         if (which) {
-            hmm_heap_free(h, slots[slot]);
+            count_free(h, slots[slot]);
             to = now();
             slots[slot] = NULL;
         } else {
-            slots[slot] = hmm_heap_malloc(h, size);
+            slots[slot] = count_malloc(h, size);
             to = now();
         }
         count_one(which, between(from, to));
@@ -151,5 +262,6 @@ int main(void)
     target_say("\n");
     start_clock();
     count_instructions();
+    count_worst();
     return 0;
 }

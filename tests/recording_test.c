@@ -20,7 +20,7 @@ static char path[64];
 
 static void start(void)
 {
-    strcpy(path, "/tmp/hmm-life-test-XXXXXX");
+    strcpy(path, "/tmp/hmm-recording-test-XXXXXX");
     close(mkstemp(path));
     ck_assert(recorder_open(&recorder, path, true));
     recorder_begin(&recorder);
@@ -89,9 +89,9 @@ static void ck_trace_is(const char *want)
 {
     char text[1000] = "";
     recorder_work(&recorder);
-    ck_assert_uint_eq(recorder.life_count, 1);
-    record_life_read(&recorder.lives[0], recorder.pool, RECORD_READ_DEAD);
-    record_life_end(&recorder.lives[0]);
+    ck_assert_uint_eq(recorder.recording_count, 1);
+    recording_read(&recorder.recordings[0], recorder.pool, RECORD_READ_DEAD);
+    recording_end(&recorder.recordings[0]);
     FILE *f = fopen(path, "r");
     ck_assert_ptr_nonnull(f);
     size_t length = fread(text, 1, sizeof text - 1, f);
@@ -115,8 +115,8 @@ START_TEST(ids_are_dense_and_used_again)
     put(A | RECORD_ALIGNED, UINT64_C(12) << RECORD_SIZE_BITS | 40);
     release(B);
     ck_trace_is("a 0 10\na 1 20\nf 0\na 0 30\nm 2 4096 40\nf 1\n");
-    ck_assert_uint_eq(recorder.lives[0].peak_bytes, 90);
-    ck_assert_uint_eq(recorder.lives[0].ops, 6);
+    ck_assert_uint_eq(recorder.recordings[0].peak_bytes, 90);
+    ck_assert_uint_eq(recorder.recordings[0].ops, 6);
 }
 END_TEST
 
@@ -132,7 +132,7 @@ START_TEST(two_resizes_of_the_same_address)
     release(B);
     release(C);
     ck_trace_is("a 0 1\na 1 2\nr 1 22\nr 0 11\nf 0\nf 1\n");
-    ck_assert_uint_eq(recorder.lives[0].unknown, 0);
+    ck_assert_uint_eq(recorder.recordings[0].unknown, 0);
 }
 END_TEST
 
@@ -153,7 +153,7 @@ START_TEST(unknown_blocks)
     put(resize(A) << RECORD_PLACE_SHIFT | RECORD_UNRESIZED, 0);
     release(C);
     ck_trace_is("a 0 5\nf 0\n");
-    ck_assert_uint_eq(recorder.lives[0].unknown, 3);
+    ck_assert_uint_eq(recorder.recordings[0].unknown, 3);
 }
 END_TEST
 
@@ -193,15 +193,15 @@ START_TEST(a_hole_of_a_running_process)
     alloc(B, 3);
     const uint32_t held = record_entry_segment(0, slot->window[0]);
     recorder_work(&recorder);
-    struct record_life *life = &recorder.lives[0];
-    ck_assert_uint_eq(life->head, 5);
-    ck_assert(!record_life_read(life, recorder.pool, RECORD_READ_WHOLE));
-    ck_assert(record_life_read(life, recorder.pool, RECORD_READ_STUCK));
-    ck_assert_uint_eq(life->head, RECORD_EVENTS);
+    struct recording *l = &recorder.recordings[0];
+    ck_assert_uint_eq(l->head, 5);
+    ck_assert(!recording_read(l, recorder.pool, RECORD_READ_WHOLE));
+    ck_assert(recording_read(l, recorder.pool, RECORD_READ_STUCK));
+    ck_assert_uint_eq(l->head, RECORD_EVENTS);
     for (int segment; (segment = record_take(recorder.pool)) >= 0;)
         ck_assert_uint_ne((uint32_t)segment, held);
-    record_life_end(life);
-    ck_assert_uint_eq(life->ops, RECORD_EVENTS); /* the free in the hole came to light */
+    recording_end(l);
+    ck_assert_uint_eq(l->ops, RECORD_EVENTS); /* the free in the hole came to light */
 }
 END_TEST
 
@@ -218,11 +218,11 @@ START_TEST(segments_go_round)
         recorder_work(&recorder);
     }
     ck_assert_uint_le(recorder.granted, 16);
-    struct record_life *life = &recorder.lives[0];
-    record_life_read(life, recorder.pool, RECORD_READ_DEAD);
-    record_life_end(life);
-    ck_assert_uint_eq(life->ops, events);
-    ck_assert_uint_eq(life->unknown, 0);
+    struct recording *l = &recorder.recordings[0];
+    recording_read(l, recorder.pool, RECORD_READ_DEAD);
+    recording_end(l);
+    ck_assert_uint_eq(l->ops, events);
+    ck_assert_uint_eq(l->unknown, 0);
 }
 END_TEST
 

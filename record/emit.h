@@ -4,8 +4,8 @@
  * recorded program: it takes no lock, calls no libc function, uses no thread-local memory, and does
  * one atomic addition.
  */
-#ifndef HMM_RECORD_NOTE_H
-#define HMM_RECORD_NOTE_H
+#ifndef HMM_RECORD_EMIT_H
+#define HMM_RECORD_EMIT_H
 
 #include "pool.h"
 
@@ -90,7 +90,7 @@ static inline void record_write(struct record_process *me, uint64_t place, uint6
 }
 
 /* An event of one place; returns the place. */
-static inline uint64_t record_note(enum record_kind kind, const void *address, uint64_t size)
+static inline uint64_t record_emit(enum record_kind kind, const void *address, uint64_t size)
 {
     struct record_process *me = record_self();
     if (RECORD_SELDOM(me == NULL))
@@ -101,7 +101,7 @@ static inline uint64_t record_note(enum record_kind kind, const void *address, u
 }
 
 /* The same for a block that was requested by this call stack. */
-static inline void record_note_by(enum record_kind kind, const void *address, uint64_t size,
+static inline void record_emit_by(enum record_kind kind, const void *address, uint64_t size,
                                   uint32_t stack)
 {
     struct record_process *me = record_self();
@@ -112,7 +112,7 @@ static inline void record_note_by(enum record_kind kind, const void *address, ui
     record_write(me, place + 1, ((uintptr_t)address & ~(uintptr_t)RECORD_KIND_MASK) | kind, size);
 }
 
-static inline void record_note_resized(uint64_t resize, const void *address, uint64_t size,
+static inline void record_emit_resized(uint64_t resize, const void *address, uint64_t size,
                                        uint32_t stack)
 {
     struct record_process *me = record_self();
@@ -123,7 +123,7 @@ static inline void record_note_resized(uint64_t resize, const void *address, uin
     record_write(me, place + 1, (uintptr_t)address | RECORD_TO, stack);
 }
 
-static inline void record_note_unresized(uint64_t resize)
+static inline void record_emit_unresized(uint64_t resize)
 {
     struct record_process *me = record_self();
     if (me == NULL)

@@ -41,9 +41,9 @@ static void note_got(enum record_kind kind, const void *p, uint64_t size, const 
 {
     const uint32_t stack = record_stack_of(frame);
     if (stack != 0)
-        record_note_by(kind, p, size, stack);
+        record_emit_by(kind, p, size, stack);
     else
-        record_note(kind, p, size);
+        record_emit(kind, p, size);
 }
 
 /* ---- Getting ---- */
@@ -65,7 +65,7 @@ void *malloc(size_t size)
         return special_malloc(size);
     void *p = record_next.malloc(size);
     if (p != NULL)
-        record_note(RECORD_ALLOC, p, size);
+        record_emit(RECORD_ALLOC, p, size);
     return p;
 }
 
@@ -86,7 +86,7 @@ void *calloc(size_t count, size_t size)
         return special_calloc(count, size);
     void *p = record_next.calloc(count, size);
     if (p != NULL)
-        record_note(RECORD_ALLOC, p, (uint64_t)count * size);
+        record_emit(RECORD_ALLOC, p, (uint64_t)count * size);
     return p;
 }
 
@@ -172,7 +172,7 @@ static void special_free(void *p)
 {
     bool ours = record_next_enter();
     if (ours)
-        record_note(RECORD_FREE, p, 0);
+        record_emit(RECORD_FREE, p, 0);
     record_next_free(p);
     if (ours)
         record_next_leave();
@@ -186,7 +186,7 @@ void free(void *p)
         special_free(p);
         return;
     }
-    record_note(RECORD_FREE, p, 0);
+    record_emit(RECORD_FREE, p, 0);
     record_next.free(p);
 }
 
@@ -212,10 +212,10 @@ void free_aligned_sized(void *p, size_t align, size_t size)
 /* realloc(p, 0): libc frees the block, other allocators return one of the smallest size. */
 static void *resize_to_nothing(void *p)
 {
-    record_note(RECORD_FREE, p, 0);
+    record_emit(RECORD_FREE, p, 0);
     void *q = record_next_realloc(p, 0);
     if (q != NULL)
-        record_note(RECORD_ALLOC, q, 0);
+        record_emit(RECORD_ALLOC, q, 0);
     return q;
 }
 
@@ -223,12 +223,12 @@ static inline void *resize(void *p, size_t size, const void *frame)
 {
     if (size == 0)
         return resize_to_nothing(p);
-    uint64_t place = record_note(RECORD_RESIZE, p, 0);
+    uint64_t place = record_emit(RECORD_RESIZE, p, 0);
     void *q = record_next_realloc(p, size);
     if (q != NULL)
-        record_note_resized(place, q, size, frame != NULL ? record_stack_of(frame) : 0);
+        record_emit_resized(place, q, size, frame != NULL ? record_stack_of(frame) : 0);
     else
-        record_note_unresized(place);
+        record_emit_unresized(place);
     return q;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The recorded process's side, its slow path: joining the pool, and waiting for a segment. All of
- * it runs inside the program's calls of malloc, the first of which comes before any constructor. So
- * it uses no allocation, no stdio, no environ and no cancellation point.
+ * The recorded process's side, its slow path: attaching to the pool, and waiting for a segment. All
+ * of it runs inside the program's calls of malloc, the first of which comes before any constructor.
+ * So it uses no allocation, no stdio, no environ and no cancellation point.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Makes a trace of the events of one recording (life.h).
+ * Makes a trace of the events of one recording (recording.h).
  *
  * L1  No ID is live twice in it. If an address is given out that is in use here, the block was
  *     freed where the recording could not see it, and its `f` comes first.
@@ -9,7 +9,7 @@
 #include "config.h"
 #endif
 
-#include "life.h"
+#include "recording.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@
 
 /* Of a reason that is that of the trace before, a full disk's, nothing is said: at the end it is
  * how many there were. */
-static void fail(struct record_life *l, const struct hmm_trace_error *error)
+static void fail(struct recording *l, const struct hmm_trace_error *error)
 {
     static char said[sizeof error->reason];
     const size_t length = strcspn(error->reason, ";");
@@ -33,12 +33,12 @@ static void fail(struct record_life *l, const struct hmm_trace_error *error)
     l->failed = true;
 }
 
-static void fail_for_memory(struct record_life *l)
+static void fail_for_memory(struct recording *l)
 {
     fail(l, &(struct hmm_trace_error){.reason = "out of memory: the rest is left out"});
 }
 
-static void open_trace(struct record_life *l)
+static void open_trace(struct recording *l)
 {
     struct hmm_trace_error error;
     char comment[80];
@@ -56,7 +56,7 @@ static void open_trace(struct record_life *l)
 }
 
 /* What the file does not hold is not counted. */
-static void close_trace(struct record_life *l)
+static void close_trace(struct recording *l)
 {
     struct hmm_trace_error error;
     const uint64_t ops = l->ops;
@@ -72,14 +72,8 @@ static void close_trace(struct record_life *l)
     l->writer = NULL;
 }
 
-static void emit(struct record_life *l, enum hmm_trace_kind kind, uint32_t id, uint64_t size,
-                 unsigned align_log2, uint32_t stack)
+static void emit(struct recording *l, struct hmm_trace_op op)
 {
-    const struct hmm_trace_op op = {.size = size,
-                                    .id = id,
-                                    .kind = (uint8_t)kind,
-                                    .align_log2 = align_log2 & 63u,
-                                    .stack = stack & HMM_TRACE_MOST_STACKS};
     if (l->writer == NULL && !l->failed)
         open_trace(l);
     if (l->failed) {
@@ -97,14 +91,14 @@ static void emit(struct record_life *l, enum hmm_trace_kind kind, uint32_t id, u
         close_trace(l);
 }
 
-static void drop(struct record_life *l, uint32_t id)
+static void drop(struct recording *l, uint32_t id)
 {
     record_blocks_drop_id(&l->blocks, id);
-    emit(l, HMM_TRACE_FREE, id, 0, 0, 0);
+    emit(l, (struct hmm_trace_op){.kind = HMM_TRACE_FREE, .id = id});
 }
 
 /* The address's place, empty, by L1; NULL iff there is no memory. */
-static uint32_t *vacate(struct record_life *l, uint64_t address)
+static uint32_t *vacate(struct recording *l, uint64_t address)
 {
     uint32_t *at = record_blocks_at(&l->blocks, address, true);
     if (at == NULL)
@@ -114,7 +108,7 @@ static uint32_t *vacate(struct record_life *l, uint64_t address)
     return at;
 }
 
-static void allocated(struct record_life *l, uint64_t address, uint64_t size, int align_log2,
+static void allocated(struct recording *l, uint64_t address, uint64_t size, int align_log2,
                       uint32_t stack)
 {
     uint32_t *at = vacate(l, address);
@@ -123,14 +117,17 @@ static void allocated(struct record_life *l, uint64_t address, uint64_t size, in
     *at = record_blocks_new_id(&l->blocks, size);
     if (*at == RECORD_NO_ID)
         fail_for_memory(l);
-    else if (align_log2 >= 0)
-        emit(l, HMM_TRACE_ALIGNED, *at, size, (unsigned)align_log2, stack);
     else
-        emit(l, HMM_TRACE_ALLOC, *at, size, 0, stack);
+        emit(l,
+             (struct hmm_trace_op){.kind = align_log2 >= 0 ? HMM_TRACE_ALIGNED : HMM_TRACE_ALLOC,
+                                   .id = *at,
+                                   .size = size,
+                                   .align_log2 = align_log2 >= 0 ? (unsigned)align_log2 & 63u : 0,
+                                   .stack = stack & HMM_TRACE_MOST_STACKS});
 }
 
 /* The ID at the address, which leaves it. */
-static uint32_t detach(struct record_life *l, uint64_t address)
+static uint32_t detach(struct recording *l, uint64_t address)
 {
     uint32_t *at = record_blocks_at(&l->blocks, address, false);
     uint32_t id = at != NULL ? *at : RECORD_NO_ID;
@@ -141,7 +138,7 @@ static uint32_t detach(struct record_life *l, uint64_t address)
     return id;
 }
 
-static void freed(struct record_life *l, uint64_t address)
+static void freed(struct recording *l, uint64_t address)
 {
     uint32_t id = detach(l, address);
     if (id != RECORD_NO_ID)
@@ -150,7 +147,7 @@ static void freed(struct record_life *l, uint64_t address)
 
 /* ---- Resizing, in two steps ---- */
 
-static void resize_begun(struct record_life *l, uint64_t place, uint64_t address)
+static void resize_begun(struct recording *l, uint64_t place, uint64_t address)
 {
     if (l->resize_count == l->resize_room) {
         size_t room = l->resize_room != 0 ? 2 * l->resize_room : 8;
@@ -166,7 +163,7 @@ static void resize_begun(struct record_life *l, uint64_t place, uint64_t address
 }
 
 /* The one that began at this place, which is over; without an ID iff there is none. */
-static struct record_resize resize_at(struct record_life *l, uint64_t place)
+static struct record_resize resize_at(struct recording *l, uint64_t place)
 {
     for (size_t i = l->resize_count; i-- > 0;) {
         struct record_resize found = l->resizes[i];
@@ -178,7 +175,7 @@ static struct record_resize resize_at(struct record_life *l, uint64_t place)
     return (struct record_resize){.id = RECORD_NO_ID};
 }
 
-static void resized(struct record_life *l, uint64_t place, uint64_t from, uint64_t size)
+static void resized(struct recording *l, uint64_t place, uint64_t from, uint64_t size)
 {
     l->resized_place = place;
     l->resized_from = from;
@@ -186,7 +183,7 @@ static void resized(struct record_life *l, uint64_t place, uint64_t from, uint64
 }
 
 /* A block that was not known until now begins here. */
-static void resized_to(struct record_life *l, uint64_t place, uint64_t address, uint64_t by)
+static void resized_to(struct recording *l, uint64_t place, uint64_t address, uint64_t by)
 {
     if (place == 0 || place != l->resized_place + 1)
         return;
@@ -201,10 +198,13 @@ static void resized_to(struct record_life *l, uint64_t place, uint64_t address, 
         return;
     *at = r.id;
     record_blocks_resize_id(&l->blocks, r.id, l->resized_size);
-    emit(l, HMM_TRACE_RESIZE, r.id, l->resized_size, 0, stack);
+    emit(l, (struct hmm_trace_op){.kind = HMM_TRACE_RESIZE,
+                                  .id = r.id,
+                                  .size = l->resized_size,
+                                  .stack = stack & HMM_TRACE_MOST_STACKS});
 }
 
-static void not_resized(struct record_life *l, uint64_t from)
+static void not_resized(struct recording *l, uint64_t from)
 {
     struct record_resize r = resize_at(l, from);
     uint32_t *at = r.id != RECORD_NO_ID ? vacate(l, r.address) : NULL;
@@ -214,7 +214,7 @@ static void not_resized(struct record_life *l, uint64_t from)
 
 /* ---- Events ---- */
 
-static void apply(struct record_life *l, uint64_t place, uint64_t what, uint64_t size)
+static void apply(struct recording *l, uint64_t place, uint64_t what, uint64_t size)
 {
     const uint64_t sizes = (UINT64_C(1) << RECORD_SIZE_BITS) - 1;
     const uint64_t address = what & ~(uint64_t)RECORD_KIND_MASK;
@@ -254,7 +254,7 @@ static bool is_operation(uint64_t what)
 }
 
 /* Up to this place, or to a hole that may not be left out. */
-static void read_places(struct record_life *l, struct record_event *events, uint64_t until,
+static void read_places(struct recording *l, struct record_event *events, uint64_t until,
                         enum record_reading how)
 {
     for (; l->head < until; l->head++) {
@@ -277,13 +277,13 @@ static void read_places(struct record_life *l, struct record_event *events, uint
 }
 
 /* The process's n-th segment; RECORD_SEGMENTS or more iff it has not begun it. */
-static uint32_t nth_segment(const struct record_life *l, uint64_t n)
+static uint32_t nth_segment(const struct recording *l, uint64_t n)
 {
     return record_entry_segment(n, atomic_load(&l->slot->window[n % RECORD_WINDOW]));
 }
 
 /* A long backlog is about to hold up the program. */
-static void set_pace(struct record_life *l)
+static void set_pace(struct recording *l)
 {
     uint64_t backlog = (atomic_load(&l->slot->next) - l->head) / RECORD_EVENTS;
     if (l->writer != NULL)
@@ -291,7 +291,7 @@ static void set_pace(struct record_life *l)
 }
 
 /* The segment is done. One with a hole is not used again: who left it may still come to fill it. */
-static void give_back(struct record_life *l, struct record_pool *pool, uint64_t n)
+static void give_back(struct recording *l, struct record_pool *pool, uint64_t n)
 {
     uint32_t segment = nth_segment(l, n);
     if (segment >= RECORD_SEGMENTS)
@@ -302,7 +302,7 @@ static void give_back(struct record_life *l, struct record_pool *pool, uint64_t 
     l->retired = false;
 }
 
-bool record_life_read(struct record_life *l, struct record_pool *pool, enum record_reading how)
+bool recording_read(struct recording *l, struct record_pool *pool, enum record_reading how)
 {
     const uint64_t start = l->head;
     const uint64_t last = how == RECORD_READ_DEAD ? atomic_load(&l->slot->next) : UINT64_MAX;
@@ -326,7 +326,7 @@ bool record_life_read(struct record_life *l, struct record_pool *pool, enum reco
     return l->head != start;
 }
 
-void record_life_end(struct record_life *l)
+void recording_end(struct recording *l)
 {
     if (l->writer != NULL)
         close_trace(l);

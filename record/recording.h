@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A life: what a process did with the heap of one program, from its start, or from the fork, until
- * it ended or became another program by exec. Its events become a trace.
+ * A recording: what a process did with the heap of one program, from its start, or from the fork,
+ * until it ended or became another program by exec. Its events become a trace.
  */
-#ifndef HMM_RECORD_LIFE_H
-#define HMM_RECORD_LIFE_H
+#ifndef HMM_RECORD_RECORDING_H
+#define HMM_RECORD_RECORDING_H
 
 #include "blocks.h"
 #include "pool.h"
@@ -16,14 +16,14 @@ struct record_resize { /* one that has begun and not ended; id: RECORD_NO_ID whe
     uint32_t id;
 };
 
-struct record_life {
-    struct record_process *slot; /* NULL: the life is over, and what is below is its result */
+struct recording {
+    struct record_process *slot; /* NULL: the recording is over, and what is below is its result */
     int32_t pid;
     int pidfd; /* -1: none */
     uint64_t number;
     char program[sizeof((struct record_process *)0)->program];
     bool is_first;    /* the command's process */
-    unsigned earlier; /* lives of the process */
+    unsigned earlier; /* recordings of the process */
 
     char *path; /* of the trace */
     bool has_file;
@@ -54,9 +54,9 @@ enum record_reading {
 };
 
 /* Reads events and gives their segments back. True iff there were any. */
-bool record_life_read(struct record_life *life, struct record_pool *pool, enum record_reading how);
+bool recording_read(struct recording *l, struct record_pool *pool, enum record_reading how);
 
 /* Ends the trace, and frees all but the result. */
-void record_life_end(struct record_life *life);
+void recording_end(struct recording *l);
 
 #endif

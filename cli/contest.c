@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whose longest operation is the shortest.
+ */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "compare.h"
+#include "base/clock.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+/* Passes that the one with the fewest instructions gets more than the others, at most. */
+#define MORE_PASSES 60
+
+/* After so many passes only those go on that are within so many times the least. */
+#define PASSES_FOR_ALL 10
+#define STAYS_IN 1.4
+
+/* ---- A pass ---- */
+
+/* The operations that are counted. */
+struct counted {
+    uint64_t indices[WORST_STEPPED];
+    size_t count, next;
+    uint64_t most;
+};
+
+/* A program has mostly just written to the block that it lets grow, and a trace does not: reading
+ * it makes the copy begin with the block in the processor's cache, not wherever it happens to be.
+ */
+static void warm(const struct hmm_trace_op *op, const struct hmm_heap *heap, void *const *blocks)
+{
+    const volatile char *block = blocks[op->id];
+    if (op->kind != HMM_TRACE_RESIZE || block == NULL)
+        return;
+    const size_t size = hmm_heap_usable_size(heap, (const void *)block);
+    for (size_t i = 0; i < size; i += 64)
+        (void)block[i];
+}
+
+static void time_stretch(struct worst *w, const struct hmm_trace_op *ops, size_t count,
+                         struct hmm_heap *heap, void **blocks)
+{
+    for (size_t i = 0; i < count; i++)
+        if (worst_wants(w)) {
+            if (w->pass > 1)
+                warm(&ops[i], heap, blocks);
+            const uint64_t start = clock_ns(CLOCK_MONOTONIC);
+            replay_step(heap, &ops[i], blocks);
+            worst_take(w, clock_ns(CLOCK_MONOTONIC) - start);
+        } else {
+            replay_step(heap, &ops[i], blocks);
+            worst_skip(w);
+        }
+}
+
+/* first: of the trace's operations, ops[0]. */
+static void count_stretch(struct counted *c, uint64_t first, const struct hmm_trace_op *ops,
+                          size_t count, struct hmm_heap *heap, void **blocks)
+{
+    for (size_t i = 0; i < count; i++)
+        if (c->next < c->count && c->indices[c->next] == first + i) {
+            steps_begin();
+            replay_step(heap, &ops[i], blocks);
+            const uint64_t steps = steps_end();
+            c->most = steps > c->most ? steps : c->most;
+            c->next++;
+        } else {
+            replay_step(heap, &ops[i], blocks);
+        }
+}
+
+/* On a new heap at the beginning of `memory`. counted NULL: times, to the contestant's table. */
+static void make_pass(const struct contestant *c, const struct replay_region *memory,
+                      struct counted *counted)
+{
+    const struct replay *r = c->probe.replay;
+    const struct replay_region region = {memory->memory, c->region, NULL, 0};
+    const struct hmm_trace_op *ops;
+    size_t control;
+    memset(r->blocks, 0, r->sum->peak_blocks * sizeof *r->blocks);
+    struct hmm_heap *heap = replay_heap(r, &region, c->probe.strategy, &control);
+    if (heap == NULL)
+        return;
+    uint64_t done = 0;
+    hmm_trace_tape_rewind(r->tape);
+    for (size_t count; (count = hmm_trace_tape_next(r->tape, &ops)) != 0; done += count)
+        if (counted != NULL)
+            count_stretch(counted, done, ops, count, heap, r->blocks);
+        else
+            time_stretch(c->worst, ops, count, heap, r->blocks);
+    hmm_heap_destroy(heap);
+}
+
+static void time_once(const struct contestant *c, const struct replay_region *memory)
+{
+    worst_begin_pass(c->worst);
+    make_pass(c, memory, NULL);
+}
+
+static void count_once(const struct contestant *c, const struct replay_region *memory)
+{
+    struct counted counted = {.most = 0};
+    counted.count = worst_slowest(c->worst, counted.indices);
+    make_pass(c, memory, &counted);
+    c->worst->steps = counted.most;
+}
+
+/* ---- The contest ---- */
+
+static uint64_t least_of(const struct contestant *list, size_t count)
+{
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const uint64_t ns = worst_longest(list[i].worst);
+        least = ns < least ? ns : least;
+    }
+    return least;
+}
+
+/* Whether it still could be the least. Noise is some part of a long time, and most of a short one.
+ */
+static bool is_in(const struct contestant *c, uint64_t least, double times)
+{
+    return (double)worst_longest(c->worst) <= (double)least * times + CONTEST_NOISE_NS;
+}
+
+/* Of those that times do not tell apart, the one with the fewest instructions; NULL: there is none.
+ */
+static const struct contestant *fewest_of(const struct contestant *list, size_t count,
+                                          const struct replay_region *memory)
+{
+    const struct contestant *fewest = NULL;
+    const uint64_t least = least_of(list, count);
+    for (size_t i = 0; i < count; i++) {
+        if (!is_in(&list[i], least, CONTEST_ALIKE))
+            continue;
+        count_once(&list[i], memory);
+        if (fewest == NULL || list[i].worst->steps < fewest->worst->steps)
+            fewest = &list[i];
+    }
+    return fewest;
+}
+
+/* All of it touched, and in huge pages, where there are any: in small ones it differs from process
+ * to process, by half as long again, which of a large block's pages contend for the same places of
+ * the processor's cache. */
+static bool reserve(struct replay_region *memory, size_t size)
+{
+    if (!replay_reserve(memory, size))
+        return false;
+#ifdef MADV_HUGEPAGE
+    madvise(memory->mapping, memory->mapped, MADV_HUGEPAGE);
+#endif
+    memset(memory->memory, 0, size);
+    return true;
+}
+
+bool contest(const struct contestant *list, size_t count, unsigned passes, bool tell_apart)
+{
+    struct replay_region memory;
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size = list[i].region > size ? list[i].region : size;
+    if (!reserve(&memory, size))
+        return false;
+    for (unsigned pass = 0; pass < passes; pass++) {
+        const uint64_t least = pass < PASSES_FOR_ALL ? UINT64_MAX / 2 : least_of(list, count);
+        for (size_t i = 0; i < count; i++)
+            if (is_in(&list[i], least, STAYS_IN))
+                time_once(&list[i], &memory);
+    }
+    const struct contestant *fewest =
+        tell_apart && steps_are_possible() ? fewest_of(list, count, &memory) : NULL;
+    for (unsigned pass = 0; pass < MORE_PASSES && fewest != NULL; pass++)
+        if (worst_longest(fewest->worst) > least_of(list, count))
+            time_once(fewest, &memory);
+    replay_release(&memory);
+    return true;
+}
+
+void contest_result(const struct worst *worst, struct row *row)
+{
+    row->worst_ns = (int64_t)worst_longest(worst);
+    if (worst->steps != 0)
+        row->worst_instructions = (int64_t)worst->steps;
+}
