@@ -15,7 +15,7 @@
  *              and nothing changes the state: the run is the reclaimer's.
  *     PARTIAL  to the owner as many objects are in use as the countdown and `below` say. If so
  *              many are in hand, all others are in the run's free list: no object is in use.
- *     ACTIVE   the owner allocates from it: it is never taken, but of an orphan.
+ *     ACTIVE   the owner allocates from it: it is never taken.
  *
  * The owner of a PARTIAL run may dequeue it at any moment, allocate from it, and queue it again
  * with another countdown. So the reclaimer claims the run first, by a compare-and-swap of PARTIAL
@@ -146,9 +146,8 @@ static bool claim(struct cache *cache, struct run *d, uint32_t in_hand)
 {
     enum run_state state = run_state(d);
     struct thread_cache *owner = hmm__run_owner(cache, d);
-    if (state == RUN_FULL      ? in_hand != run_rest(d)->count
-        : state == RUN_PARTIAL ? run_used(d) != in_hand
-                               : state != RUN_ACTIVE || !is_orphaned(owner))
+    if (state == RUN_FULL ? in_hand != run_rest(d)->count
+                          : state != RUN_PARTIAL || run_used(d) != in_hand)
         return false;
     if (!run_change_state(d, state, RUN_CLAIMED))
         return false;
