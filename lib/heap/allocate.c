@@ -23,7 +23,7 @@ void *hmm__malloc_stopped(struct hmm_heap *h, size_t size)
 {
 #if HMM__GATES
     if (size <= HMM_MAX_REQUEST || hooks_are_set())
-        return hmm__diverted.malloc(h, size);
+        return hmm__diverted.malloc_entry(h, size);
 #endif
     return hmm__fail(h, size);
 }
@@ -195,7 +195,7 @@ void hmm__free_unplaced(struct hmm_heap *h, void *payload)
 {
 #if HMM__GATES
     if (hooks_are_set()) {
-        hmm__diverted.free(h, payload);
+        hmm__diverted.free_entry(h, payload);
         return;
     }
 #endif
@@ -206,7 +206,7 @@ void hmm__free_stopped(struct hmm_heap *h, void *payload)
 {
 #if HMM__GATES
     if (hooks_are_set()) {
-        hmm__diverted.free(h, payload);
+        hmm__diverted.free_entry(h, payload);
         return;
     }
 #endif

@@ -53,8 +53,8 @@ HMM__ALWAYS_INLINE bool hooks_are_set(void)
 
 /* gate.c: the entry points while a hook is set; api/hooked.c sets them. */
 struct hmm__diverted {
-    void *(*malloc)(struct hmm_heap *h, size_t size);
-    void (*free)(struct hmm_heap *h, void *block);
+    void *(*malloc_entry)(struct hmm_heap *h, size_t size);
+    void (*free_entry)(struct hmm_heap *h, void *block);
 };
 extern HMM__HIDDEN struct hmm__diverted hmm__diverted;
 
