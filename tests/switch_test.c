@@ -119,7 +119,10 @@ START_TEST(without_room_for_the_index_all_stays)
     ck_assert_int_eq(errno, ENOMEM);
     ck_assert_ptr_eq(hmm_heap_strategy(h), HMM_BEST_FIT);
     assert_sound(h);
-    ck_assert_ptr_eq(must_malloc(h, 300), row[1]);
+    bool is_back = false; /* the cache may have another that is as large */
+    for (void *p; !is_back && (p = hmm_heap_malloc(h, 300)) != NULL;)
+        is_back = p == row[1];
+    ck_assert(is_back);
     heap_end(h);
 }
 END_TEST
