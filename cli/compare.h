@@ -65,10 +65,14 @@ int row_parse(const char *line, struct row *row, struct optimum *optimum);
  * interrupts out; the result is the longest of these. The instructions of the longest ones can be
  * counted as well. */
 #define WORST_CANDIDATES 4096
-#define WORST_STEPPED 1024    /* at most */
-#define WORST_STEPPED_LONG 64 /* if they take long, */
-#define WORST_IS_LONG 1000    /* as many nanoseconds: a step takes about as long */
 #define WORST_PASSES 5
+
+/* Instructions are counted of so many operations at most; of WORST_STEPPED_LONG if the longest
+ * takes WORST_IS_LONG nanoseconds or more, since to count an instruction takes about a microsecond.
+ */
+#define WORST_STEPPED 1024
+#define WORST_STEPPED_LONG 64
+#define WORST_IS_LONG 1000
 
 struct worst {
     struct worst_op {

@@ -143,10 +143,10 @@ static int parse(struct request *q, int argc, char **argv)
     return is_complete(q) ? CLI_ARG_END : CLI_ARG_BAD;
 }
 
-/* ---- Signals: those of the terminal go to the command too; what only we get is passed on. ---- */
+/* ---- Signals: the terminal's reach the command as well; others are passed on to it. ---- */
 
 static struct recorder recorder;
-static volatile pid_t child; /* 0: it is over, and a signal ends the recording */
+static volatile pid_t child; /* 0: the command has ended, and a signal ends the recording */
 static volatile sig_atomic_t stop;
 
 static void on_signal(int number, siginfo_t *info, void *context)
@@ -175,8 +175,9 @@ static void catch_signals(void)
     }
 }
 
-/* ---- What we need and the command must not get: open files, one a trace; a pool, which counts as
- * a large file; a limit on files as an error like any other. ---- */
+/* ---- Limits that the recorder raises for itself and restores for the command: on open files, one
+ * a trace, and on the size of files, since the pool counts as one. What exceeds them is an error,
+ * not a signal. ---- */
 
 static const int limited[] = {RLIMIT_NOFILE, RLIMIT_FSIZE}, ignored[] = {SIGXFSZ, SIGPIPE};
 static struct rlimit old_limits[2];
