@@ -11,11 +11,11 @@
 
 const char *const advice_goals[] = {"memory", "speed", "bounded", "balanced", NULL};
 
-/* Under "balanced" a heap that is larger by so many percent than the smallest still counts as as
- * small. */
+/* Under "balanced" a heap that is at most this many percent larger than the smallest counts as
+ * equally small. */
 #define AS_SMALL 5
 
-/* Below it, regions have no cache (hmm_heap_set_cache). */
+/* A smaller region has no cache (hmm_heap_set_cache). */
 #define CACHE_LEAST (128 * 1024)
 
 static bool is_ours(const struct row *r)
@@ -28,7 +28,7 @@ static bool is_candidate(const struct row *r)
     return is_ours(r) && r->smallest_heap > 0 && !(r->cache && r->smallest_heap < CACHE_LEAST);
 }
 
-/* Less is better; negative: not known. */
+/* The figures of a row: less is better; negative: not known. */
 static double memory_of(const struct row *r)
 {
     return (double)r->smallest_heap;
@@ -51,7 +51,7 @@ static double worst_of(const struct row *r)
 
 typedef double figure_of(const struct row *);
 
-/* Of a heap that is too small times say nothing. */
+/* Whether the figure can be compared: a time means nothing where requests failed. */
 static bool has_figure(const struct row *r, figure_of *figure)
 {
     return figure(r) >= 0 && (figure == memory_of || r->failed <= 0);
@@ -59,8 +59,8 @@ static bool has_figure(const struct row *r, figure_of *figure)
 
 /* ---- Worst operations that times do not tell apart ---- */
 
-/* What is left of noise when each operation's shortest time is kept: of a long one some percent, of
- * a short one what the clock does not see. */
+/* The noise that remains in the shortest time of an operation: a few percent of a long time, the
+ * clock's resolution in a short one. */
 static bool is_as_short(int64_t ns, int64_t least)
 {
     return (double)ns <= (double)least * 1.05 + CLOCK_STEPS_NS;
@@ -83,8 +83,8 @@ static bool has_fewer(const struct row *r, const struct row *other)
     return r->smallest_heap < other->smallest_heap;
 }
 
-/* Of those that times do not tell apart from the shortest, the one with the fewest instructions;
- * NULL where none was counted. */
+/* Among the rows whose longest operation is as short as the shortest, but for noise: the one with
+ * the fewest instructions; NULL: none was counted. */
 static const struct row *fewest_of_shortest(const struct verdict *v)
 {
     const int64_t shortest = least_worst(v);
@@ -100,7 +100,7 @@ static const struct row *fewest_of_shortest(const struct verdict *v)
 
 /* ---- The choice ---- */
 
-/* Of candidates whose heap is at most `limit`, 0 for any. */
+/* The candidate with the lowest figure, of those whose heap is at most `limit`; 0: of any size. */
 static const struct row *least(const struct verdict *v, figure_of *figure, double limit)
 {
     const struct row *best = NULL;
@@ -243,7 +243,7 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
     char *to = a->reason;
     const size_t room = sizeof a->reason;
     to[0] = '\0';
-    /* What was not measured has not decided. */
+    /* A figure that was not measured cannot have decided. */
     if (!has_figure(r, strcmp(goal, "bounded") == 0 ? worst_of : speed_of(v)))
         goal = "memory";
     if (strcmp(goal, "speed") == 0) {
@@ -273,8 +273,9 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
 /* ---- What applies it ---- */
 
 /*
- * For `hmm run`: its program has threads, an environment and addresses that the trace does not
- * have. Rounded up to a KiB, and at least the least that there is.
+ * The size for `hmm run --heap`: with head-room, since the program has threads, an environment and
+ * addresses that the trace does not have. Rounded up to a KiB, and at least the smallest heap that
+ * `hmm run` accepts.
  */
 uint64_t advice_run_heap(uint64_t smallest)
 {
@@ -292,7 +293,7 @@ static void give_command(struct advice *a)
         cache_is_off ? "HMM_CACHE=0 " : "", r->path != NULL ? r->path : r->allocator, heap / 1024);
 }
 
-/* "best-fit": HMM_BEST_FIT. A plug-in is found by its path. */
+/* The same in C. The strategy "best-fit" is HMM_BEST_FIT there; a plug-in is found by its path. */
 static void give_c(struct advice *a)
 {
     const struct row *r = a->row;

@@ -28,7 +28,7 @@ static int unknown(const struct cli_args *a, const char *word)
     return CLI_ARG_BAD;
 }
 
-/* One that may be left out: it can only come after a '='. */
+/* Whether the value may be left out: such a value can only follow a '='. */
 static bool is_optional(const char *value)
 {
     return value[0] == '[';
@@ -57,7 +57,7 @@ static int take_value(struct cli_args *a, int index, const char *equals)
     return index;
 }
 
-/* Everywhere the same: there is nothing else to do. */
+/* --version, of every command: prints it and exits. */
 static void print_version(void)
 {
     puts("hmm " HMM_VERSION);

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* The sentence is about no more sites than hold this share of the waste, in percent. */
+/* The sentence names the fewest sites that together hold this share of the waste, in percent. */
 #define MOST_OF_IT 60u
 
 struct finder {
@@ -36,7 +36,8 @@ static void bear(const struct finder *f, const struct view_piece *block, uint64_
     part->holding += block->size;
 }
 
-/* The hole between `below` and this block, which is NULL at the end of the heap. */
+/* Divides the hole between `below` and the block above it among their sites. above == NULL: the
+ * heap ends behind the hole. */
 static void settle(struct finder *f, const struct view_piece *above)
 {
     const uint64_t half = f->any && above != NULL ? f->hole / 2 : f->hole;

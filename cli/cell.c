@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One cell: which there are, the command that measures one, and its measuring, in this process or,
- * for a malloc library, in one that begins with the library before it.
+ * One cell: what cells there are, the command that measures one, and the measurement: in this
+ * process or, for a malloc library, in a process that starts with the library preloaded.
  */
 #include "compare.h"
 
@@ -266,7 +266,7 @@ void cell_become_preloaded(const struct cell *c, const struct cell_options *o, i
     execv("/proc/self/exe", argv);
 }
 
-/* What such a process does. Returns an exit code. */
+/* What a process with a preloaded malloc library does. Returns an exit code. */
 static int measure_malloc(const struct cell *c, const struct cell_options *o, const char *what)
 {
     char path[4096];

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Cells, each in a process of its own: a plug-in that crashes, or does not return, is a line on
- * stderr and no more. What a process finds it writes to a pipe, as the line that `--cell` prints.
+ * stderr and no more. Each process writes what it finds to a pipe, as the line that `--cell`
+ * prints.
  *
- * Figures that are no times are found beside each other, as many at once as --jobs says. Times are
- * measured after that, one cell at a time, in rounds over all of them: whatever else the machine
- * does for a while strikes each alike, and the least of its times counts.
+ * Figures other than times are found in parallel, in --jobs processes. Times are measured after
+ * that, one cell at a time, in rounds over all cells, so that other load on the machine affects all
+ * of them alike; of each the shortest time counts.
  */
 #include "compare.h"
 
@@ -45,7 +46,8 @@ static void limit_child(unsigned seconds)
     alarm(seconds * 20);
 }
 
-/* A strategy's child goes on with the trace that has been read; a malloc's begins anew. */
+/* The child of a strategy uses the trace that its parent has read; that of a malloc library becomes
+ * a new program, with the library preloaded. */
 static void be_child(const struct crew *crew, size_t i, enum cell_task what, int to)
 {
     const struct cell *c = &crew->cells[i];
@@ -78,7 +80,7 @@ static bool start(const struct crew *crew, size_t i, enum cell_task what, struct
     return child->pid > 0;
 }
 
-/* All that comes from it: one line. Ctrl-C ends it. */
+/* Reads all that the child writes, one line. Ctrl-C ends the child. */
 static char *read_line(const struct child *child)
 {
     const int from = child->from;
@@ -116,7 +118,7 @@ static void tell_end(const struct crew *crew, const struct cell *c, int status)
         cli_complain("compare", "%s: %s%s: cannot be measured", c->trace, c->name, with);
 }
 
-/* Waits for a child; what it found takes the place of what was known. */
+/* Waits for a child; its figures replace those that were known. */
 static void finish(struct crew *crew, const struct child *child)
 {
     const size_t i = child->cell;
@@ -160,7 +162,7 @@ static void find_figures(struct crew *crew, size_t count)
     for (size_t i = 0; i < count; i++) {
         if (is_alone(&crew->cells[i]) || cli_interrupted())
             continue;
-        if (running == crew->options->jobs) { /* the oldest: cells take about as long */
+        if (running == crew->options->jobs) { /* the oldest: all cells take about the same time */
             finish(crew, &children[0]);
             memmove(children, children + 1, --running * sizeof *children);
             cli_progress(0.5 * (double)++done / (double)count);
@@ -175,7 +177,7 @@ static void find_figures(struct crew *crew, size_t count)
     free(children);
 }
 
-/* One child, alone. */
+/* Runs one child while no other runs. */
 static void measure_alone(struct crew *crew, size_t i, enum cell_task what)
 {
     struct child child;
@@ -213,8 +215,9 @@ static void renew_line(struct crew *crew, size_t i)
 
 /* ---- The worst operation ---- */
 
-/* One that has taken so many times as long as the least, and so many nanoseconds more, cannot be
- * the least. */
+/* A strategy whose longest operation takes more than COULD_BE_LEAST times as long as that of
+ * another, and COULD_BE_LEAST_NS more, cannot be the one whose longest operation is the shortest.
+ */
 #define COULD_BE_LEAST 1.5
 #define COULD_BE_LEAST_NS 1000
 
@@ -228,7 +231,7 @@ static bool could_be_least(const struct crew *crew, size_t count, size_t i)
     return crew->worsts[i] != NULL && !crew->bad[i] && ns >= 0;
 }
 
-/* What a child does: what it finds lies in memory that it shares with its parent. */
+/* What the child does. Its results lie in memory that it shares with its parent. */
 static void be_contest(const struct crew *crew, size_t count)
 {
     struct contestant *list = cli_alloc(count, sizeof *list);
@@ -246,8 +249,8 @@ static void be_contest(const struct crew *crew, size_t count)
     _exit(contest(list, n, CONTEST_PASSES, true) ? CLI_OK : CLI_FAILED);
 }
 
-/* In one process, for all that could be the least. Whatever becomes of it, what has been measured
- * by then stands. */
+/* Measures the longest operations again, in one process for all strategies that could be the best.
+ * If that process fails, what it has measured until then counts. */
 static void find_worst_again(struct crew *crew, size_t count)
 {
     fflush(NULL);
@@ -265,8 +268,9 @@ static void find_worst_again(struct crew *crew, size_t count)
         }
 }
 
-/* A strategy that takes so many times as long as the fastest is no contender; of a trace with fewer
- * operations than that all are counted: times say little, and counting does not take long. */
+/* Instructions are counted of the contenders: strategies that take at most CONTENDS times as long
+ * as the fastest. With fewer than SHORT_TRACE operations all are contenders: the times of a short
+ * trace say little, and counting is quick. */
 #define SHORT_TRACE 200000
 #define CONTENDS 2
 

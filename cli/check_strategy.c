@@ -11,7 +11,8 @@
 
 enum { OPT_OUTPUT, OPT_OPERATIONS };
 
-/* For one function of the plug-in: on a busy machine it stands still for long. */
+/* Limits for one call of a function of the plug-in. They are generous, since on a busy machine the
+ * process may not run for a while. */
 static const struct checker_limits first_limits = {2000, 10000}, shrink_limits = {200, 1000};
 
 #define SHRINK_RUNS 3000
@@ -72,7 +73,8 @@ static int parse(struct request *q, int argc, char **argv)
     return q->plugin != NULL ? CLI_ARG_END : CLI_ARG_BAD;
 }
 
-/* A file of this folder needs no slash here: a built-in strategy is not asked for. */
+/* Unlike elsewhere a file in the current folder needs no slash: a built-in strategy cannot be
+ * meant. */
 static char *path_of(const char *plugin)
 {
     size_t room = strlen(plugin) + 3;

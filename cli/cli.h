@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the subcommands of `hmm` share: how they are named, take options, complain and print.
+ * What the subcommands of `hmm` share: how they are named, take options, complain and print. In all
+ * of cli/ "false, said on stderr, iff" means: the function returns false if and only if that is so,
+ * and has then printed why on stderr; "which has been said" likewise.
  */
 #ifndef HMM_CLI_H
 #define HMM_CLI_H
@@ -55,10 +57,10 @@ struct cli_args {
  */
 int cli_args_next(struct cli_args *args);
 
-/* Removes what could not be written whole, unless it is a device. */
+/* Removes an output file that could not be written completely, unless it is a device. */
 void cli_discard(const char *path);
 
-/* Whether two paths name one regular file, which cannot be read and written at a time. */
+/* Whether two paths name one regular file, which cannot be read and written at the same time. */
 bool cli_is_same_file(const char *a, const char *b);
 
 /* ---- say.c: complaints, always one line on stderr. ---- */
@@ -69,14 +71,14 @@ __attribute__((format(printf, 2, 3))) void cli_complain(const char *command, con
 
 struct hmm_trace_error;
 
-/* What is wrong with a file. */
+/* Prints what is wrong with a trace file. */
 void cli_trace_error(const char *path, const struct hmm_trace_error *error);
 
-/* That a trace in format 2 has no end: what there is of it is used. */
+/* Warns that the end of a trace in format 2 is missing; the operations before it are used. */
 void cli_warn_unended(const char *command, const char *path, uint64_t ops);
 
-/* A word that is none of the allowed ones (NULL ends them); names the one that is probably meant.
- * `also` is what else is allowed, in words, or NULL. */
+/* Complains of a word that is none of the allowed ones (NULL ends their list), and names the one
+ * that is probably meant. `also` is what else is allowed, in words, or NULL. */
 void cli_complain_unknown(const char *command, const char *what, const char *word,
                           const char *const *allowed, const char *also);
 
@@ -90,15 +92,15 @@ void *cli_alloc(size_t count, size_t size);
 
 struct hmm_strategy;
 
-/* By name or a plug-in's path. NULL, said on stderr with what is allowed, iff there is none; `also`
- * is what else the command allows, or NULL. */
+/* Finds a strategy by its name or a plug-in's path. NULL, said on stderr with what is allowed, iff
+ * there is none; `also` is what else the command allows, or NULL. */
 const struct hmm_strategy *cli_find_strategy(const char *command, const char *name,
                                              const char *also);
 
 /* ---- text.c: numbers and names in and out. ---- */
 
-/* "64K": digits, then perhaps K, M or G. False, said on stderr, iff it is not that, 0, or above
- * what a heap can use. */
+/* Parses a size such as "64K": digits, then perhaps K, M or G. False, said on stderr, iff it is not
+ * that, 0, or above what a heap can use. */
 bool cli_parse_size(const char *command, const char *option, const char *text, size_t *size);
 
 /* Whether text is a whole number from 1 to max. */
@@ -126,12 +128,13 @@ void cli_print_json_string(FILE *to, const char *text);
 
 /* ---- terminal.c ---- */
 
-/* Columns: of the terminal, if that is where it goes, else of COLUMNS, else 80. */
+/* The width in columns: of the terminal if `to` is one, else the variable COLUMNS, else 80. */
 unsigned cli_width(FILE *to);
 
 size_t cli_letters(const char *text);
 
-/* Words, on lines that are no wider; the first begins at column `indent`, where the others do. */
+/* Prints the words of text on lines that are no wider than that. The cursor stands at column
+ * `indent`, at which the other lines begin, too. */
 void cli_fill(FILE *to, unsigned indent, const char *text);
 
 /* The text with control characters, and what is not UTF-8, as C's escapes. It may be in a buffer
@@ -151,15 +154,15 @@ struct cli_table {
 __attribute__((format(printf, 2, 3))) void cli_table_add(struct cli_table *table,
                                                          const char *format, ...);
 
-/* Prints all rows and empties the table. If it is wider than cli_width, what does not fit stands in
- * another below, beside the first column again. */
+/* Prints all rows and empties the table. Columns that do not fit in cli_width are printed as
+ * another table below, with the first column repeated. */
 void cli_table_print(struct cli_table *table, FILE *to);
 
 /* ---- interrupt.c: the first Ctrl-C, from when it is heeded, is only told. ---- */
 
 void cli_heed_interrupts(void);
 bool cli_interrupted(void);
-_Noreturn void cli_end_interrupted(void); /* prints what has been written, and ends as by SIGINT */
+_Noreturn void cli_end_interrupted(void); /* flushes stdout, and ends the process as by SIGINT */
 
 /* ---- progress.c: a bar on stderr, if that is a terminal and it takes long. ---- */
 

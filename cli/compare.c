@@ -150,7 +150,7 @@ static bool take_option(struct request *q, int option, const char *value)
     }
 }
 
-/* What decides is measured more closely. */
+/* What decides under the goal is measured more precisely. */
 static void heed_goal(struct request *q)
 {
     q->cells.worst = strcmp(q->goal, "bounded") == 0;
@@ -222,8 +222,8 @@ static void add_cell(struct cells *c, const char *trace, const char *name, const
     free(full);
 }
 
-/* A strategy is measured with the cache as well, unless it is named with it or a heap is too small
- * for one. */
+/* Adds a cell and, for a strategy, one with the cache as well, unless the name has "+cache" already
+ * or the heap is too small for a cache. */
 static void add_both(struct cells *c, const char *trace, const char *name, size_t heap)
 {
     const size_t before = c->count;
@@ -369,7 +369,7 @@ static void judge(const struct request *q, const struct found *f, bool first)
     fflush(stdout);
 }
 
-/* Whether it completes with one of hmm's. */
+/* Whether the trace completes on a strategy or an adapter. */
 static bool fits(const struct found *f)
 {
     for (size_t i = 0; i < f->count; i++)
@@ -378,7 +378,7 @@ static bool fits(const struct found *f)
     return false;
 }
 
-/* Of the first strategy that was asked for. */
+/* Says why the trace does not fit, on the first strategy that was asked for. */
 static void explain(const struct request *q, const struct cells *c, struct hmm_trace_tape *tape)
 {
     for (size_t i = 0; i < c->count; i++) {
@@ -512,7 +512,7 @@ static int list_all(const struct request *q)
     return code;
 }
 
-/* Lines that are none of a cell's, such as advice, are passed over; empty ones too. */
+/* Passes over lines that no cell has printed, such as advice, and empty ones. */
 static bool collect_file(struct found **found, const char *path)
 {
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");

@@ -60,20 +60,26 @@ int row_parse(const char *line, struct row *row, struct optimum *optimum);
 
 /* ---- worst.c: the longest single operation ---- */
 
-/* The operations that took longest in a first pass are timed again in others, in one process or in
- * several; of each the shortest time counts, so that an interrupt does not, and of these the
- * longest. Of those that take longest the instructions can be counted as well. */
+/* The operations that take longest in a first pass are candidates, which are timed again in later
+ * passes, in one process or in several. Of each candidate the shortest time counts, which leaves
+ * interrupts out; the result is the longest of these. The instructions of the longest ones can be
+ * counted as well. */
 #define WORST_CANDIDATES 4096
-#define WORST_STEPPED 1024    /* at most */
-#define WORST_STEPPED_LONG 64 /* if they take long, */
-#define WORST_IS_LONG 1000    /* as many nanoseconds: a step takes about as long */
 #define WORST_PASSES 5
+
+/* Instructions are counted of so many operations at most; of WORST_STEPPED_LONG if the longest
+ * takes WORST_IS_LONG nanoseconds or more, since to count an instruction takes about a microsecond.
+ */
+#define WORST_STEPPED 1024
+#define WORST_STEPPED_LONG 64
+#define WORST_IS_LONG 1000
 
 struct worst {
     struct worst_op {
         uint64_t index;
         uint64_t ns;
-    } ops[WORST_CANDIDATES]; /* a heap, the shortest on top, in the first pass; then by index */
+    } ops[WORST_CANDIDATES]; /* in the first pass a binary heap, the shortest on top; then sorted by
+                                index */
     size_t count;
     size_t next; /* in a later pass: the candidate that comes next */
     unsigned pass;
@@ -98,7 +104,7 @@ size_t worst_slowest(const struct worst *worst, uint64_t indices[WORST_STEPPED])
 
 /* ---- steps.c: instructions of what lies between, counted one by one ---- */
 
-/* Whether the processor and the system can tell. */
+/* Whether the processor and the system allow it. */
 bool steps_are_possible(void);
 void steps_begin(void);
 uint64_t steps_end(void);
@@ -143,11 +149,12 @@ struct contestant {
 };
 
 /*
- * Passes that time, in turn, in the same memory, so that what slows the machine down strikes all
- * alike. Then, if they are to be told apart: often they are not by time, since the longest
- * operation is the same copy for all. Instructions are counted of those within CONTEST_ALIKE times
- * the least, and the one with the fewest is given more passes than the others, as long as it is not
- * the least, to come down to what it takes. False iff there is no address space.
+ * Times the contestants in turn in the same memory, so that other load on the machine affects all
+ * of them alike. `tell_apart`: then counts the instructions of those whose longest operation is
+ * within CONTEST_ALIKE times the shortest; often times do not tell them apart, since the longest
+ * operation is the same copy for all. The one with the fewest instructions gets more passes than
+ * the others, until its time is the shortest or the passes are used up. False iff there is no
+ * address space.
  */
 #define CONTEST_ALIKE 1.15
 #define CONTEST_NOISE_NS 300
@@ -155,7 +162,7 @@ struct contestant {
 #define CLOCK_STEPS_NS 20 /* a clock may have steps of 10 */
 bool contest(const struct contestant *list, size_t count, unsigned passes, bool tell_apart);
 
-/* What it found, to a row. */
+/* Writes to a row what it found. */
 void contest_result(const struct worst *worst, struct row *row);
 
 /* ---- postmortem.c ---- */
@@ -196,8 +203,8 @@ bool optimum_find(struct hmm_trace_tape *tape, struct optimum *optimum);
 
 /* ---- feed.c ----
  *
- * Who measures a malloc library must not have read a trace with it: what the reader allocated and
- * freed would stay with the library, and serve the trace's blocks.
+ * A process that measures a malloc library must not have read a trace with that malloc: what the
+ * reader allocated and freed would stay with the library, and serve the trace's blocks.
  */
 
 struct feed {
@@ -209,8 +216,8 @@ struct feed {
     uint64_t *sizes; /* by ID */
 };
 
-/* A trace. NULL, said on stderr, iff it cannot be read to its end: of a part there is no verdict.
- */
+/* Opens a trace. NULL, said on stderr, iff it cannot be read to its end: a verdict needs the whole
+ * trace. */
 struct hmm_trace_tape *feed_tape(const char *command, const char *path);
 
 /* A file, already without a name, that holds the summary and the operations; -1, said on stderr,
@@ -221,11 +228,11 @@ int feed_save(struct hmm_trace_tape *tape);
 bool feed_open_file(struct feed *feed, int fd);
 struct feed feed_of(const struct replay *replay);
 
-/* As those of a tape. */
+/* As hmm_trace_tape_rewind and hmm_trace_tape_next. */
 void feed_rewind(const struct feed *feed);
 size_t feed_next(const struct feed *feed, const struct hmm_trace_op **ops);
 
-void feed_clear(const struct feed *feed); /* its blocks */
+void feed_clear(const struct feed *feed); /* no block is live */
 
 /* ---- count.c: instructions, by callgrind ---- */
 
@@ -244,11 +251,12 @@ int count_here(const struct hmm_strategy *strategy, bool cache, size_t capacity,
 
 /* ---- other.c ---- */
 
-/* Of malloc, as this process has it, on the operations of such a file. */
+/* Measures this process's malloc on the operations of a file that feed_save has made. */
 bool other_malloc(int fd, unsigned runs, struct row *row);
 
-/* In the environment of a process that is to measure its malloc, or be counted: the file's number;
- * or that it is only to say where its malloc is from. */
+/* A variable in the environment of a process that is to measure its malloc or whose instructions
+ * are counted. Its value is the number of the open file; or OTHER_PROBE, if the process is only to
+ * say where its malloc is from. */
 #define OTHER_VARIABLE "hmm_compare_operations"
 #define OTHER_PROBE "where"
 

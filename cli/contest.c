@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whose longest operation is the shortest.
+ * Finds the strategy whose longest operation is the shortest.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -12,10 +12,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Passes that the one with the fewest instructions gets more than the others, at most. */
+/* The most additional passes that the contestant with the fewest instructions gets. */
 #define MORE_PASSES 60
 
-/* After so many passes only those go on that are within so many times the least. */
+/* After PASSES_FOR_ALL passes only those go on whose longest operation is within STAYS_IN times the
+ * shortest. */
 #define PASSES_FOR_ALL 10
 #define STAYS_IN 1.4
 
@@ -28,9 +29,8 @@ struct counted {
     uint64_t most;
 };
 
-/* A program has mostly just written to the block that it lets grow, and a trace does not: reading
- * it makes the copy begin with the block in the processor's cache, not wherever it happens to be.
- */
+/* A program has usually just written to the block that it resizes; a replay has not. So the block
+ * is read before: the copy then begins with it in the processor's cache, as in the program. */
 static void warm(const struct hmm_trace_op *op, const struct hmm_heap *heap, void *const *blocks)
 {
     const volatile char *block = blocks[op->id];
@@ -121,15 +121,15 @@ static uint64_t least_of(const struct contestant *list, size_t count)
     return least;
 }
 
-/* Whether it still could be the least. Noise is some part of a long time, and most of a short one.
- */
+/* Whether it could still be the shortest. Noise is a small part of a long time, and most of a short
+ * one. */
 static bool is_in(const struct contestant *c, uint64_t least, double times)
 {
     return (double)worst_longest(c->worst) <= (double)least * times + CONTEST_NOISE_NS;
 }
 
-/* Of those that times do not tell apart, the one with the fewest instructions; NULL: there is none.
- */
+/* Among those that times do not tell apart, the one with the fewest instructions; NULL: there is
+ * none. */
 static const struct contestant *fewest_of(const struct contestant *list, size_t count,
                                           const struct replay_region *memory)
 {
@@ -145,9 +145,9 @@ static const struct contestant *fewest_of(const struct contestant *list, size_t 
     return fewest;
 }
 
-/* All of it touched, and in huge pages, where there are any: in small ones it differs from process
- * to process, by half as long again, which of a large block's pages contend for the same places of
- * the processor's cache. */
+/* Touches all of the memory, in huge pages if there are any. With small pages it differs from
+ * process to process which pages of a large block compete for the same sets of the processor's
+ * cache, and the time of a copy by half. */
 static bool reserve(struct replay_region *memory, size_t size)
 {
     if (!replay_reserve(memory, size))

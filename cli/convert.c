@@ -36,7 +36,8 @@ struct request {
     bool plain;
 };
 
-/* Comments come before the operations between which they stand have been handed out: they wait. */
+/* The reader gives a comment before it has handed out the operations above it: until then the
+ * comment is kept. */
 struct comment {
     uint64_t op;
     size_t length;
@@ -52,7 +53,7 @@ static void keep_comment(void *arg, uint64_t op, const char *line, size_t length
 {
     struct comments *c = arg;
     if (hmm_trace_is_mark(line, length))
-        return; /* the operation has it */
+        return; /* the operation carries it */
     if (c->count == c->room) {
         const size_t room = c->room == 0 ? 64 : c->room * 2;
         struct comment *list = cli_alloc(room, sizeof *list);
@@ -66,7 +67,8 @@ static void keep_comment(void *arg, uint64_t op, const char *line, size_t length
     c->list[c->count++] = (struct comment){op, length, copy};
 }
 
-/* All that stand above the operation with this index, from the next-th on; the next one. */
+/* Writes the comments above the operation with this index, beginning with comment `next`. Returns
+ * the next comment. */
 static size_t write_comments(struct hmm_trace_writer *w, const struct comments *c, size_t next,
                              uint64_t op)
 {
@@ -104,7 +106,7 @@ static int convert(const struct request *q)
     if (!cli_stream_open(&s, "convert", q->trace, 0, 1, UINT64_MAX))
         return CLI_USAGE;
     hmm_trace_reader_comments(s.reader, keep_comment, &comments);
-    /* What is no trace at all leaves what is there as it is. */
+    /* If the input is no trace at all, an existing output file stays as it is. */
     bool more = cli_stream_next(&s);
     if (s.failed) {
         cli_stream_close(&s);

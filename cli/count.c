@@ -14,7 +14,7 @@
 
 #define COUNTED "hmm__counted_pass"
 
-/* Named to callgrind, so it is no static one. */
+/* Callgrind is told its name, so it is not static. */
 void hmm__counted_pass(const struct hmm_trace_op *ops, size_t count, struct hmm_heap *heap,
                        void **blocks);
 

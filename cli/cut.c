@@ -41,7 +41,7 @@ struct request {
     uint64_t from, to;
 };
 
-/* IDs as few as can be: what a stack of freed numbers hands out. */
+/* The IDs of the new trace, as few as possible: freed ones are used again, from a stack. */
 struct numbers {
     uint32_t *of_id; /* of a live block's ID in the trace */
     uint32_t *freed;
@@ -78,7 +78,7 @@ static void renumber(struct numbers *n, struct hmm_trace_op *op)
     op->id = *number;
 }
 
-/* What lives before the window. */
+/* The blocks that live at the window's start. */
 struct living {
     struct hmm_trace_block *blocks;
     size_t count;
@@ -131,7 +131,7 @@ static bool write_window(struct cli_stream *s, bool more, const struct living *l
     return good;
 }
 
-/* That the trace ends before the window does. */
+/* Says that the trace ends before the window does. */
 static void tell_short(const struct request *q, const struct cli_stream *s)
 {
     if (q->to != UINT64_MAX && !s->failed && !s->interrupted && s->first + s->count < q->to)
@@ -141,7 +141,7 @@ static void tell_short(const struct request *q, const struct cli_stream *s)
 
 static bool cut_window(const struct request *q, struct cli_stream *s, const struct living *living)
 {
-    /* What is no trace at all leaves what is there as it is. */
+    /* If the input is no trace at all, an existing output file stays as it is. */
     const bool more = cli_stream_next(s);
     if (s->failed && !more)
         return true;

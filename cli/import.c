@@ -112,7 +112,8 @@ static void show(const struct import *m, const struct lines *l)
     cli_progress_ops(total != 0 ? (double)done / (double)total : 0, m->ops);
 }
 
-/* More of the file behind what is there. False, said on stderr, iff it cannot be read. */
+/* Reads more of the file, behind what is in the buffer. False, said on stderr, iff it cannot be
+ * read. */
 static bool read_more(struct import *m, struct lines *l)
 {
     struct hmm_trace_error error;
@@ -170,7 +171,7 @@ static const struct import_format *guess(struct import *m, const char *line)
         if (formats[i]->begins != NULL && formats[i]->begins(line))
             return formats[i];
     if (strncmp(line, "# hmm-trace", 11) == 0 ||
-        strncmp(line, (const char *)hmm_packed_magic, 4) == 0) /* as a line it ends there */
+        strncmp(line, (const char *)hmm_packed_magic, 4) == 0) /* the magic up to its "\r\n" */
         import_fail(m, "this is a trace already");
     else
         import_fail(m, "the first line does not tell what this is: name it with --from");
@@ -189,7 +190,7 @@ static bool take_lines(struct import *m, struct lines *l, const struct import_fo
     return !m->failed && (format->end == NULL || format->end(m));
 }
 
-/* False iff an error has been said. After Ctrl-C what has been taken is all; so in take_lines. */
+/* False iff an error has been said. Ctrl-C ends the input, as in take_lines. */
 static bool take_bytes(struct import *m, struct lines *l, const struct import_format *format)
 {
     for (;;) {
@@ -225,7 +226,7 @@ static bool is_standard_output(const struct request *q)
 
 static void summarize(const struct import *m, const struct request *q)
 {
-    /* Not into the trace. */
+    /* Not to where the trace goes. */
     FILE *to = is_standard_output(q) ? stderr : stdout;
     cli_progress_hide();
     if (cli_interrupted())
@@ -241,8 +242,8 @@ static void summarize(const struct import *m, const struct request *q)
     say_number(to, "added", m->unseen, "free", "that the log had missed");
 }
 
-/* Ends the trace. One of a file that is wrong is removed; what a full disk has left of one is
- * whole, and stays. */
+/* Closes the trace. If the imported file is wrong, the trace is removed; if the disk is full, what
+ * was written is a valid trace, and stays. */
 static int conclude(struct import *m, const struct request *q, bool good)
 {
     struct hmm_trace_error error;
@@ -257,7 +258,7 @@ static int conclude(struct import *m, const struct request *q, bool good)
     return code;
 }
 
-/* Opens what is written. False, said on stderr, iff it cannot be. */
+/* Opens the output. False, said on stderr, iff it cannot be. */
 static bool open_output(const struct request *q, struct import *m)
 {
     struct hmm_trace_error error;
@@ -269,7 +270,8 @@ static bool open_output(const struct request *q, struct import *m)
     return m->writer != NULL;
 }
 
-/* Formats that are not in lines show by their first bytes. False iff an error has been said. */
+/* Formats that are not made of lines are told by their first bytes. False iff an error has been
+ * said. */
 static bool look_at_bytes(struct request *q, struct import *m, struct lines *l)
 {
     while (l->end < IMPORT_RING_HEAD && !l->ended)
@@ -281,7 +283,7 @@ static bool look_at_bytes(struct request *q, struct import *m, struct lines *l)
            import_fail(m, "no ring, and no stream of events: its first words are neither's");
 }
 
-/* A file whose first line is wrong leaves what is there as it is. */
+/* If the first line of the file is wrong, an existing output file stays as it is. */
 static int import_lines(struct request *q, struct import *m, struct lines *l)
 {
     if (!look_at_bytes(q, m, l))

@@ -34,7 +34,8 @@ struct import {
     struct hmm_trace_writer *writer;
     uint64_t ops;
     struct import_left_out left_out;
-    uint64_t unseen; /* frees that the log must have missed: their blocks' addresses came again */
+    uint64_t unseen; /* frees that are missing from the log: their blocks' addresses were allocated
+                        again */
     bool failed;     /* an error has been said */
 
     struct import_slot *slots; /* a hash table of the live blocks that have keys */
@@ -52,13 +53,14 @@ struct import {
 
 struct import_format {
     const char *name, *of; /* of: whose it is, in words */
-    /* Whether a file that begins with this line is one of them. NULL: it is not in lines. */
+    /* Whether a file that begins with this line has the format. NULL: the format is not made of
+     * lines. */
     bool (*begins)(const char *line);
     size_t state_size; /* zeroed memory */
     /* Takes a line, which may be written to. False, said on stderr, iff it is none. */
     bool (*take)(struct import *import, char *line);
-    /* What is not in lines: takes bytes, and says how many of them; -1 iff an error has been said.
-     */
+    /* If the format is not made of lines: takes bytes, and returns how many; -1 iff an error has
+     * been said. */
     ptrdiff_t (*take_bytes)(struct import *import, const char *bytes, size_t count);
     /* After the last line; may be NULL. */
     bool (*end)(struct import *import);
@@ -74,7 +76,7 @@ bool import_ring_begins(const char *bytes, size_t count);
 
 /* ---- import_blocks.c. All return false iff an error has been said. ---- */
 
-/* By key. A key that is live has been freed unseen. */
+/* An allocation, by key. If a block with this key is live, its free is missing from the log. */
 bool import_allocate(struct import *import, uint64_t key, uint64_t size);
 bool import_allocate_aligned(struct import *import, uint64_t key, uint64_t size, unsigned log2);
 bool import_free(struct import *import, uint64_t key);
@@ -82,7 +84,7 @@ bool import_free_all(struct import *import); /* that have keys */
 /* The block at `was` is at `now`; of a block that is not known it is an allocation. */
 bool import_resize(struct import *import, uint64_t was, uint64_t now, uint64_t size);
 
-/* By ID, which the caller keeps. */
+/* The same by IDs, which the caller keeps. */
 bool import_new_block(struct import *import, uint64_t size, uint32_t *id);
 bool import_drop_block(struct import *import, uint32_t id);
 

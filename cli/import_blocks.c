@@ -85,8 +85,8 @@ void *import_grown(void *array, size_t *room, size_t needed, size_t item)
 
 /* ---- Keys: linear probing ---- */
 
-/* The high bits of a product (Dietzfelbinger and others, 1997). The factor is another one each
- * time, so that no file can be made whose keys all have one home. */
+/* The high bits of a product (Dietzfelbinger and others, 1997). The factor is random, so that no
+ * file can be made whose keys all have the same home. */
 static size_t home(const struct import *m, uint64_t key)
 {
     return (size_t)(key * m->factor >> m->home_shift);
@@ -138,7 +138,7 @@ static void remember(struct import *m, uint64_t key, uint32_t id)
     m->slot_count++;
 }
 
-/* Those behind it that would no longer be found move up. */
+/* Removes the key. Entries behind it that would no longer be found move up. */
 static void forget(struct import *m, uint64_t key)
 {
     const size_t mask = m->slot_room - 1;
@@ -185,7 +185,7 @@ static bool hold(struct import *m, uint32_t id, uint64_t size)
     return true;
 }
 
-/* The reason is the writer's, which says it when it is closed. */
+/* If it fails, the writer keeps the reason and reports it when it is closed. */
 static bool write_aligned(struct import *m, enum hmm_trace_kind kind, uint32_t id, uint64_t size,
                           unsigned align_log2)
 {
@@ -214,7 +214,7 @@ bool import_drop_block(struct import *m, uint32_t id)
     return write_op(m, HMM_TRACE_FREE, id, 0);
 }
 
-/* What was there has been freed unseen. */
+/* Frees the block that has the key: its own free is missing from the log. */
 static bool vacate(struct import *m, uint64_t key)
 {
     const uint32_t id = find(m, key);

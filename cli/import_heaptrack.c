@@ -114,7 +114,8 @@ static bool take(struct import *m, char *line)
     return take_raw(m, words, count);
 }
 
-/* Any file has lines about something else. */
+/* Lines about something else are let pass, so any file of text comes to its end: whether it is
+ * heaptrack's is told here. */
 static bool end(struct import *m)
 {
     const struct heaptrack *h = m->state;

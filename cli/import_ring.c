@@ -56,7 +56,7 @@ static bool version_is_known(struct import *m, uint32_t version)
                        HMM_EVENT_VERSION);
 }
 
-/* A device that has started anew has no blocks. */
+/* The device has started anew: no block is live. */
 static bool take_start(struct import *m, const uint32_t *w)
 {
     if (w[1] != HMM_EVENT_MAGIC)
@@ -99,7 +99,7 @@ static bool take_event(struct import *m, const uint32_t *w)
 
 /* ---- A stream ---- */
 
-/* How many bytes have been taken: whole events. */
+/* Returns how many bytes it has taken: those of whole events. */
 static ptrdiff_t take_stream(struct import *m, struct ring *r, const unsigned char *bytes,
                              size_t count)
 {
@@ -134,7 +134,7 @@ _Static_assert(offsetof(struct hmm_ring, lost) == LOST * 4 &&
 
 #define MOST_WORDS (UINT32_C(1) << 28) /* a quarter of a device's address space */
 
-/* Of what is behind the ring nothing is kept, however much it is. */
+/* Bytes behind the ring are not kept. */
 static size_t wanted(const struct ring *r, size_t count)
 {
     if (r->image_bytes < HMM_RING_HEAD * 4)

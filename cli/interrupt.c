@@ -19,7 +19,7 @@ static void interrupt(int number)
     interrupted = 1;
 }
 
-/* What ignored it goes on ignoring it: nohup, and the shell's &. */
+/* If SIGINT is ignored, as after nohup or the shell's &, it stays so. */
 void cli_heed_interrupts(void)
 {
     struct sigaction now, action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};

@@ -12,7 +12,7 @@
 
 #define LARGE (LAYOUT_BINS - 1)
 
-/* How many holes of one size are looked at for a neighbour that suits. */
+/* How many holes of one size are looked at to find one with a suitable neighbour. */
 #define LOOKS 12
 
 void layout_open(struct layout *l)
@@ -45,7 +45,7 @@ void layout_clear(struct layout *l)
     l->top = l->most = 0;
 }
 
-/* So that granule `last` has its entries. */
+/* Enlarges the arrays so that granule `last` has entries. */
 static void reach(struct layout *l, uint32_t last)
 {
     uint32_t **array;
@@ -212,7 +212,7 @@ uint32_t layout_place(struct layout *l, uint32_t owner, uint32_t size, uint32_t 
     return at;
 }
 
-/* Holes merge; one that comes to be the last ends the line. */
+/* The hole merges with its neighbours. One at the end of the line is not kept: the top falls. */
 void layout_remove(struct layout *l, uint32_t at, uint32_t size)
 {
     uint32_t end = at + size;

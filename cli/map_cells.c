@@ -55,7 +55,7 @@ static void add_piece(void *arg, const struct view_piece *p)
         p->address, p->address + p->size);
 }
 
-/* Between the control structures and the break: what no block is in, is free. */
+/* Between the control structures and the break all that is in no block in use is free. */
 static void cut_heap(struct map *map, struct map_heap *h)
 {
     struct cutter c = {h, map->cell_bytes, map->cells};

@@ -77,7 +77,8 @@ static bool time_runs(struct measurement *m, double harness)
     return true;
 }
 
-/* The observed break and what is the cache's, and more only where that turns out not to do. */
+/* Times in a region of the observed break and the cache's part, and in a larger one only if the
+ * trace does not complete there. */
 static bool time_in_fitting_region(struct measurement *m, double harness)
 {
     const struct replay_figures observed = m->result->figures;

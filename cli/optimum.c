@@ -11,8 +11,8 @@
  *   - All blocks that live at a moment of the highest load are stacked without a gap.
  *   - All others live before that moment or after it. Those after it are placed going forward in
  *     time, each when it is born, in the smallest hole; those before it going backward in time,
- * each when it dies, so that to the layout it is the same thing. A block's end that is still to
- * come is known; of the two ends of a hole it takes the one whose neighbour ends nearest to it
+ *     each when it dies, so that to the layout it is the same thing. When a block is placed its end
+ *     is known: of the two ends of a hole it takes the one whose neighbour ends nearest in time
  *     (Robson's and others' observation that what dies together should lie together; compilers for
  *     tensors place by lifetime in the same way).
  *   - How the stack is ordered decides how holes join. Several orders are tried, and the smallest
@@ -172,8 +172,9 @@ static int compare_stacked(const void *a, const void *b)
     return x->second != y->second ? (x->second < y->second ? -1 : 1) : 0;
 }
 
-/* Those that were there first, or stay longest, lie lowest. The coarse orders form groups of those
- * that live to about the same time, and order within them the other way. */
+/* The keys by which the stack is sorted: the blocks with the lowest keys, which were born first or
+ * die last, lie lowest. The coarse orders form groups by one of the two, and order within a group
+ * by the other. */
 static struct stacked keys_of(const struct lifetimes *t, uint32_t i, enum order order)
 {
     const struct span *s = &t->spans[i];
@@ -264,7 +265,7 @@ static uint64_t lay_out(struct lifetimes *t, struct layout *l, struct stacked *s
 
 /* ---- Few blocks: each at the lowest place, in an order of all ---- */
 
-/* That many are compared with each other. */
+/* Of at most so many blocks each is compared with all others. */
 #define FEW 6000
 
 enum greed { BY_SIZE, BY_AREA, BY_SPAN, GREEDS };
@@ -287,7 +288,7 @@ static int compare_taken(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The lowest place that none of those overlaps that live at the same time. */
+/* The lowest place at which the block overlaps none that lives at the same time. */
 static uint32_t lowest(const struct lifetimes *t, const struct span *s, const struct stacked *order,
                        uint32_t placed, struct taken *taken)
 {
@@ -322,7 +323,7 @@ static uint64_t lay_out_greedily(struct lifetimes *t, struct stacked *order, enu
 
 /* ---- Verification ---- */
 
-/* Sets or clears bits [at .. at + size). False iff one was as it is to be already. */
+/* Sets or clears bits [at .. at + size). False iff one of them already had that value. */
 static bool flip(uint64_t *bits, uint64_t at, uint64_t size, bool on)
 {
     while (size != 0) {
@@ -381,7 +382,8 @@ static uint64_t best_layout(struct lifetimes *t)
 
 /* ---- A trace that is too long to be known as a whole ---- */
 
-/* What lives is placed as it comes, in the smallest hole, without headers: an upper bound too. */
+/* Places each block when it is allocated, in the smallest hole, without headers: another upper
+ * bound. */
 static bool place_as_it_comes(struct hmm_trace_tape *tape, uint64_t *load, uint64_t *size)
 {
     const struct hmm_trace_summary *sum = hmm_trace_tape_summary(tape);

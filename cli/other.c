@@ -99,7 +99,7 @@ static void clean_up(const struct feed *r, const struct target *t)
 
 /* ---- Times ---- */
 
-/* As step, with no call in it; the compiler must believe that something is done. */
+/* As step, without the call. The assembler statement keeps the compiler from removing the rest. */
 static inline void step_nowhere(const struct hmm_trace_op *op, void **blocks)
 {
     void **block = &blocks[op->id];
@@ -231,7 +231,8 @@ static void write_to(char *block, size_t size)
     block[size - 1] = 1;
 }
 
-/* Looks when so much more is live than at the last look, and now and then besides. */
+/* The resident size is read when the live bytes have grown by a 64th of their peak since it was
+ * read last, and every `often` operations. */
 struct looks {
     uint64_t live, live_then, peak, most_live;
     uint64_t since, often;
@@ -393,8 +394,8 @@ bool other_malloc_is(const char *path)
            realpath(found, real) != NULL && strcmp(real, wanted) == 0;
 }
 
-/* A program that has the library before it says where its malloc is from. The dynamic linker only
- * complains, and goes on, where it cannot load one. */
+/* Runs a program with the library preloaded, which says where its malloc is from: if the dynamic
+ * linker cannot load a library, it only complains and goes on. */
 static void ask(const char *soname, int to)
 {
     const int nowhere = open("/dev/null", O_WRONLY);

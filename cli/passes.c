@@ -20,7 +20,8 @@
  * aligned placement may leave one below itself. */
 #define MOST_NEW_FREE_BLOCKS 2
 
-/* With a cache free blocks are counted one by one, so it is done so often only, evenly. */
+/* With a cache free blocks are counted by a walk, so that is done only this many times in a pass,
+ * at even intervals. */
 #define LOOKS 256
 
 bool replay_reserve(struct replay_region *region, size_t size)
@@ -83,7 +84,7 @@ static size_t next_stretch(const struct replay *replay, const struct hmm_trace_o
     return count;
 }
 
-/* What remains to be said where not even a heap could be made. */
+/* The figures where the region is too small for any heap. */
 static struct replay_figures all_failed(const struct hmm_trace_summary *sum)
 {
     return (struct replay_figures){.failed = sum->counts[HMM_TRACE_ALLOC] +
@@ -183,7 +184,8 @@ bool replay_observe(const struct replay *replay, const struct hmm_strategy *stra
 
 /* ---- The timed pass ---- */
 
-/* So that the kernel's work of handing out pages, which is the same for all, is not timed. */
+/* Touches the pages before the pass, so that page faults, which are the same for all, are not
+ * timed. */
 static void touch(const struct replay_region *region, size_t low, size_t high)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -241,8 +243,8 @@ bool replay_time(const struct replay *replay, const struct hmm_strategy *strateg
 
 /* ---- The loop alone ---- */
 
-/* Stands for the heap's functions. It is no call, which is the heap's to pay for, but the compiler
- * must believe that it does something. */
+/* Stands for the heap's functions. It is not a call, whose cost counts as the heap's; the assembler
+ * statement keeps the compiler from removing it. */
 static inline void *stand_in(void *block, size_t size)
 {
     __asm__ volatile("" : "+r"(block), "+r"(size) : : "memory");

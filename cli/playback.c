@@ -13,7 +13,7 @@ static void tell(void *arg, uint64_t done, uint64_t total)
     cli_progress(total != 0 ? (double)done / (double)total : 0);
 }
 
-/* Which operation brings live bytes to their most. */
+/* Finds the operation that brings the live bytes to their peak. */
 static void find_peak(struct playback *f)
 {
     uint64_t *sizes = cli_alloc(f->ids, sizeof *sizes), live = 0, peak = 0;

@@ -34,7 +34,7 @@ static int see(void *arg, const struct hmm_block_info *b)
     return 0;
 }
 
-/* What the heap has not yet used, at its end, is a hole as any other. */
+/* What the heap has not yet used, at its end, counts as a hole. */
 static void see_top(struct hole *h, struct hmm_heap *heap, const struct replay_region *region)
 {
     struct hmm_stats stats;

@@ -207,8 +207,8 @@ static void fill(const struct probe *p, const struct sight *s, struct row *r)
     split_waste(s, r);
 }
 
-/* A region in which the break goes where it wants to, and no larger: an index that lies at its low
- * end grows with it. */
+/* In a region in which nothing limits the break, and no larger: an index that lies at its low end
+ * grows with it. */
 static bool look_in_fitting(const struct probe *p, struct sight *s)
 {
     const uint64_t peak = p->replay->sum->peak_bytes;

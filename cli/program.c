@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether a program loads what LD_PRELOAD names, as its file tells. The loader ignores the variable
- * without a word in the cases that are told apart here.
+ * Whether a program loads what LD_PRELOAD names, as its file tells. In the cases that are
+ * distinguished here the loader ignores the variable without a message.
  */
 #define _GNU_SOURCE 1 /* memmem */
 #ifdef HAVE_CONFIG_H
@@ -65,7 +65,7 @@ static struct image map_file(const char *path)
     return file;
 }
 
-/* size bytes of the file; NULL: it has not got them. */
+/* `size` bytes of the file from `at` on; NULL: it is shorter. */
 static const void *part(const struct image *file, uint64_t at, uint64_t size)
 {
     return at <= file->size && size <= file->size - at ? file->bytes + at : NULL;
@@ -168,7 +168,7 @@ static const char *why_no_elf(const struct image *file)
     const ElfW(Ehdr) *head = part(file, 0, sizeof *head), *mine = part(&self, 0, sizeof *mine);
     const char *why = NULL;
     if (head == NULL || memcmp(head->e_ident, ELFMAG, SELFMAG) != 0)
-        why = NULL; /* the kernel will say what it thinks of it */
+        why = NULL; /* execvp will fail and tell why */
     else if (mine != NULL && (head->e_ident[EI_CLASS] != mine->e_ident[EI_CLASS] ||
                               head->e_machine != mine->e_machine))
         why = "it is for another architecture than this hmm";
@@ -185,7 +185,8 @@ static const char *why_no_elf(const struct image *file)
     return why;
 }
 
-/* The loader then looks at no variable. */
+/* Whether the program runs with more rights than its caller (set-user-ID and the like): the loader
+ * then ignores the variable. */
 static bool raises_rights(const char *path)
 {
     struct stat file;
@@ -204,7 +205,7 @@ const char *cli_module_refused(const char *command)
         return NULL;
     for (int i = 0; i < SCRIPTS && why == NULL; i++) {
         struct image file = map_file(path);
-        bool raises = raises_rights(path); /* of a script the system does not look at it */
+        bool raises = raises_rights(path); /* the system ignores these bits of a script */
         bool script = file.bytes != NULL && interpreter(&file, path);
         if (raises && !script)
             why = "it runs with other rights than yours (setuid, setgid or capabilities)";

@@ -120,7 +120,7 @@ static bool take_depth(struct request *q, const char *text)
     return true;
 }
 
-/* The command's own options are its own: the first operand ends ours. */
+/* The first operand ends hmm's options: those behind it are the command's. */
 static int parse(struct request *q, int argc, char **argv)
 {
     struct cli_args args = {.command = &cli_record, .argc = argc, .argv = argv, .next = 1};
@@ -143,10 +143,10 @@ static int parse(struct request *q, int argc, char **argv)
     return is_complete(q) ? CLI_ARG_END : CLI_ARG_BAD;
 }
 
-/* ---- Signals: those of the terminal go to the command too; what only we get is passed on. ---- */
+/* ---- Signals: the terminal's reach the command as well; others are passed on to it. ---- */
 
 static struct recorder recorder;
-static volatile pid_t child; /* 0: it is over, and a signal ends the recording */
+static volatile pid_t child; /* 0: the command has ended, and a signal ends the recording */
 static volatile sig_atomic_t stop;
 
 static void on_signal(int number, siginfo_t *info, void *context)
@@ -161,7 +161,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
     errno = code;
 }
 
-/* What was ignored stays so, here and in the command: nohup, and the shell's &. */
+/* Signals that were ignored, as after nohup or the shell's &, stay so, here and in the command. */
 static void catch_signals(void)
 {
     static const int numbers[] = {SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP};
@@ -175,8 +175,9 @@ static void catch_signals(void)
     }
 }
 
-/* ---- What we need and the command must not get: open files, one a trace; a pool, which counts as
- * a large file; a limit on files as an error like any other. ---- */
+/* ---- Limits that the recorder raises for itself and restores for the command: on open files, one
+ * a trace, and on the size of files, since the pool counts as one. What exceeds them is an error,
+ * not a signal. ---- */
 
 static const int limited[] = {RLIMIT_NOFILE, RLIMIT_FSIZE}, ignored[] = {SIGXFSZ, SIGPIPE};
 static struct rlimit old_limits[2];
@@ -281,7 +282,7 @@ static void record_others(void)
     unsigned turns = 0;
     while (!stop && (others_are_there() || several)) {
         uint32_t heard = recorder_heard(&recorder);
-        several = false; /* one may be on its way from one program to the next */
+        several = false; /* a process may just be executing another program */
         if (!stop && !recorder_work(&recorder))
             recorder_sleep(&recorder, heard);
         if (turns++ == PATIENCE)
@@ -352,7 +353,8 @@ static bool print_losses(void)
     return any || atomic_load(&recorder.pool->first_lost);
 }
 
-/* Children that kept the recorder out are no failure of the recording; the command itself is. */
+/* Says which processes were not recorded. It is a failure only if the command itself is among them.
+ */
 static bool print_missing(void)
 {
     for (int i = 0; i < RECORDER_REASONS; i++) {

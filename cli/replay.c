@@ -133,7 +133,7 @@ static int parse(struct request *q, int argc, char **argv)
 
 /* ---- Loading ---- */
 
-/* A part of the whole work, as the bar sees it. */
+/* A part of the whole work, for the progress bar. */
 struct share {
     double begin, length;
 };
@@ -166,7 +166,7 @@ static struct hmm_trace_tape *load(const char *path, struct share *share)
     return tape;
 }
 
-/* All of them, so that all bad ones are named. One at a time is kept in memory. */
+/* Reads all traces, so that every bad one is reported. Only one at a time is kept in memory. */
 static bool load_all(const struct request *q, struct hmm_trace_tape **tapes)
 {
     bool good = true;
@@ -241,7 +241,7 @@ static double time_harness(const struct replay *replay, unsigned runs, struct wo
     return best;
 }
 
-/* Where the first request is that was not served: "PATH:LINE" or "PATH: operation N". */
+/* Names the first request that was not served: "PATH:LINE" or "PATH: operation N". */
 static void name_place(char *to, size_t room, const struct replay_result *r, uint64_t line)
 {
     if (line != 0)

@@ -76,7 +76,7 @@ bool replay_time(const struct replay *replay, const struct hmm_strategy *strateg
 bool replay_completes(const struct replay *replay, const struct hmm_strategy *strategy,
                       size_t capacity, bool *completes);
 
-/* The time of the loop itself, which replay_time's has in it. */
+/* The time of the loop alone, which the result of replay_time includes. */
 double replay_time_harness(const struct replay *replay);
 
 /* ---- verify.c ---- */

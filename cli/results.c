@@ -118,7 +118,7 @@ static double ns_per_op(const struct replay_result *r)
     return r->ns_per_op;
 }
 
-/* Of the traces for which there is a figure above nought; negative: of none. */
+/* The geometric mean over the traces that have a figure above 0; negative: none has. */
 static double mean(const struct replay_result *first, size_t traces, size_t stride,
                    double (*figure)(const struct replay_result *))
 {

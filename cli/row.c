@@ -130,7 +130,7 @@ static double number_of(const char *line, const char *key)
     return value != NULL && *value >= '0' && *value <= '9' ? strtod(value, NULL) : -1;
 }
 
-/* A byte of a string, and the one behind it. */
+/* Writes the next byte of a JSON string to *to. Returns what is behind it. */
 static const char *unescape(const char *s, char *to)
 {
     if (*s != '\\') {

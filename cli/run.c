@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Exit codes of those who run another, as env has them. */
+/* The exit codes of commands that run another one, such as env. */
 enum { RUN_FAILED = 125, RUN_NOT_RUN = 126, RUN_NOT_FOUND = 127 };
 
 enum { OPT_STRATEGY, OPT_HEAP, OPT_STATS };
@@ -94,7 +94,8 @@ static bool take_option(int option, const char *value)
     }
 }
 
-/* The library would say so too, but go on with the default. */
+/* Whether the variables have good values. The library would report a bad one too, but go on with
+ * the default. */
 static bool environment_is_sound(void)
 {
     struct options o;

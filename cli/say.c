@@ -40,7 +40,8 @@ void cli_warn_unended(const char *command, const char *path, uint64_t ops)
                  path, (unsigned long long)ops);
 }
 
-/* 0 for a beginning of it, since people abbreviate; more than any limit if it is not alike. */
+/* How different the two are. 0: the word is the beginning of the allowed one, since people
+ * abbreviate; a number above any limit: they are not alike. */
 static unsigned unlikeness(const char *word, const char *allowed)
 {
     size_t length = strlen(word);

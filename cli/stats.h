@@ -38,7 +38,8 @@ struct stats_amount {
 /* A block is temporary if it is freed at most so many operations after it was allocated. */
 #define STATS_TEMPORARY 8
 
-/* Sizes below this are counted one by one, of the others so many different ones. */
+/* Sizes below STATS_SMALL have a count each; of larger ones at most STATS_LARGE different sizes
+ * have. */
 #define STATS_SMALL 65536u
 #define STATS_LARGE 4096u
 
@@ -58,7 +59,7 @@ struct stats_block {
 struct stats_stack {
     struct stats_amount requested; /* resizes included */
     struct stats_amount live, at_peak, temporary;
-    uint32_t peak_seen; /* at_peak is of this one of stats.peaks */
+    uint32_t peak_seen; /* the value of stats.peaks for which at_peak was taken */
 };
 
 enum stats_measure { STATS_BYTES, STATS_COUNT, STATS_PEAK, STATS_TEMPORARY_BLOCKS };
@@ -80,8 +81,8 @@ struct stats {
 
     struct stats_amount sizes[STATS_BUCKETS];
     struct stats_amount live_sizes[STATS_BUCKETS], peak_sizes[STATS_BUCKETS];
-    bool at_peak;             /* peak_sizes is yet to be taken from live_sizes */
-    uint64_t *small;          /* by size */
+    bool at_peak;    /* live_sizes are those of the peak, and not yet copied to peak_sizes */
+    uint64_t *small; /* by size */
     struct stats_size *large; /* a hash table */
     unsigned large_count;
 
@@ -92,7 +93,7 @@ struct stats {
     struct stats_amount
         chains[STATS_BUCKETS]; /* blocks by how often they were resized; last sizes */
     struct stats_amount chain_firsts[STATS_BUCKETS];
-    uint64_t longest_chain, longest_chain_born; /* the number of its operation */
+    uint64_t longest_chain, longest_chain_born; /* the number of the operation that allocated it */
     uint64_t longest_chain_first, longest_chain_last;
 
     struct stats_block *live_blocks; /* by number */

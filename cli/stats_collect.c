@@ -36,7 +36,8 @@ static void take(struct stats_amount *a, uint64_t bytes)
     a->bytes -= bytes;
 }
 
-/* Before anything becomes less: what there is, is the peak, if it is one. */
+/* Called before the live bytes become fewer: if they are at their peak, keeps their sizes as those
+ * of the peak. */
 static void note_peak(struct stats *s)
 {
     if (s->at_peak)

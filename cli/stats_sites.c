@@ -28,7 +28,8 @@ static struct stats_stack *stack_of(struct stats *s, uint32_t number)
     return &s->stacks[number];
 }
 
-/* Before what lives changes: what it was at the last peak, which has not been noted yet. */
+/* Called before the stack's live bytes change: if there was a new peak since the last change, they
+ * are what the stack had at that peak. */
 static void note_peak(const struct stats *s, struct stats_stack *stack)
 {
     if (stack->peak_seen != s->peaks)
@@ -201,7 +202,7 @@ void stats_print_json_sites(const struct stats *s, const struct cli_sites *sites
 /* ---- Collapsed stacks, as flame graphs are made of: a line each, the outermost function first.
  * ---- */
 
-/* A semicolon would be another function. */
+/* A semicolon in a name would separate functions. */
 static void print_frame(const struct hmm_trace_frame *f)
 {
     if (f->function[0] == '\0') {

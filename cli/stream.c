@@ -44,7 +44,8 @@ static bool has_stacks(struct cli_stream *s)
            hmm_trace_reader_stacks(s->reader)->any;
 }
 
-/* Who has asked for the blocks that live at the window's start, no checkpoint knows. */
+/* Reads all operations before the window: a checkpoint does not have the call stacks of the blocks
+ * that live at the window's start. */
 static void read_to_window(struct cli_stream *s)
 {
     struct hmm_trace_error error;

@@ -33,8 +33,8 @@ void cli_stream_read_stacks(struct cli_stream *stream);
 
 void cli_stream_close(struct cli_stream *stream);
 
-/* The command's exit status; or the end of the process, by SIGINT, iff it came. For when all that
- * is to be printed has been. */
+/* Returns the command's exit status; after Ctrl-C it ends the process by SIGINT instead. To be
+ * called when all has been printed. */
 int cli_stream_status(const struct cli_stream *stream);
 
 /* ---- Writing (of which there is one at a time) ---- */

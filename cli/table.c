@@ -109,7 +109,7 @@ static void print_text(const struct cli_table *t, FILE *to)
 
 #define SHORTEST_NAME 24u
 
-/* Behind so many letters. */
+/* The text behind so many characters. */
 static char *behind(char *text, size_t letters)
 {
     for (; *text != '\0'; text++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a person sees: lines as wide as the terminal is, and names without what would steer it.
+ * Output for a person: lines as wide as the terminal, and names without its control characters.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"
@@ -39,7 +39,7 @@ unsigned cli_width(FILE *to)
     return width != 0 ? width : WIDTH_ELSEWHERE;
 }
 
-/* Letters of a text in UTF-8. */
+/* The number of characters of a text in UTF-8. */
 static unsigned letters_of(const char *text, size_t length)
 {
     unsigned letters = 0;

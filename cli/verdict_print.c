@@ -60,7 +60,7 @@ static double of_live(const struct row *r)
     return size >= 0 && r->peak_live > 0 ? (double)size / (double)r->peak_live : -1;
 }
 
-/* plain: for programs. */
+/* plain: numbers without units, for programs. */
 static void show(const struct row *r, bool plain, struct shown cells[COLUMNS])
 {
     snprintf(cells[0].text, sizeof cells[0].text, "%.47s", r->allocator);
@@ -148,7 +148,8 @@ static void print_rows_markdown(const struct verdict *v)
     }
 }
 
-/* 80 columns: a first table of what is decided by, a second of where the rest of the break went. */
+/* Fits 80 columns: one table has the figures that decide, another where the rest of the break went.
+ */
 static void print_columns(const struct verdict *v, const unsigned char *columns, size_t how_many)
 {
     struct cli_table table = {.columns = how_many, .left_columns = 1};

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* An answer that takes longer never comes. */
+/* If a stretch takes longer, the strategy is taken to be in an endless loop. */
 #define SECONDS_A_STRETCH 20
 #define STRETCH 256 /* operations */
 
@@ -62,7 +62,8 @@ static bool check_placed(struct verifier *v, const struct hmm_trace_op *op)
     return true;
 }
 
-/* The seed is the ID: an ID's blocks are told apart by their sizes and places, others by it. */
+/* The pattern's seed is the ID, so that blocks which live at the same time have different patterns.
+ */
 static bool verify_op(struct verifier *v, const struct hmm_trace_op *op)
 {
     void **block = &v->replay->blocks[op->id];
@@ -86,7 +87,8 @@ static bool verify_op(struct verifier *v, const struct hmm_trace_op *op)
 
 /* ---- The answers of find, of a strategy whose requests all go through it ---- */
 
-/* A walk over all blocks takes long: so many are made, and then one in so many. */
+/* Whether `none` is the right answer takes a walk over all blocks, which is slow: it is made for
+ * the first WALKS_AT_FIRST of such answers, and then for one in WALKS_LATER. */
 #define WALKS_AT_FIRST 2000
 #define WALKS_LATER 256
 
@@ -102,7 +104,7 @@ static bool any_fits(struct hmm_heap *heap, uint32_t granules)
     return false;
 }
 
-/* A wrong answer is not passed on: the heap would break by it. */
+/* A wrong answer is not passed on: it would damage the heap. */
 static hmm_ref find_checked(struct hmm_heap *heap, void *state, uint32_t granules)
 {
     hmm_ref r = checked->find(heap, state, granules);

@@ -9,7 +9,7 @@
 
 #define PAGE 4096u
 #define LARGEST_REGION (sizeof(size_t) > 4 ? UINT64_C(64) << 30 : UINT64_C(1) << 30)
-#define TICK 65536u /* operations between two signs of life */
+#define TICK 65536u /* operations between two updates of the progress bar */
 
 static uint64_t at_most(uint64_t size, uint64_t most)
 {
@@ -87,8 +87,8 @@ bool views_open(struct views *v)
 
 /* ---- Carrying out ---- */
 
-/* A payload begins with the ID. The smallest aligned block has room for no more than two words:
- * its end tells the alignment. */
+/* A payload begins with the ID. There is room for no more in the smallest aligned block, which is
+ * of two words: its end has the record of the alignment. */
 static void put_tag(struct view *v, uint32_t id)
 {
     memcpy(v->blocks[id], &id, sizeof id);

@@ -17,8 +17,8 @@
 struct view_block {
     uint64_t size;  /* bytes requested */
     uint64_t born;  /* the operation that allocated it; 0: not live */
-    uint64_t since; /* the operation that gave it its place and size of now */
-    uint32_t stack; /* whose operation that was */
+    uint64_t since; /* the operation that gave it its present place and size */
+    uint32_t stack; /* the call stack of that operation */
 };
 
 struct view {
@@ -70,8 +70,8 @@ bool views_open(struct views *views);
 void views_close(struct views *views); /* what was opened; they stay fitted */
 void views_free(struct views *views);
 
-/* Whether a request failed that would not have in a larger region: it is made larger, and all is
- * to be done again. */
+/* Whether a request failed that would be served in a larger region. Then the region is made larger,
+ * and the pass must be repeated. */
 bool views_outgrown(struct views *views);
 
 /* One operation. False iff it was not served, or was about a block that is not there. */

@@ -60,7 +60,7 @@ bool worst_wants(const struct worst *w)
     return w->pass == 1 || (w->next < w->count && w->ops[w->next].index == w->index);
 }
 
-/* The place of ops[at] in the heap, downwards. */
+/* Moves ops[at] down to its place in the binary heap. */
 static void sift(struct worst *w, size_t at)
 {
     for (;;) {

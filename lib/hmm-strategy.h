@@ -194,7 +194,8 @@ struct hmm_strategy {
      * remainder is too small. */
     void (*placed)(struct hmm_heap *heap, void *state, hmm_ref block, uint32_t granules);
 
-    /* Size of the largest free block in granules, 0 for none. Default: a walk. */
+    /* Size of the largest free block in granules, 0 for none. Without it hmm_stats.largest_free
+     * counts the free top only. */
     uint32_t (*largest)(struct hmm_heap *heap, void *state);
 
     /* Holds the index against the blocks. NULL, or a line that names what broke. Changes

@@ -12,7 +12,7 @@
  *     X_index_drop    takes one out
  *     X_index_empty   whether there is none
  *     X_index_malloc  malloc, where the bins have no block, the victim is not known to be the right
- * one and the index is not empty
+ *                     one and the index is not empty
  *     X_large_find    find, in the victim and the index
  *
  * The functions here are inlined, and their callbacks are constants: each strategy has machine code

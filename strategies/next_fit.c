@@ -21,7 +21,7 @@
  * INVARIANTS, besides those of the index
  * T6  No free block contains the cursor strictly.
  * T7  No free block of `bare_of` granules or more begins above unit `bare`, nor is a bound there as
- * much.
+ *     much.
  */
 #include "address_serve.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether two builds of the library place alike: a random workload in an array, of which every
- * answer goes into a number that is printed. Two builds that print the same have placed every
- * block at the same distance from the first one and refused the same requests. All payloads are
- * filled and looked at before they are freed.
+ * Whether two builds of the library place blocks at the same addresses: carries out a random
+ * workload on a heap in an array, and prints a hash of all answers. Two builds that print the same
+ * have placed every block at the same distance from the first one and refused the same requests.
+ * All payloads are filled, and verified before they are freed.
  *
  *     cc -DALIKE_HEADER='"hmm.h"' -DALIKE_STRATEGY=HMM_BEST_FIT [-DALIKE_REALLOC] [-DALIKE_CALLOC]
  *        [-DALIKE_ALIGNED] [-DALIKE_CHECKS] [-DALIKE_OPERATIONS=N] alike.c hmm.c

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * HMM_ASSERT: what does not hold ends the program in a line that says where; what holds, and where
- * assertions are off, is nothing.
+ * HMM_ASSERT: a condition that does not hold ends the program with a line that says where; one that
+ * holds does nothing, nor does any where assertions are off.
  */
 #define HMM_ASSERTIONS 1
 #include "base/assert.h"

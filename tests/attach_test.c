@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * hmm_heap_attach: a heap goes on at another address, from a file, and between processes; what is
- * no heap of this build is refused by its reason; memory that holds anything does no harm.
+ * no heap of this build is refused, each with the errno of its reason; an attempt on memory with
+ * arbitrary contents does no harm.
  */
 #include "workload.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The simulated break: rises geometrically, falls with hysteresis, and above it nothing is touched.
+ * The simulated break: it rises geometrically and falls with hysteresis, and no memory above it is
+ * touched.
  */
 #include "workload.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Misuse of what comes from the cache: for each way to do it the exact line, and the program's end;
- * and no line for what only looks like it. Each on each strategy.
+ * Misuse of blocks from the cache: each kind ends the program with its exact line; and there is no
+ * line for correct programs that only look like it. On each strategy.
  */
 #include "books.h"
 #include "dies.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What hmm compare is made of: places on a line, rows as JSON, the longest operation, instructions.
+ * The parts of hmm compare: offline layouts (cli/layout.h), rows as JSON, the longest operation,
+ * instructions.
  */
 #include "compare.h"
 #include "harness.h"

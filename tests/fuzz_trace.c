@@ -6,9 +6,9 @@
  *         -Itrace tests/fuzz_trace.c trace/[a-z]*.c -lzstd -o fuzz_trace
  *     ./fuzz_trace -max_len=4096 FOLDER
  *
- * The last byte says what is done with those before: whether checksums are made right, so that what
- * lies behind them is reached; how IDs are given; where to go. What can be read is written in
- * format 2 and must then be read as the same.
+ * The last byte says what is done with those before: whether checksums are corrected, so that the
+ * code behind their tests is reached; how IDs are given; where to go. What can be read is written
+ * in format 2 and must then be read as the same.
  */
 #include "packed.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A heap that grows at its high end: it goes on as if it had been large from the beginning,
- * wherever the strategy's state lies, and where it cannot grow it is as it was. That placement is
- * the plain scan's all the while, oracle_test says.
+ * wherever the strategy's state lies, and where it cannot grow it is as it was. That placement
+ * stays the plain scan's is tested by oracle_test.c.
  */
 #include "workload.h"
 

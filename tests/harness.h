@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the unit tests share: the strategies to loop over, regions, bytes that are known again.
+ * What the unit tests share: the strategies to loop over, regions, and patterns of bytes that can
+ * be verified.
  */
 #ifndef HMM_TEST_HARNESS_H
 #define HMM_TEST_HARNESS_H
@@ -11,7 +12,8 @@
 
 #include <check.h>
 
-/* As ck_assert_msg, for inner loops: Check's own tells its parent each time that it was here. */
+/* As ck_assert_msg, for inner loops: Check's own sends a message to its parent process each time.
+ */
 #define require(condition, ...)                                                                    \
     do {                                                                                           \
         if (!(condition))                                                                          \

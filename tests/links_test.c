@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Links that a program has written over, of free blocks, of free objects of the cache and of kept
+ * Links that a program has written over, of free blocks, of free objects of the cache and of medium
  * blocks: whatever walks along them ends in a line that begins "hmm:", never in a crash or a loop.
  */
 #include "dies.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looking in: the walk, the statistics against the walk, and hmm_heap_check against planted damage.
+ * Inspection of a heap: the walk; the statistics, which must agree with a walk; hmm_heap_check,
+ * which must find planted damage.
  */
 #include "workload.h"
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Misuse: for each way to do it the exact line on stderr, and the program's end. Each on each
- * strategy.
+ * Misuse: each kind ends the program with its exact line on stderr. On each strategy.
  */
 #include "dies.h"
 #include "harness.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The plain scan: what each strategy must choose, found by looking at every block. It knows nothing
- * of any index. It reads headers, and keeps for itself what headers do not tell: in what order
- * blocks became free, and where next-fit's cursor stands.
+ * The plain scan: what each strategy must choose, found by looking at every block. It does not use
+ * any index. It reads headers, and keeps what headers do not tell: in what order blocks became
+ * free, and where next-fit's cursor stands.
  */
 #ifndef HMM_TEST_ORACLE_H
 #define HMM_TEST_ORACLE_H

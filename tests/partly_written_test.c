@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A correct program is never accused, whatever it leaves unwritten: structs of all sizes come and
- * go in phases, partly initialised, with small values and pointers, where what was there before are
- * objects of other sizes, kept blocks and runs, freed by their own thread or by another. On each
- * strategy, on the process heap and on a heap of one's own; 10^8 operations together.
+ * A correct program is never reported for misuse, whatever memory it leaves unwritten: structs of
+ * all sizes are allocated and freed in phases, partly initialised, with small values and pointers,
+ * in memory where before there were objects of other sizes, medium blocks and runs, freed by their
+ * own thread or by another. On each strategy, on the process heap and on a heap of one's own; 10^8
+ * operations together.
  */
 #include "books.h"
 #include "dies.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pieces of free blocks: where one begins, held against trying every granule; and from the top.
+ * Pieces (struct hmm_piece): where in a free block one begins, compared with a search that tries
+ * every granule; and pieces of the top.
  */
 #include "harness.h"
 

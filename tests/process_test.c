@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap: its beginnings, the environment, threads. Each test is a process of its own, in
+ * The process heap: its set-up, the environment, threads. Each test is a process of its own, in
  * which the heap is not set up yet.
  */
 #include "dies.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process heap's beginnings and ends among threads: forks while it is set up, threads whose end
- * is hard to see, handlers of a program that is being ended. Each test, and each trial, is a
- * process of its own in which the heap is not set up yet.
+ * The process heap's set-up and end in programs with threads: forks while it is set up, threads
+ * whose end is hard to notice, signal handlers of a program that is ending. Each test, and each
+ * trial, is a process of its own in which the heap is not set up yet.
  */
 #include "dies.h"
 #include "harness.h"

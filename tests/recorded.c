@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program to be recorded: tests/record.sh runs it, and knows what each of its ways does to the
- * heap. No stdio, so that all of its operations are its own; the first and the last are a block of
+ * A program to be recorded: tests/record.sh runs it, and knows which operations each of its modes
+ * does. No stdio, so that all of its operations are its own; the first and the last are a block of
  * MARK bytes.
  */
 #ifdef HAVE_CONFIG_H

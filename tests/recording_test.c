@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From events to a trace: orders of events that no program can be made to have at will. The pool is
- * real; the process that writes into it is played by the test.
+ * From events to a trace: orders of events in which a real program cannot be made to send them. The
+ * pool is real; the process that writes into it is played by the test.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"

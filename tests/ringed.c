@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A device as far as its events go: writes known calls into a ring by the encoder that devices use,
- * and the ring, or what is drained from it, to standard output.
+ * Stands for a device that records events: writes those of known calls into a ring by the encoder
+ * that devices use, and the ring, or what is drained from it, to standard output.
  *
  *     ringed image|stream little|big ROUNDS [BYTES [overwrite]]
  */

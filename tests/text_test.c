@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Short texts: how many edits lie between two words.
+ * hmm__text_edits: the least number of edits from one word to another.
  */
 #include "harness.h"
 #include "base/text.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Traces made by chance: see trace_made.h.
+ * Random traces: see trace_made.h.
  */
 #include "trace_made.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Traces made by chance, for the tests of the reader and the writer.
+ * Random traces, for the tests of the reader and the writer.
  */
 #ifndef HMM_TEST_TRACE_MADE_H
 #define HMM_TEST_TRACE_MADE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Format 2: its bytes, that what is written is read, and what is said of files that are cut,
- * damaged, or made to deceive.
+ * Format 2: its bytes, that what is written is read back, and the messages for files that are
+ * truncated, damaged or malicious.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Headers, footers and links that the program has written over: whatever looks at the heap then
- * says so, in a line, and neither crashes nor runs for ever. By hand, and at random, each trial in
- * a process of its own with a limit on its time.
+ * Headers, footers and links that the program has written over: a function that comes upon them
+ * says so in a line, and neither crashes nor runs for ever. In chosen places, and at random, each
+ * trial in a process of its own with a limit on its time.
  */
 #include "dies.h"
 #include "harness.h"

@@ -31,7 +31,7 @@ void hmm_trace_input_close(struct hmm_trace_input *in)
     *in = (struct hmm_trace_input){0};
 }
 
-/* Moves what is left to the front, and makes the buffer that large. */
+/* Moves what is left to the front of the buffer, and makes room in it for `want` bytes. */
 static bool make_room(struct hmm_trace_input *in, size_t want, struct hmm_trace_error *error)
 {
     memmove(in->buffer, in->buffer + in->at, hmm_trace_input_has(in));

@@ -143,7 +143,7 @@ static bool grow_slots(struct hmm_trace_live *l)
     return true;
 }
 
-/* Empties slot i, and moves up what would no longer be found behind it. */
+/* Empties slot i, and moves up the entries behind it that would no longer be found. */
 static void take_out(struct hmm_trace_live *l, size_t i)
 {
     for (size_t j = (i + 1) & l->mask; l->slots[j].tag != 0; j = (j + 1) & l->mask) {
@@ -189,8 +189,8 @@ static bool put_in(struct hmm_trace_live *l, uint32_t id, uint32_t *number,
 
 /* ---- Operations ---- */
 
-/* True iff beside `others` bytes a block may have so many, all together being a possible program's.
- */
+/* Whether a block of `size` bytes may live beside `others` bytes: a program has at most PTRDIFF_MAX
+ * together. */
 static bool possible(uint64_t others, uint64_t size, struct hmm_trace_error *error)
 {
     return size <= PTRDIFF_MAX - others ||

@@ -20,7 +20,7 @@ struct hmm_trace_slot {
 struct hmm_trace_past {
     struct hmm_trace_page **pages; /* by ID / PAGE_IDS; NULL: none of them */
     size_t room, held;             /* held: pages in memory */
-    bool unknown;                  /* it was not followed, or has become too much */
+    bool unknown;                  /* it was not kept from the beginning, or has become too much */
 };
 
 struct hmm_trace_live {

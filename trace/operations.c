@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define LENGTHS (4u * HMM_COLUMNS)
-#define NONE UINT32_MAX /* no ID; the next one is 0 */
+#define NONE UINT32_MAX /* no ID; NONE + 1 is 0, the first ID */
 
 /* ---- IDs ---- */
 
@@ -23,7 +23,7 @@ static void start_ids(struct hmm_packed_ids *ids)
     ids->freed_count = 0;
 }
 
-/* Room for a block of so many operations. */
+/* Makes room for the IDs of a block of so many operations. */
 static bool make_room(struct hmm_packed_ids *ids, uint32_t ops)
 {
     if (ops <= ids->room)

@@ -14,11 +14,12 @@
 #include <zstd.h>
 #endif
 
-/* A block is closed early for its comments. */
+/* Bytes: a block that has more, by its comments, is closed early. */
 #define LARGE_BLOCK (2u << 20)
 
-/* A checkpoint comes after so many operations, and so many for each live block: it costs little,
- * and what must be read through to come to a window is read in a moment. */
+/* A checkpoint comes after at least so many operations, and so many for each live block. So
+ * checkpoints take little of the file, and few operations lie between one and the window that is
+ * looked for. */
 #define CHECKPOINT_OPS 4000000u
 #define CHECKPOINT_OPS_A_BLOCK 16u
 #define LIVE_A_BLOCK 65536u

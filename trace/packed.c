@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The first byte is no text, and a transfer as text spoils the line ends. */
+/* As that of PNG: the first byte is none of a text, and a transfer that converts line ends damages
+ * the rest, so that it shows. */
 const unsigned char hmm_packed_magic[8] = {0x89, 'H', 'M', 'T', '\r', '\n', 0x1a, '\n'};
 const unsigned char hmm_packed_end[8] = {'H', 'M', 'T', ' ', 'e', 'n', 'd', '\n'};
 

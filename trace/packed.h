@@ -14,7 +14,7 @@
 #define HMM_PACKED_BLOCK_HEADER 32u
 #define HMM_PACKED_TRAILER 16u
 
-/* What a writer puts into a block, and what a reader lets pass. */
+/* The operations that a writer puts into a block; and the limits that a reader accepts. */
 #define HMM_PACKED_OPS 65536u
 #define HMM_PACKED_MOST_OPS 1048576u
 #define HMM_PACKED_MOST_BYTES (16u << 20)
@@ -91,15 +91,17 @@ enum {
     HMM_COLUMNS
 };
 
-/* How an ID is given, in the kinds above the operation's. */
+/* How the ID of an allocation is encoded. The kinds in the column of kinds are those of operations
+ * and, above them, one for each way. */
 enum { HMM_PACKED_ID_GIVEN, HMM_PACKED_ID_NEXT, HMM_PACKED_ID_FREED };
 
-/* What both sides follow within a block, from nothing at its beginning. */
+/* The state from which IDs are predicted: writer and reader keep the same, empty at the beginning
+ * of a block. */
 struct hmm_packed_ids {
     uint32_t previous;  /* of the operation before */
     uint32_t allocated; /* the last that was */
     uint32_t freed_count;
-    uint32_t *freed; /* that were freed and not given again by being freed */
+    uint32_t *freed; /* a stack: freed in this block, and not used again by HMM_PACKED_ID_FREED */
     uint32_t room;   /* of freed: operations in a block */
 };
 

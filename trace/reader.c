@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads a trace of either form as a stream, and holds it against what lives.
+ * Reads a trace of either form as a stream, and checks each operation against the live blocks.
  */
 #include "packed.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Progress is told so often. */
+/* Operations between two reports of progress. */
 #define SEEN_OPS 65536u
 
 struct hmm_trace_reader {
@@ -33,7 +33,7 @@ static bool start(struct hmm_trace_reader *r, const char *path, struct hmm_trace
 {
     if (!hmm_trace_input_open(&r->input, path, error))
         return false;
-    error->line = 1; /* until it is seen to be no text */
+    error->line = 1; /* until it proves to be format 2, which has no lines */
     if (!hmm_trace_input_need(&r->input, HMM_PACKED_FILE_HEADER, error))
         return false;
     error->line = 0;
@@ -80,7 +80,8 @@ static int next(struct hmm_trace_reader *r, struct hmm_trace_op *op)
     return hmm_unpacker_next(r->unpacker, &r->live, &r->comments, op, &r->error);
 }
 
-/* An operation that the others forbid. A line says where it is, if there are lines. */
+/* Adds to the error the number of the operation that those before it forbid; where there are lines,
+ * the error has the line already. */
 static void name_operation(struct hmm_trace_reader *r)
 {
     char reason[sizeof r->error.reason];
@@ -128,7 +129,7 @@ ptrdiff_t hmm_trace_read(struct hmm_trace_reader *r, struct hmm_trace_op *ops, s
 
 /* ---- Going to a place ---- */
 
-/* Behind a fault there is only what a checkpoint leads to. */
+/* Goes to the operation or to a place before it. Behind a fault it can go only to a checkpoint. */
 static bool go_near(struct hmm_trace_reader *r, uint64_t op)
 {
     const uint64_t now = r->live.sum.op_count;

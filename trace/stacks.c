@@ -153,7 +153,7 @@ void hmm_trace_stacks_free(struct hmm_trace_stacks *s)
     for (uint32_t i = 0; i < s->stack_room; i++)
         free(s->stacks[i].frames);
     for (uint32_t i = 0; i < s->frame_room; i++)
-        free(s->frames[i].module); /* the others are in it */
+        free(s->frames[i].module); /* the other strings are in the same memory */
     free(s->stacks);
     free(s->frames);
     *s = (struct hmm_trace_stacks){0};
@@ -185,7 +185,7 @@ bool hmm_trace_write_stack(struct hmm_trace_writer *w, uint32_t number,
     return hmm_trace_write_line(w, line, (size_t)used);
 }
 
-/* What would end the field, or the line, does not get in. */
+/* Leaves out bytes that would end the field or the line. */
 static char *put_field(char *to, const char *text)
 {
     *to++ = '\t';

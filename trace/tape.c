@@ -138,7 +138,8 @@ const struct hmm_trace_stacks *hmm_trace_tape_stacks(const struct hmm_trace_tape
     return hmm_trace_reader_stacks(t->reader);
 }
 
-/* A file that has become another one would lead beyond tables that were made for the first. */
+/* Whether the file still is what was read first. If another has taken its place, its IDs may lie
+ * beyond tables that were made for the first. */
 static bool is_the_same(const struct hmm_trace_tape *t, size_t got)
 {
     const struct hmm_trace_summary *now = hmm_trace_reader_summary(t->reader);
@@ -156,7 +157,7 @@ void hmm_trace_tape_rest(struct hmm_trace_tape *t)
     t->room = 0;
 }
 
-/* Reads what is kept once more. */
+/* Reads the operations that hmm_trace_tape_rest has freed again. */
 static bool wake(struct hmm_trace_tape *t)
 {
     const size_t room = (size_t)t->sum.op_count + 1;

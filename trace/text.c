@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* Only a comment can come near. */
+/* Bytes; only a comment can come near. */
 #define LONGEST_LINE 262144u
 
 /* The line that begins at input->at: 1 and its end, the newline; 0 where there is no newline up to

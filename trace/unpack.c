@@ -242,7 +242,7 @@ static bool read_index(struct hmm_unpacker *u)
     return true;
 }
 
-/* From header to header, as far as they are there. */
+/* Finds the checkpoints without an index: reads from header to header, as far as the file goes. */
 static void scan_headers(struct hmm_unpacker *u)
 {
     struct hmm_trace_error error;
@@ -288,7 +288,7 @@ static bool begin_at(struct hmm_unpacker *u, struct hmm_trace_live *live,
     return true;
 }
 
-/* To the beginning, in a file of any kind. */
+/* Goes to the beginning, also in a file that cannot seek to other places. */
 static bool begin_anew(struct hmm_unpacker *u, struct hmm_trace_live *live,
                        struct hmm_trace_error *error)
 {

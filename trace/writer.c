@@ -26,8 +26,9 @@
 #define LONGEST_LINE 96 /* a mark; a letter, three numbers of up to 20 digits, spaces, newline */
 #define LONGEST_COMMENT 4096
 
-/* Text in a zstd frame. Each is twice the one before, up to a size at which ends of frames cost
- * nothing: what an error or a kill takes is a frame. Above a size a thread compresses. */
+/* Bytes of text in a zstd frame. Each frame has twice as many as the one before, up to
+ * LARGEST_FRAME, at which the ends of frames cost nothing: an error or a kill loses at most one
+ * frame. From THREAD_FRAME on another thread compresses. */
 #define FIRST_FRAME BUFFER_BYTES
 #define LARGEST_FRAME (32 * FIRST_FRAME)
 #define THREAD_FRAME (16 * FIRST_FRAME)
@@ -56,7 +57,7 @@ static void fail(struct hmm_trace_writer *w, int code)
     if (w->code != 0)
         return;
     w->code = code;
-    /* What cannot be cut back, a pipe for one, keeps its half of a line. */
+    /* What cannot be truncated, such as a pipe, keeps half a line. */
     while (ftruncate(w->fd, (off_t)w->good_bytes) != 0 && errno == EINTR)
         ;
 }
@@ -132,10 +133,10 @@ static void compress(struct hmm_trace_writer *w, ZSTD_EndDirective end)
 }
 
 /*
- * In a hurry there is no search for what is alike, only shorter codes for frequent letters: half
- * the size at a gigabyte a second, where level 1 makes a quarter of it at a third of that speed.
- * ZSTD_c_experimentalParam5 asks for these codes; a zstd that does not know it leaves the text as
- * it is. One that was built without threads refuses the worker, and goes on without.
+ * In a hurry zstd does not search for repetitions and only entropy-codes the text: half the size at
+ * a gigabyte a second, where level 1 makes a quarter of it at a third of that speed.
+ * ZSTD_c_experimentalParam5 asks for that; a zstd that does not know it leaves the text as it is.
+ * One that was built without threads refuses the worker, and goes on without.
  */
 static void next_frame(struct hmm_trace_writer *w)
 {
@@ -188,8 +189,9 @@ static void flush(struct hmm_trace_writer *w, bool end)
     w->used = 0;
 }
 
-/* Numbers below 1000: as they are, with their lengths, and with leading zeros. A table because the
- * length of the next number is anybody's guess, and a wrong one costs more than all the rest. */
+/* Numbers below 1000: as they are, with their lengths, and with leading zeros. A table, since the
+ * length of the next number cannot be predicted, and a mispredicted branch would cost more than all
+ * the rest. */
 static struct {
     char text[3], length;
 } numbers[1000];
@@ -415,7 +417,7 @@ struct hmm_trace_writer *hmm_trace_writer_open(const char *path, struct hmm_trac
     }
     if (start(w, path, error))
         return w;
-    /* A file that has not even a header is no trace. */
+    /* A file without even a header is no trace. */
     struct stat status;
     if (w->fd >= 0 && fstat(w->fd, &status) == 0 && S_ISREG(status.st_mode))
         unlink(path);

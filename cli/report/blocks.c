@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The blocks with the largest rectangles: a binary heap, the smallest on top, which gives way.
+ * Keeps the blocks with the largest rectangles: in a binary heap with the smallest on top, which a
+ * larger one replaces.
  */
 #include "reduce.h"
 

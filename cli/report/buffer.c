@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bytes in a row, and the forms that a page has them in.
+ * A growing array of bytes, and the encodings that a page uses.
  */
 #ifdef HAVE_CONFIG_H
 #include "config.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writing reduced traces down.
+ * Encodes reduced traces.
  */
 #include "encode.h"
 
@@ -31,7 +31,8 @@ static size_t fewer(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Which of `all` columns is the last of those that one of `some` stands for. */
+/* Where `all` columns are reduced to `some`: the last of those that reduced column `column` stands
+ * for. */
 static size_t stands_for(size_t all, size_t some, size_t column)
 {
     return (size_t)report_column_end(all, some, column) - 1;
@@ -132,7 +133,7 @@ static void put_holes(struct encoder *e, const struct report_trace *t,
 
 /* ---- Maps ---- */
 
-/* As many neighbouring rows become one. */
+/* How many neighbouring rows become one. */
 static size_t rows_together(const struct report_trace *t, const struct report_quality *q)
 {
     size_t together = 1;
@@ -141,7 +142,8 @@ static size_t rows_together(const struct report_trace *t, const struct report_qu
     return together;
 }
 
-/* Fewer levels: none at all, all, and so many between them, evenly. */
+/* Rounds a value of 0 to 255 to fewer levels. Only 0 becomes 0 and only 255 becomes 255; the others
+ * are spread evenly between. */
 static unsigned rounded(unsigned value, unsigned bits)
 {
     if (bits >= 8 || value == 0 || value == 255)

@@ -251,7 +251,7 @@ static void note_asked(struct report_trace *t, struct asked *a, size_t column)
 
 /* ---- Ctrl-C: what has been seen is the trace ---- */
 
-/* When a cell's contents were allocated is told in parts of the trace, which is shorter now. */
+/* `born` is in 255ths of the trace, which is shorter now: scales it. */
 static void stretch_born(const struct report_trace *t, struct report_strategy *s, double factor)
 {
     for (size_t i = 0; i < t->columns * t->rows; i++) {
@@ -357,7 +357,8 @@ static size_t columns_for(const struct playback *f)
     return (size_t)(f->ops < columns ? f->ops : columns);
 }
 
-/* Rows so that the highest of all breaks is in the last one. Their number can be halved. */
+/* Chooses the height of the rows so that the highest of all breaks lies in the last one. Their
+ * number can be halved. */
 static void lay_rows(struct report_trace *t, const struct views *views)
 {
     uint64_t most = 1;
@@ -490,7 +491,7 @@ static void open_sites(struct report_trace *t, struct playback *f)
     choose_colours(t, f);
 }
 
-/* Forgets all but who asks. */
+/* Forgets all but the call sites and their colours. */
 static void begin_again(struct report_trace *t, const struct playback *f)
 {
     struct report_trace fresh = of_playback(f);

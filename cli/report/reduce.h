@@ -5,8 +5,8 @@
  * Time, counted in operations, is cut into columns of equal length, the address space of all
  * strategies into rows of equal height. At the end of each column the heaps are walked: how much of
  * each row is in use and how old that is, the holes, the break. Between columns only the extremes
- * of the break and of the live bytes are kept. So what is shown of a moment is exact for the end
- * of each column, and there is no other.
+ * of the break and of the live bytes are kept. So what the page shows of a moment is exact, but the
+ * moments are only the ends of the columns.
  *
  * Of single blocks those are kept whose rectangle, bytes by operations, is largest: those that can
  * be seen. Of the others, examples: time by addresses is cut into tiles, and of each that one is
@@ -24,7 +24,7 @@
 #define REPORT_COLUMNS 1024u
 #define REPORT_ROWS 512u
 #define REPORT_BLOCKS 6144u
-#define REPORT_TILES 64u         /* in each direction: as many times as many examples */
+#define REPORT_TILES 64u         /* in each direction; each tile has an example */
 #define REPORT_HOLE_CLASSES 37u  /* by the power of two that is not above their size */
 #define REPORT_SIZE_CLASSES 160u /* four a doubling */
 #define REPORT_LIFE_CLASSES 64u  /* by the power of two that is not above it */

@@ -8,8 +8,8 @@
  *     -DDEVICE_HEAP=BYTES      of the heap
  *     -DDEVICE_STRATEGY=HMM_BEST_FIT -DDEVICE_RULE=MODEL_BEST_FIT
  *     -DDEVICE_RING='"FILE"'   writes the heap's events into a ring, and what is in it to the file
- *     -DDEVICE_TARGET          a bare machine of QEMU: tests/target/start.c. Else a C library
- * prints
+ *     -DDEVICE_TARGET          a bare machine of QEMU: tests/target/start.c; else a C library
+ *                              prints
  *
  * The ring has 1 KiB; the main loop empties it every 16 operations. On a device without semihosting
  * device_write sends the bytes by a UART.

@@ -37,12 +37,13 @@
  *              (see the pool). When all are free, the run is empty and goes back to the heap; but
  *              empty runs up to a 32nd of the heap, shared among the thread caches, stay until the
  *              break would have to rise.
- *     ACTIVE   its free objects are in the thread cache's free list, but see below. It is the
- * active run or has been: one whose objects are all in use stays ACTIVE while the class has few
- * such pages (`joined`), so that small classes have no events. There is no event when all are free,
- * since they will be requested again; the countdown has no meaning. CLAIMED  another thread may be
- * about to return it to the heap. RETIRED  it has gone back to the heap; its descriptor is still in
- * the queue.
+ *     ACTIVE   its free objects are in the thread cache's free list, unless that holds other
+ *              threads' objects (see below). It is the active run or has been: one whose objects
+ *              are all in use stays ACTIVE while the class has few such pages (`joined`), so that
+ *              small classes have no events. There is no event when all are free, since they will
+ *              be requested again; the countdown only tells when to read the clock (tick.h).
+ *     CLAIMED  another thread may be about to return it to the heap.
+ *     RETIRED  it has gone back to the heap; its descriptor is still in the queue.
  *
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
  * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has

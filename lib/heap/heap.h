@@ -32,8 +32,8 @@
  *     HMM_MIN_GRANULES, none beyond the top.
  * B2  A block's PREV_FREE is set iff the block below is free.
  * B3  No two free blocks are neighbours, and none touches the top. There is one exception, in heaps
- * whose break was once more than HMM_MAX_GRANULES above first: two free blocks stay neighbours if
- * their sum was too large for one header when the second of them became free.
+ *     whose break was once more than HMM_MAX_GRANULES above first: two free blocks stay neighbours
+ *     if their sum was too large for one header when the second of them became free.
  * B4  A free block's footer equals its size.
  * B5  The header at the top is size 0, FREE, not PREV_FREE.
  * B6  first <= top <= brk <= limit; extent is top - first.

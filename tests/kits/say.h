@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the tests of the kits print by, here and on a bare machine (target/start.c): no C library is
- * needed there. KIT_TARGET says that it is one.
+ * Output for the tests of the kits, on the host and on a bare machine (target/start.c), where it
+ * needs no C library. With KIT_TARGET it is for the latter.
  */
 #ifndef KIT_SAY_H
 #define KIT_SAY_H

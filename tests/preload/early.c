@@ -2,7 +2,7 @@
 /*
  * A library to be preloaded, whose constructor runs before the program's and before that of the
  * preload library: it has threads that allocate, and forks among them. Its children do the same
- * work; the first that is hurt ends the program.
+ * work; the first that fails ends the program.
  */
 #include <pthread.h>
 #include <stdint.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the programs about threads with caches share: the heap that they run on, parcels that hold
- * a pattern, a table of them that threads trade by, and threads that rest. With -DHMM_OWN_NAMES
- * they are on the library's own names, else on the preload library.
+ * What the programs about threads with caches share: the heap that they run on, parcels, which are
+ * blocks with a pattern in them; a table of parcels by which threads exchange them; and threads
+ * that sleep. With -DHMM_OWN_NAMES they are on the library's own names, else on the preload
+ * library.
  */
 #ifndef HMM_TEST_PARCELS_H
 #define HMM_TEST_PARCELS_H

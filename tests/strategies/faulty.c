@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Newest-fit with a fault: FAULT says which, 0 none. SCAN: with its rule as a plain scan. Each is
- * one that authors make.
+ * Newest-fit with a fault of the kind that authors of strategies make: FAULT says which; 0: none.
+ * With SCAN it exports its rule as a plain scan, too.
  */
 #include <hmm-strategy.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * On a bare machine of QEMU with -icount shift=0: the bytes of memory that one block cannot have,
- * of 4, 16, 64 and 256 KiB; and the instructions of malloc and free in a heap of 16 KiB. Prints
- * them as "lost A B C D", "malloc MEAN MOST free MEAN MOST" and "worst MALLOC FREE"; on ARM those
- * of one call are multiples of 40, since its timer ticks so often.
+ * On a bare machine of QEMU with -icount shift=0: how many bytes of a heap in 4, 16, 64 and 256 KiB
+ * of memory the largest block cannot have; and the instructions of malloc and free in a heap of 16
+ * KiB. Prints them as "lost A B C D", "malloc MEAN MOST free MEAN MOST" and "worst MALLOC FREE"; on
+ * ARM those of one call are multiples of 40, since its timer ticks so often.
  *
  * The workload: up to 96 blocks, ten in sixteen of fewer than 100 bytes, five of fewer than 400,
  * one of fewer than 1,500; 40,000 operations.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A heap of a firmware build that is saved and used on, on the host. Returns the number of the step
- * that fails. */
+/* A heap of a firmware build that is saved and attached again, on the host. Returns the number of
+ * the step that fails. */
 #include "hmm.h"
 
 #include <string.h>

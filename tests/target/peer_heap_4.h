@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* For count.c: heap_4.c of FreeRTOS, whose sources are the user's. It has one heap, in an array of
- * its own: it is the same heap each time, and other sizes than its own are none. */
+ * its own: it is the same heap each time, and is made in its own size only. */
 #include "FreeRTOS.h"
 
 typedef void count_heap;
