@@ -179,6 +179,8 @@ dies "a double free of a block of a thread that is gone" '^hmm: free 0x[0-9a-f]+
     "$dir/thread_misuse" twice-of-the-gone
 dies "a double free of an object that another thread keeps" \
     '^hmm: free 0x[0-9a-f]+: double free' "$dir/thread_misuse" kept-twice
+dies "a double free of an object that another thread is to send home" \
+    '^hmm: free 0x[0-9a-f]+: double free' "$dir/thread_misuse" sent-twice
 dies "a double free of a medium block" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_misuse" medium-twice
 dies "a double free of a medium block by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
