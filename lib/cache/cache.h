@@ -38,11 +38,12 @@
  *              empty runs up to a 32nd of the heap, shared among the thread caches, stay until the
  *              break would have to rise.
  *     ACTIVE   its free objects are in the thread cache's free list, but see below. It is the
- * active run or has been: one whose objects are all in use stays ACTIVE while the class has few
- * such pages (`joined`), so that small classes have no events. There is no event when all are free,
- * since they will be requested again; the countdown has no meaning. CLAIMED  another thread may be
- * about to return it to the heap. RETIRED  it has gone back to the heap; its descriptor is still in
- * the queue.
+ *              active run, or has been: one whose objects are all in use stays ACTIVE while the
+ *              class has few such pages (`joined`), so that small classes have no events. There
+ *              is no event when all are free, since they will be requested again; the countdown
+ *              has no meaning.
+ *     CLAIMED  another thread may be about to return it to the heap.
+ *     RETIRED  it has gone back to the heap; its descriptor is still in the queue.
  *
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
  * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has
@@ -225,7 +226,7 @@ struct foreign_lists {
 /* Of a thread: medium.h. Behind its lock, but for `counted`. */
 struct medium_cache {
     struct object *list[MEDIUM_CLASSES + 1]; /* atomic: read without the lock; the last is NULL */
-    uint16_t count[MEDIUM_CLASSES];
+    uint32_t count[MEDIUM_CLASSES];
     size_t bytes;     /* of all blocks; atomic */
     size_t bytes_max; /* where it is too much */
     size_t bytes_min; /* the least since they were looked at */
