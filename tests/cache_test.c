@@ -4,6 +4,7 @@
  * some megabytes and fall, with all blocks in the test's books.
  */
 #include "books.h"
+#include "cache/fast_path.h"
 #include "oracle.h"
 
 #include <stdlib.h>
@@ -294,6 +295,46 @@ START_TEST(few_runs_are_all_active)
 }
 END_TEST
 
+static uint32_t active_pages(const struct cache *cache, size_t size)
+{
+    const struct thread_cache *tc = cache->thread_cache;
+    unsigned c = cache_class(tc, size);
+    uint32_t pages = tc->active[c] ? run_rest(tc->active[c])->pages : 0;
+    for (int32_t at = tc->classes[c].joined; at != 0; at = run_rest(run_at(cache, at))->link)
+        pages += run_rest(run_at(cache, at))->pages;
+    return pages;
+}
+
+/* What a sleeping thread keeps of a class, its active runs, is as much as one run can have, however
+ * many runs the class has. */
+START_TEST(active_runs_are_as_large_as_one_can_be)
+{
+    static void *row[4000];
+    static const size_t sizes[] = {48, 112, 200, 480, 1024};
+    struct hmm_heap *h = unwatched(heap_of(16 * MIB, strategy_of(_i)));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    must_malloc(h, 4 * MIB);
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+        size_t n = MIB / 4 / sizes[k] < 4000 ? MIB / 4 / sizes[k] : 4000;
+        uint32_t most = 0;
+        for (size_t i = 0; i < 2 * n; i++) {
+            if (i >= n)
+                hmm_heap_free(h, row[i * 31 % n]);
+            row[i < n ? i : i * 31 % n] = must_malloc(h, sizes[k]);
+            uint32_t pages = active_pages(h->cache, sizes[k]);
+            most = most > pages ? most : pages;
+        }
+        ck_assert_uint_gt(most, 16);
+        ck_assert_uint_le(most * CACHE_PAGE, 32 << 10);
+        assert_sound(h);
+        for (size_t i = 0; i < n; i++)
+            hmm_heap_free(h, row[i]);
+        assert_sound(h);
+    }
+    heap_end(h);
+}
+END_TEST
+
 /* ---- Sizes ---- */
 
 /* The division that tells an object's first byte from the others, for all classes and offsets. */
@@ -463,6 +504,7 @@ int main(void)
     on_each_strategy(c, when_off_no_more_runs_are_made, 1);
     on_each_strategy(c, levels_of_checking_when_runs_exist, 5);
     on_each_strategy(c, few_runs_are_all_active, 1);
+    on_each_strategy(c, active_runs_are_as_large_as_one_can_be, 1);
     tcase_add_test(c.once, only_an_object_s_first_byte_is_one);
     on_each_strategy(c, a_block_has_not_much_more_than_was_asked_for, 1);
     on_each_strategy(c, resized_from_any_size_to_any_other, 1);

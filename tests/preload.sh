@@ -173,12 +173,16 @@ for s in $strategies; do
     fi
     passes "$s: HMM_CACHE=0: threads" HMM_CACHE=0 HMM_STRATEGY="$s" "$dir/thread_caches" orphans
 done
+passes "more medium blocks than 16 bits count" HMM_RELEASE=-1 "$dir/thread_caches" \
+    many-medium-blocks
 dies "a double free by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_misuse" twice-by-others
 dies "a double free of a block of a thread that is gone" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_misuse" twice-of-the-gone
 dies "a double free of an object that another thread keeps" \
     '^hmm: free 0x[0-9a-f]+: double free' "$dir/thread_misuse" kept-twice
+dies "a double free of an object that another thread is to send home" \
+    '^hmm: free 0x[0-9a-f]+: double free' "$dir/thread_misuse" sent-twice
 dies "a double free of a medium block" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_misuse" medium-twice
 dies "a double free of a medium block by another thread" '^hmm: free 0x[0-9a-f]+: double free' \

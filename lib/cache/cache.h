@@ -226,7 +226,7 @@ struct foreign_lists {
 /* Of a thread: medium.h. Behind its lock, but for `counted`. */
 struct medium_cache {
     struct object *list[MEDIUM_CLASSES + 1]; /* atomic: read without the lock; the last is NULL */
-    uint16_t count[MEDIUM_CLASSES];
+    uint32_t count[MEDIUM_CLASSES];
     size_t bytes;     /* of all blocks; atomic */
     size_t bytes_max; /* where it is too much */
     size_t bytes_min; /* the least since they were looked at */

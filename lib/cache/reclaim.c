@@ -38,7 +38,7 @@
  * After a fork the child takes the runs of orphaned thread caches in the same way. What their
  * threads were in the middle of does not add up, or has no tag, and stays.
  *
- * Not reclaimed of another living thread: its ACTIVE runs, up to 48 KiB a class, its remote batch,
+ * Not reclaimed of another living thread: its ACTIVE runs, up to 32 KiB a class, its remote batch,
  * and objects of others that are in its free lists, 4 KiB a class.
  */
 #include "cache/medium.h"

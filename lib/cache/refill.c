@@ -28,8 +28,8 @@ void hmm__cache_gates(bool open)
  * unless it would fail otherwise. */
 #define COLLECT_MAX 300u
 
-/* Runs whose objects are all in use stay ACTIVE, up to so many pages a class. With 32 the footprint
- * is larger. */
+/* Runs whose objects are all in use stay ACTIVE, up to so many pages a class, and to RUN_PAGES_MAX
+ * together with the active run. With 32 the footprint is larger. */
 #define JOINED_PAGES 16u
 
 /* The smallest region with a cache: of a smaller one a thread cache would take too large a part. */
@@ -98,11 +98,24 @@ static void end_active(struct thread_cache *tc, struct run *d)
         make_full(d);
 }
 
-/* d is in no queue. */
+/* Joined runs become FULL until a run of so many pages may be active beside the rest. From then on
+ * they may be reclaimed: each is taken off first. */
+static void part_for(struct thread_cache *tc, struct size_class *s, uint32_t pages)
+{
+    while (s->joined != 0 && s->joined_pages + pages > RUN_PAGES_MAX) {
+        struct run *d = run_at(tc->cache, s->joined);
+        s->joined = run_rest(d)->link;
+        s->joined_pages -= run_rest(d)->pages;
+        make_full(d);
+    }
+}
+
+/* d is in no queue. The free list is empty: all objects of joined runs are in use. */
 static void make_active(struct thread_cache *tc, struct run *d)
 {
     HMM_ASSERT(run_is_of(d, tc) && run_state(d) != RUN_RETIRED);
     HMM_ASSERT(tc->active[d->class] == NULL && tc->free_list[d->class] == NO_OBJECT);
+    part_for(tc, &tc->classes[d->class], run_rest(d)->pages);
     run_set_state(d, RUN_ACTIVE);
     tc->active[d->class] = d;
     tc->free_list[d->class] = d->free;

@@ -62,16 +62,24 @@ static struct object *take_off(struct thread_cache *tc)
     return o ? o : __atomic_exchange_n(&tc->remote_frees, NULL, __ATOMIC_SEQ_CST);
 }
 
+/* The run of o, to which the link of `before` leads, and which must have been sent. */
+static struct run *run_by_link(const struct cache *cache, const struct object *o,
+                               const struct object *before)
+{
+    struct run *d = cache_run_of(cache, o);
+    if (hmm__unlikely(d == NULL || !run_has_object(d, o)))
+        hmm__freed_object_broken(before); /* its link does not lead to an object */
+    if (hmm__unlikely(!object_has_tag(cache->keys.sent, o)))
+        hmm__freed_object_broken(o);
+    return d;
+}
+
 /* An object's run may have another owner since the object was sent. */
 static void collect_list(struct thread_cache *tc, struct object *o, size_t max, bool locked)
 {
     struct object *before = o;
     for (; o != NULL && max != 0; max--) {
-        struct run *d = cache_run_of(tc->cache, o);
-        if (hmm__unlikely(d == NULL || !run_has_object(d, o)))
-            hmm__freed_object_broken(before); /* its link does not lead to an object */
-        if (hmm__unlikely(!object_has_tag(tc->cache->keys.sent, o)))
-            hmm__freed_object_broken(o);
+        struct run *d = run_by_link(tc->cache, o, before);
         struct object *next = o->next;
         if (run_is_of(d, tc))
             collect_object(tc, d, o, locked);
@@ -95,11 +103,13 @@ void hmm__collect_remote_frees(struct thread_cache *tc, size_t max, bool locked)
 static void send_home(struct thread_cache *tc, struct object *o, bool locked)
 {
     struct cache *cache = tc->cache;
+    struct object *last = o;
     while (o != NULL) {
-        struct run *d = cache_run_of(cache, o);
+        struct run *d = run_by_link(cache, o, last);
         struct thread_cache *owner = hmm__run_owner(cache, d);
-        struct object *first = o, *last;
+        struct object *first = o;
         if (owner == tc) {
+            last = first;
             o = o->next;
             collect_object(tc, d, first, locked);
             continue;
@@ -107,7 +117,7 @@ static void send_home(struct thread_cache *tc, struct object *o, bool locked)
         do {
             last = o;
             o = o->next;
-        } while (o != NULL && hmm__run_owner(cache, cache_run_of(cache, o)) == owner);
+        } while (o != NULL && hmm__run_owner(cache, run_by_link(cache, o, last)) == owner);
         hmm__send_remote(owner, first, last, locked);
     }
 }

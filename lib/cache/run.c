@@ -7,11 +7,10 @@
 
 #if HMM__CACHE
 
-/* A run has at most half of its class's pages, 32 KiB, and its thread's share of a 32nd of the
- * heap: threads that sleep keep the runs from which they allocate. */
+/* A run has at most half of its class's pages, RUN_PAGES_MAX, and its thread's share of a 32nd of
+ * the heap: threads that sleep keep the runs from which they allocate. */
 #define CLASS_SHIFT 1
 #define HEAP_SHIFT 5
-#define RUN_PAGES_MAX 32u
 
 /* The first run of a class has room for two objects. Each later one has room for more, and is of
  * 4 KiB at least, as far as that share allows: a free list that is empty every few calls

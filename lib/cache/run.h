@@ -11,6 +11,9 @@
 
 #if HMM__CACHE
 
+/* The pages of a run, and of all ACTIVE runs of a class: 32 KiB. */
+#define RUN_PAGES_MAX 32u
+
 /* ---- From an address to its run ---- */
 
 HMM__ALWAYS_INLINE size_t class_bytes(unsigned c)

@@ -399,6 +399,38 @@ static void guarded(void)
     CHECK(mmap(below, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != below);
 }
 
+static void *having_a_cache(void *unused)
+{
+    free(malloc(100));
+    rest();
+    return unused;
+}
+
+/* A thread frees more medium blocks than 16 bits count, and keeps them. In a large heap, of which
+ * it may keep so much; the sleeper makes it one of two. */
+static void many_medium_blocks(void)
+{
+    enum { MANY = (1 << 16) + 1000 };
+    static void *blocks[MANY];
+    pthread_t t;
+    if (sizeof(void *) < 8) /* the heap is smaller */
+        return;
+    begin();
+    void *large = malloc((size_t)512 << 20);
+    KEEP(large);
+    CHECK(large != NULL && pthread_barrier_init(&resting, NULL, 2) == 0);
+    CHECK(pthread_barrier_init(&going_on, NULL, 2) == 0);
+    CHECK(pthread_create(&t, NULL, having_a_cache, NULL) == 0);
+    pthread_barrier_wait(&resting);
+    for (int i = 0; i < MANY; i++)
+        CHECK((blocks[i] = malloc(1100)) != NULL);
+    for (int i = 0; i < MANY; i++)
+        free(blocks[i]);
+    CHECK(!CACHES || stats().cached > MANY * (size_t)1100);
+    check_heap();
+    end_resting(t);
+}
+
 static const struct a_case cases[] = {
     {"through-a-table", through_a_table},
     {"at-rest", at_rest},
@@ -418,6 +450,7 @@ static const struct a_case cases[] = {
 static const struct a_case not_for_all[] = {
     {"over-used-memory", over_used_memory},
     {"guarded", guarded},
+    {"many-medium-blocks", many_medium_blocks},
     {NULL, NULL},
 };
 

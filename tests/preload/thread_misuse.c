@@ -8,7 +8,9 @@
 
 #include "parcels.h"
 
-static char *theirs;
+#define ROW 40
+
+static char *theirs, *row[ROW];
 
 static void *allocating(void *unused)
 {
@@ -76,6 +78,33 @@ static void kept_twice(void)
     end_resting(t);
 }
 
+/* An object that its owner frees while the thread that freed it first is to send it home. */
+static void *sending_theirs(void *unused)
+{
+    free(malloc(3000)); /* it has a cache, and requests no such objects */
+    for (int i = 0; i < 4; i++)
+        free(row[i]);
+    pthread_barrier_wait(&resting);
+    pthread_barrier_wait(&going_on);
+    for (int i = 4; i < ROW; i++)
+        free(row[i]);
+    return unused;
+}
+
+static void sent_twice(void)
+{
+    pthread_t t;
+    begin();
+    for (int i = 0; i < 1000; i++)
+        CHECK((row[i % ROW] = malloc(64)) != NULL);
+    CHECK(pthread_barrier_init(&resting, NULL, 2) == 0);
+    CHECK(pthread_barrier_init(&going_on, NULL, 2) == 0);
+    CHECK(pthread_create(&t, NULL, sending_theirs, NULL) == 0);
+    pthread_barrier_wait(&resting);
+    free(row[2]);
+    end_resting(t);
+}
+
 static void *freeing(void *unused)
 {
     (void)unused;
@@ -119,6 +148,7 @@ static const struct a_case cases[] = {
     {"twice-by-others", twice_by_others},
     {"twice-of-the-gone", twice_of_the_gone},
     {"kept-twice", kept_twice},
+    {"sent-twice", sent_twice},
     {"medium-twice", medium_twice},
     {"medium-twice-by-others", medium_twice_by_others},
     {"inside-of-others", inside_of_others},
