@@ -134,7 +134,7 @@ int main()
 }
 END
     # shellcheck disable=SC2086
-    $CC -c hmm.c && g++ -std=c++17 $strict user.cc hmm.o -o user && ./user
+    $CC -c hmm.c && g++ -std=c++17 -Wpedantic $strict user.cc hmm.o -o user && ./user
 }
 
 # process: hmm_init over the static array, and the lock around it.
