@@ -129,7 +129,7 @@ static ptrdiff_t take_stream(struct import *m, struct ring *r, const unsigned ch
 /* Where the words of struct hmm_ring are in an image. */
 enum { MAGIC, VERSION, CAPACITY, HEAD, TAIL, LOST, UNSAID, OVERWRITE };
 _Static_assert(offsetof(struct hmm_ring, lost) == LOST * 4 &&
-                   offsetof(struct hmm_ring, words) == HMM_RING_HEAD * 4,
+                   sizeof(struct hmm_ring) == HMM_RING_HEAD * 4,
                "the ring's head is words in this order");
 
 #define MOST_WORDS (UINT32_C(1) << 28) /* a quarter of a device's address space */

@@ -75,7 +75,7 @@ function is_operand(before, after) {
 }
 
 function with_suffixes(code,    done, before, literal, after, ch) {
-    if (code ~ /"|'|-1|^ *case |\<int\>/)
+    if (code ~ /"|'|-1|^ *case |(^|[^A-Za-z_0-9])int([^A-Za-z_0-9]|$)/)
         return code
     done = ""
     while (match(code, /[0-9]+/)) {
@@ -180,7 +180,7 @@ is_control(code) || in_head {
     if (!in_head)
         head_indent = indent_of(code)
     head_depth += depth_of(code)
-    in_head = head_depth - (code ~ /{$/ ? 1 : 0) > 0
+    in_head = head_depth - (code ~ /[{]$/ ? 1 : 0) > 0
     if (!in_head) {
         head_depth = 0
         if (code !~ /[{;]$/) {
@@ -208,7 +208,7 @@ is_control(code) || in_head {
         lines = $0
     }
     if (held != "" || code ~ /^ +(const )?(struct [a-z_0-9]+|unsigned|char|bool|size_t|u?int[0-9]+_t|hmm_ref|hmm__word|bits_word|address_entry) \**[a-z_]+( =|,|$)/) {
-        if (code !~ /;$/ && comment == "" && depth_of(code) >= 0 && code !~ /{$/) {
+        if (code !~ /;$/ && comment == "" && depth_of(code) >= 0 && code !~ /[{]$/) {
             held = code
             next
         }

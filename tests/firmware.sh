@@ -45,6 +45,27 @@ by_make() {
         cmp "$dir/made/hmm.h" "$dir/segregated/hmm.h" && [ "$(find "$dir/made" | wc -l)" -eq 3 ]
 }
 
+# each_awk: the files are the same, byte for byte, by all kinds of awk that there are.
+each_awk() {
+    compared=0
+    for awk in gawk 'gawk --posix' mawk original-awk 'busybox awk'; do
+        command -v "${awk%% *}" >/dev/null || continue
+        printf '#!/bin/sh\nexec %s "$@"\n' "$awk" >"$dir/awk" && chmod +x "$dir/awk" || return 1
+        for parts in '' "$all plugins"; do
+            # shellcheck disable=SC2086
+            if ! (cd "$top_srcdir" && AWK=$dir/awk sh scripts/firmware . "$dir/by_awk" \
+                next-fit,segregated "$parts" $firmware_parts) ||
+                ! cd "$(made next-fit,segregated "$parts")" || ! cmp hmm.c "$dir/by_awk/hmm.c" ||
+                ! cmp hmm.h "$dir/by_awk/hmm.h" || ! rm -r "$dir/by_awk"; then
+                echo "$awk with $parts"
+                return 1
+            fi
+        done
+        compared=$((compared + 1))
+    done
+    [ $compared -gt 0 ]
+}
+
 # refused MESSAGE STRATEGIES PARTS
 refused() {
     message=$1
@@ -134,7 +155,7 @@ int main()
 }
 END
     # shellcheck disable=SC2086
-    $CC -c hmm.c && g++ -std=c++17 $strict user.cc hmm.o -o user && ./user
+    $CC -c hmm.c && g++ -std=c++17 -Wpedantic $strict user.cc hmm.o -o user && ./user
 }
 
 # process: hmm_init over the static array, and the lock around it.
@@ -407,6 +428,11 @@ misra_without_a_record() {
 check "no such strategy" refused 'worst-fit: no such strategy' worst-fit ''
 check "no such part" refused 'coffee: no such part' best-fit 'coffee'
 check "no strategy" refused 'no strategy' '' ''
+if command -v gawk >/dev/null || command -v mawk >/dev/null; then
+    check "each awk makes the same files" each_awk
+else
+    skip "each awk makes the same files" "neither gawk nor mawk"
+fi
 check "the head says what is built, and can be overridden" switches
 cd "$dir/best-fit" || exit 99
 check "no header but three of the compiler's" only_system_headers

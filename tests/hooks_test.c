@@ -455,9 +455,9 @@ START_TEST(into_a_ring)
     void *p = hmm_heap_malloc(h, 100);
     hmm_heap_free(h, p);
     ck_assert_uint_eq(ring->head, 6);
-    ck_assert_uint_eq(ring->words[2], (uint32_t)(uintptr_t)p | HMM_EVENT_ALLOC);
-    ck_assert_uint_eq(ring->words[3], 100);
-    ck_assert_uint_eq(ring->words[4], (uint32_t)(uintptr_t)p | HMM_EVENT_FREE);
+    ck_assert_uint_eq(hmm_ring_words(ring)[2], (uint32_t)(uintptr_t)p | HMM_EVENT_ALLOC);
+    ck_assert_uint_eq(hmm_ring_words(ring)[3], 100);
+    ck_assert_uint_eq(hmm_ring_words(ring)[4], (uint32_t)(uintptr_t)p | HMM_EVENT_FREE);
     heap_end(h);
 }
 END_TEST

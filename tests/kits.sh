@@ -36,7 +36,7 @@ build() {
     freertos) source=$top/examples/freertos/heap_hmm.c ;;
     zephyr) source=$top/examples/zephyr/hmm_zephyr.c ;;
     esac
-    set -- "$@" -Os -DHMM_PANIC_HANDLED -DHMM_GRANULE=8u -I"$folder" -I"$kits" -I"$kits/$kit" \
+    set -- "$@" -Os -DHMM_PANIC_HANDLED -DHMM_GRANULE="${granule:=8u}" -I"$folder" -I"$kits" -I"$kits/$kit" \
         -I"${source%/*}"
     case $kit in
     freertos) set -- "$@" -DconfigHMM_STRATEGY="$(constant "$strategy")" ;;
@@ -93,6 +93,16 @@ alone() {
     # shellcheck disable=SC2086
     $CC $strict -I"$dir/alone" -I"$kits/freertos" -DconfigAPPLICATION_ALLOCATED_HEAP=1 -c \
         -o "$dir/alone.o" "$top/examples/freertos/heap_hmm.c"
+}
+
+# misaligned: payloads at multiples of 8 bytes, where the kernel asserts multiples of 16.
+misaligned() {
+    folder=$(made best-fit) || return 1
+    # shellcheck disable=SC2086
+    ! $CC -DHMM_PANIC_HANDLED -DHMM_GRANULE=8u -DportBYTE_ALIGNMENT=16 -I"$folder" \
+        -I"$kits/freertos" -c -o "$dir/misaligned.o" "$top/examples/freertos/heap_hmm.c" \
+        2>"$dir/said" || return 1
+    grep -q 'need -DHMM_GRANULE=16u' "$dir/said"
 }
 
 # from_tlsf: the header that doc/moving.md has compiles, and a program with TLSF's calls runs on it.
@@ -160,6 +170,13 @@ for kit in freertos zephyr; do
         done
     fi
 done
+granule=16u
+for strategy in best-fit segregated; do
+    check "freertos: of a port that aligns to 16 bytes, $strategy" here freertos "$strategy" \
+        -DportBYTE_ALIGNMENT=16
+done
+granule=8u
+check "freertos: a port's alignment that hmm.c does not have is refused" misaligned
 check "freertos: in the application's array" here freertos best-fit -DconfigAPPLICATION_ALLOCATED_HEAP=1
 check "freertos: with no part but stats" alone
 check "moving from TLSF: the header of doc/moving.md" from_tlsf

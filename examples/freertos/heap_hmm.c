@@ -27,6 +27,16 @@
 #error "heap_hmm.c needs the part `stats`: make firmware STRATEGY=best-fit WITH=stats"
 #endif
 
+/* The unit of hmm.c's blocks and the alignment of its payloads: the same -DHMM_GRANULE is given to
+ * both files, or to neither. */
+#if defined(HMM_GRANULE)
+enum { HEADER_BYTES = 4, GRANULE = HMM_GRANULE };
+#else
+enum { HEADER_BYTES = 4, GRANULE = sizeof(void *) == 4 ? 8 : 16 };
+#endif
+_Static_assert(portBYTE_ALIGNMENT <= GRANULE,
+               "portBYTE_ALIGNMENT is 16: hmm.c and heap_hmm.c need -DHMM_GRANULE=16u");
+
 #ifndef configHMM_STRATEGY
 #define configHMM_STRATEGY HMM_BEST_FIT
 #endif
@@ -57,8 +67,6 @@ PRIVILEGED_DATA static struct {
     size_t free_bytes, min_free_bytes;
     size_t allocations, frees;
 } kit;
-
-enum { HEADER_BYTES = 4, GRANULE = 8 };
 
 /* ---- With the scheduler suspended ---- */
 

@@ -19,7 +19,7 @@
  * head of its own (struct hmm_ring).
  *
  * R1  head and tail count words since the start, and wrap at 2^32; words [tail, head) are whole
- *     events, word n at words[n % capacity].
+ *     events, word n at hmm_ring_words[n % capacity].
  * R2  capacity is a power of two.
  *
  * Freestanding: no function is called. One writes at a time: the caller's lock is the heap's. One
@@ -116,10 +116,15 @@ struct hmm_ring {
     uint32_t unsaid;              /* of these, since the last LOST event */
     uint32_t overwrite; /* when it is full the oldest events go, and the newest stay; else these do
                          * not get in */
-    uint32_t words[];
 };
 
-#define HMM_RING_HEAD 8u /* words before the first */
+#define HMM_RING_HEAD 8u /* words before those of the events */
+
+/* The words of the events, which follow the head. C++ has no flexible array member for them. */
+static inline uint32_t *hmm_ring_words(struct hmm_ring *ring)
+{
+    return (uint32_t *)(void *)&ring[1];
+}
 
 /* In so many bytes, aligned to four: NULL iff they have no room for a few events. */
 static inline struct hmm_ring *hmm_ring_start(void *memory, size_t bytes, int overwrite)
@@ -148,15 +153,16 @@ static inline uint32_t hmm_ring_room(const struct hmm_ring *ring)
 static inline void hmm_ring_append(struct hmm_ring *ring, const uint32_t *words, unsigned count)
 {
     const uint32_t head = ring->head;
+    uint32_t *to = hmm_ring_words(ring);
     for (unsigned i = 0; i < count; i++)
-        ring->words[(head + i) & (ring->capacity - 1)] = words[i];
+        to[(head + i) & (ring->capacity - 1)] = words[i];
     ring->head = head + count;
 }
 
 /* The oldest event goes. */
 static inline void hmm_ring_drop(struct hmm_ring *ring)
 {
-    const uint32_t first = ring->words[ring->tail & (ring->capacity - 1)];
+    const uint32_t first = hmm_ring_words(ring)[ring->tail & (ring->capacity - 1)];
     ring->tail += hmm_event_words(first);
     ring->lost += (first & HMM_EVENT_KIND_MASK) != HMM_EVENT_START;
 }
@@ -187,7 +193,7 @@ static inline uint32_t hmm_ring_take(struct hmm_ring *ring, uint32_t *to, uint32
 {
     const uint32_t there = ring->head - ring->tail, count = there < room ? there : room;
     for (uint32_t i = 0; i < count; i++)
-        to[i] = ring->words[(ring->tail + i) & (ring->capacity - 1)];
+        to[i] = hmm_ring_words(ring)[(ring->tail + i) & (ring->capacity - 1)];
     ring->tail += count;
     return count;
 }

@@ -7,7 +7,8 @@
 #ifndef HMM_HEAP_SMALL_H
 #define HMM_HEAP_SMALL_H
 
-_Static_assert(!HMM_WITH_IMAGES || HMM_WITH_CHECKS, "what is attached is checked");
+_Static_assert(!HMM_WITH_IMAGES || HMM_WITH_CHECKS,
+               "HMM_WITH_IMAGES needs HMM_WITH_CHECKS: what is attached is checked");
 
 struct hmm_heap {
 #if HMM__COUNTS

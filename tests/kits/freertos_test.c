@@ -114,7 +114,8 @@ static void look(struct seen *s)
 static int is_smallest(size_t said, size_t smallest)
 {
 #if defined(KIT_BY_CLASS)
-    if (smallest > 64 * 8 && said > smallest && said - smallest <= smallest / 32 + 8)
+    if (smallest > 64 * HMM_GRANULE && said > smallest &&
+        said - smallest <= smallest / 32 + HMM_GRANULE)
         return 1;
 #endif
     return said == smallest;

@@ -15,7 +15,12 @@ typedef long BaseType_t;
 
 #define PRIVILEGED_FUNCTION
 #define PRIVILEGED_DATA
-#define portBYTE_ALIGNMENT_MASK 7
+
+/* portmacro.h: of most ports; of RISC-V's 16 */
+#ifndef portBYTE_ALIGNMENT
+#define portBYTE_ALIGNMENT 8
+#endif
+#define portBYTE_ALIGNMENT_MASK (portBYTE_ALIGNMENT - 1)
 
 /* FreeRTOSConfig.h */
 #ifndef configTOTAL_HEAP_SIZE
