@@ -195,12 +195,12 @@ static void tell_next_worst(const struct verdict *v, const struct advice *a, cha
             next->allocator, with_cache(next), next->worst_ns, next->worst_instructions);
 }
 
-static void tell_speed(const struct verdict *v, const struct advice *a, char *to, size_t room)
+static void tell_speed(const struct verdict *v, const struct row *r, char *to, size_t room)
 {
-    if (a->row->instructions_per_op >= 0 && speed_of(v) == instructions_of)
-        add(to, room, "%.1f instructions an operation", a->row->instructions_per_op);
+    if (speed_of(v) == instructions_of)
+        add(to, room, "fewest instructions, %.1f an operation", r->instructions_per_op);
     else
-        add(to, room, "%.1f ns an operation", a->row->ns_per_op);
+        add(to, room, "fastest, at %.1f ns an operation", r->ns_per_op);
 }
 
 /* How far the strategies are from the least that any allocator could need. */
@@ -217,7 +217,7 @@ static void tell_distance(const struct verdict *v, const struct advice *a, char 
         nearest = nearest < 0 || above < nearest ? above : nearest;
         farthest = above > farthest ? above : farthest;
     }
-    add(to, room, "; that is %.1f %% above the least that any allocator could need",
+    add(to, room, "; the heap advised is %.1f %% above the least that any allocator could need",
         percent_above(memory_of(a->row), base));
     add(to, room, ", and the strategies stand %.1f to %.1f %% above it", nearest, farthest);
 }
@@ -226,9 +226,9 @@ static void tell_distance(const struct verdict *v, const struct advice *a, char 
 static void tell_others(const struct verdict *v, const struct advice *a, char *to, size_t room)
 {
     const struct row *best = NULL;
-    for (size_t i = 0; i < v->count; i++) {
+    for (size_t i = 0; has_figure(a->row, time_of) && i < v->count; i++) {
         const struct row *r = &v->rows[i];
-        if (!is_ours(r) && r->ns_per_op >= 0 && r->ns_per_op < a->row->ns_per_op &&
+        if (!is_ours(r) && has_figure(r, time_of) && r->ns_per_op < a->row->ns_per_op &&
             (best == NULL || r->ns_per_op < best->ns_per_op))
             best = r;
     }
@@ -247,8 +247,7 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
     if (!has_figure(r, strcmp(goal, "bounded") == 0 ? worst_of : speed_of(v)))
         goal = "memory";
     if (strcmp(goal, "speed") == 0) {
-        add(to, room, "fewest at ");
-        tell_speed(v, a, to, room);
+        tell_speed(v, r, to, room);
         tell_next(v, a, speed_of(v), to, room);
     } else if (strcmp(goal, "bounded") == 0) {
         add(to, room, "least worst operation, %" PRId64 " ns", r->worst_ns);
@@ -257,8 +256,7 @@ static void give_reason(const struct verdict *v, const char *goal, struct advice
         tell_next_worst(v, a, to, room);
     } else if (strcmp(goal, "balanced") == 0) {
         const struct row *small = least(v, memory_of, 0);
-        add(to, room, "fastest, at ");
-        tell_speed(v, a, to, room);
+        tell_speed(v, r, to, room);
         add(to, room,
             ", of those whose heap is within %d %% of the smallest: %" PRId64 " bytes, %+.1f %%",
             AS_SMALL, r->smallest_heap, percent_above(memory_of(r), memory_of(small)));
@@ -283,32 +281,58 @@ uint64_t advice_run_heap(uint64_t smallest)
     return most < 4096 ? 4096 : (most + 1023) / 1024 * 1024;
 }
 
+/* What is larger than its place is cut; the last byte stays 0. */
 static void give_command(struct advice *a)
 {
     const struct row *r = a->row;
     const uint64_t heap = advice_run_heap((uint64_t)r->smallest_heap);
     const bool cache_is_off = !r->cache && heap >= CACHE_LEAST;
-    snprintf(
-        a->command, sizeof a->command, "%shmm run --strategy %s --heap %" PRIu64 "K -- COMMAND",
-        cache_is_off ? "HMM_CACHE=0 " : "", r->path != NULL ? r->path : r->allocator, heap / 1024);
+    FILE *to = fmemopen(a->command, sizeof a->command - 1, "w");
+    if (to == NULL)
+        return;
+    fprintf(to, "%shmm run --strategy ", cache_is_off ? "HMM_CACHE=0 " : "");
+    cli_print_shell_word(to, r->path != NULL ? r->path : r->allocator);
+    fprintf(to, " --heap %" PRIu64 "K -- COMMAND", heap / 1024);
+    fclose(to);
 }
 
-/* The same in C. The strategy "best-fit" is HMM_BEST_FIT there; a plug-in is found by its path. */
+/* The name in C: of "best-fit" HMM_BEST_FIT. */
+static void print_constant(FILE *to, const char *name)
+{
+    fputs("HMM_", to);
+    for (; *name != '\0'; name++)
+        fputc(*name == '-' ? '_' : toupper((unsigned char)*name), to);
+}
+
+static void print_c_string(FILE *to, const char *text)
+{
+    fputc('"', to);
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
+            fputc('\\', to);
+        fputc(*text, to);
+    }
+    fputc('"', to);
+}
+
+/* The same in C. A plug-in is found by its path. */
 static void give_c(struct advice *a)
 {
     const struct row *r = a->row;
-    char name[96];
+    FILE *to = fmemopen(a->c, sizeof a->c - 1, "w");
+    if (to == NULL)
+        return;
+    fprintf(to, "%shmm_heap_create(arena, %" PRId64 ", ", r->cache ? "heap = " : "",
+            r->smallest_heap);
     if (strcmp(r->kind, "plugin") == 0) {
-        snprintf(name, sizeof name, "hmm_strategy_find(\"%.60s\")",
-                 r->path != NULL ? r->path : r->allocator);
+        fputs("hmm_strategy_find(", to);
+        print_c_string(to, r->path != NULL ? r->path : r->allocator);
+        fputc(')', to);
     } else {
-        size_t n = (size_t)snprintf(name, sizeof name, "HMM_%.60s", r->allocator);
-        for (size_t i = 4; i < n; i++)
-            name[i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
+        print_constant(to, r->allocator);
     }
-    snprintf(a->c, sizeof a->c, "%shmm_heap_create(arena, %" PRId64 ", %s)%s",
-             r->cache ? "heap = " : "", r->smallest_heap, name,
-             r->cache ? "; hmm_heap_set_cache(heap, 1)" : "");
+    fprintf(to, ")%s", r->cache ? "; hmm_heap_set_cache(heap, 1)" : "");
+    fclose(to);
 }
 
 void advice_find(const struct verdict *v, const char *goal, struct advice *a)

@@ -85,10 +85,12 @@ bool cell_make(struct cell *c, const char *trace, const char *name)
         c->kind = c->label = "optimum";
         return true;
     }
-    if (!c->cache && make_malloc(c, c->name)) {
-        if (c->library == NULL)
+    if (make_malloc(c, c->name)) {
+        if (c->cache)
+            cli_complain("compare", "%s+cache: only a strategy has the cache", c->name);
+        else if (c->library == NULL)
             cli_complain("compare", "%s is not installed", c->name);
-        return c->library != NULL;
+        return !c->cache && c->library != NULL;
     }
     if (!c->cache && other_is_adapter(c->name)) {
         c->kind = "adapter";
@@ -105,28 +107,12 @@ void cell_free(struct cell *c)
     free(c->library);
 }
 
-static void print_quoted(FILE *to, const char *word)
-{
-    if (*word != '\0' && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                      "0123456789_-+=./,:@%") == strlen(word)) {
-        fputs(word, to);
-        return;
-    }
-    fputc('\'', to);
-    for (; *word != '\0'; word++)
-        if (*word == '\'')
-            fputs("'\\''", to);
-        else
-            fputc(*word, to);
-    fputc('\'', to);
-}
-
 void cell_print_command(FILE *to, const struct cell *c, const struct cell_options *o)
 {
     char name[4200];
     snprintf(name, sizeof name, "%s%s", c->name, c->cache ? "+cache" : "");
     fputs("hmm compare --cell ", to);
-    print_quoted(to, name);
+    cli_print_shell_word(to, name);
     if (o->heap != 0)
         fprintf(to, " --heap %zu", o->heap);
     if (o->runs != 3)
@@ -136,7 +122,7 @@ void cell_print_command(FILE *to, const struct cell *c, const struct cell_option
     if (o->worst && c->strategy != NULL)
         fputs(" --for bounded", to);
     fputs(" -- ", to);
-    print_quoted(to, c->trace);
+    cli_print_shell_word(to, c->trace);
     fputc('\n', to);
 }
 
@@ -193,7 +179,7 @@ static bool measure_times(const struct probe *p, unsigned rounds, bool counted, 
             return false;
     if (row->peak_break < 0)
         return true;
-    const struct contestant alone = {*p, probe_region(p, row), worst};
+    const struct contestant alone = contestant_of(p, row, worst);
     const unsigned passes = WORST_PASSES * rounds + (counted ? CONTEST_PASSES : 0);
     if (!contest(&alone, 1, passes, counted))
         return false;
@@ -314,7 +300,7 @@ int cell_here(const struct cell *c, const struct cell_options *o)
     worst_close(worst);
     if (!good)
         cli_complain("compare", "%s: %s cannot be measured", c->trace, c->label);
-    const bool fits = o->heap == 0 || row.failed == 0 || row.failed == ROW_UNKNOWN;
+    const bool fits = o->heap == 0 || strcmp(c->kind, "optimum") == 0 || row_fits(&row, o->heap);
     row_free(&row);
     hmm_trace_tape_close(tape);
     return good && fits ? CLI_OK : CLI_FAILED;

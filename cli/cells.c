@@ -41,8 +41,10 @@ static void limit_child(unsigned seconds)
     const struct rlimit limit = {seconds, seconds + 5}, no_core = {0, 0};
     setrlimit(RLIMIT_CPU, &limit);
     setrlimit(RLIMIT_CORE, &no_core);
+    struct sigaction now;
     signal(SIGXCPU, SIG_DFL);
-    signal(SIGINT, SIG_DFL);
+    if (sigaction(SIGINT, NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+        signal(SIGINT, SIG_DFL); /* what ignores it goes on ignoring it */
     alarm(seconds * 20);
 }
 
@@ -65,19 +67,33 @@ static void be_child(const struct crew *crew, size_t i, enum cell_task what, int
     _exit(good ? CLI_OK : CLI_FAILED);
 }
 
-static bool start(const struct crew *crew, size_t i, enum cell_task what, struct child *child)
+static bool cannot_start(struct crew *crew, size_t i)
+{
+    cli_complain("compare", "%s: %s: no process can be started: %s", crew->cells[i].trace,
+                 crew->cells[i].name, strerror(errno));
+    crew->bad[i] = true;
+    return false;
+}
+
+/* False, said on stderr, iff there is no process or pipe to be had. */
+static bool start(struct crew *crew, size_t i, enum cell_task what, struct child *child)
 {
     int ends[2];
     fflush(NULL);
     if (pipe(ends) != 0)
-        return false;
+        return cannot_start(crew, i);
     *child = (struct child){fork(), ends[0], i};
     if (child->pid == 0) {
         close(ends[0]);
         be_child(crew, i, what, ends[1]);
     }
+    const int why = errno;
     close(ends[1]);
-    return child->pid > 0;
+    if (child->pid > 0)
+        return true;
+    close(ends[0]);
+    errno = why;
+    return cannot_start(crew, i);
 }
 
 /* Reads all that the child writes, one line. Ctrl-C ends the child. */
@@ -105,7 +121,11 @@ static void tell_end(const struct crew *crew, const struct cell *c, int status)
 {
     const char *with = c->cache ? " with a cache" : "";
     const int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    if (number == SIGXCPU || number == SIGALRM || number == SIGKILL)
+    if (number == SIGKILL)
+        cli_complain("compare",
+                     "%s: %s%s: is killed: by the system, which lacks memory, or after %u seconds",
+                     c->trace, c->name, with, crew->seconds);
+    else if (number == SIGXCPU || number == SIGALRM)
         cli_complain("compare", "%s: %s%s: does not return within %u seconds", c->trace, c->name,
                      with, crew->seconds);
     else if (number != 0)
@@ -169,8 +189,6 @@ static void find_figures(struct crew *crew, size_t count)
         }
         if (start(crew, i, CELL_FIGURES, &children[running]))
             running++;
-        else
-            crew->bad[i] = true;
     }
     for (size_t k = 0; k < running; k++)
         finish(crew, &children[k]);
@@ -241,9 +259,8 @@ static void be_contest(const struct crew *crew, size_t count)
         if (!could_be_least(crew, count, i))
             continue;
         replay_open(&replays[n], crew->tape, crew->cells[i].cache);
-        list[n].probe = (struct probe){&replays[n], crew->cells[i].strategy, crew->options->heap};
-        list[n].region = probe_region(&list[n].probe, &crew->rows[i]);
-        list[n++].worst = crew->worsts[i];
+        const struct probe probe = {&replays[n], crew->cells[i].strategy, crew->options->heap};
+        list[n++] = contestant_of(&probe, &crew->rows[i], crew->worsts[i]);
     }
     limit_child(crew->seconds * (unsigned)count);
     _exit(contest(list, n, CONTEST_PASSES, true) ? CLI_OK : CLI_FAILED);

@@ -62,6 +62,8 @@ static void print_line(const struct request *q, bool fits, uint64_t smallest)
            cli_count(q->max_heap).chars, name, with);
     if (smallest == 0)
         puts(": no heap is large enough");
+    else if (smallest <= q->max_heap && !fits) /* see probe_smallest */
+        printf(", but into %s\n", cli_count(smallest).chars);
     else if (smallest <= q->max_heap)
         printf(": the smallest heap is %s, which leaves %s\n", cli_count(smallest).chars,
                cli_count(q->max_heap - smallest).chars);

@@ -4,6 +4,7 @@
  */
 #include "checker.h"
 #include "cli.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -105,8 +106,8 @@ static bool write_trace(const char *file, const struct checker_plan *plan)
 static void say_unsound(const struct request *q, const struct checker_plan *plan,
                         const struct checker_verdict *v)
 {
-    fprintf(stderr, "hmm check-strategy: %s: %s: %s (operation %u of %zu: ", q->plugin, v->rule,
-            v->text, v->op + 1, plan->count);
+    fprintf(stderr, "hmm check-strategy: %s: %s: %s (operation %u of %zu: ", cli_visible(q->plugin),
+            v->rule, cli_visible(v->text), v->op + 1, plan->count);
     checker_op_print(stderr, &plan->ops[v->op]);
     fputs(")\n", stderr);
 }
@@ -135,8 +136,14 @@ static int check(const struct request *q)
 {
     struct checker_plan plan;
     struct checker_verdict verdict;
+    struct hmm_trace_error error;
     uint64_t operations = 0, calls = 0;
     int code = CLI_OK;
+    if (q->output != NULL && strcmp(q->output, "-") != 0 &&
+        !hmm_trace_may_replace(q->output, &error)) {
+        cli_trace_error(q->output, &error);
+        return CLI_USAGE;
+    }
     char *path = path_of(q->plugin);
     for (unsigned n = 0; code == CLI_OK && checker_plan(&plan, n, q->operations); n++) {
         checker_run(path, &plan, &first_limits, &verdict);

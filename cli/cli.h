@@ -93,7 +93,8 @@ void *cli_alloc(size_t count, size_t size);
 struct hmm_strategy;
 
 /* Finds a strategy by its name or a plug-in's path. NULL, said on stderr with what is allowed, iff
- * there is none; `also` is what else the command allows, or NULL. */
+ * there is none; `also` is what else the command allows, with commas between,
+ * or NULL. */
 const struct hmm_strategy *cli_find_strategy(const char *command, const char *name,
                                              const char *also);
 
@@ -125,6 +126,9 @@ struct cli_text cli_count(uint64_t number); /* "1,234,567" */
 
 /* As a JSON string, quotes and all. Bytes that are not UTF-8 become U+FFFD. */
 void cli_print_json_string(FILE *to, const char *text);
+
+/* As a word for a shell, in quotes where it must be. */
+void cli_print_shell_word(FILE *to, const char *word);
 
 /* ---- terminal.c ---- */
 

@@ -369,11 +369,12 @@ static void judge(const struct request *q, const struct found *f, bool first)
     fflush(stdout);
 }
 
-/* Whether the trace completes on a strategy or an adapter. */
-static bool fits(const struct found *f)
+/* Whether the trace completes in a heap of this size with one at least; a malloc library has no
+ * heap. */
+static bool fits(const struct found *f, size_t heap)
 {
     for (size_t i = 0; i < f->count; i++)
-        if (f->rows[i].failed == 0 && strcmp(f->rows[i].kind, "malloc") != 0)
+        if (row_fits(&f->rows[i], heap) && strcmp(f->rows[i].kind, "malloc") != 0)
             return true;
     return false;
 }
@@ -399,8 +400,8 @@ static void explain(const struct request *q, const struct cells *c, struct hmm_t
     }
 }
 
-/* Returns an exit code. */
-static int compare_trace(const struct request *q, const char *path, bool first)
+/* *first: nothing has been printed yet. Returns an exit code. */
+static int compare_trace(const struct request *q, const char *path, bool *first)
 {
     struct cells cells;
     struct found *found = NULL;
@@ -423,10 +424,11 @@ static int compare_trace(const struct request *q, const char *path, bool first)
                                    : "%s: interrupted: nothing is known yet",
                      path);
     if (found != NULL)
-        judge(q, found, first);
+        judge(q, found, *first);
+    *first = *first && found == NULL;
     if (cli_interrupted())
         cli_end_interrupted();
-    if (q->cells.heap != 0 && (found == NULL || !fits(found))) {
+    if (q->cells.heap != 0 && (found == NULL || !fits(found, q->cells.heap))) {
         explain(q, &cells, tape);
         code = CLI_FAILED;
     }
@@ -439,9 +441,10 @@ static int compare_trace(const struct request *q, const char *path, bool first)
 static int compare_all(const struct request *q)
 {
     int worst = CLI_OK;
+    bool first = true;
     cli_heed_interrupts();
     for (size_t i = 0; i < q->path_count; i++) {
-        const int code = compare_trace(q, q->paths[i], i == 0);
+        const int code = compare_trace(q, q->paths[i], &first);
         worst = code > worst ? code : worst;
     }
     return worst;
@@ -542,7 +545,7 @@ static int collect_all(const struct request *q)
     if (code == CLI_OK)
         for (const struct found *f = found; f != NULL; f = f->next) {
             judge(q, f, f == found);
-            if (q->cells.heap != 0 && !fits(f))
+            if (q->cells.heap != 0 && !fits(f, q->cells.heap))
                 code = CLI_FAILED;
         }
     free_found(found);

@@ -52,6 +52,10 @@ struct optimum {
 void row_init(struct row *row, const char *trace, const char *allocator, const char *kind,
               bool cache);
 void row_free(struct row *row);
+
+/* Whether nothing failed in a heap of this size. An adapter is measured in its smallest region. */
+bool row_fits(const struct row *row, size_t heap);
+
 void row_print(FILE *to, const struct row *row);
 void optimum_print(FILE *to, const struct optimum *optimum);
 
@@ -140,13 +144,22 @@ bool probe_times(const struct probe *probe, double harness, struct row *row);
 /* The size of the region in which a strategy is timed. row must have its highest break. */
 size_t probe_region(const struct probe *probe, const struct row *row);
 
+/* How many of its first bytes, and of its last, are used. Only these are touched before: a heap
+ * that was asked about may be larger than memory is. */
+void probe_used(const struct probe *probe, const struct row *row, size_t *first, size_t *last);
+
 /* ---- contest.c: whose longest operation is the shortest ---- */
 
 struct contestant {
     struct probe probe;
-    size_t region; /* of probe_region */
+    size_t region;      /* of probe_region */
+    size_t first, last; /* of probe_used */
     struct worst *worst;
 };
+
+/* row must have its highest break. */
+struct contestant contestant_of(const struct probe *probe, const struct row *row,
+                                struct worst *worst);
 
 /*
  * Times the contestants in turn in the same memory, so that other load on the machine affects all
@@ -169,6 +182,7 @@ void contest_result(const struct worst *worst, struct row *row);
 
 struct postmortem {
     bool has_heap, failed;
+    bool has_ids;         /* of the file, which can be read again; what is piped cannot */
     uint64_t index, line; /* of the operation, from 0; 0: no line */
     struct hmm_trace_op op;
     uint64_t free_bytes, largest_hole, holes;
@@ -342,8 +356,8 @@ struct verdict {
 };
 
 struct advice {
-    const struct row *row; /* NULL: there is none */
-    char reason[640], command[320], c[240];
+    const struct row *row;                    /* NULL: there is none */
+    char reason[640], command[5120], c[5120]; /* with a plug-in's path */
 };
 
 extern const char *const advice_goals[]; /* ends with NULL */

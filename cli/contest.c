@@ -145,27 +145,38 @@ static const struct contestant *fewest_of(const struct contestant *list, size_t 
     return fewest;
 }
 
-/* Touches all of the memory, in huge pages if there are any. With small pages it differs from
- * process to process which pages of a large block compete for the same sets of the processor's
- * cache, and the time of a copy by half. */
-static bool reserve(struct replay_region *memory, size_t size)
+struct contestant contestant_of(const struct probe *probe, const struct row *row,
+                                struct worst *worst)
 {
+    struct contestant c = {.probe = *probe, .region = probe_region(probe, row), .worst = worst};
+    probe_used(probe, row, &c.first, &c.last);
+    return c;
+}
+
+/* What is used of it touched, and in huge pages, where there are any: in small ones it differs from
+ * process to process, by half as long again, which of a large block's pages contend for the same
+ * places of the processor's cache. */
+static bool reserve(const struct contestant *list, size_t count, struct replay_region *memory)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size = list[i].region > size ? list[i].region : size;
     if (!replay_reserve(memory, size))
         return false;
 #ifdef MADV_HUGEPAGE
     madvise(memory->mapping, memory->mapped, MADV_HUGEPAGE);
 #endif
-    memset(memory->memory, 0, size);
+    for (size_t i = 0; i < count; i++) {
+        memset(memory->memory, 0, list[i].first);
+        memset((char *)memory->memory + list[i].region - list[i].last, 0, list[i].last);
+    }
     return true;
 }
 
 bool contest(const struct contestant *list, size_t count, unsigned passes, bool tell_apart)
 {
     struct replay_region memory;
-    size_t size = 0;
-    for (size_t i = 0; i < count; i++)
-        size = list[i].region > size ? list[i].region : size;
-    if (!reserve(&memory, size))
+    if (!reserve(list, count, &memory))
         return false;
     for (unsigned pass = 0; pass < passes; pass++) {
         const uint64_t least = pass < PASSES_FOR_ALL ? UINT64_MAX / 2 : least_of(list, count);

@@ -111,9 +111,13 @@ double count_instructions(const char *name, int operations, size_t capacity)
     int ends[2], status = 1;
     snprintf(file, sizeof file, "%s/hmm-count-XXXXXX", folder != NULL ? folder : "/tmp");
     const int made = mkstemp(file);
-    if (made < 0 || pipe(ends) != 0)
+    if (made < 0)
         return -1;
     close(made);
+    if (pipe(ends) != 0) {
+        unlink(file);
+        return -1;
+    }
     fflush(NULL);
     const pid_t child = fork();
     if (child == 0)

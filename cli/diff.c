@@ -151,6 +151,8 @@ static void name_doubling(char *to, size_t room, unsigned d)
 {
     if (d == 0)
         snprintf(to, room, "blocks of 0 to 1");
+    else if (d == 1)
+        snprintf(to, room, "blocks of 2");
     else
         snprintf(to, room, "blocks of %" PRIu64 " to %" PRIu64, (UINT64_C(1) << (d - 1)) + 1,
                  UINT64_C(1) << d);

@@ -32,8 +32,9 @@
 #define NEVER UINT32_MAX
 #define GRANULE HMM_GRANULE
 
-/* Granules, 2 GiB: nothing is laid out for more. */
-#define LARGEST_LOAD (UINT64_C(1) << 27)
+/* Granules, 2 GiB, with the gaps before aligned blocks: nothing is laid out for more. A layout
+ * takes 24 bytes of memory or more for each granule. */
+#define LARGEST_LAYOUT (UINT64_C(1) << 27)
 
 /* A block between two resizes that move it. */
 struct span {
@@ -384,28 +385,22 @@ static uint64_t best_layout(struct lifetimes *t)
 
 /* Places each block when it is allocated, in the smallest hole, without headers: another upper
  * bound. */
-static bool place_as_it_comes(struct hmm_trace_tape *tape, uint64_t *load, uint64_t *size)
+static bool place_as_it_comes(struct hmm_trace_tape *tape, uint64_t *size)
 {
     const struct hmm_trace_summary *sum = hmm_trace_tape_summary(tape);
     struct span *spans = cli_alloc(sum->peak_blocks, sizeof *spans);
     const struct hmm_trace_op *ops;
     struct layout l;
-    uint64_t live = 0;
     layout_open(&l);
-    *load = 0;
     hmm_trace_tape_rewind(tape);
     for (size_t count; (count = hmm_trace_tape_next(tape, &ops)) != 0;)
         for (size_t i = 0; i < count; i++) {
             struct span *s = &spans[ops[i].id];
-            if (ops[i].kind == HMM_TRACE_FREE || ops[i].kind == HMM_TRACE_RESIZE) {
-                live -= s->size;
+            if (ops[i].kind == HMM_TRACE_FREE || ops[i].kind == HMM_TRACE_RESIZE)
                 layout_remove(&l, s->at, s->size);
-            }
             if (ops[i].kind != HMM_TRACE_FREE) {
                 s->size = granules_of(ops[i].size);
                 s->at = layout_place(&l, ops[i].id, s->size, align_of(&ops[i]), NULL);
-                live += s->size;
-                *load = live > *load ? live : *load;
             }
         }
     *size = l.most;
@@ -414,46 +409,48 @@ static bool place_as_it_comes(struct hmm_trace_tape *tape, uint64_t *load, uint6
     return hmm_trace_tape_error(tape) == NULL;
 }
 
-/* ---- A trace of blocks that are too large to be laid out ---- */
+/* ---- What lives ---- */
 
-/* A layout takes 24 bytes of memory or more for each granule. */
-static bool is_too_large(const struct hmm_trace_summary *sum)
-{
-    return sum->peak_bytes / GRANULE + sum->peak_blocks > LARGEST_LOAD;
-}
+struct extent {
+    uint64_t size, gap; /* granules; gap: at most, before an aligned block */
+};
 
-static bool find_load(struct hmm_trace_tape *tape, uint64_t *load)
+/* The most granules that live at once; and at most where they end. */
+static bool find_load(struct hmm_trace_tape *tape, uint64_t *load, uint64_t *end)
 {
     const struct hmm_trace_summary *sum = hmm_trace_tape_summary(tape);
-    uint64_t live = 0, *sizes = cli_alloc(sum->peak_blocks, sizeof *sizes);
+    struct extent *blocks = cli_alloc(sum->peak_blocks, sizeof *blocks);
+    uint64_t live = 0, gaps = 0;
     const struct hmm_trace_op *ops;
     hmm_trace_tape_rewind(tape);
     for (size_t count; (count = hmm_trace_tape_next(tape, &ops)) != 0;)
         for (size_t i = 0; i < count; i++) {
             const uint64_t size = ops[i].size;
-            if (ops[i].kind == HMM_TRACE_FREE || ops[i].kind == HMM_TRACE_RESIZE)
-                live -= sizes[ops[i].id];
-            if (ops[i].kind != HMM_TRACE_FREE)
-                live += sizes[ops[i].id] = size != 0 ? (size - 1) / GRANULE + 1 : 1;
+            struct extent *block = &blocks[ops[i].id];
+            if (ops[i].kind == HMM_TRACE_FREE || ops[i].kind == HMM_TRACE_RESIZE) {
+                live -= block->size;
+                gaps -= block->gap;
+            }
+            if (ops[i].kind != HMM_TRACE_FREE) {
+                live += block->size = size != 0 ? (size - 1) / GRANULE + 1 : 1;
+                gaps += block->gap = align_of(&ops[i]) - 1;
+            }
             *load = live > *load ? live : *load;
+            *end = live + gaps > *end ? live + gaps : *end;
         }
-    free(sizes);
+    free(blocks);
     return hmm_trace_tape_error(tape) == NULL;
 }
 
 bool optimum_find(struct hmm_trace_tape *tape, struct optimum *o)
 {
     struct lifetimes t;
-    uint64_t load = 0, size = 0;
-    bool good;
-    if (is_too_large(hmm_trace_tape_summary(tape))) {
-        good = find_load(tape, &load);
-        size = UINT64_MAX;
-    } else if (hmm_trace_tape_summary(tape)->op_count > HMM_TRACE_KEPT) {
-        good = place_as_it_comes(tape, &load, &size);
-    } else {
+    uint64_t load = 0, end = 0, size = UINT64_MAX;
+    bool good = find_load(tape, &load, &end);
+    if (good && end <= LARGEST_LAYOUT && hmm_trace_tape_summary(tape)->op_count > HMM_TRACE_KEPT) {
+        good = place_as_it_comes(tape, &size);
+    } else if (good && end <= LARGEST_LAYOUT) {
         good = lifetimes_open(&t, tape);
-        load = t.load;
         size = good && t.count != 0 ? best_layout(&t) : 0;
         lifetimes_close(&t);
     }

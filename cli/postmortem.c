@@ -75,20 +75,23 @@ static void find_ends(const struct replay *r, const uint64_t *born, const struct
     }
 }
 
-/* The ID in the file, which the tape has renumbered; and the line. */
-static void name_op(const char *path, uint64_t index, uint64_t *id, uint64_t *line)
+/* The ID in the file, which the tape has renumbered; and the line. False iff it cannot be read. */
+static bool name_op(const char *path, uint64_t index, uint64_t *id, uint64_t *line)
 {
     struct hmm_trace_error error;
     struct hmm_trace_op op;
     struct hmm_trace_reader *reader =
         strcmp(path, "-") != 0 ? hmm_trace_reader_open(path, 0, &error) : NULL;
     if (reader == NULL)
-        return;
-    if (hmm_trace_seek(reader, index, &error) && hmm_trace_read(reader, &op, 1, &error) == 1) {
+        return false;
+    const bool good =
+        hmm_trace_seek(reader, index, &error) && hmm_trace_read(reader, &op, 1, &error) == 1;
+    if (good) {
         *id = op.id;
         *line = hmm_trace_reader_line(reader);
     }
     hmm_trace_reader_close(reader);
+    return good;
 }
 
 /* ---- The pass ---- */
@@ -148,10 +151,10 @@ bool postmortem_find(const struct probe *p, const char *path, uint64_t size,
     if (heap != NULL && run_to_failure(r, heap, born, found)) {
         uint64_t id = 0, line = 0;
         look_around(r, heap, &region, born, found);
-        name_op(path, found->index, &id, &found->line);
+        found->has_ids = name_op(path, found->index, &id, &found->line) &&
+                         name_op(path, found->below.born, &found->below.id, &line) &&
+                         name_op(path, found->above.born, &found->above.id, &line);
         found->op.id = (uint32_t)id;
-        name_op(path, found->below.born, &found->below.id, &line);
-        name_op(path, found->above.born, &found->above.id, &line);
     }
     hmm_heap_destroy(heap);
     free(born);
@@ -161,17 +164,19 @@ bool postmortem_find(const struct probe *p, const char *path, uint64_t size,
 
 /* ---- In words ---- */
 
-static void print_end(FILE *to, const char *prefix, const char *where,
+static void print_end(FILE *to, const char *prefix, const char *where, bool has_id,
                       const struct postmortem_end *e)
 {
-    if (!e->is_block)
+    char id[24] = "";
+    if (!e->is_block) {
         fprintf(to, "%s  %s it: no block, the heap %s there\n", prefix, where,
                 strcmp(where, "below") == 0 ? "begins" : "ends");
-    else
-        fprintf(to,
-                "%s  %s it: block %" PRIu64 " of %" PRIu64 " bytes, born at operation %" PRIu64
-                "\n",
-                prefix, where, e->id, e->size, e->born + 1);
+        return;
+    }
+    if (has_id)
+        snprintf(id, sizeof id, " %" PRIu64, e->id);
+    fprintf(to, "%s  %s it: block%s of %" PRIu64 " bytes, born at operation %" PRIu64 "\n", prefix,
+            where, id, e->size, e->born + 1);
 }
 
 static void print_around(FILE *to, const char *prefix, const struct postmortem *f)
@@ -179,8 +184,8 @@ static void print_around(FILE *to, const char *prefix, const struct postmortem *
     fprintf(to, "%s  free then: %" PRIu64 " bytes in %" PRIu64 " hole%s, the largest %" PRIu64 "\n",
             prefix, f->free_bytes, f->holes, f->holes == 1 ? "" : "s", f->largest_hole);
     if (f->largest_hole != 0) {
-        print_end(to, prefix, "below", &f->below);
-        print_end(to, prefix, "above", &f->above);
+        print_end(to, prefix, "below", f->has_ids, &f->below);
+        print_end(to, prefix, "above", f->has_ids, &f->above);
     }
 }
 
@@ -191,8 +196,10 @@ static void print_failure(FILE *to, const char *prefix, const char *path, uint64
     fprintf(to, "%soperation %" PRIu64, prefix, f->index + 1);
     if (f->line != 0)
         fprintf(to, " (%s:%" PRIu64 ")", cli_visible(path), f->line);
-    fprintf(to, ": '%s %" PRIu32 "' of %" PRIu64 " bytes is not served in %" PRIu64 " bytes\n",
-            verbs[f->op.kind < 4 ? f->op.kind : 0], f->op.id, f->op.size, size);
+    fprintf(to, ": '%s", verbs[f->op.kind < 4 ? f->op.kind : 0]);
+    if (f->has_ids)
+        fprintf(to, " %" PRIu32, f->op.id);
+    fprintf(to, "' of %" PRIu64 " bytes is not served in %" PRIu64 " bytes\n", f->op.size, size);
     print_around(to, prefix, f);
 }
 

@@ -259,15 +259,24 @@ size_t probe_region(const struct probe *p, const struct row *r)
     return p->heap != 0 ? p->heap : (size_t)at_most(peak + peak / 8 + 16 * PAGE, LARGEST_REGION);
 }
 
+void probe_used(const struct probe *p, const struct row *r, size_t *first, size_t *last)
+{
+    const uint64_t peak = (uint64_t)r->peak_break, region = probe_region(p, r);
+    *first = (size_t)at_most(peak + peak / 8 + 16 * PAGE, region);
+    *last = r->control > 0 ? (size_t)at_most((uint64_t)r->control, region) : 0;
+}
+
 bool probe_times(const struct probe *p, double harness, struct row *r)
 {
     struct replay_figures f = {.cache_bytes = 0};
     double ns = 0;
     if (r->peak_break < 0)
         return true; /* there is no heap in it */
-    const size_t capacity = probe_region(p, r);
+    size_t first, last;
+    probe_used(p, r, &first, &last);
+    f.cache_bytes = last;
     clear_blocks(p->replay);
-    if (!replay_time(p->replay, p->strategy, capacity, capacity, &ns, &f))
+    if (!replay_time(p->replay, p->strategy, probe_region(p, r), first, &ns, &f))
         return false;
     const double net = ns > harness ? (ns - harness) / (double)(r->ops != 0 ? r->ops : 1) : 0;
     if (f.has_heap && (r->ns_per_op < 0 || net < r->ns_per_op))

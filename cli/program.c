@@ -117,9 +117,11 @@ static bool has_symbol(const struct image *file, const ElfW(Ehdr) * head, const 
     uint64_t names = 0, size = 0;
     for (uint64_t i = 0; dynamic != NULL && i < dynamic->p_filesz / sizeof(ElfW(Dyn)); i++) {
         const ElfW(Dyn) *d = part(file, dynamic->p_offset + i * sizeof *d, sizeof *d);
-        if (d != NULL && d->d_tag == DT_STRTAB)
+        if (d == NULL)
+            break; /* a damaged file says that it has more than it has */
+        if (d->d_tag == DT_STRTAB)
             names = d->d_un.d_ptr;
-        else if (d != NULL && d->d_tag == DT_STRSZ)
+        else if (d->d_tag == DT_STRSZ)
             size = d->d_un.d_val;
     }
     const char *text = part(file, offset_of(file, head, names), size);
@@ -139,8 +141,10 @@ static bool defines(const struct image *file, const ElfW(Ehdr) * head, const cha
         for (uint64_t at = 0; names != NULL && at + sizeof(ElfW(Sym)) <= s->sh_size;
              at += sizeof(ElfW(Sym))) {
             const ElfW(Sym) *symbol = part(file, s->sh_offset + at, sizeof *symbol);
+            if (symbol == NULL)
+                break;
             const char *text =
-                symbol != NULL && symbol->st_shndx != SHN_UNDEF
+                symbol->st_shndx != SHN_UNDEF
                     ? part(file, names->sh_offset + symbol->st_name, strlen(name) + 1)
                     : NULL;
             if (text != NULL && memcmp(text, name, strlen(name) + 1) == 0)

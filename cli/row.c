@@ -46,6 +46,13 @@ void row_free(struct row *r)
     r->trace = r->allocator = r->path = NULL;
 }
 
+bool row_fits(const struct row *r, size_t heap)
+{
+    if (strcmp(r->kind, "adapter") == 0)
+        return r->smallest_heap > 0 && (uint64_t)r->smallest_heap <= heap;
+    return r->failed == 0;
+}
+
 /* ---- Out ---- */
 
 static void print_count(FILE *to, const char *before, const char *key, int64_t value)

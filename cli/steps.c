@@ -42,6 +42,7 @@
 static volatile bool counting;
 static volatile uint64_t steps;
 static struct sigaction before;
+static sigset_t mask_before;
 
 /* The string instruction that is at `code`: its letter, with the bytes that it takes at once and
  * its own length. False iff it is another one. */
@@ -102,11 +103,16 @@ static void on_trap(int number, siginfo_t *info, void *context)
     }
 }
 
+/* A process may have been started with the signal blocked: a trap would then end it. */
 void steps_begin(void)
 {
     struct sigaction action = {.sa_flags = SA_SIGINFO};
+    sigset_t trap;
     action.sa_sigaction = on_trap;
     sigaction(SIGTRAP, &action, &before);
+    sigemptyset(&trap);
+    sigaddset(&trap, SIGTRAP);
+    sigprocmask(SIG_UNBLOCK, &trap, &mask_before);
     steps = 0;
     __asm__ volatile("int3" : : : "memory");
 }
@@ -115,17 +121,21 @@ uint64_t steps_end(void)
 {
     if (counting)
         __asm__ volatile("int3" : : : "memory");
+    sigprocmask(SIG_SETMASK, &mask_before, NULL);
     sigaction(SIGTRAP, &before, NULL);
     return steps;
 }
 
-/* An emulator may have no such flag. */
+/* Whether a loop's instructions are counted: an emulator may have no such flag, and a debugger may
+ * keep the signals. */
 bool steps_are_possible(void)
 {
-    volatile int value = 0;
+    const unsigned loop = 200, around = 200;
+    unsigned left = loop;
     steps_begin();
-    value++;
-    return steps_end() > 0 && value == 1;
+    __asm__ volatile("1: dec %0\n\tjnz 1b" : "+r"(left) : : "cc");
+    const uint64_t counted = steps_end();
+    return counted >= 2 * loop && counted < 2 * loop + around;
 }
 
 #else

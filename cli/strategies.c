@@ -28,11 +28,13 @@ const struct cli_command cli_strategies = {
 static void unknown_strategy(const char *command, const char *name, const char *also)
 {
     const char *allowed[64] = {NULL};
+    char words[128];
     const struct hmm_strategy *s;
     size_t n = 0;
-    if (also != NULL)
-        allowed[n++] = also;
-    for (unsigned i = 0; i < 62 && (s = hmm_strategy_at(i)) != NULL; i++)
+    snprintf(words, sizeof words, "%s", also != NULL ? also : "");
+    for (char *word = strtok(words, ", "); word != NULL && n < 30; word = strtok(NULL, ", "))
+        allowed[n++] = word;
+    for (unsigned i = 0; n < 63 && (s = hmm_strategy_at(i)) != NULL; i++)
         allowed[n++] = hmm_strategy_name(s);
     cli_complain_unknown(command, "strategy", name, allowed, "or a plug-in's path, with a '/'");
 }

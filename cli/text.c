@@ -111,3 +111,19 @@ void cli_print_json_string(FILE *to, const char *text)
     }
     fputc('"', to);
 }
+
+void cli_print_shell_word(FILE *to, const char *word)
+{
+    if (*word != '\0' && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                      "0123456789_-+=./,:@%") == strlen(word)) {
+        fputs(word, to);
+        return;
+    }
+    fputc('\'', to);
+    for (; *word != '\0'; word++)
+        if (*word == '\'')
+            fputs("'\\''", to);
+        else
+            fputc(*word, to);
+    fputc('\'', to);
+}

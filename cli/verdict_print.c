@@ -3,6 +3,7 @@
  * The verdict for people, as a table, and for spreadsheets and documents, as CSV and Markdown.
  */
 #include "compare.h"
+#include "hmm-strategy.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -175,6 +176,15 @@ static void print_rows_table(const struct verdict *v)
     print_columns(v, wasted, sizeof wasted);
 }
 
+/* Where requests were not served, less lived than the trace asks for. */
+static int64_t peak_live_of(const struct verdict *v)
+{
+    for (size_t i = 0; i < v->count; i++)
+        if (v->rows[i].failed == 0)
+            return v->rows[i].peak_live;
+    return ROW_UNKNOWN;
+}
+
 /* Of a trace that is too long the lifetimes are not known (optimum.c). */
 static void print_optimum_line(FILE *to, const struct optimum *o, int64_t ops)
 {
@@ -182,8 +192,9 @@ static void print_optimum_line(FILE *to, const struct optimum *o, int64_t ops)
                              ? "placed as they come, without headers, its blocks take"
                              : "a layout that knows all lifetimes takes";
     char text[320];
-    int n = snprintf(text, sizeof text, "optimum: no allocator needs less than %s bytes",
-                     cli_count((uint64_t)o->lower).chars);
+    int n = snprintf(text, sizeof text,
+                     "optimum: with blocks aligned to %u no allocator needs less than %s bytes",
+                     (unsigned)HMM_GRANULE, cli_count((uint64_t)o->lower).chars);
     if (o->upper >= 0)
         snprintf(text + n, sizeof text - (size_t)n, "; %s %s (+%.2f %%)", layout,
                  cli_count((uint64_t)o->upper).chars,
@@ -205,8 +216,9 @@ static void print_advice(FILE *to, const char *goal, const struct advice *a)
     fprintf(to, "                   (%d %% above the smallest heap, for threads and environment)\n",
             ADVICE_HEADROOM);
     fprintf(to, "  for a heap:      %s\n", cli_visible(a->c));
-    fprintf(to, "  to confirm:      hmm run --stats: brk_peak beside %s, failed beside 0\n",
-            cli_count((uint64_t)a->row->peak_break).chars);
+    if (a->row->failed == 0) /* else it is the break of a heap that was too small */
+        fprintf(to, "  to confirm:      hmm run --stats: brk_peak beside %s, failed beside 0\n",
+                cli_count((uint64_t)a->row->peak_break).chars);
 }
 
 /* ---- JSON for the page of hmm report ---- */
@@ -272,10 +284,12 @@ void verdict_print(enum verdict_format format, const struct verdict *v, const ch
         putchar('\n');
     const bool markdown = format == VERDICT_MARKDOWN;
     const int64_t ops = v->count != 0 ? v->rows[0].ops : -1;
-    const int64_t live = v->count != 0 ? v->rows[0].peak_live : -1;
-    printf("%s%s%s: %s operations, peak live %s\n%s", markdown ? "`" : "", cli_visible(v->trace),
-           markdown ? "`" : "", count(ops, false).text, bytes(live, false).text,
-           markdown ? "\n" : "");
+    const int64_t live = peak_live_of(v);
+    printf("%s%s%s: %s operations", markdown ? "`" : "", cli_visible(v->trace), markdown ? "`" : "",
+           count(ops, false).text);
+    if (live >= 0)
+        printf(", peak live %s", bytes(live, false).text);
+    puts(markdown ? "\n" : "");
     if (markdown)
         print_rows_markdown(v);
     else

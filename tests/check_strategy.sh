@@ -137,6 +137,11 @@ report $? '-o - is stdout, and the same again'
 hmm check-strategy -o "$dir/no/where" "$dir/faulty.so"
 [ "$code" -eq 1 ] && grep -q "cannot write '.*/no/where'" "$dir/err"
 report $? 'a trace that cannot be written is said'
+cp "$faulty" "$dir/mine.c"
+hmm check-strategy -o "$dir/mine.c" "$dir/faulty.so"
+[ "$code" -eq 2 ] && grep -q 'mine.c: is there and is no trace: it is not written over' "$dir/err" &&
+    cmp -s "$faulty" "$dir/mine.c"
+report $? 'what is no trace is not written over'
 (cd "$dir" && "$HMM" check-strategy faulty.so >/dev/null 2>err)
 grep -q ' faulty.so: find-too-small' "$dir/err"
 report $? 'a plug-in of this folder needs no slash'

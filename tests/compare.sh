@@ -16,6 +16,7 @@ cd "$dir" || exit 99
 # Where the sanitizers are in: they must not pass for one of our exit codes.
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=97 UBSAN_OPTIONS=exitcode=97
 export ASAN_OPTIONS UBSAN_OPTIONS
+case ${TEST_CFLAGS:-} in *-fsanitize=*) sanitized=yes ;; *) sanitized=no ;; esac
 LC_ALL=C PATH=$(dirname "$HMM"):$PATH
 export LC_ALL PATH
 
@@ -127,6 +128,21 @@ if grep -q worst_instructions bounded; then
     sh out | instructions /dev/stdin | sort >alone
     [ "$(wc -l <alone)" -eq 4 ] && [ -s together ] && [ -z "$(comm -23 together alone)" ]
     report $? 'instructions of the worst operation are the same in every run'
+    if command -v python3 >/dev/null 2>&1; then
+        cat >blocked.py <<'END'
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTRAP])
+os.execv(sys.argv[1], sys.argv[1:])
+END
+        python3 blocked.py "$HMM" compare --runs 1 --for bounded --cell best-fit copy.trace >out 2>err
+        grep -q worst_instructions out
+        report $? 'they are counted in a process that began with the signal blocked'
+    fi
+    if command -v valgrind >/dev/null 2>&1 && [ "$sanitized" = no ]; then
+        valgrind -q "$HMM" compare --runs 1 --for bounded --cell best-fit copy.trace >out 2>err
+        ! grep -q worst_instructions out
+        report $? 'an emulator that cannot count them gives no number'
+    fi
 else
     skip 'instructions of the worst operation' 'they cannot be counted here'
 fi
@@ -221,6 +237,11 @@ for size in 9000000000 9223372036854775807; do
     report $? "a block of $size bytes is not laid out"
 done
 
+printf '# hmm-trace 1\nm 0 1073741824 16\nm 1 1073741824 16\nm 2 1073741824 16\n' >giant.trace
+hmm compare --cell optimum giant.trace
+[ "$code" -eq 0 ] && grep -q '"optimum":{"lower":[0-9]*,"upper":null}' out
+report $? 'nor are a few blocks that are aligned to a GiB'
+
 # ---- Which allocators ----
 
 hmm compare --format json --runs 1 --allocators best-fit,first-fit+cache,best-fit,first-fit made.trace
@@ -238,6 +259,9 @@ hmm compare --format csv --runs 1 --allocators best-fit made.trace
 [ "$code" -eq 0 ] && [ "$(wc -l <out)" -eq 2 ] || [ "$(wc -l <out)" -eq 3 ] &&
     awk -F, 'NR == 1 { n = NF } NF != n { bad = 1 } END { exit bad }' out
 report $? 'CSV has a heading, and as many fields in every line'
+"$HMM" compare --format csv --runs 1 --allocators best-fit none.trace made.trace 2>err |
+    head -n 1 | grep -q '^trace,allocator,kind,'
+report $? 'CSV has its heading where the first trace cannot be read'
 hmm compare --format markdown --runs 1 --allocators best-fit,libc made.trace
 [ "$code" -eq 0 ] && grep -q '^| best-fit | no | ' out && grep -q '^| --- ' out
 report $? 'Markdown has a table'
@@ -260,6 +284,24 @@ awk '/^allocator .*of live/ { on = 1; next } /^$/ { on = 0 }
     on && $1 == "best-fit" { rows++; known += $(NF - 1) != "-" }
     END { exit rows == 0 || known != 0 }' out
 report $? 'compare --heap: of live is not said where not all was served'
+
+hmm compare --runs 1 --allocators best-fit,libc --heap $((smallest - 16)) made.trace
+[ "$code" -eq 1 ] && ! grep -q -e 'is faster' -e 'to confirm' out
+report $? 'compare --heap: what was measured in a heap that is too small is no reason'
+hmm compare --runs 1 --allocators best-fit --heap 64 made.trace
+[ "$code" -eq 1 ] && grep -q '^made.trace: [0-9,]* operations$' out && ! grep -q 18,446 out
+report $? 'compare --heap: in 64 bytes there is no heap, and no figure of one'
+if command -v python3 >/dev/null 2>&1; then
+    cat >resident.py <<'END'
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+sys.exit(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 512 << 10)
+END
+    python3 resident.py "$HMM" compare --runs 1 --for bounded --allocators best-fit --heap 1G small.trace
+    report $? 'compare --heap: a heap of which little is used takes little memory'
+else
+    skip 'compare --heap: how much memory it takes' 'there is no python3'
+fi
 
 hmm check --max-heap "$smallest" made.trace
 [ "$code" -eq 0 ] && [ ! -s err ] && grep -q 'fits into' out
@@ -304,6 +346,11 @@ grep -q 'below it: block 7 of 40 bytes, born at operation 1$' err &&
     grep -q "'a 44' of 5000 bytes" err
 report $? 'blocks have the numbers of the file'
 
+# What is piped cannot be read again for them.
+"$HMM" check --max-heap 2600 - <ids.trace >out 2>err
+grep -q "operation 5: 'a' of 5000 bytes" err && grep -q 'below it: block of 40 bytes, born at operation 1$' err
+report $? 'blocks of standard input have no numbers'
+
 # Of a part of a trace there is no verdict.
 if "$HMM" convert -o whole.ht2 made.trace 2>err; then
     head -c $(($(wc -c <whole.ht2) / 2)) whole.ht2 >cut.ht2
@@ -331,6 +378,10 @@ hmm diff old.trace new.trace
 [ "$code" -eq 0 ] && grep -Eq '^peak_live +153 +7,420 +\+7,267 +\+4749.7 %$' out &&
     grep -Eq '^blocks of 2049 to 4096 +0 +2 +\+2 +new$' out
 report $? 'diff: a table'
+printf '# hmm-trace 1\na 0 1\na 1 2\na 2 3\n' >tiny.trace
+hmm diff tiny.trace tiny.trace
+grep -q '^blocks of 0 to 1 ' out && grep -q '^blocks of 2  ' out && grep -q '^blocks of 3 to 4 ' out
+report $? 'diff: a doubling of one size is named by it'
 hmm diff made.trace made.trace
 [ "$code" -eq 0 ] && ! grep -q '[+-][1-9]' out
 report $? 'diff: nothing has changed'
@@ -387,6 +438,13 @@ if plugin worst && "$HMM" replay --strategy ./worst.so small.trace >/dev/null 2>
     [ "$code" -eq 0 ] && grep -q '"allocator":"worst-fit","kind":"plugin","cache":false' out &&
         grep -q '"allocator":"best-fit"' out
     report $? 'a plug-in beside a built-in'
+    long=$(printf '%060d' 0)
+    mkdir "$long" "$long/it's"
+    cp worst.so "$long/it's/"
+    hmm compare --runs 1 --format json --allocators "$long/it's/worst.so" small.trace
+    grep -qF "hmm run --strategy '$long/it'\\\\''s/worst.so' --heap" out &&
+        grep -qF "hmm_strategy_find(\\\"$long/it's/worst.so\\\")" out
+    report $? 'the advice has the whole path of a plug-in, as a shell and C must have it'
     hmm compare --runs 1 --format json --allocators ./worst.so made.trace
     grep -q '"command":"HMM_CACHE=0 hmm run --strategy ./worst.so --heap' out ||
         grep -q '"command":"hmm run --strategy ./worst.so --heap' out
@@ -416,6 +474,12 @@ if [ -e "$adapter" ]; then
         bare=$(field smallest_heap "$(grep '"kind":"strategy"' out | grep '"cache":false')")
         [ "$code" -eq 0 ] && [ "$(field smallest_heap "$(grep '"kind":"adapter"' out)")" = "$bare" ]
         report $? 'an adapter of best-fit needs what best-fit needs'
+        hmm compare --runs 1 --heap $((bare - 16)) --format json --allocators "$adapter" made.trace
+        [ "$code" -eq 1 ]
+        report $? 'compare --heap: an adapter that needs more does not fit'
+        hmm compare --runs 1 --heap "$bare" --format json --allocators "$adapter" made.trace
+        [ "$code" -eq 0 ]
+        report $? 'compare --heap: one that needs no more does'
     fi
 else
     skip 'an adapter' 'the benchmark is not built'
@@ -481,6 +545,41 @@ hmm compare --runs 1 --allocators best-fit,segregated --format json nothing.trac
 [ "$code" -eq 0 ] && [ ! -s err ] && grep -q '"optimum":{"lower":0,"upper":0}' out
 report $? 'a trace without operations has a verdict'
 
+# ---- Signals ----
+
+if command -v python3 >/dev/null 2>&1; then
+    cat >ignores.py <<'END'
+import os, signal, subprocess, sys, time
+
+def ignore():
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+p = subprocess.Popen(sys.argv[1:], preexec_fn=ignore)
+while p.poll() is None:
+    os.killpg(p.pid, signal.SIGINT)
+    time.sleep(0.005)
+sys.exit(p.returncode)
+END
+    python3 ignores.py "$HMM" compare --runs 3 --format csv --allocators best-fit,segregated made.trace >out 2>err
+    code=$?
+    [ "$code" -eq 0 ] && [ ! -s err ]
+    report $? 'what ignores Ctrl-C, its processes ignore it too'
+else
+    skip 'what ignores Ctrl-C' 'there is no python3'
+fi
+
+# ---- Where there is no process to be had ----
+
+(
+    # Of what is not in POSIX dash, bash and busybox have it.
+    # shellcheck disable=SC3045
+    ulimit -n 4 && exec "$HMM" compare --allocators best-fit small.trace
+) >out 2>err
+code=$?
+[ "$code" -ne 0 ] && [ -s err ] && [ ! -s out ]
+report $? 'a pipe that cannot be had is said'
+
 # ---- What is refused ----
 
 usage='[OPTION]... TRACE...'
@@ -489,6 +588,10 @@ refuses "hmm compare: unknown goal 'sped'; did you mean 'speed'? Allowed: memory
     compare --for sped made.trace
 refuses "hmm compare: --jobs: '0' is not a number from 1 to 1024" compare --jobs 0 made.trace
 refuses 'none.trace: cannot open: No such file or directory' compare --allocators best-fit none.trace
+refuses 'hmm compare: libc+cache: only a strategy has the cache' compare --allocators libc+cache made.trace
+hmm compare --allocators jemaloc made.trace
+[ "$code" -eq 2 ] && grep -q "unknown strategy 'jemaloc'; did you mean 'jemalloc'?" err
+report $? 'a malloc library that is misspelt is named'
 refuses 'hmm compare: --cell: one trace at a time' compare --cell best-fit made.trace small.trace
 refuses 'hmm compare: made.trace has no line of a cell' compare --collect made.trace
 refuses 'none.trace: cannot open: No such file or directory' check --max-heap 1M none.trace
