@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- The largest hole ---- */
 
@@ -75,13 +76,20 @@ static void find_ends(const struct replay *r, const uint64_t *born, const struct
     }
 }
 
+/* Opening a FIFO again would wait for a writer. */
+static bool can_be_read_again(const char *path)
+{
+    struct stat status;
+    return strcmp(path, "-") != 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 /* The ID in the file, which the tape has renumbered; and the line. False iff it cannot be read. */
 static bool name_op(const char *path, uint64_t index, uint64_t *id, uint64_t *line)
 {
     struct hmm_trace_error error;
     struct hmm_trace_op op;
     struct hmm_trace_reader *reader =
-        strcmp(path, "-") != 0 ? hmm_trace_reader_open(path, 0, &error) : NULL;
+        can_be_read_again(path) ? hmm_trace_reader_open(path, 0, &error) : NULL;
     if (reader == NULL)
         return false;
     const bool good =

@@ -350,6 +350,16 @@ report $? 'blocks have the numbers of the file'
 "$HMM" check --max-heap 2600 - <ids.trace >out 2>err
 grep -q "operation 5: 'a' of 5000 bytes" err && grep -q 'below it: block of 40 bytes, born at operation 1$' err
 report $? 'blocks of standard input have no numbers'
+if command -v timeout >/dev/null 2>&1 && mkfifo fifo; then
+    timeout 20 cat ids.trace >fifo &
+    timeout 20 "$HMM" check --max-heap 2600 fifo >out 2>err
+    code=$?
+    wait
+    [ "$code" -eq 1 ] && grep -q 'below it: block of 40 bytes, born at operation 1$' err
+    report $? 'nor have those of a FIFO, which is not waited for again'
+else
+    skip 'the post-mortem of a FIFO' 'there is no timeout or no mkfifo'
+fi
 
 # Of a part of a trace there is no verdict.
 if "$HMM" convert -o whole.ht2 made.trace 2>err; then
