@@ -22,18 +22,12 @@ static const struct library libraries[] = {
     {"tcmalloc", {"libtcmalloc_minimal.so.4", "libtcmalloc.so.4", NULL}},
     {NULL, {NULL}}};
 
-static char *copy_of(const char *text)
-{
-    const size_t bytes = strlen(text) + 1;
-    return memcpy(cli_alloc(bytes, 1), text, bytes);
-}
-
 static bool make_malloc(struct cell *c, const char *name)
 {
     char path[4096] = "";
     if (strcmp(name, "libc") == 0) {
         c->kind = "malloc";
-        c->library = copy_of("");
+        c->library = cli_copy("");
         c->label = "libc";
         return true;
     }
@@ -42,7 +36,7 @@ static bool make_malloc(struct cell *c, const char *name)
             other_library(l->sonames, path, sizeof path);
             c->kind = "malloc";
             c->label = l->name;
-            c->library = path[0] != '\0' ? copy_of(path) : NULL;
+            c->library = path[0] != '\0' ? cli_copy(path) : NULL;
             return true;
         }
     return false;
@@ -76,7 +70,7 @@ bool cell_make(struct cell *c, const char *trace, const char *name)
 {
     static const char suffix[] = "+cache";
     const size_t length = strlen(name), end = sizeof suffix - 1;
-    *c = (struct cell){.trace = copy_of(trace), .name = copy_of(name)};
+    *c = (struct cell){.trace = cli_copy(trace), .name = cli_copy(name)};
     if (length > end && strcmp(name + length - end, suffix) == 0) {
         c->cache = true;
         c->name[length - end] = '\0';
@@ -132,7 +126,7 @@ void cell_begin_row(const struct cell *c, struct row *row)
 {
     row_init(row, c->trace, c->label, c->kind, c->cache);
     if (strchr(c->name, '/') != NULL)
-        row->path = copy_of(c->name);
+        row->path = cli_copy(c->name);
 }
 
 static double least_harness(const struct replay *r, unsigned runs)

@@ -87,6 +87,7 @@ const char *cli_nearest(const char *word, const char *const *allowed);
 
 /* Ends the program iff there is no memory. */
 void *cli_alloc(size_t count, size_t size);
+char *cli_copy(const char *text); /* from cli_alloc */
 
 /* ---- strategies.c ---- */
 

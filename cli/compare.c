@@ -278,12 +278,6 @@ struct found {
     bool has_optimum;
 };
 
-static char *copy_of(const char *text)
-{
-    const size_t bytes = strlen(text) + 1;
-    return memcpy(cli_alloc(bytes, 1), text, bytes);
-}
-
 /* In the order in which they first come up. */
 static struct found *of_trace(struct found **list, const char *trace)
 {
@@ -291,7 +285,7 @@ static struct found *of_trace(struct found **list, const char *trace)
         list = &(*list)->next;
     if (*list == NULL) {
         *list = cli_alloc(1, sizeof **list);
-        (*list)->trace = copy_of(trace);
+        (*list)->trace = cli_copy(trace);
     }
     return *list;
 }

@@ -366,7 +366,7 @@ bool other_adapter(const struct replay *replay, const char *path, unsigned runs,
     if (smallest != 0) {
         row->smallest_heap = (int64_t)smallest;
         row->peak_break = (int64_t)reached;
-        region.size = (size_t)(smallest + smallest / 8);
+        region.size = (size_t)(smallest + smallest / 8 < most ? smallest + smallest / 8 : most);
         memset(region.memory, 0, region.size);
         measure_times(r, &t, &region, runs, row);
     }

@@ -8,16 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *copy_of(const char *text)
-{
-    const size_t bytes = strlen(text) + 1;
-    return memcpy(cli_alloc(bytes, 1), text, bytes);
-}
-
 void row_init(struct row *r, const char *trace, const char *allocator, const char *kind, bool cache)
 {
-    *r = (struct row){.trace = copy_of(trace),
-                      .allocator = copy_of(allocator),
+    *r = (struct row){.trace = cli_copy(trace),
+                      .allocator = cli_copy(allocator),
                       .cache = cache,
                       .ns_per_op = -1,
                       .ops = ROW_UNKNOWN,

@@ -90,3 +90,9 @@ void *cli_alloc(size_t count, size_t size)
     }
     return p;
 }
+
+char *cli_copy(const char *text)
+{
+    const size_t bytes = strlen(text) + 1;
+    return memcpy(cli_alloc(bytes, 1), text, bytes);
+}
