@@ -219,7 +219,8 @@ static void tell_distance(const struct verdict *v, const struct advice *a, char 
     }
     add(to, room, "; the heap advised is %.1f %% above the least that any allocator could need",
         percent_above(memory_of(a->row), base));
-    add(to, room, ", and the strategies stand %.1f to %.1f %% above it", nearest, farthest);
+    if (farthest > nearest)
+        add(to, room, ", and the strategies stand %.1f to %.1f %% above it", nearest, farthest);
 }
 
 /* The best malloc library, where one was measured and does better by time. */

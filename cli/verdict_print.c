@@ -202,10 +202,23 @@ static void print_optimum_line(FILE *to, const struct optimum *o, int64_t ops)
     cli_fill(to, 0, text);
 }
 
-static void print_advice(FILE *to, const char *goal, const struct advice *a)
+/* See advice.c: what completes it all the same has a cache, and so small a heap has none. */
+static void print_no_advice(FILE *to, const struct verdict *v)
+{
+    bool completes = false;
+    for (size_t i = 0; i < v->count; i++)
+        completes = completes || (v->rows[i].cache && v->rows[i].smallest_heap > 0);
+    cli_fill(to, 0,
+             completes ? "advice: none, since so small a heap has no cache, and no strategy was "
+                         "measured without one"
+                       : "advice: none, since no strategy was measured that completes it");
+}
+
+static void print_advice(FILE *to, const struct verdict *v, const char *goal,
+                         const struct advice *a)
 {
     if (a->row == NULL) {
-        fputs("advice: none, since no strategy was measured that completes it\n", to);
+        print_no_advice(to, v);
         return;
     }
     char text[1024];
@@ -265,7 +278,7 @@ void verdict_print_page(FILE *to, const struct verdict *v, const char *goal,
     if (lines != NULL) {
         if (v->optimum != NULL)
             print_optimum_line(lines, v->optimum, v->count != 0 ? v->rows[0].ops : -1);
-        print_advice(lines, goal, advice);
+        print_advice(lines, v, goal, advice);
         if (fclose(lines) == 0)
             print_json_lines(to, text);
     }
@@ -298,7 +311,9 @@ void verdict_print(enum verdict_format format, const struct verdict *v, const ch
     if (v->optimum != NULL)
         print_optimum_line(stdout, v->optimum, ops);
     if (markdown)
-        putchar('\n');
-    print_advice(stdout, goal, advice);
+        puts("\n```");
+    print_advice(stdout, v, goal, advice);
+    if (markdown)
+        puts("```");
     fflush(stdout);
 }

@@ -265,6 +265,11 @@ report $? 'CSV has its heading where the first trace cannot be read'
 hmm compare --format markdown --runs 1 --allocators best-fit,libc made.trace
 [ "$code" -eq 0 ] && grep -q '^| best-fit | no | ' out && grep -q '^| --- ' out
 report $? 'Markdown has a table'
+[ "$(grep -c '^```$' out)" -eq 2 ] && [ "$(tail -n 1 out)" = '```' ]
+report $? 'Markdown has the lines of the advice as they are'
+hmm compare --runs 1 --allocators best-fit+cache small.trace
+[ "$code" -eq 0 ] && grep -q '^advice: none, since so small a heap has no cache' out
+report $? 'the table says that so small a heap has no cache'
 hmm compare --runs 1 --allocators best-fit made.trace
 [ "$code" -eq 0 ] && grep -q '^advice for balanced: best-fit' out && grep -q '^optimum: ' out &&
     grep -q 'to confirm: *hmm run --stats' out
