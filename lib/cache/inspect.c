@@ -185,16 +185,18 @@ static uint32_t free_list_length(const struct cache *cache, const struct run *d,
 }
 
 /* The number of objects of d that are sent, or in a thread's free list. They may be in the lists of
- * an earlier owner. */
+ * an earlier owner. Those of an orphan, which a fork may have met in the midst of a change, do not
+ * count. */
 static uint32_t count_elsewhere(const struct cache *cache, const struct run *d)
 {
     uint32_t n = 0;
     for (const struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next)
-        n += sent_length(cache, d, tc->remote_frees, UINT32_MAX) +
-             sent_length(cache, d, tc->pending, UINT32_MAX) +
-             sent_length(cache, d, tc->batch.first, tc->batch.count) +
-             sent_length(cache, d, tc->foreign.list[d->class], UINT32_MAX) +
-             free_list_length(cache, d, tc);
+        if (tc->state != THREAD_CACHE_ORPHANED)
+            n += sent_length(cache, d, tc->remote_frees, UINT32_MAX) +
+                 sent_length(cache, d, tc->pending, UINT32_MAX) +
+                 sent_length(cache, d, tc->batch.first, tc->batch.count) +
+                 sent_length(cache, d, tc->foreign.list[d->class], UINT32_MAX) +
+                 free_list_length(cache, d, tc);
     return n;
 }
 

@@ -39,7 +39,7 @@
  * threads were in the middle of does not add up, or has no tag, and stays.
  *
  * Not reclaimed of another living thread: its ACTIVE runs, up to 32 KiB a class, its remote batch,
- * and objects of others that are in its free lists, 4 KiB a class.
+ * and objects of others that are in its free lists, 8 KiB a class.
  */
 #include "cache/medium.h"
 

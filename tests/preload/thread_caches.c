@@ -366,6 +366,37 @@ static void forks(void)
     check_heap();
 }
 
+static void *making_runs(void *unused)
+{
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+        take_many(32, 6 << 20);
+        free_many(1);
+    }
+    return unused;
+}
+
+/* A fork while another thread is in the midst of changing its free list: the child's heap is whole,
+ * with runs of the same class. */
+static void forks_amid_carving(void)
+{
+    pthread_t t;
+    begin();
+    for (int i = 0; i < 1000; i++)
+        CHECK(malloc(32) != NULL);
+    CHECK(pthread_create(&t, NULL, making_runs, NULL) == 0);
+    for (int i = 0; i < TIMES(800); i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            check_heap();
+            _exit(0);
+        }
+        end_child(pid);
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    CHECK(pthread_join(t, NULL) == 0);
+    check_heap();
+}
+
 #endif
 
 /* The cache is had late, where blocks have been: nothing of theirs is taken for its own. With
@@ -441,6 +472,7 @@ static const struct a_case cases[] = {
     {"destructors", destructors},
 #if !UNDER_TSAN
     {"forks", forks},
+    {"forks-amid-carving", forks_amid_carving},
     {"after-a-burst", after_a_burst},
     {"taken-in-portions", taken_in_portions},
 #endif
