@@ -167,6 +167,12 @@ gate() {
     [ $? -eq 1 ] && grep '8192 bytes will not do' said
 }
 
+# another_strategy: one that hmm.c was not made with is named, before it is compiled.
+another_strategy() {
+    cd "$dir" && sh "$top/scripts/target-heap" --strategy next-fit best-fit Cortex-M4.trace 2>said
+    [ $? -eq 2 ] && grep 'has no next-fit, but best-fit$' said && [ "$(wc -l <said)" -eq 1 ]
+}
+
 check "a trace's first operations as an array" prefix
 check "what is no trace is refused" refused
 if ! has "$CC" -m32; then
@@ -211,4 +217,5 @@ for processor in $there; do
     done
 done
 check "scripts/target-heap --max" gate
+check "scripts/target-heap, of a strategy that is not there" another_strategy
 finish

@@ -70,10 +70,10 @@ each_awk() {
 refused() {
     message=$1
     shift
-    if firmware "$@" >said 2>&1; then
+    if firmware "$@" >"$dir/said" 2>&1; then
         return 1
     fi
-    grep -q "$message" said && [ ! -e "$dir/$1/hmm.c" ]
+    grep -q "$message" "$dir/said" && [ ! -e "$dir/$1/hmm.c" ]
 }
 
 # The head of hmm.h has each part as it was chosen, -D overrides it, and what is left out is not
