@@ -84,7 +84,8 @@ START_TEST(the_rule)
     ck_assert_uint_eq(index_of(keep(hmm_regions_malloc(&regions, 100, EXTERNAL, 0))), 2);
     ck_assert_uint_eq(index_of(keep(hmm_regions_malloc(&regions, 100, EXTERNAL, DMA | FAST))), 3);
     ck_assert_uint_eq(index_of(keep(hmm_regions_malloc(&regions, 100, 0, RETAINED))), 1);
-    ck_assert_uint_eq(index_of(keep(hmm_regions_malloc(&regions, 100, DMA, EXTERNAL | RETAINED))), 1);
+    ck_assert_uint_eq(index_of(keep(hmm_regions_malloc(&regions, 100, DMA, EXTERNAL | RETAINED))),
+                      1);
     p = hmm_regions_malloc(&regions, 12000, 0, RETAINED);
     ck_assert_uint_eq(index_of(p), 1);
     ck_assert_uint_eq(index_of(keep(hmm_regions_malloc(&regions, 12000, 0, RETAINED))), 0);

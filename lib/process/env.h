@@ -28,8 +28,8 @@ struct options {
 /*
  * Sets the options to their defaults, then to the values of HMM_STRATEGY, HMM_HEAP_SIZE, HMM_CACHE,
  * HMM_CHECK, HMM_STATS, HMM_FOREIGN, HMM_RELEASE, HMM_ARENAS and HMM_VERBOSE. For each bad value it
- * prints one line on stderr and leaves the default. Returns the number of bad values. HMM_STRATEGY is not read
- * if with_strategy is false. fallback is the default strategy.
+ * prints one line on stderr and leaves the default. Returns the number of bad values. HMM_STRATEGY
+ * is not read if with_strategy is false. fallback is the default strategy.
  */
 HMM__HIDDEN int hmm__options_read(struct options *o, const struct hmm_strategy *fallback,
                                   size_t largest_heap, bool with_strategy);
