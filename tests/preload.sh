@@ -17,7 +17,7 @@ strategies=$("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/
 
 # with [NAME=VALUE]... COMMAND...: under the preload library; leaves $code, $dir/out and $dir/err.
 with() {
-    timeout 60 env LD_PRELOAD="$PRELOAD" "$@" > "$dir/out" 2> "$dir/err"
+    timeout 240 env LD_PRELOAD="$PRELOAD" "$@" > "$dir/out" 2> "$dir/err"
     code=$?
 }
 
@@ -208,7 +208,7 @@ done
 LATE=$top_builddir/.libs/libhmm.so
 for way in close "tls"; do
     # shellcheck disable=SC2086  # many words
-    timeout 60 "$dir/dlopened" $way "$LATE" $pieces > "$dir/out" 2> "$dir/err"
+    timeout 240 "$dir/dlopened" $way "$LATE" $pieces > "$dir/out" 2> "$dir/err"
     code=$?
     report $code "the library loaded late: $way"
     # shellcheck disable=SC2086

@@ -106,7 +106,7 @@ all_cases() {
         build $program $program
         report $? "$CC builds: $program" "$dir/log"
         for c in $("$dir/$program"); do
-            timeout 60 "$dir/$program" "$c" > "$dir/log" 2>&1
+            timeout 240 "$dir/$program" "$c" > "$dir/log" 2>&1
             report $? "$program: $c" "$dir/log"
         done
     done
@@ -115,18 +115,18 @@ all_cases() {
         > "$dir/log" 2>&1
     report $? "$CC builds: first use" "$dir/log"
     for how in '' HMM_VERBOSE=1 HMM_CACHE=0 HMM_CHECK=2 HMM_STRATEGY=next-fit HMM_STATS=/dev/null; do
-        env $how timeout 60 "$dir/first" > "$dir/log" 2>&1
+        env $how timeout 240 "$dir/first" > "$dir/log" 2>&1
         report $? "first use together${how:+, $how}" "$dir/log"
     done
     for i in 1 2 3 4 5 6; do
-        HMM_STATS=/dev/null timeout 60 "$dir/first" ends-early > "$dir/log" 2>&1
+        HMM_STATS=/dev/null timeout 240 "$dir/first" ends-early > "$dir/log" 2>&1
         report $? "an end with threads at work, $i" "$dir/log"
     done
 
     # A test that cannot fail is none.
     build without threads -DHMM_NO_THREADS
     report $? "$CC builds without the lock" "$dir/log"
-    timeout 60 "$dir/without" hands > "$dir/log" 2>&1
+    timeout 240 "$dir/without" hands > "$dir/log" 2>&1
     [ $? -eq 66 ] && grep -q 'WARNING: ThreadSanitizer: data race' "$dir/log"
     report $? "without the lock there are races" "$dir/log"
 }
