@@ -400,7 +400,9 @@ static hmm_ref f(struct hmm_heap *h, void *t, uint32_t g) { (void)h, (void)t, (v
 static void i(struct hmm_heap *h, void *t, hmm_ref r) { (void)h, (void)t, (void)r; }
 const struct hmm_strategy hmm_plugin_strategy = {.abi = HMM_STRATEGY_ABI, .name = "own",
 .state_size = s, .find = f, .insert = i, .remove = i };\n' "${fault#*:}" >"$dir/bad.c"
-    ${CC:-cc} -I"$top/lib" -shared -fPIC -o "$dir/bad.so" "$dir/bad.c" 2>"$dir/err" || continue
+    # shellcheck disable=SC2086
+    ${CC:-cc} ${TEST_CPPFLAGS:-} -I"$top/lib" -shared -fPIC -o "$dir/bad.so" "$dir/bad.c" \
+        2>"$dir/err" || continue
     hmm replay --check --strategy "$dir/bad.so" "$dir/bad.trace"
     [ "$code" -eq 2 ] && grep -q 'no plug-ins' "$dir/err" && continue
     [ "$code" -eq 1 ] && grep -q "bad.trace: own: ${fault%%:*}" "$dir/err"

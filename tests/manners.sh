@@ -251,9 +251,13 @@ if timeout --foreground --preserve-status 1 true 2>/dev/null; then
         interrupted "$seconds" map --at 2999000 longer.trace
         grep -q 'this is the heap' err && break
     done
-    [ "$code" -eq 130 ] && [ -s out ] &&
-        grep -q ': interrupted: this is the heap after operation [1-9][0-9,]*$' err
-    report $? 'Ctrl-C: hmm map draws how far it came'
+    if grep -q ': cannot reserve .* of address space for ' err; then
+        skip 'Ctrl-C: hmm map draws how far it came' 'no address space for four heaps of such a trace'
+    else
+        [ "$code" -eq 130 ] && [ -s out ] &&
+            grep -q ': interrupted: this is the heap after operation [1-9][0-9,]*$' err
+        report $? 'Ctrl-C: hmm map draws how far it came'
+    fi
 else
     skip 'Ctrl-C' 'there is no timeout --preserve-status'
 fi

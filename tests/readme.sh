@@ -18,7 +18,7 @@ extract() {
 
 compile() {
     # shellcheck disable=SC2086
-    $CC $TEST_CFLAGS -Wall -Wextra -shared -fPIC -I"$top_srcdir/lib" \
+    $CC $TEST_CFLAGS ${TEST_CPPFLAGS:-} -Wall -Wextra -shared -fPIC -I"$top_srcdir/lib" \
         -o "$dir/newest-fit.so" "$dir/newest-fit.c" && [ ! -s "$log" ]
 }
 
