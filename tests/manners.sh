@@ -240,8 +240,8 @@ if timeout --foreground --preserve-status 1 true 2>/dev/null; then
     done
     [ "$code" -eq 130 ] && grep -q '^[a-z]*-fit ' out && grep -q '^advice for ' out
     report $? 'Ctrl-C: hmm compare prints what is known'
-    for seconds in 3 6 12 24 48; do
-        interrupted "$seconds" replay --strategy all --runs 50 longer.trace
+    for seconds in 2 3 5 8 13 21 34 55 90; do # until the first of the four was replayed
+        interrupted "$seconds" replay --strategy all --runs 30 longer.trace
         grep -q '^[a-z]*-fit ' out && break
     done
     [ "$code" -eq 130 ] && grep -q ': interrupted: what is known so far follows$' err &&
