@@ -1,68 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# hmm compare, check and diff: are their figures true, and do they answer as they say? Speaks TAP.
-# HMM: the command (default: hmm in the build folder).
+# hmm compare: are its figures true, and does it answer as it says? Speaks TAP.
 
-. "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/compare_common.sh"
 
-HMM=${HMM:-${top_builddir:-.}/hmm}
-top=${top_srcdir:-${srcdir:-.}}
-build=${top_builddir:-.}
-case $HMM in /*) ;; *) HMM=$(pwd)/$HMM ;; esac
-case $top in /*) ;; *) top=$(pwd)/$top ;; esac
-case $build in /*) ;; *) build=$(pwd)/$build ;; esac
-cd "$dir" || exit 99
-# Where the sanitizers are in: they must not pass for one of our exit codes.
-ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}exitcode=97 UBSAN_OPTIONS=exitcode=97
-export ASAN_OPTIONS UBSAN_OPTIONS
-case ${TEST_CFLAGS:-} in *-fsanitize=*) sanitized=yes ;; *) sanitized=no ;; esac
-LC_ALL=C PATH=$(dirname "$HMM"):$PATH
-export LC_ALL PATH
-
-hmm() {
-    "$HMM" "$@" >out 2>err
-    code=$?
-}
-
-# refuses LINE ARGUMENT...: exit code 2, nothing on stdout, a first line like this on stderr.
-refuses() {
-    line=$1
-    shift
-    hmm "$@"
-    [ "$code" -eq 2 ] && [ ! -s out ] && [ "$(head -n 1 err)" = "$line" ]
-    report $? "refused: $line"
-}
-
-# field KEY LINE: the number behind it.
-field() {
-    printf '%s\n' "$2" | sed -n "s/.*\"$1\":\([0-9.][0-9.]*\).*/\1/p"
-}
-
-# ---- Traces ----
-
-cat >small.trace <<'END'
-# hmm-trace 1
-a 0 1000
-a 1 20
-a 2 300
-f 0
-a 3 2000
-r 1 40
-END
-
-# Three phases whose blocks are of three sizes, so that holes remain; with resizes and alignments.
-awk 'BEGIN {
-    print "# hmm-trace 1"
-    for (i = 0; i < 400; i++) print "a", i, 24 + i % 7 * 40
-    for (i = 0; i < 400; i += 2) print "f", i
-    for (i = 0; i < 400; i += 4) print "a", i, 200 + i % 11 * 16
-    for (i = 1; i < 400; i += 6) print "r", i, 500 + i
-    for (i = 2; i < 400; i += 8) print "m", i, 64, 100 + i
-    for (i = 1; i < 400; i += 2) print "f", i
-    for (i = 1; i < 400; i += 2) print "a", i, 90 + i % 5 * 100
-    for (i = 0; i < 400; i += 4) print "f", i
-}' >made.trace
 cp "$top"/examples/traces/sqlite3-shell.trace.zst real.zst 2>/dev/null
 if "$HMM" stats real.zst >/dev/null 2>&1; then real=real.zst; else real=made.trace; fi
 
@@ -308,64 +250,6 @@ else
     skip 'compare --heap: how much memory it takes' 'there is no python3'
 fi
 
-hmm check --max-heap "$smallest" made.trace
-[ "$code" -eq 0 ] && [ ! -s err ] && grep -q 'fits into' out
-report $? 'check: fits'
-hmm check --max-heap $((smallest - 16)) made.trace
-[ "$code" -eq 1 ] && grep -q 'does not fit into' out
-report $? 'check: does not fit'
-hmm check --max-heap $((smallest - 16)) --format json made.trace
-[ "$code" -eq 1 ] && grep -q "\"fits\":false,\"smallest_heap\":$smallest}" out
-report $? 'check: JSON'
-hmm check --max-heap 1M --cache made.trace
-[ "$code" -eq 0 ] && grep -q 'with best-fit with a cache' out
-report $? 'check: with the cache'
-
-# Which is which depends on how large the control structures are; who is beside what does not.
-hmm check --max-heap 3000 small.trace
-cat >want <<'END'
-hmm check: operation 5 (small.trace:6): 'a 3' of 2000 bytes is not served in 3000 bytes
-END
-head -n 1 err | cmp -s - want && grep -q 'free then: [0-9]* bytes in 2 holes, the largest 1' err &&
-    grep -Eq 'below it: (no block, the heap begins there|block 2 of 300 bytes, born at operation 3)' err &&
-    grep -Eq 'above it: (no block, the heap ends there|block 1 of 20 bytes, born at operation 2)' err &&
-    grep -q 'would help: [0-9]* bytes more: best-fit completes in' err
-report $? 'the post-mortem names the operation, its line, the hole and who is beside it'
-more=$(sed -n 's/.*would help: \([0-9]*\) bytes more.*/\1/p' err)
-hmm check --max-heap $((3000 + more)) small.trace
-[ "$code" -eq 0 ]
-report $? 'so many bytes more do help'
-
-# The reader has numbers of its own: what is printed are the file's.
-cat >ids.trace <<'END'
-# hmm-trace 1
-a 7 40
-a 900 1500
-a 12 60
-f 900
-a 44 5000
-END
-hmm check --max-heap 2600 ids.trace
-grep -q 'below it: block 7 of 40 bytes, born at operation 1$' err &&
-    grep -q 'above it: block 12 of 60 bytes, born at operation 3$' err &&
-    grep -q "'a 44' of 5000 bytes" err
-report $? 'blocks have the numbers of the file'
-
-# What is piped cannot be read again for them.
-"$HMM" check --max-heap 2600 - <ids.trace >out 2>err
-grep -q "operation 5: 'a' of 5000 bytes" err && grep -q 'below it: block of 40 bytes, born at operation 1$' err
-report $? 'blocks of standard input have no numbers'
-if command -v timeout >/dev/null 2>&1 && mkfifo fifo; then
-    timeout 20 cat ids.trace >fifo &
-    timeout 20 "$HMM" check --max-heap 2600 fifo >out 2>err
-    code=$?
-    wait
-    [ "$code" -eq 1 ] && grep -q 'below it: block of 40 bytes, born at operation 1$' err
-    report $? 'nor have those of a FIFO, which is not waited for again'
-else
-    skip 'the post-mortem of a FIFO' 'there is no timeout or no mkfifo'
-fi
-
 # Of a part of a trace there is no verdict.
 if "$HMM" convert -o whole.ht2 made.trace 2>err; then
     head -c $(($(wc -c <whole.ht2) / 2)) whole.ht2 >cut.ht2
@@ -376,30 +260,6 @@ if "$HMM" convert -o whole.ht2 made.trace 2>err; then
     [ "$code" -eq 2 ] && [ ! -s out ] && [ -s err ]
     report $? 'compare: nor is there a verdict on it'
 fi
-
-# ---- diff ----
-
-printf '# hmm-trace 1\na 0 100\na 1 20\na 2 33\nf 1\n' >old.trace
-printf '# hmm-trace 1\na 0 100\na 1 20\na 2 3300\na 4 4000\nf 1\nf 2\n' >new.trace
-hmm diff --format json old.trace new.trace
-[ "$code" -eq 0 ] && grep -qx '{"what":"peak_live","old":153,"new":7420,"change":7267}' out &&
-    grep -qx '{"what":"operations","old":4,"new":6,"change":2}' out &&
-    grep -q '"what":"smallest_heap"' out &&
-    grep -qx '{"what":"blocks of 33 to 64","old":1,"new":0,"change":-1}' out &&
-    grep -qx '{"what":"blocks of 2049 to 4096","old":0,"new":2,"change":2}' out &&
-    [ "$(wc -l <out)" -eq 7 ]
-report $? 'diff: JSON'
-hmm diff old.trace new.trace
-[ "$code" -eq 0 ] && grep -Eq '^peak_live +153 +7,420 +\+7,267 +\+4749.7 %$' out &&
-    grep -Eq '^blocks of 2049 to 4096 +0 +2 +\+2 +new$' out
-report $? 'diff: a table'
-printf '# hmm-trace 1\na 0 1\na 1 2\na 2 3\n' >tiny.trace
-hmm diff tiny.trace tiny.trace
-grep -q '^blocks of 0 to 1 ' out && grep -q '^blocks of 2  ' out && grep -q '^blocks of 3 to 4 ' out
-report $? 'diff: a doubling of one size is named by it'
-hmm diff made.trace made.trace
-[ "$code" -eq 0 ] && ! grep -q '[+-][1-9]' out
-report $? 'diff: nothing has changed'
 
 # ---- Sweeps ----
 
@@ -609,9 +469,5 @@ hmm compare --allocators jemaloc made.trace
 report $? 'a malloc library that is misspelt is named'
 refuses 'hmm compare: --cell: one trace at a time' compare --cell best-fit made.trace small.trace
 refuses 'hmm compare: made.trace has no line of a cell' compare --collect made.trace
-refuses 'none.trace: cannot open: No such file or directory' check --max-heap 1M none.trace
-refuses 'hmm check: no --max-heap given: hmm check --max-heap SIZE [OPTION]... TRACE' check made.trace
-refuses 'none.trace: cannot open: No such file or directory' diff made.trace none.trace
-refuses 'hmm diff: two traces are needed: hmm diff [--format table|json] OLD NEW' diff made.trace
 
 finish

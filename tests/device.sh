@@ -103,6 +103,24 @@ refused() {
         grep 'hmm.c: cannot be read' "$dir/out"
 }
 
+# says LINE SCRIPT ARGUMENT...: exit code 2, and this line alone.
+says() {
+    line=$1 script=$2 code=0
+    shift 2
+    sh "$top/scripts/$script" "$@" >"$dir/out" 2>&1 || code=$?
+    cat "$dir/out"
+    [ "$code" -eq 2 ] && [ "$(cat "$dir/out")" = "$line" ]
+}
+
+mistyped() {
+    says 'trace-array: nothere: cannot be read' trace-array nothere &&
+        says "trace-array: unknown option '-o'; allowed: -n" trace-array -o x &&
+        says 'trace-array: -n x: not a number of operations' trace-array -n x "$dir/odd.trace" &&
+        says "target-heap: unknown option '--strategi'; allowed: --max, --strategy, --granule, --memory, --cc, --run" \
+            target-heap --strategi best-fit x y &&
+        says "target-heap: --max: an option's value, FOLDER or TRACE is missing" target-heap --max x
+}
+
 # here STRATEGY: on this machine, for 32 bits; what the devices must print.
 here() {
     cd "$dir" && build "$1" "$room" ./here "$CC" -m32 && ./here >"expected-$1" &&
@@ -175,6 +193,7 @@ another_strategy() {
 
 check "a trace's first operations as an array" prefix
 check "what is no trace is refused" refused
+check "what is mistyped is named in one line" mistyped
 if ! has "$CC" -m32; then
     skip "the devices" "$CC -m32 makes no programs: package gcc-multilib"
     finish

@@ -310,6 +310,8 @@ on_target() {
 check "make firmware writes two files" by_make
 # The tables of doc/firmware.md: a line for each strategy of each processor, and for each part.
 report_is_whole() {
+    ! TLSF=/nowhere sh "$top_srcdir/scripts/firmware-report" "$top_srcdir" x >table 2>&1 || return 1
+    [ "$(cat table)" = 'firmware-report: /nowhere/tlsf.c: cannot be read' ] || return 1
     # shellcheck disable=SC2086
     sh "$top_srcdir/scripts/firmware-report" "$top_srcdir" $firmware_parts >table && cat table &&
         [ "$(grep -c '^| [CR].* | [1-9][0-9]* | 0 | ' table)" -ge 8 ] &&
