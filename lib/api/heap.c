@@ -184,11 +184,6 @@ HMM__ALWAYS_INLINE struct thread_cache *own_thread_cache(const struct hmm_heap *
     return has_own_cache(h) ? h->cache->thread_cache : NULL;
 }
 
-static void *move_up(const struct moving_block *b, size_t size)
-{
-    return hmm__plain_malloc(b->heap, size);
-}
-
 static void *move_down(const struct moving_block *b, size_t size)
 {
     struct hmm_heap *h = b->heap;
@@ -199,6 +194,13 @@ static void *move_down(const struct moving_block *b, size_t size)
     if (p == NULL && tc)
         p = hmm__cache_refill(tc, size);
     return p ? p : hmm__try_malloc(h, size);
+}
+
+static void *move_up(const struct moving_block *b, size_t size)
+{
+    size_t more = cache_with_slack(b->heap->cache, b->usable, size);
+    void *p = more != size ? move_down(b, more) : NULL;
+    return p != NULL ? p : hmm__plain_malloc(b->heap, size);
 }
 
 static void release_moved(const struct moving_block *b)
@@ -218,7 +220,8 @@ static void *realloc_of_heap_block(struct hmm_heap *h, void *block, size_t size)
         hmm__medium_freed_twice(block, "realloc");
     if (h->check_flags)
         return hmm__checked_realloc(h, block, size);
-    return placed ? hmm__realloc_placed(h, block, size, b) : hmm__realloc(h, block, size);
+    return placed && h->cache->open ? hmm__realloc_with_slack(h, block, size, b)
+                                    : hmm__realloc(h, block, size);
 }
 
 /* The block is looked up once in the page map, and once in the heap. */

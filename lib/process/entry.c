@@ -174,12 +174,6 @@ HMM__ALWAYS_INLINE void free_looked_up(struct run *d, void *block)
 
 /* ---- realloc of an object that must move ---- */
 
-static void *allocate_more(const struct moving_block *b, size_t size)
-{
-    (void)b;
-    return hmm_malloc(size);
-}
-
 static void *allocate_less(const struct moving_block *b, size_t size)
 {
     if (hooks_are_set())
@@ -194,6 +188,13 @@ static void *allocate_less(const struct moving_block *b, size_t size)
         p = hmm__try_malloc(b->heap, size);
     lock_release(&hmm__process.lock, hold);
     return p;
+}
+
+static void *allocate_more(const struct moving_block *b, size_t size)
+{
+    size_t more = with_slack(b->usable, size);
+    void *p = more != size ? allocate_less(b, more) : NULL;
+    return p != NULL ? p : hmm_malloc(size);
 }
 
 static void release_object(const struct moving_block *b)
@@ -230,10 +231,8 @@ void *hmm_calloc(size_t count, size_t size)
 
 #if HMM_WITH_REALLOC
 
-static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
+static __attribute__((noinline)) void *realloc_resizing(void *block, size_t size, struct run *d)
 {
-    if (block == NULL)
-        return hmm_malloc(size);
     struct hmm_heap *h = the_heap();
     size_t usable = usable_in_run(d, block, "realloc");
     if (usable != 0)
@@ -244,6 +243,15 @@ static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, 
     if (hmm__unlikely(!in_region(h, block)))
         return hmm__foreign_realloc(h, block, size);
     return realloc_of_heap(h, block, size);
+}
+
+/* Most blocks that grow little by little have room: without the lock, and without saving registers.
+ */
+static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
+{
+    if (block == NULL)
+        return hmm_malloc(size);
+    return suits_as_it_is(d, block, size) ? block : realloc_resizing(block, size, d);
 }
 
 void *hmm_realloc(void *block, size_t size)

@@ -64,6 +64,12 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
     return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), d, block, size);
 }
 
+/* What to request, if it costs little, for an object that is to grow to `size`. */
+HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
+{
+    return cache_with_slack(&hmm__process_cache, usable, size);
+}
+
 HMM__ALWAYS_INLINE bool free_hit(struct run *d, void *block)
 {
     return cache_free_hit(&hmm__process_cache, thread_cache_mine(), d, block);
@@ -83,6 +89,18 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
                                         const char *operation)
 {
     return hmm__cache_usable(&hmm__process_cache, d, block, operation);
+}
+
+/* Whether realloc has nothing to do: the block is in no run, in use, and large enough but not too
+ * large. */
+HMM__ALWAYS_INLINE bool suits_as_it_is(const struct run *d, const void *block, size_t size)
+{
+    const struct cache *cache = &hmm__process_cache;
+    if (!cache->open || is_run(cache, d) || size - 1 >= HMM_MAX_REQUEST)
+        return false;
+    uint32_t has = used_granules(cache->heap, block), n = hmm__granules_for(size);
+    return n <= has && keeps_slack(n, has - n) &&
+           !(is_medium_size(has) && object_has_tag(cache->keys.medium, block));
 }
 
 HMM__ALWAYS_INLINE void notice_thread_ends(void)
@@ -153,6 +171,12 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
     return malloc_hit(size);
 }
 
+HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
+{
+    (void)usable;
+    return size;
+}
+
 HMM__ALWAYS_INLINE void *take_medium(size_t size)
 {
     return malloc_hit(size);
@@ -180,6 +204,12 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
 {
     (void)d, (void)block, (void)operation;
     return 0;
+}
+
+HMM__ALWAYS_INLINE bool suits_as_it_is(const struct run *d, const void *block, size_t size)
+{
+    (void)d, (void)block, (void)size;
+    return false;
 }
 
 HMM__ALWAYS_INLINE void notice_thread_ends(void)
