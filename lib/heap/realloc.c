@@ -447,37 +447,75 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 
 #else
 
-/* Of a block that is_placed. `exact`: without slack. */
-HMM__ALWAYS_INLINE void *realloc_placed(struct hmm_heap *h, char *p, size_t size,
-                                        const struct block_view *b, bool exact)
+/* What the gate stops, or the common path does not serve. */
+static __attribute__((noinline)) void *realloc_stopped(struct hmm_heap *h, void *payload,
+                                                       size_t size)
 {
-    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_used_plainly(b)))
-        return realloc_else(h, p, size);
+#if HMM__GATES
+    if (hooks_are_set())
+        return hmm__diverted.realloc_entry(h, payload, size);
+#endif
+    return realloc_else(h, payload, size);
+}
+
+/* As move_block, where no hook is set and there is no cache. */
+static __attribute__((noinline)) void *move_plainly(struct hmm_heap *h, char *from, size_t size)
+{
+    void *to = h->uncached_malloc(h, size);
+    if (hmm__likely(to != NULL)) {
+        copy_payload(to, from, header_size(word_load(from)));
+        h->uncached_free(h, from);
+    }
+    return to;
+}
+
+/* GATED: without a cache, and so without slack. */
+enum realloc_as { REALLOC_GATED, REALLOC_EXACT, REALLOC_WITH_SLACK };
+
+/* Of a block that is_placed. */
+HMM__ALWAYS_INLINE void *realloc_placed(struct hmm_heap *h, char *p, size_t size,
+                                        const struct block_view *b, enum realloc_as as)
+{
+    const bool gated = as == REALLOC_GATED, slack = as == REALLOC_WITH_SLACK;
+    const size_t gate =
+        gated ? HMM__GATE_SIZE(hmm__request_gate, HMM_MAX_REQUEST + 1) : HMM_MAX_REQUEST + 1;
+    if (hmm__unlikely(size >= gate || !is_used_plainly(b)))
+        return (gated ? realloc_stopped : realloc_else)(h, p, size);
     uint32_t n = hmm__granules_for(size), has = header_size(b->word);
     if (n > has) {
-        if (!exact && slack_to(has, n) != 0)
+        if (slack && slack_to(has, n) != 0)
             return grow_with_slack(h, p, n, *b, slack_to(has, n));
-        if (((b->word | b->next_header) & HMM__NEIGHBOUR_FLAGS) == 0)
-            return move_block(h, p, size);
-        return grow(h, p, size, *b);
+        if (((b->word | b->next_header) & HMM__NEIGHBOUR_FLAGS) != 0)
+            return grow(h, p, size, *b);
+        return gated ? move_plainly(h, p, size) : move_block(h, p, size);
     }
-    if (exact ? has - n >= HMM_MIN_GRANULES : !keeps_slack(n, has - n))
-        shrink(h, (hmm_ref)b->at, b->word, exact ? n : n + slack_left(n, has - n));
+    if (hmm__unlikely(size == 0))
+        return realloc_else(h, p, size);
+    if (slack ? !keeps_slack(n, has - n) : has - n >= HMM_MIN_GRANULES)
+        shrink(h, (hmm_ref)b->at, b->word, slack ? n + slack_left(n, has - n) : n);
     return p;
 }
 
 void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 {
     struct block_view b;
-    return hmm__likely(is_placed(h, payload, &b)) ? realloc_placed(h, payload, size, &b, true)
-                                                  : realloc_else(h, payload, size);
+    return hmm__likely(is_placed(h, payload, &b))
+               ? realloc_placed(h, payload, size, &b, REALLOC_GATED)
+               : realloc_stopped(h, payload, size);
+}
+
+void *hmm__realloc_past_gates(struct hmm_heap *h, void *payload, size_t size)
+{
+    struct block_view b;
+    return is_placed(h, payload, &b) ? realloc_placed(h, payload, size, &b, REALLOC_EXACT)
+                                     : realloc_else(h, payload, size);
 }
 
 #if HMM__CACHE
 
 void *hmm__realloc_with_slack(struct hmm_heap *h, void *payload, size_t size, struct block_view b)
 {
-    return realloc_placed(h, payload, size, &b, false);
+    return realloc_placed(h, payload, size, &b, REALLOC_WITH_SLACK);
 }
 
 #endif
