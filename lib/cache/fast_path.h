@@ -14,7 +14,7 @@
 HMM__ALWAYS_INLINE unsigned cache_class(const struct thread_cache *tc, size_t size)
 {
     HMM_ASSERT(size <= CACHE_OBJECT_MAX);
-    return tc->class_of[(size + 15) >> CACHE_STEP_LOG];
+    return tc->class_of[size];
 }
 
 /* NULL: the free list is empty, or what it leads to is no free object, which a refill reports. */
@@ -51,7 +51,7 @@ HMM__ALWAYS_INLINE void cache_push(const struct cache *cache, struct object **li
                                    struct object *first, void *p)
 {
     struct object *o = p;
-    o->tag = object_tag(cache->keys.free, p);
+    o->tag = cache->keys.free;
     o->next = first;
     *list = o;
 }

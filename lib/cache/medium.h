@@ -166,7 +166,7 @@ HMM__ALWAYS_INLINE void medium_push(struct thread_cache *tc, struct object *o, u
 {
     struct medium_cache *m = &tc->medium;
     unsigned k = medium_class(n);
-    o->tag = object_tag(tc->cache->keys.medium, o);
+    o->tag = tc->cache->keys.medium;
     o->next = m->list[k];
     CACHE_WRITE(m->list[k], o);
     m->count[k]++;
