@@ -37,7 +37,8 @@ HMM__ALWAYS_INLINE void *cache_malloc_hit(struct thread_cache *tc, size_t size)
  * so that it can jump there. */
 HMM__HIDDEN void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc);
 /* The same; returns `result`. */
-HMM__HIDDEN void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result);
+HMM__HIDDEN __attribute__((returns_nonnull)) void *
+hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result);
 
 /* Whether d, as it was looked up, is a run of tc. */
 HMM__ALWAYS_INLINE bool is_my_run(const struct thread_cache *tc, const struct run *d)
@@ -102,13 +103,10 @@ HMM__ALWAYS_INLINE void *cache_realloc_hit(const struct cache *cache, struct thr
         return NULL;
     if (hmm__unlikely(!run_has_object(d, p) || object_is_free(cache, p)))
         hmm__run_object_invalid(p, d, "realloc");
-    unsigned c = cache_class(tc, size);
-    size_t bytes = class_bytes(d->class);
-    if (c <= d->class) {
-        if (size > bytes / 2)
-            return p;
-        bytes = size;
-    }
+    unsigned was = d->class, c = cache_class(tc, size);
+    if (c == was || (c < was && size > class_bytes(was) / 2))
+        return p;
+    size_t bytes = c < was ? size : ((size_t)was + 1) * 16; /* class_bytes, as far as it matters */
     if (hmm__unlikely(bytes > CACHE_COPY_MAX))
         return NULL;
     void *to = cache_pop(tc, c);
