@@ -21,6 +21,7 @@ HMM__ALWAYS_INLINE unsigned cache_class(const struct thread_cache *tc, size_t si
 HMM__ALWAYS_INLINE void *cache_pop(struct thread_cache *tc, unsigned c)
 {
     struct object *p = tc->free_list[c];
+    hmm__forget(p); /* else gcc copies it once more */
     if (hmm__unlikely(!object_has_tag(tc->key, p)))
         return NULL;
     tc->free_list[c] = p->next;
