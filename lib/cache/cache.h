@@ -52,13 +52,13 @@
  *
  * A free object has a tag behind its link: the key of the state that it is in, 64 secret bits. free
  * writes it and does not read it, since to wait for the object's cache line is what a free takes
- * longest for. malloc reads the line anyway, and returns no object without the tag, which it clears.
- * So an object that was freed twice is returned once, and reported when its turn comes again; at
- * once, if it was the last that was freed. Before a run goes back to the heap each of its objects must have the tag. A
- * link that was written over leads malloc to no tag, whatever it leads to. So that malloc makes one
- * test, a list ends with an object that never has a tag.
- * free also checks that the pointer is an object's: the distance from the run's start must be a
- * multiple of the size, which one multiplication tells.
+ * longest for. malloc reads the line anyway, and returns no object without the tag, which it
+ * clears. So an object that was freed twice is returned once, and reported when its turn comes
+ * again; at once, if it was the last that was freed. Before a run goes back to the heap each of its
+ * objects must have the tag. A link that was written over leads malloc to no tag, whatever it leads
+ * to. So that malloc makes one test, a list ends with an object that never has a tag. free also
+ * checks that the pointer is an object's: the distance from the run's start must be a multiple of
+ * the size, which one multiplication tells.
  *
  * A program's own data must never pass for a tag, whatever it leaves unwritten or writes in part.
  * So each state in which memory is free has its own key: free in its run, sent (freed by another
@@ -365,8 +365,7 @@ HMM__ALWAYS_INLINE bool own_lock(struct thread_cache *tc)
 
 HMM__ALWAYS_INLINE void own_unlock(struct thread_cache *tc)
 {
-    if (tc->cache->lock != NULL)
-        brief_unlock(&tc->lock);
+    brief_unlock(&tc->lock);
 }
 
 /* Of any thread, with the heap's lock. */

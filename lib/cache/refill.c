@@ -292,6 +292,11 @@ uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
     return hmm__decommit_is_due(cache->heap) ? 1 : next;
 }
 
+void hmm__cache_tick_free(struct thread_cache *tc)
+{
+    tc->until_tick = hmm__cache_tick(tc, false);
+}
+
 /* ---- A countdown is 0 ---- */
 
 /* Whether so many more runs are in the queue, from this one on. */

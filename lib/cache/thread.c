@@ -14,7 +14,10 @@
 #define ABANDONED_MAX 8u
 
 /* Its class of all sizes is the first, whose list is empty. Any key but 0 will do. */
-#define OWNS_NO_RUN {.free_list = {NO_OBJECT}, .key = 1}
+#define OWNS_NO_RUN                                                                                \
+    {                                                                                              \
+        .free_list = {NO_OBJECT}, .key = 1                                                         \
+    }
 
 #if defined(HMM__THREADS)
 #include <pthread.h>

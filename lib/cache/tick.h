@@ -31,10 +31,13 @@ HMM__ALWAYS_INLINE uint16_t cache_tick_countdown(const struct thread_cache *tc)
  */
 HMM__HIDDEN HMM__COLD uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked);
 
+/* The last that a free does, so that it can jump there. */
+HMM__HIDDEN HMM__COLD void hmm__cache_tick_free(struct thread_cache *tc);
+
 HMM__ALWAYS_INLINE void cache_count_free(struct thread_cache *tc)
 {
     if (hmm__unlikely(--tc->until_tick == 0))
-        tc->until_tick = hmm__cache_tick(tc, false);
+        hmm__cache_tick_free(tc);
 }
 
 /* At the beginning or end of a slow path, without the lock. */
