@@ -7,12 +7,11 @@
 #if HMM__CACHE
 
 /* All threads together may have half of the heap, each an equal share. A single thread has no lock
- * to avoid: it may have a 16th, of blocks of up to 8 KiB. More costs memory, since what is not
+ * to avoid: it may have a 16th, of MEDIUM_SINGLE_CLASSES. More costs memory, since what is not
  * merged fits less: with a half, and with blocks of up to 64 KiB, the footprint of ten traces rises
  * from 1.118 to 1.127. */
 #define SHARED_SHIFT 1
 #define SINGLE_SHIFT 4
-#define SINGLE_CLASSES 24u
 
 /* Of a thread that is not the only one a 32nd of the heap stays when the break rises: else a few
  * sizes in turn would each find that the blocks of the others had to go back. */
@@ -214,7 +213,7 @@ static void set_medium_limits(struct thread_cache *tc)
     size_t heap = (size_t)(h->brk - h->first) * HMM_GRANULE;
     size_t max = (heap >> (single ? SINGLE_SHIFT : SHARED_SHIFT)) / cache->in_use;
     tc->medium.bytes_max = max > MEDIUM_BYTES_MIN ? max : MEDIUM_BYTES_MIN;
-    tc->medium.classes = single ? SINGLE_CLASSES : MEDIUM_CLASSES;
+    tc->medium.classes = single ? MEDIUM_SINGLE_CLASSES : MEDIUM_CLASSES;
 }
 
 static bool put_beyond(struct thread_cache *tc, void *p, uint32_t n)

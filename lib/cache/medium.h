@@ -178,6 +178,14 @@ HMM__ALWAYS_INLINE void medium_push(struct thread_cache *tc, struct object *o, u
     CACHE_WRITE(m->bytes, m->bytes + (size_t)n * HMM_GRANULE);
 }
 
+/* A single thread has blocks of so many classes: of up to 8 KiB. */
+#define MEDIUM_SINGLE_CLASSES 24u
+
+HMM__ALWAYS_INLINE bool medium_is_too_large(const struct cache *cache, uint32_t n)
+{
+    return medium_class(n) >= MEDIUM_SINGLE_CLASSES && CACHE_READ(cache->in_use) == 1;
+}
+
 /* As the limits stand. Of a thread without a thread cache they are 0. */
 HMM__ALWAYS_INLINE bool medium_fits(const struct medium_cache *m, uint32_t n)
 {
@@ -196,8 +204,11 @@ HMM__ALWAYS_INLINE enum medium_put medium_put_hit(struct cache *cache, struct th
     uint32_t n;
     if (!is_medium(cache, p, &n))
         return MEDIUM_NOT;
-    if (hmm__unlikely(object_has_tag(cache->keys.medium, p) || !cache->open ||
-                      !medium_fits(&tc->medium, n) || !own_lock(tc)))
+    if (hmm__unlikely(object_has_tag(cache->keys.medium, p) || !cache->open))
+        return MEDIUM_ELSE;
+    if (hmm__unlikely(!medium_fits(&tc->medium, n)))
+        return medium_is_too_large(cache, n) ? MEDIUM_NOT : MEDIUM_ELSE;
+    if (hmm__unlikely(!own_lock(tc)))
         return MEDIUM_ELSE;
     medium_push(tc, p, n);
     own_unlock(tc);

@@ -186,6 +186,8 @@ static bool reuse_foreign(struct thread_cache *tc, unsigned c)
     if (tc->free_list[c] != NO_OBJECT)
         return true;
     CACHE_WRITE(tc->reuses, tc->reuses | UINT32_C(1) << c);
+    if (CACHE_READ(tc->foreign.list[c]) == NULL)
+        return false;
     tc->free_list[c] = hmm__foreign_take(tc, c);
     if (tc->free_list[c] == NO_OBJECT)
         return false;
@@ -228,7 +230,8 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     if (hmm__unlikely(tc->free_list[c] != NO_OBJECT))
         hmm__freed_object_broken(tc->free_list[c]);
     cache_count_slow(tc);
-    hmm__flush_remote(tc, false);
+    if (tc->batch.first != NULL)
+        hmm__flush_remote(tc, false);
     if (tc->cache->lock != NULL && reuse_foreign(tc, c))
         return cache_pop(tc, c);
     if (hmm__unlikely(has_remote_frees(tc))) {
@@ -281,7 +284,7 @@ uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
     uint16_t before = tc->ticker.frees, next = hmm__ticker_next(&tc->ticker, cache->heap);
     if (next < before)
         tick_sooner(tc, next);
-    if (!hmm__decommit_is_due(cache->heap))
+    if (!hmm__decommit_is_due_at(cache->heap, tc->ticker.at))
         return next;
     enum lock_hold hold = locked ? LOCK_NONE : cache_lock(cache);
     if (hold == LOCK_UNAVAILABLE)

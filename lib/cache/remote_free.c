@@ -175,7 +175,7 @@ HMM__ALWAYS_INLINE bool keep_foreign(struct thread_cache *tc, unsigned c, struct
 struct object *hmm__foreign_take(struct thread_cache *tc, unsigned c)
 {
     struct foreign_lists *f = &tc->foreign;
-    if (CACHE_READ(f->list[c]) == NULL || !own_lock(tc))
+    if (!own_lock(tc))
         return NO_OBJECT;
     struct object *all = f->list[c], *next;
     CACHE_WRITE(f->list[c], NULL);
