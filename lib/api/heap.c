@@ -126,12 +126,21 @@ static void *cached_malloc(struct hmm_heap *h, size_t size)
     return hmm__likely(p != NULL) ? p : cached_malloc_slow(h, size);
 }
 
+/* False: block is no object of a SPLIT run. */
+static bool split_free(struct cache *cache, struct run *d, void *block)
+{
+    if (d == NULL || run_state(d) != RUN_SPLIT || !hmm__split_has(cache, d, block))
+        return false;
+    hmm__split_free(cache, d, block);
+    return true;
+}
+
 /* Frees a block for which d was looked up. */
 static void cached_free_of(struct hmm_heap *h, struct run *d, void *block)
 {
     struct cache *cache = h->cache;
     if (hmm__likely(cache_free_hit(cache, cache->thread_cache, d, block)) ||
-        medium_put(cache, cache->thread_cache, block))
+        split_free(cache, d, block) || medium_put(cache, cache->thread_cache, block))
         return;
     free_uncached(h, block);
 }

@@ -205,7 +205,7 @@ static bool reclaim_empty(struct cache *cache, size_t page, size_t end)
         if (map[page] == 0)
             continue;
         struct run *d = run_at(cache, map[page]);
-        if (cache_page_of(cache, run_start(cache, d)) != page)
+        if (run_state(d) == RUN_SPLIT || cache_page_of(cache, run_start(cache, d)) != page)
             continue;
         next = page + run_rest(d)->pages;
         if (claim(cache, d, 0)) {
@@ -244,7 +244,7 @@ bool hmm__cache_reclaim_idle(struct cache *cache)
         hmm__part_joined(tc); /* some may be empty */
     for (unsigned c = 0; tc != NULL && tc->empty_pages != 0 && c < CACHE_CLASSES; c++)
         any |= hmm__run_trim_queue(tc, &tc->classes[c]);
-    return any || reclaim_idle_of_others(cache, tc);
+    return any || reclaim_idle_of_others(cache, tc) || hmm__split_some(cache, tc);
 }
 
 static bool reclaim_of_others(struct cache *cache, const struct thread_cache *tc)

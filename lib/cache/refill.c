@@ -32,6 +32,10 @@ void hmm__cache_gates(bool open)
  * together with the active run. With 32 the footprint is larger. */
 #define JOINED_PAGES 16u
 
+/* Requests of a class that are served from the heap's holes before it is asked again whether there
+ * are many. */
+#define DIRECT_MAX 63u
+
 /* The smallest region with a cache: of a smaller one a thread cache would take too large a part. */
 #define CACHE_REGION_MIN ((size_t)128 << 10)
 
@@ -196,16 +200,28 @@ static bool reuse_foreign(struct thread_cache *tc, unsigned c)
     return true;
 }
 
-/* A run that tc does not have yet: of an ended thread, of the pool, or a new one. */
-static struct run *acquire_run(struct thread_cache *tc, unsigned c)
+/* A block of the heap, where the class was served so a short time ago. With the lock. */
+static void *direct_block(struct thread_cache *tc, struct run_request request)
+{
+    struct size_class *s = &tc->classes[request.class];
+    void *p = s->direct != 0 ? hmm__try_hole(tc->cache->heap, request.size) : NULL;
+    s->direct = p ? s->direct - 1 : 0;
+    return p;
+}
+
+/* A run that tc does not have yet: of an ended thread, of the pool, or a new one. NULL: there is
+ * none; *block, of the heap, may serve the request. */
+static struct run *acquire_run(struct thread_cache *tc, struct run_request request, void **block)
 {
     struct cache *cache = tc->cache;
     enum lock_hold hold = cache_lock(cache);
     if (hold == LOCK_UNAVAILABLE)
         return NULL;
-    struct run *d = hmm__pool_take(tc, c);
-    if (d == NULL && cache->open)
-        d = hmm__run_new(tc, c);
+    struct run *d = hmm__pool_take(tc, request.class);
+    if (d == NULL && cache->open && (*block = direct_block(tc, request)) == NULL) {
+        d = hmm__run_new(tc, request, block);
+        tc->classes[request.class].direct = *block ? DIRECT_MAX : 0;
+    }
     cache_unlock(cache, hold);
     return d;
 }
@@ -248,7 +264,13 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
         end_active(tc, d);
     tc->classes[c].declines = 0;
     d = hmm__run_dequeue(tc, c);
-    if (d == NULL && (d = acquire_run(tc, c)) == NULL && (d = run_of_remote_frees(tc, c)) == NULL)
+    if (d == NULL) {
+        void *block = NULL;
+        d = acquire_run(tc, (struct run_request){c, size}, &block);
+        if (block != NULL)
+            return block;
+    }
+    if (d == NULL && (d = run_of_remote_frees(tc, c)) == NULL)
         return cache_pop(tc, c);
     make_active(tc, d);
     if (tc->free_list[c] == NO_OBJECT)

@@ -92,13 +92,10 @@ HMM__ALWAYS_INLINE bool in_run(const struct run *d)
     return is_run(&hmm__process_cache, d);
 }
 
-/* Frees another thread's object. False: the block is in no run. */
+/* Frees another thread's object, or one of a SPLIT run. False: the block is in no run. */
 HMM__ALWAYS_INLINE bool free_in_run(struct run *d, void *block)
 {
-    if (!in_run(d))
-        return false;
-    hmm__remote_free(&hmm__process_cache, thread_cache_mine(), d, block);
-    return true;
+    return in_run(d) && hmm__remote_free(&hmm__process_cache, thread_cache_mine(), d, block);
 }
 
 /* The size of the object; 0: the block is in no run. */
