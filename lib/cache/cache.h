@@ -307,6 +307,8 @@ struct cache {
     size_t idle_page;    /* where to go on looking for empty runs of others */
     uint64_t aged_at;    /* when medium blocks that are not needed were looked for */
     bool has_unused;     /* some medium_cache.unused is not 0 */
+    bool splits;         /* runs are split, and holes filled before a run is made */
+    hmm_ref survey_brk;  /* where it is decided anew */
     hmm_ref split_brk;   /* the break when runs were split last, */
     uint32_t split_holes; /* and the free granules after it */
     unsigned split_class; /* where to go on */
@@ -476,6 +478,8 @@ HMM__HIDDEN bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache
 /* Before the break rises: splits some runs of tc's, which may be NULL, and of those that no thread
  * uses. False: there was none, or what was split last is free yet. */
 HMM__HIDDEN bool hmm__split_some(struct cache *cache, struct thread_cache *tc);
+/* Before a request fails: all of these. */
+HMM__HIDDEN bool hmm__split_all(struct cache *cache, struct thread_cache *tc);
 
 /* Whether p is an object in use of d, which is SPLIT. Without the lock; if d may have ceased to be,
  * the caller looks p up again after it. */

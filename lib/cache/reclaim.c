@@ -268,7 +268,8 @@ bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)
     any |= hmm__medium_empty_all(cache);
     bool others = cache->lock != NULL && cache->thread_caches != NULL &&
                   (cache->thread_caches != tc || tc->next != NULL);
-    return (others && reclaim_of_others(cache, tc)) || any;
+    any |= others && reclaim_of_others(cache, tc);
+    return hmm__split_all(cache, tc) || any;
 }
 
 /* ---- What the heap asks for ---- */

@@ -29,7 +29,7 @@
 
 /* Requests are served from holes instead of a new run if more than so large a part of the heap is in
  * holes. */
-#define HOLES_SHIFT 3
+#define HOLES_SHIFT 4
 
 /* A class gets a run when requests for so many bytes were made; where there are more threads, of up
  * to so many times as many: most of a large number of threads sleep. */
@@ -241,10 +241,12 @@ static void *place_in_hole(struct cache *cache, uint32_t *pages, size_t size)
     return p;
 }
 
-/* Whether so much of the heap is in holes that these are to be filled first. */
-static bool has_many_holes(const struct hmm_heap *h)
+/* Whether so much of the heap is in holes, since runs were split, that these are to be filled
+ * first. */
+static bool has_many_holes(const struct cache *cache)
 {
-    return free_granules(h) > (h->top - h->first) >> HOLES_SHIFT;
+    const struct hmm_heap *h = cache->heap;
+    return cache->splits && free_granules(h) > (h->top - h->first) >> HOLES_SHIFT;
 }
 
 /* Returns empty runs and medium blocks to the heap, and splits runs, before the break would rise.
@@ -260,7 +262,7 @@ static void *place_run(struct cache *cache, uint32_t *pages, struct run_request 
     bool rises = h->brk - h->top < n && !hmm__was_below_top(h, n), any = rises;
     while (p == NULL && any && (any = hmm__cache_reclaim_idle(cache)))
         p = place_in_hole(cache, pages, size);
-    if (p == NULL && rises && has_many_holes(h))
+    if (p == NULL && rises && has_many_holes(cache))
         *block = hmm__try_hole(h, request.size);
     return p || *block ? p : allocate_pages(cache, *pages, HMM__PIECE_OF_TOP);
 }

@@ -50,8 +50,14 @@
 #define SPLIT_SHIFT 7
 #define SPLIT_LOOK 2048u
 
-/* A run is split if at most this part of it is in use. */
+/* A run is split if at most this part of it is in use, and only while such runs, or the holes that
+ * they have left, are at least a 32nd of the heap. Whether they are is asked each time that the heap
+ * has grown by a 64th. */
 #define SPLIT_PART 2u
+#define WORTH_SHIFT 5
+#define WORTH_MIN ((size_t)256 << 10)
+#define SURVEY_SHIFT 6
+#define SURVEY_LOOK 64u
 
 /* ---- Which objects are in use ---- */
 
@@ -86,10 +92,10 @@ static void set_bit(const struct cache *cache, struct run *d, uint32_t i, bool i
     CACHE_WRITE(*word, in_use ? *word | bit_of(i) : *word & ~bit_of(i));
 }
 
-HMM__ALWAYS_INLINE uint32_t object_index(const struct cache *cache, const struct run *d,
-                                         const void *p)
+/* The number of the object at p, which is one of d's: see run_has_below for the inverse. */
+HMM__ALWAYS_INLINE uint32_t object_index(const struct run *d, const void *p)
 {
-    return (uint32_t)(((uintptr_t)p - (uintptr_t)run_start(cache, d)) / class_bytes(d->class));
+    return (uint32_t)((uint64_t)(low_half(p) - d->start) * d->inverse >> 32);
 }
 
 HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *d, uint32_t i)
@@ -101,25 +107,35 @@ bool hmm__split_has(const struct cache *cache, const struct run *d, const void *
 {
     if (!run_has_object(d, p))
         return false;
-    uint32_t i = (low_half(p) - d->start) / (uint32_t)class_bytes(d->class);
+    uint32_t i = object_index(d, p);
     return i < run_rest(d)->carved && split_bit(cache, d, i);
 }
 
-/* The first object in use from i on; or `carved`. */
+/* The first object from i on that is in use, or is not; or `carved`. */
+static uint32_t next_that_is(const struct cache *cache, const struct run *d, bool in_use, uint32_t i)
+{
+    const uint32_t carved = run_rest(d)->carved;
+    while (i < carved) {
+        uintptr_t word = *split_word(cache, (struct run *)(uintptr_t)d, i);
+        word = (in_use ? word : ~word) >> (i % WORD_BITS);
+        if (word != 0) {
+            i += (uint32_t)__builtin_ctzll((unsigned long long)word);
+            return i < carved ? i : carved;
+        }
+        i = (i | (WORD_BITS - 1)) + 1;
+    }
+    return carved;
+}
+
 static uint32_t next_in_use(const struct cache *cache, const struct run *d, uint32_t i)
 {
-    while (i < run_rest(d)->carved && !split_bit(cache, d, i))
-        i++;
-    return i;
+    return next_that_is(cache, d, true, i);
 }
 
 uint32_t hmm__split_island(const struct cache *cache, const struct run *d, uint32_t *i)
 {
-    uint32_t n = 0;
     *i = next_in_use(cache, d, *i);
-    while (*i + n < run_rest(d)->carved && split_bit(cache, d, *i + n))
-        n++;
-    return n;
+    return next_that_is(cache, d, false, *i) - *i;
 }
 
 bool hmm__split_begins_in(const struct cache *cache, const struct run *d, size_t page)
@@ -161,14 +177,15 @@ static void set_bits(const struct cache *cache, struct run *d, struct object *o)
 {
     struct object *next;
     uint32_t used = run_rest(d)->carved, expected = run_used(d);
-    for (uint32_t i = 0; i < used; i++)
-        set_bit(cache, d, i, true);
+    for (uint32_t i = 0; i < used; i += WORD_BITS)
+        *split_word(cache, d, i) =
+            used - i < WORD_BITS ? bit_of(used) - 1 : ~(uintptr_t)0;
     for (; o != NO_OBJECT; o = next) {
         if (hmm__unlikely(!run_may_list(cache, d, o)))
             hmm__links_broken(cache->heap, block_of(cache->heap, run_start(cache, d)));
         next = o->next;
         o->tag = 0;
-        set_bit(cache, d, object_index(cache, d, o), false);
+        set_bit(cache, d, object_index(d, o), false);
         used--;
     }
     if (hmm__unlikely(used != expected))
@@ -241,16 +258,49 @@ static bool split_run(struct thread_cache *tc, struct run *d)
     return true;
 }
 
+/* Whether d, which is queued, is to be split. */
+static bool is_sparse(const struct run *d, uint32_t part)
+{
+    uint32_t used = run_used(d);
+    return used != 0 && used != run_rest(d)->count && used * part <= run_rest(d)->count;
+}
+
+/* An estimate of the bytes that are free in the runs of a queue that are to be split. Of a long
+ * queue the first runs tell, and half of the class's other pages count as queued. */
+static size_t sparse_bytes_of(const struct thread_cache *tc, const struct size_class *s)
+{
+    size_t bytes = 0, pages = 0;
+    int32_t at = s->oldest;
+    for (unsigned look = SURVEY_LOOK; at != 0 && look != 0; look--) {
+        const struct run *d = run_at(tc->cache, at);
+        pages += run_rest(d)->pages;
+        if (run_state(d) == RUN_PARTIAL && is_sparse(d, SPLIT_PART))
+            bytes += (run_rest(d)->count - run_used(d)) * class_bytes(d->class);
+        at = run_rest(d)->link;
+    }
+    if (at != 0 && s->pages > pages && pages != 0)
+        bytes += bytes / pages * ((s->pages - pages) / 2);
+    return bytes;
+}
+
+static size_t sparse_bytes(const struct thread_cache *tc)
+{
+    size_t bytes = 0;
+    for (unsigned c = 0; c < CACHE_CLASSES; c++)
+        bytes += sparse_bytes_of(tc, &tc->classes[c]);
+    return bytes;
+}
+
 /* Splits the oldest run of the queue, or makes it the newest. Returns the bytes that are free now.
  */
-static size_t split_oldest(struct thread_cache *tc, unsigned c)
+static size_t split_oldest(struct thread_cache *tc, unsigned c, uint32_t part)
 {
     struct run *d = hmm__run_dequeue(tc, c);
     if (d == NULL)
         return 0;
     uint32_t used = run_used(d);
     size_t bytes = (run_rest(d)->count - used) * class_bytes(c);
-    if (used != 0 && used * SPLIT_PART <= run_rest(d)->count && split_run(tc, d))
+    if (is_sparse(d, part) && split_run(tc, d))
         return bytes;
     hmm__run_enqueue(tc, d);
     if (used == 0)
@@ -258,41 +308,91 @@ static size_t split_oldest(struct thread_cache *tc, unsigned c)
     return 0;
 }
 
-/* Looks at the runs of tc's queues, at most *look of them. Returns the bytes that became free, which
- * are `wanted` or a run more, unless there are fewer. */
-static size_t split_queues(struct thread_cache *tc, size_t wanted, unsigned *look)
+/* Runs of which at most 1/part is in use are split until so many bytes became free, or so many runs
+ * were looked at. */
+struct split_plan {
+    size_t wanted, look;
+    uint32_t part;
+};
+
+/* Of tc's queues. Returns the bytes that became free. */
+static size_t split_queues(struct thread_cache *tc, struct split_plan *p)
 {
     size_t bytes = 0;
-    for (unsigned i = 0; i < CACHE_CLASSES && bytes < wanted && *look != 0; i++) {
+    for (unsigned i = 0; i < CACHE_CLASSES && bytes < p->wanted && p->look != 0; i++) {
         unsigned c = tc->cache->split_class;
         const struct size_class *s = &tc->classes[c];
         int32_t newest = s->newest, oldest = 0;
-        while (s->oldest != 0 && oldest != newest && bytes < wanted && *look != 0) {
+        while (s->oldest != 0 && oldest != newest && bytes < p->wanted && p->look != 0) {
             oldest = s->oldest;
-            bytes += split_oldest(tc, c);
-            --*look;
+            bytes += split_oldest(tc, c, p->part);
+            --p->look;
         }
-        if (bytes < wanted)
+        if (bytes < p->wanted)
             tc->cache->split_class = (c + 1) % CACHE_CLASSES;
     }
+    p->wanted -= bytes < p->wanted ? bytes : p->wanted;
     return bytes;
+}
+
+/* Whether the heap has so much in the queues' runs that are to be split, or, of those that were,
+ * in holes, that it is worth the work. */
+static bool is_worth_splitting(const struct cache *cache, const struct thread_cache *tc)
+{
+    const struct hmm_heap *h = cache->heap;
+    size_t wanted = (size_t)((h->brk - h->first) >> WORTH_SHIFT) * HMM_GRANULE;
+    size_t bytes = cache->splits ? (size_t)free_granules(h) * HMM_GRANULE : 0;
+    if (wanted < WORTH_MIN)
+        wanted = WORTH_MIN;
+    if (tc != NULL)
+        bytes += sparse_bytes(tc);
+    if (cache->pool != NULL)
+        bytes += sparse_bytes(cache->pool);
+    for (const struct thread_cache *t = cache->abandoned; t != NULL; t = t->next_abandoned)
+        bytes += sparse_bytes(t);
+    return bytes >= wanted;
+}
+
+/* Decides anew whether runs are split, each time that the heap has grown by a part, or is much
+ * smaller. */
+static void survey(struct cache *cache, const struct thread_cache *tc)
+{
+    const struct hmm_heap *h = cache->heap;
+    uint32_t part = (h->brk - h->first) >> SURVEY_SHIFT;
+    if ((h->brk < cache->survey_brk && h->brk + 4 * part >= cache->survey_brk) ||
+        (size_t)part * HMM_GRANULE << SURVEY_SHIFT < WORTH_MIN)
+        return;
+    cache->survey_brk = h->brk + part;
+    cache->splits = is_worth_splitting(cache, tc);
+}
+
+/* Of tc, which may be NULL, of the pool, and of ended threads. */
+static size_t carry_out(struct cache *cache, struct thread_cache *tc, struct split_plan *plan)
+{
+    size_t bytes = tc ? split_queues(tc, plan) : 0;
+    if (cache->pool != NULL)
+        bytes += split_queues(cache->pool, plan);
+    for (struct thread_cache *t = cache->abandoned; t != NULL; t = t->next_abandoned)
+        bytes += split_queues(t, plan);
+    return bytes;
+}
+
+bool hmm__split_all(struct cache *cache, struct thread_cache *tc)
+{
+    struct split_plan plan = {SIZE_MAX, SIZE_MAX, 1};
+    return cache->open && carry_out(cache, tc, &plan) != 0;
 }
 
 bool hmm__split_some(struct cache *cache, struct thread_cache *tc)
 {
     const struct hmm_heap *h = cache->heap;
-    uint32_t heap = h->brk - h->first, holes = free_granules(h);
-    uint32_t step = heap >> SPLIT_SHIFT;
-    if (h->brk == cache->split_brk && holes + step / 2 > cache->split_holes)
-        return false; /* what was split last is not used yet */
-    unsigned look = SPLIT_LOOK;
-    size_t wanted = (size_t)step * HMM_GRANULE;
-    size_t bytes = tc ? split_queues(tc, wanted, &look) : 0;
-    if (bytes < wanted && cache->pool != NULL)
-        bytes += split_queues(cache->pool, wanted - bytes, &look);
-    for (struct thread_cache *t = cache->abandoned; t != NULL && bytes < wanted;
-         t = t->next_abandoned)
-        bytes += split_queues(t, wanted - bytes, &look);
+    uint32_t step = (h->brk - h->first) >> SPLIT_SHIFT;
+    survey(cache, tc);
+    if (!cache->open || !cache->splits ||
+        (h->brk == cache->split_brk && free_granules(h) + step / 2 > cache->split_holes))
+        return false; /* or what was split last is not used yet */
+    struct split_plan plan = {(size_t)step * HMM_GRANULE, SPLIT_LOOK, SPLIT_PART};
+    size_t bytes = carry_out(cache, tc, &plan);
     cache->split_brk = h->brk;
     cache->split_holes = free_granules(h);
     return bytes != 0;
@@ -324,7 +424,7 @@ void hmm__split_free(struct cache *cache, struct run *d, void *object)
 {
     struct hmm_heap *h = cache->heap;
     char *p = object;
-    uint32_t i = object_index(cache, d, p), first = i;
+    uint32_t i = object_index(d, p), first = i;
     HMM_ASSERT(cache_is_locked(cache) && run_state(d) == RUN_SPLIT && split_bit(cache, d, i));
     ((struct object *)object)->tag = 0;
     set_bit(cache, d, i, false);
