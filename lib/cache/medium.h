@@ -174,6 +174,7 @@ HMM__ALWAYS_INLINE void medium_push(struct thread_cache *tc, struct object *o, u
     o->tag = tc->cache->keys.medium;
     o->next = m->list[k];
     CACHE_WRITE(m->list[k], o);
+    m->listed |= UINT64_C(1) << k;
     m->count[k]++;
     CACHE_WRITE(m->bytes, m->bytes + (size_t)n * HMM_GRANULE);
 }
