@@ -84,13 +84,14 @@ static HMM__COLD void *move_to_huge(struct hmm_heap *h, void *block, size_t size
     return p;
 }
 
-static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
+/* The block is in no run. */
+static __attribute__((noinline)) void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_realloc(h, block, size);
-    h->trying = hmm__huge_may(size);
-    void *p = hmm_heap_realloc(h, block, size);
+    h->trying = size >= HMM__HUGE_MIN && hmm__huge_may(size);
+    void *p = realloc_block(h, block, size);
     if (hmm__unlikely(p == NULL) && h->trying)
         p = move_to_huge(h, block, size);
     h->trying = false;
@@ -252,17 +253,23 @@ void *hmm_calloc(size_t count, size_t size)
 
 #if HMM_WITH_REALLOC
 
+/* In a run. */
+static __attribute__((noinline)) void *realloc_object(void *block, size_t size, struct run *d)
+{
+    size_t usable = usable_in_run(d, block, "realloc");
+    if (size <= usable && size > usable / 2)
+        return block;
+    const struct moving_block b = {the_heap(), block, usable, d};
+    return realloc_by_moving(&object_mover, &b, size);
+}
+
 static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
 {
+    if (in_run(d))
+        return realloc_object(block, size, d);
     if (block == NULL)
         return hmm_malloc(size);
     struct hmm_heap *h = the_heap();
-    size_t usable = usable_in_run(d, block, "realloc");
-    if (usable != 0)
-        return size <= usable && size > usable / 2
-                   ? block
-                   : realloc_by_moving(&object_mover, &(struct moving_block){h, block, usable, d},
-                                       size);
     if (hmm__unlikely(!in_region(h, block)))
         return hmm__foreign_realloc(h, block, size);
     return realloc_of_heap(h, block, size);

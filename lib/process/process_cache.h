@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The cache of the process heap, as its entry points call it before the heap. Without HMM__CACHE
- * the same functions do nothing. Calls lib/cache.
+ * the same functions do nothing. Calls lib/cache and lib/api.
  */
 #ifndef HMM_PROCESS_CACHE_H
 #define HMM_PROCESS_CACHE_H
 
+#include "api/api.h"
 #include "cache/fast_path.h"
 #include "cache/medium.h"
 #include "cache/thread.h"
@@ -74,6 +75,13 @@ HMM__ALWAYS_INLINE struct run *look_up(const void *block)
 HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
 {
     return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), d, block, size);
+}
+
+/* The block is in no run. With the lock. */
+HMM__ALWAYS_INLINE void *realloc_block(struct hmm_heap *h, void *block, size_t size)
+{
+    return h->cache == NULL || hooks_are_set() ? hmm_heap_realloc(h, block, size)
+                                               : hmm__realloc_block(h, block, size);
 }
 
 HMM__ALWAYS_INLINE bool free_hit(struct run *d, void *block)
@@ -168,6 +176,11 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
 {
     (void)d, (void)block;
     return malloc_hit(size);
+}
+
+HMM__ALWAYS_INLINE void *realloc_block(struct hmm_heap *h, void *block, size_t size)
+{
+    return hmm_heap_realloc(h, block, size);
 }
 
 HMM__ALWAYS_INLINE void *take_medium(size_t size)
