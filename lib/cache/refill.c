@@ -94,7 +94,7 @@ static void join(struct thread_cache *tc, struct run *d)
     s->joined_pages += run_rest(d)->pages;
 }
 
-/* ---- Whether a joined run may be empty: it is not before as many frees as it has objects ---- */
+/* ---- Whether a joined run may be empty ---- */
 
 static void set_below(struct run *d, uint32_t n)
 {
@@ -112,14 +112,41 @@ static void tick_run_at(struct run *d, uint32_t frees)
     run_set_countdown(d, frees);
 }
 
-static bool joined_may_be_empty(const struct thread_cache *tc, unsigned c)
+/* Whether the joined run has had as many frees as it has objects. */
+static bool all_were_freed(const struct run *d)
 {
-    for (int32_t at = tc->classes[c].joined; at != 0;) {
-        const struct run *d = run_at(tc->cache, at);
-        const struct run_rest *r = run_rest(d);
-        if (r->below == UINT16_MAX || r->below - (uint32_t)d->countdown >= r->carved)
+    const struct run_rest *r = run_rest(d);
+    return r->below == UINT16_MAX || r->below - (uint32_t)d->countdown >= r->carved;
+}
+
+/* How many objects the free list has, counted up to n. */
+static uint32_t count_free_list(const struct thread_cache *tc, unsigned c, uint32_t n)
+{
+    uint32_t count = 0;
+    for (const struct object *o = tc->free_list[c]; count < n && o != NO_OBJECT; o = o->next) {
+        if (hmm__unlikely(cache_run_of(tc->cache, o) == NULL))
+            hmm__freed_object_broken(o);
+        count++;
+    }
+    return count;
+}
+
+/* A joined run of class c is not empty before as many frees as it has objects, nor while the free
+ * list has fewer. Then at most those are the run's, and so many frees are counted from now on. */
+static bool joined_may_be_empty(struct thread_cache *tc, unsigned c)
+{
+    uint32_t counted = 0;
+    bool has_counted = false;
+    for (int32_t at = tc->classes[c].joined; at != 0; at = run_rest(run_at(tc->cache, at))->link) {
+        struct run *d = run_at(tc->cache, at);
+        if (!all_were_freed(d))
+            continue;
+        if (!has_counted)
+            counted = count_free_list(tc, c, run_rest(d)->carved);
+        has_counted = true;
+        if (counted >= run_rest(d)->carved)
             return true;
-        at = r->link;
+        set_below(d, d->countdown + counted);
     }
     return false;
 }
