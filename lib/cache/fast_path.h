@@ -94,6 +94,19 @@ HMM__ALWAYS_INLINE void copy_object(char *to, const char *from, size_t bytes)
         __builtin_memcpy(to + i, from + i, 16);
 }
 
+/* Where an object of `usable` bytes is to grow to `size`: what to request, if that costs little.
+ * One that grows by less than a quarter gets a quarter more, since it may be a string that grows by
+ * little again and again. Objects of which few bytes are copied get none: cache_realloc_hit moves
+ * them at less cost. */
+HMM__ALWAYS_INLINE size_t cache_with_slack(const struct cache *cache, size_t usable, size_t size)
+{
+    const size_t slack = size / 4;
+    if (!cache->open || usable <= CACHE_COPY_MAX || size > CACHE_OBJECT_MAX ||
+        size - usable > slack)
+        return size;
+    return size + slack < CACHE_OBJECT_MAX ? size + slack : CACHE_OBJECT_MAX;
+}
+
 /* Object p, for which d was looked up, stays where it is if the new size fits and is more than half
  * of its size. Else, if few bytes are to be copied, it moves to an object of the free list. NULL:
  * neither; nothing was done. */

@@ -151,19 +151,25 @@ HMM__ALWAYS_INLINE void *medium_refill(struct thread_cache *tc, size_t size)
 
 /* ---- Free ---- */
 
-/* Whether p, any pointer, is a block in use of medium size, and not ALIGNED, by its header and the
- * next. Without the heap's lock: what it reads of a block that is the caller's nobody writes but
- * for PREV_FREE. */
-HMM__ALWAYS_INLINE bool is_medium(const struct cache *cache, const char *p, uint32_t *granules)
+/* The granules of a block in use that is not ALIGNED, by p's header and the next; 0: p, any
+ * pointer, is none. Without the heap's lock: what it reads of a block that is the caller's nobody
+ * writes but for PREV_FREE. */
+HMM__ALWAYS_INLINE uint32_t used_granules(const struct hmm_heap *h, const char *p)
 {
-    const struct hmm_heap *h = cache->heap;
     size_t at = ref_or_more(h, p), top = heap_top(h);
     if (hmm__unlikely(at < h->first || at >= top))
-        return false;
+        return 0;
     uint32_t word = word_load(p), n = header_size(word);
-    *granules = n;
-    return !(word & (HMM__FREE | HMM__ALIGNED)) && is_medium_size(n) && n <= top - at &&
-           !(word_load(p + (size_t)n * HMM_GRANULE) & HMM__PREV_FREE);
+    return !(word & (HMM__FREE | HMM__ALIGNED)) && n <= top - at &&
+                   !(word_load(p + (size_t)n * HMM_GRANULE) & HMM__PREV_FREE)
+               ? n
+               : 0;
+}
+
+HMM__ALWAYS_INLINE bool is_medium(const struct cache *cache, const char *p, uint32_t *granules)
+{
+    *granules = used_granules(cache->heap, p);
+    return is_medium_size(*granules);
 }
 
 /* The caller has tc's lock. */

@@ -197,12 +197,6 @@ HMM__ALWAYS_INLINE void free_looked_up(struct run *d, void *block)
 
 /* ---- realloc of an object that must move ---- */
 
-static void *allocate_more(const struct moving_block *b, size_t size)
-{
-    (void)b;
-    return hmm_malloc(size);
-}
-
 static void *allocate_less(const struct moving_block *b, size_t size)
 {
     if (hooks_are_set())
@@ -217,6 +211,13 @@ static void *allocate_less(const struct moving_block *b, size_t size)
         p = hmm__try_malloc(b->heap, size);
     lock_release(&hmm__process.lock, hold);
     return p;
+}
+
+static void *allocate_more(const struct moving_block *b, size_t size)
+{
+    size_t more = with_slack(b->usable, size);
+    void *p = more != size ? allocate_less(b, more) : NULL;
+    return p != NULL ? p : hmm_malloc(size);
 }
 
 static void release_object(const struct moving_block *b)
@@ -263,12 +264,16 @@ static __attribute__((noinline)) void *realloc_object(void *block, size_t size, 
     return realloc_by_moving(&object_mover, &b, size);
 }
 
+/* Most blocks that grow little by little have room: without the lock, and without saving registers.
+ */
 static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
 {
     if (in_run(d))
         return realloc_object(block, size, d);
     if (block == NULL)
         return hmm_malloc(size);
+    if (suits_as_it_is(block, size))
+        return block;
     struct hmm_heap *h = the_heap();
     if (hmm__unlikely(!in_region(h, block)))
         return hmm__foreign_realloc(h, block, size);

@@ -84,6 +84,12 @@ HMM__ALWAYS_INLINE void *realloc_block(struct hmm_heap *h, void *block, size_t s
                                                : hmm__realloc_block(h, block, size);
 }
 
+/* What to request, if it costs little, for an object that is to grow to `size`. */
+HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
+{
+    return cache_with_slack(&hmm__process_cache, usable, size);
+}
+
 HMM__ALWAYS_INLINE bool free_hit(struct run *d, void *block)
 {
     return cache_free_hit(&hmm__process_cache, thread_cache_mine(), d, block);
@@ -108,6 +114,18 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
                                         const char *operation)
 {
     return hmm__cache_usable(&hmm__process_cache, d, block, operation);
+}
+
+/* Whether realloc has nothing to do: the block, which is in no run, is in use, and large enough but
+ * not too large. */
+HMM__ALWAYS_INLINE bool suits_as_it_is(const void *block, size_t size)
+{
+    const struct cache *cache = &hmm__process_cache;
+    if (!cache->open || size - 1 >= HMM_MAX_REQUEST)
+        return false;
+    uint32_t has = used_granules(cache->heap, block), n = hmm__granules_for(size);
+    return n <= has && keeps_slack(n, has - n) &&
+           !(is_medium_size(has) && object_has_tag(cache->keys.medium, block));
 }
 
 HMM__ALWAYS_INLINE void notice_thread_ends(void)
@@ -183,6 +201,12 @@ HMM__ALWAYS_INLINE void *realloc_block(struct hmm_heap *h, void *block, size_t s
     return hmm_heap_realloc(h, block, size);
 }
 
+HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
+{
+    (void)usable;
+    return size;
+}
+
 HMM__ALWAYS_INLINE void *take_medium(size_t size)
 {
     return malloc_hit(size);
@@ -229,6 +253,12 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
 {
     (void)d, (void)block, (void)operation;
     return 0;
+}
+
+HMM__ALWAYS_INLINE bool suits_as_it_is(const void *block, size_t size)
+{
+    (void)block, (void)size;
+    return false;
 }
 
 HMM__ALWAYS_INLINE void notice_thread_ends(void)
