@@ -345,6 +345,8 @@ static const char *verify_lists(const struct thread_cache *tc)
     size_t bytes = 0;
     for (unsigned k = 0; k < MEDIUM_CLASSES; k++) {
         unsigned n = 0;
+        if (m->list[k] != NULL && !(m->listed >> k & 1))
+            return "F5: a list that has medium blocks is not listed";
         for (const struct object *o = m->list[k]; o != NULL; o = o->next) {
             if (!hmm__medium_has(tc->cache, o)) /* o may be any pointer */
                 return "F5: a medium block is not tagged, or free";

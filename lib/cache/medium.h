@@ -27,7 +27,8 @@
  *
  * INVARIANT
  * F5  The lists hold tagged blocks that the heap has as in use, each list of the sizes of its
- *     class. count is the length of each, and bytes the sum of their sizes.
+ *     class. count is the length of each, and bytes the sum of their sizes. `listed` has a bit for
+ *     each that is not empty.
  */
 #ifndef HMM_CACHE_MEDIUM_H
 #define HMM_CACHE_MEDIUM_H
