@@ -295,94 +295,6 @@ START_TEST(few_runs_are_all_active)
 }
 END_TEST
 
-/* ---- Which of them go before the break rises ---- */
-
-static bool commit_nothing(char *from, char *to)
-{
-    return from <= to;
-}
-
-static void clear_pages(char *from, char *to)
-{
-    memset(from, 0, (size_t)(to - from));
-}
-
-static uint64_t stopped_clock(void)
-{
-    return 1000;
-}
-
-/* With it the countdown of an active run is at first one free, and short again and again. */
-static const struct hmm__page_source stopped = {
-    .commit = commit_nothing, .decommit = clear_pages, .clock = stopped_clock};
-
-static struct hmm_heap *heap_with_clock(const struct hmm_strategy *s, void **memory)
-{
-    *memory = calloc(8, MIB);
-    ck_assert_ptr_nonnull(*memory);
-    struct hmm_heap *h = hmm__heap_create(*memory, 8 * MIB, s, true, &stopped);
-    ck_assert_ptr_nonnull(h);
-    return unwatched(h);
-}
-
-static void raise_break(struct hmm_heap *h)
-{
-    const void *before = hmm_heap_break(h);
-    while (hmm_heap_break(h) == before)
-        must_malloc(h, 1500);
-}
-
-/* Of the row one whose run is active, but is not the one that is carved. */
-static void *one_joined(const struct hmm_heap *h, void *const *row)
-{
-    for (int i = 0; i < FEW; i++) {
-        const struct run *d = cache_run_of(h->cache, row[i]);
-        if (d != NULL && d->state == RUN_ACTIVE && d != h->cache->thread_cache->active[d->class])
-            return row[i];
-    }
-    ck_abort_msg("no run is active besides the last");
-    return NULL;
-}
-
-/* Runs of which objects are in use stay active, however many of their objects were freed in turn.
- * One that is empty goes. _i: strategy, and whether there is a clock. */
-START_TEST(active_runs_in_use_stay_when_the_break_rises)
-{
-    static void *row[FEW];
-    void *memory = NULL;
-    struct hmm_heap *h = _i % 2 == 0 ? unwatched(heap_of(8 * MIB, strategy_of(_i / 2)))
-                                     : heap_with_clock(strategy_of(_i / 2), &memory);
-    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
-    must_malloc(h, 3 * MIB);
-    for (int i = 0; i < FEW; i++)
-        row[i] = must_malloc(h, 200);
-    const struct thread_cache *tc = h->cache->thread_cache;
-    while (tc->free_list[cache_class(tc, 200)] != NO_OBJECT)
-        must_malloc(h, 200);
-    for (unsigned i = 0; i < 40 * FEW; i++) {
-        hmm_heap_free(h, row[i % FEW]);
-        row[i % FEW] = must_malloc(h, 200);
-    }
-    const size_t runs = runs_of(h);
-    const unsigned active = active_runs(h, row);
-    ck_assert_uint_ge(active, 3);
-    raise_break(h);
-    ck_assert_uint_eq(active_runs(h, row), active);
-    ck_assert_uint_eq(runs_of(h), runs);
-    assert_sound(h);
-    const struct run *d = cache_run_of(h->cache, one_joined(h, row));
-    for (int i = 0; i < FEW; i++)
-        if (cache_run_of(h->cache, row[i]) == d)
-            hmm_heap_free(h, row[i]);
-    raise_break(h);
-    ck_assert_uint_eq(runs_of(h), runs - 1);
-    assert_sound(h);
-    if (memory == NULL)
-        heap_end(h);
-    free(memory);
-}
-END_TEST
-
 static uint32_t active_pages(const struct cache *cache, size_t size)
 {
     const struct thread_cache *tc = cache->thread_cache;
@@ -614,7 +526,6 @@ int main(void)
     on_each_strategy(c, when_off_no_more_runs_are_made, 1);
     on_each_strategy(c, levels_of_checking_when_runs_exist, 5);
     on_each_strategy(c, few_runs_are_all_active, 1);
-    on_each_strategy(c, active_runs_in_use_stay_when_the_break_rises, 2);
     on_each_strategy(c, active_runs_are_as_large_as_one_can_be, 1);
     tcase_add_test(c.once, only_an_object_s_first_byte_is_one);
     on_each_strategy(c, a_block_has_not_much_more_than_was_asked_for, 1);
