@@ -164,8 +164,7 @@ static __attribute__((noinline)) void *malloc_missed(size_t size)
 
 static __attribute__((noinline)) void free_in_heap(void *block)
 {
-    if (block != NULL)
-        free_of_heap(the_heap(), block);
+    free_of_heap(the_heap(), block);
 }
 
 static __attribute__((noinline)) void free_else(void *block, struct run *d)
@@ -179,6 +178,8 @@ static __attribute__((noinline)) void free_else(void *block, struct run *d)
 /* Not an object of the thread's own. */
 static __attribute__((noinline)) void free_missed(void *block, struct run *d)
 {
+    if (block == NULL)
+        return;
     enum medium_put put = in_run(d) || hooks_are_set() ? MEDIUM_ELSE : put_medium(block);
     if (put == MEDIUM_NOT)
         free_in_heap(block);
