@@ -55,6 +55,8 @@ static __attribute__((noinline)) void *malloc_large(struct hmm_heap *h, size_t s
 static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 {
     void *p = size == 1 ? take_medium(count) : NULL;
+    if (p == NULL && size == 1)
+        p = refill_medium(count);
     if (p != NULL)
         return memset(p, 0, hmm_heap_usable_size(h, p));
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
@@ -142,25 +144,45 @@ HMM__ALWAYS_INLINE void free_of_heap(struct hmm_heap *h, void *block)
 
 /* ---- The slow path of the cache ---- */
 
-/* The free list for this size is empty, or there is none. */
-static __attribute__((noinline)) void *malloc_missed(size_t size)
+static __attribute__((noinline)) void *malloc_else(size_t size)
 {
     struct hmm_heap *h = the_heap();
-    void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : take_medium(size);
+    void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : refill_medium(size);
     if (hmm__unlikely(size >= HMM__HUGE_MIN))
         return malloc_large(h, size);
     return p ? p : malloc_of_heap(h, size);
 }
 
-static __attribute__((noinline)) void free_missed(void *block, struct run *d)
+/* The free list for this size is empty, or there is none. What the thread has of medium blocks is
+ * tried here, where no register is saved. */
+static __attribute__((noinline)) void *malloc_missed(size_t size)
 {
-    if (block == NULL)
-        return;
-    struct hmm_heap *h = the_heap();
-    if (!free_in_run(d, block) && !put_medium(block))
-        free_of_heap(h, block);
+    void *p = size > CACHE_OBJECT_MAX ? take_medium(size) : NULL;
+    return p ? p : malloc_else(size);
+}
+
+static __attribute__((noinline)) void free_in_heap(void *block)
+{
+    if (block != NULL)
+        free_of_heap(the_heap(), block);
+}
+
+static __attribute__((noinline)) void free_else(void *block, struct run *d)
+{
+    if (!free_in_run(d, block) && !put_medium_else(block))
+        free_in_heap(block);
     else if (hooks_are_set())
         hmm__trace_free(block);
+}
+
+/* Not an object of the thread's own. */
+static __attribute__((noinline)) void free_missed(void *block, struct run *d)
+{
+    enum medium_put put = in_run(d) || hooks_are_set() ? MEDIUM_ELSE : put_medium(block);
+    if (put == MEDIUM_NOT)
+        free_in_heap(block);
+    else if (put == MEDIUM_ELSE)
+        free_else(block, d);
 }
 
 /* Frees a block for which d was looked up. */
