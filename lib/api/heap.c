@@ -220,8 +220,8 @@ static void release_moved(const struct moving_block *b)
         hmm__plain_free(b->heap, b->block);
 }
 
-/* Ends the program if the block, which is in no run, is a medium block that was freed. */
-static void *realloc_of_heap_block(struct hmm_heap *h, void *block, size_t size)
+/* Ends the program if it is a medium block that was freed. */
+void *hmm__realloc_block(struct hmm_heap *h, void *block, size_t size)
 {
     struct block_view b;
     bool placed = is_placed(h, block, &b);
@@ -243,8 +243,7 @@ static __attribute__((noinline)) void *cached_realloc(struct hmm_heap *h, void *
     if (p != NULL)
         return p;
     const struct moving_block b = {h, block, hmm__cache_usable(h->cache, d, block, "realloc"), d};
-    return b.usable != 0 ? realloc_by_moving(&mover, &b, size)
-                         : realloc_of_heap_block(h, block, size);
+    return b.usable != 0 ? realloc_by_moving(&mover, &b, size) : hmm__realloc_block(h, block, size);
 }
 
 #endif

@@ -143,7 +143,7 @@ _Static_assert(16u << (CACHE_CLASSES / 8 + 2) == CACHE_OBJECT_MAX, "the last cla
 _Static_assert(CACHE_CLASSES % 8 == 0 && CACHE_CLASSES <= UINT8_MAX, "run.class has 8 bits");
 _Static_assert(CACHE_OBJECT_MAX <= CACHE_PAGE, "a run of two objects has few pages");
 _Static_assert(CACHE_CLASSES <= 32, "thread_cache.reuses has a bit for each class");
-_Static_assert(MEDIUM_CLASSES <= 64, "medium_cache.varied has a bit for each class");
+_Static_assert(MEDIUM_CLASSES < 64, "medium_cache.listed and varied have a bit for each class");
 
 enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_CLAIMED, RUN_SPLIT, RUN_RETIRED };
 
@@ -239,6 +239,7 @@ struct medium_cache {
     size_t bytes_min; /* the least since they were looked at */
     size_t unused;    /* of them, to go back; atomic */
     size_t counted;   /* as cache.medium_bytes has it; with the heap's lock */
+    uint64_t listed; /* classes that may have blocks; others have none */
     unsigned clock_hand;
     unsigned classes; /* those that it may have blocks of */
     uint64_t varied;  /* classes of which requests differ: the first block was too small for one */

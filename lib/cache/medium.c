@@ -54,6 +54,7 @@ static void believe_orphan(struct thread_cache *tc)
 {
     struct medium_cache *m = &tc->medium;
     m->bytes = 0;
+    m->listed = (UINT64_C(1) << MEDIUM_CLASSES) - 1;
     for (unsigned k = 0; k < MEDIUM_CLASSES; k++) {
         struct object **link = &m->list[k];
         for (m->count[k] = 0; *link != NULL && hmm__medium_has(tc->cache, *link); m->count[k]++) {
@@ -71,6 +72,28 @@ static void forget_lost(struct medium_cache *m)
     memset(m->count, 0, sizeof m->count);
 }
 
+/* The next class from the hand on that may have blocks; MEDIUM_CLASSES: none. */
+static unsigned next_listed(const struct medium_cache *m)
+{
+    uint64_t listed = m->listed >> m->clock_hand;
+    return listed == 0 ? MEDIUM_CLASSES : m->clock_hand + (unsigned)__builtin_ctzll(listed);
+}
+
+/* Takes so many blocks of class k off, in front of *all. Returns the number. */
+static size_t take_medium_off_some(struct thread_cache *tc, unsigned k, size_t n,
+                                   struct object **all)
+{
+    size_t taken = 0;
+    for (; taken < n && tc->medium.list[k] != NULL; taken++) {
+        struct object *o = take_medium_off_one(tc, k);
+        o->next = *all;
+        *all = o;
+    }
+    if (tc->medium.list[k] == NULL)
+        tc->medium.listed &= ~(UINT64_C(1) << k);
+    return taken;
+}
+
 /* Takes blocks off until the rest have `keep` bytes at most, or `max` are taken: half of each
  * class, from clock_hand on, and the last one of a class only if that was not enough. Returns them
  * as a list; NULL: none. The caller has tc's lock. */
@@ -78,25 +101,22 @@ static struct object *take_medium_off(struct thread_cache *tc, size_t keep, size
 {
     struct medium_cache *m = &tc->medium;
     struct object *all = NULL;
-    unsigned last = 0, empty = 0;
     if (hmm__unlikely(is_orphan(tc)))
         believe_orphan(tc);
-    for (unsigned i = 0; m->bytes > keep && max != 0; i++) {
-        unsigned k = m->clock_hand;
-        m->clock_hand = k + 1 < MEDIUM_CLASSES ? k + 1 : 0;
-        last = i < MEDIUM_CLASSES ? 0 : 1;
-        empty = m->list[k] != NULL ? 0 : empty + 1;
-        if (empty != 0) {
-            if (hmm__unlikely(empty > MEDIUM_CLASSES))
+    const unsigned first = m->clock_hand;
+    for (unsigned rounds = 0; m->bytes > keep && max != 0;) {
+        unsigned k = next_listed(m);
+        if (k == MEDIUM_CLASSES) {
+            if (hmm__unlikely(m->listed == 0))
                 forget_lost(m);
+            m->clock_hand = 0;
+            rounds++;
             continue;
         }
+        size_t last = rounds > 1 || (rounds == 1 && k >= first);
         size_t n = (m->count[k] + last) / 2;
-        for (n = n < max ? n : max; n != 0 && m->list[k] != NULL; n--, max--) {
-            struct object *o = take_medium_off_one(tc, k);
-            o->next = all;
-            all = o;
-        }
+        max -= take_medium_off_some(tc, k, n < max ? n : max, &all);
+        m->clock_hand = k + 1;
     }
     return all;
 }
@@ -325,6 +345,8 @@ static const char *verify_lists(const struct thread_cache *tc)
     size_t bytes = 0;
     for (unsigned k = 0; k < MEDIUM_CLASSES; k++) {
         unsigned n = 0;
+        if (m->list[k] != NULL && !(m->listed >> k & 1))
+            return "F5: a list that has medium blocks is not listed";
         for (const struct object *o = m->list[k]; o != NULL; o = o->next) {
             if (!hmm__medium_has(tc->cache, o)) /* o may be any pointer */
                 return "F5: a medium block is not tagged, or free";

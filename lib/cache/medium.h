@@ -27,7 +27,8 @@
  *
  * INVARIANT
  * F5  The lists hold tagged blocks that the heap has as in use, each list of the sizes of its
- *     class. count is the length of each, and bytes the sum of their sizes.
+ *     class. count is the length of each, and bytes the sum of their sizes. `listed` has a bit for
+ *     each that is not empty.
  */
 #ifndef HMM_CACHE_MEDIUM_H
 #define HMM_CACHE_MEDIUM_H
@@ -180,6 +181,7 @@ HMM__ALWAYS_INLINE void medium_push(struct thread_cache *tc, struct object *o, u
     o->tag = tc->cache->keys.medium;
     o->next = m->list[k];
     CACHE_WRITE(m->list[k], o);
+    m->listed |= UINT64_C(1) << k;
     m->count[k]++;
     CACHE_WRITE(m->bytes, m->bytes + (size_t)n * HMM_GRANULE);
 }

@@ -98,36 +98,6 @@ static void join(struct thread_cache *tc, struct run *d)
     s->joined_pages += run_rest(d)->pages;
 }
 
-/* ---- Whether a joined run may be empty: it is not before as many frees as it has objects ---- */
-
-static void set_below(struct run *d, uint32_t n)
-{
-    uint16_t below = (uint16_t)(n < UINT16_MAX ? n : UINT16_MAX);
-    __atomic_store_n(&run_rest(d)->below, below, __ATOMIC_RELAXED);
-}
-
-/* Sets the countdown of an ACTIVE run. Of one that is joined, what `below` is more than the
- * countdown is the number of frees since it was joined; UINT16_MAX: that is not known. */
-static void tick_run_at(struct run *d, uint32_t frees)
-{
-    uint32_t below = run_rest(d)->below;
-    if (below != UINT16_MAX)
-        set_below(d, below - d->countdown + frees);
-    run_set_countdown(d, frees);
-}
-
-static bool joined_may_be_empty(const struct thread_cache *tc, unsigned c)
-{
-    for (int32_t at = tc->classes[c].joined; at != 0;) {
-        const struct run *d = run_at(tc->cache, at);
-        const struct run_rest *r = run_rest(d);
-        if (r->below == UINT16_MAX || r->below - (uint32_t)d->countdown >= r->carved)
-            return true;
-        at = r->link;
-    }
-    return false;
-}
-
 /* The free list is empty: all objects of the active run are in use. */
 static void end_active(struct thread_cache *tc, struct run *d)
 {
@@ -135,12 +105,10 @@ static void end_active(struct thread_cache *tc, struct run *d)
     HMM_ASSERT(tc->free_list[d->class] == NO_OBJECT);
     tc->active[d->class] = NULL;
     if (d->list != &d->free &&
-        tc->classes[d->class].joined_pages + run_rest(d)->pages <= JOINED_PAGES) {
-        set_below(d, d->countdown);
+        tc->classes[d->class].joined_pages + run_rest(d)->pages <= JOINED_PAGES)
         join(tc, d);
-    } else {
+    else
         make_full(d);
-    }
 }
 
 /* Joined runs become FULL until a run of so many pages may be active beside the rest. From then on
@@ -284,7 +252,7 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
 static void tick_run_sooner(struct run *d, uint16_t frees)
 {
     if (d->countdown > frees)
-        tick_run_at(d, frees);
+        run_set_countdown(d, frees);
 }
 
 static void tick_sooner(struct thread_cache *tc, uint16_t frees)
@@ -302,7 +270,7 @@ uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
 {
     struct cache *cache = tc->cache;
     if (cache->heap->page_source == NULL)
-        return TICK_NEVER;
+        return UINT16_MAX;
     uint16_t before = tc->ticker.frees, next = hmm__ticker_next(&tc->ticker, cache->heap);
     if (next < before)
         tick_sooner(tc, next);
@@ -443,10 +411,10 @@ void hmm__countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
     if (state == RUN_FULL) {
         first_free_of_full(tc, d);
     } else if (state == RUN_ACTIVE) {
-        tick_run_at(d, cache_tick_countdown(tc));
+        run_set_countdown(d, cache_tick_countdown(tc));
         uint16_t countdown = hmm__cache_tick(tc, locked);
         if (run_state(d) == RUN_ACTIVE) /* still: pages may have gone back, and runs */
-            tick_run_at(d, countdown);
+            run_set_countdown(d, countdown);
     } else if (run_rest(d)->below != 0) {
         run_set_used(d, run_rest(d)->below, 0);
         share_runs(tc, d->class, locked);
@@ -551,7 +519,7 @@ void hmm__return_free_lists(struct thread_cache *tc)
 void hmm__part_joined(struct thread_cache *tc)
 {
     for (unsigned c = 0; c < CACHE_CLASSES; c++)
-        if (joined_may_be_empty(tc, c))
+        if (tc->classes[c].joined != 0)
             return_free_list(tc, c);
 }
 

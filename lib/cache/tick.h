@@ -18,13 +18,10 @@
 /* A call of a slow path counts as so many frees. */
 #define TICK_SLOW 8u
 
-/* A countdown where there is no clock. */
-#define TICK_NEVER INT16_MAX
-
 /* The countdown of a run that becomes active. */
 HMM__ALWAYS_INLINE uint16_t cache_tick_countdown(const struct thread_cache *tc)
 {
-    return tc->cache->heap->page_source ? tc->ticker.frees : TICK_NEVER;
+    return tc->cache->heap->page_source ? tc->ticker.frees : UINT16_MAX;
 }
 
 /* A countdown has come to zero. Returns what it is from now on. `locked`: the caller has the lock.

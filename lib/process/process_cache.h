@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The cache of the process heap, as its entry points call it before the heap. Without HMM__CACHE
- * the same functions do nothing. Calls lib/cache.
+ * the same functions do nothing. Calls lib/cache and lib/api.
  */
 #ifndef HMM_PROCESS_CACHE_H
 #define HMM_PROCESS_CACHE_H
 
+#include "api/api.h"
 #include "cache/fast_path.h"
 #include "cache/medium.h"
 #include "cache/thread.h"
@@ -76,6 +77,13 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
     return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), d, block, size);
 }
 
+/* The block is in no run. With the lock. */
+HMM__ALWAYS_INLINE void *realloc_block(struct hmm_heap *h, void *block, size_t size)
+{
+    return h->cache == NULL || hooks_are_set() ? hmm_heap_realloc(h, block, size)
+                                               : hmm__realloc_block(h, block, size);
+}
+
 /* What to request, if it costs little, for an object that is to grow to `size`. */
 HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
 {
@@ -105,12 +113,12 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
     return hmm__cache_usable(&hmm__process_cache, d, block, operation);
 }
 
-/* Whether realloc has nothing to do: the block is in no run, in use, and large enough but not too
- * large. */
-HMM__ALWAYS_INLINE bool suits_as_it_is(const struct run *d, const void *block, size_t size)
+/* Whether realloc has nothing to do: the block, which is in no run, is in use, and large enough but
+ * not too large. */
+HMM__ALWAYS_INLINE bool suits_as_it_is(const void *block, size_t size)
 {
     const struct cache *cache = &hmm__process_cache;
-    if (!cache->open || is_run(cache, d) || size - 1 >= HMM_MAX_REQUEST)
+    if (!cache->open || size - 1 >= HMM_MAX_REQUEST)
         return false;
     uint32_t has = used_granules(cache->heap, block), n = hmm__granules_for(size);
     return n <= has && keeps_slack(n, has - n) &&
@@ -185,6 +193,11 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
     return malloc_hit(size);
 }
 
+HMM__ALWAYS_INLINE void *realloc_block(struct hmm_heap *h, void *block, size_t size)
+{
+    return hmm_heap_realloc(h, block, size);
+}
+
 HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
 {
     (void)usable;
@@ -239,9 +252,9 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
     return 0;
 }
 
-HMM__ALWAYS_INLINE bool suits_as_it_is(const struct run *d, const void *block, size_t size)
+HMM__ALWAYS_INLINE bool suits_as_it_is(const void *block, size_t size)
 {
-    (void)d, (void)block, (void)size;
+    (void)block, (void)size;
     return false;
 }
 
