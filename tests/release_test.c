@@ -356,6 +356,7 @@ START_TEST(calloc_does_not_touch_what_is_zero)
     memset(p, 0xff, hmm_heap_usable_size(h, p));
     hmm_heap_free(h, p);
     p = hmm_heap_calloc(h, 100, MIB); /* half of it has been used */
+    ck_assert_uint_lt(resident(), MIB);
     ck_assert(is_zero(p, hmm_heap_usable_size(h, p)));
     hmm_heap_free(h, above);
     hmm_heap_free(h, first);
