@@ -306,6 +306,7 @@ struct cache {
     bool open;           /* else no runs are made, and frees of medium blocks reach the heap */
     size_t medium_bytes; /* of all threads, as far as they are counted */
     size_t idle_page;    /* where to go on looking for empty runs of others */
+    struct thread_cache *idle_thread; /* and for their medium blocks; NULL: all were looked at */
     uint64_t aged_at;    /* when medium blocks that are not needed were looked for */
     bool has_unused;     /* some medium_cache.unused is not 0 */
     bool splits;         /* runs are split, and holes filled before a run is made */

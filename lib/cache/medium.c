@@ -19,8 +19,11 @@
 
 #define MEDIUM_BYTES_MIN ((size_t)4096)
 
-/* Blocks that go back in one call where it can wait: a few tenths of a millisecond. */
+/* What goes back in one call where it can wait, a few tenths of a millisecond: blocks, and bytes.
+ * So many threads are looked at for it. */
 #define MEDIUM_STEP ((size_t)256)
+#define MEDIUM_STEP_BYTES ((size_t)1 << 20)
+#define MEDIUM_THREADS 64u
 
 void hmm__medium_freed_twice(const void *p, const char *operation)
 {
@@ -94,7 +97,8 @@ static size_t take_medium_off_some(struct thread_cache *tc, unsigned k, size_t n
     return taken;
 }
 
-/* Takes blocks off until the rest have `keep` bytes at most, or `max` are taken: half of each
+/* Takes blocks off until the rest have `keep` bytes at most, or `max` are taken, which are a step
+ * unless it is SIZE_MAX: half of each
  * class, from clock_hand on, and the last one of a class only if that was not enough. Returns them
  * as a list; NULL: none. The caller has tc's lock. */
 static struct object *take_medium_off(struct thread_cache *tc, size_t keep, size_t max)
@@ -103,6 +107,8 @@ static struct object *take_medium_off(struct thread_cache *tc, size_t keep, size
     struct object *all = NULL;
     if (hmm__unlikely(is_orphan(tc)))
         believe_orphan(tc);
+    if (max != SIZE_MAX && m->bytes > keep + MEDIUM_STEP_BYTES)
+        keep = m->bytes - MEDIUM_STEP_BYTES;
     const unsigned first = m->clock_hand;
     for (unsigned rounds = 0; m->bytes > keep && max != 0;) {
         unsigned k = next_listed(m);
@@ -164,6 +170,17 @@ bool hmm__medium_halve(struct thread_cache *tc)
 bool hmm__medium_empty(struct thread_cache *tc)
 {
     return shrink_to(tc, 0, SIZE_MAX);
+}
+
+bool hmm__medium_empty_others(struct cache *cache, const struct thread_cache *tc)
+{
+    for (unsigned i = 0; i < MEDIUM_THREADS && cache->idle_thread != NULL; i++) {
+        struct thread_cache *t = cache->idle_thread;
+        if (t != tc && shrink_to(t, 0, MEDIUM_STEP))
+            return true;
+        cache->idle_thread = t->next;
+    }
+    return false;
 }
 
 bool hmm__medium_empty_all(struct cache *cache)

@@ -72,6 +72,9 @@ HMM__HIDDEN bool hmm__medium_empty(struct thread_cache *tc);
  * of it. */
 HMM__HIDDEN bool hmm__medium_halve(struct thread_cache *tc);
 
+/* A step of the same of other threads than tc, from cache->idle_thread on. */
+HMM__HIDDEN bool hmm__medium_empty_others(struct cache *cache, const struct thread_cache *tc);
+
 /* Returns the medium blocks of all thread caches. */
 HMM__HIDDEN bool hmm__medium_empty_all(struct cache *cache);
 

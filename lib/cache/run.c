@@ -227,10 +227,11 @@ static void *allocate_pages(struct cache *cache, uint32_t pages, enum hmm__piece
     return hmm__take_piece(cache->heap, &piece, from);
 }
 
-/* Places a run of *pages, or of fewer if no hole is so large. */
+/* Places a run of *pages, or of fewer if no hole is so large, unless smaller holes are filled
+ * without a run. */
 static void *place_in_hole(struct cache *cache, uint32_t *pages, size_t size)
 {
-    uint32_t wanted = *pages, min = min_pages(size);
+    uint32_t wanted = *pages, min = cache->splits ? wanted : min_pages(size);
     void *p = allocate_pages(cache, wanted, HMM__PIECE_OF_HOLE);
     for (uint32_t m = wanted / 2; p == NULL && m >= min; m /= 2) {
         p = allocate_pages(cache, m, HMM__PIECE_OF_HOLE);
@@ -400,21 +401,36 @@ void hmm__run_return_claimed(struct cache *cache, struct run *d)
     run_set_state(d, RUN_RETIRED); /* from here on the descriptor is its owner's */
 }
 
-bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s)
+/* From the oldest run on up to `before` all were looked at: they become the newest, and the rest
+ * the oldest, so that a next call goes on there. */
+static void turn_queue(const struct cache *cache, struct size_class *s, struct run *before)
+{
+    int32_t first = s->oldest;
+    s->oldest = run_rest(before)->link;
+    run_rest(run_at(cache, s->newest))->link = first;
+    s->newest = cache_offset(cache, before);
+    run_rest(before)->link = 0;
+}
+
+bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s, uint32_t *steps)
 {
     struct run *d = s->oldest ? run_at(tc->cache, s->oldest) : NULL, *before = NULL, *next;
     bool any = false;
-    for (; d != NULL; d = next) {
+    for (; d != NULL && *steps != 0; d = next, --*steps) {
+        uint32_t pages = run_rest(d)->pages;
         next = hmm__run_next(tc->cache, d);
         if (run_state(d) == RUN_PARTIAL && run_used(d) == 0) {
             hmm__run_return(tc, d);
             any = true;
+            *steps -= *steps > pages ? pages : *steps - 1;
         }
         if (run_state(d) == RUN_RETIRED)
             unlink_retired(tc, s, before, d);
         else
             before = d;
     }
+    if (d != NULL && before != NULL)
+        turn_queue(tc->cache, s, before);
     return any;
 }
 

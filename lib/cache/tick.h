@@ -31,6 +31,10 @@ HMM__HIDDEN HMM__COLD uint16_t hmm__cache_tick(struct thread_cache *tc, bool loc
 /* The last that a free does, so that it can jump there. */
 HMM__HIDDEN HMM__COLD void hmm__cache_tick_free(struct thread_cache *tc);
 
+/* A free that has read the clock: returns some of tc's remote frees to their runs. Whether there
+ * are more. */
+HMM__HIDDEN HMM__COLD bool hmm__cache_collect_late(struct thread_cache *tc, bool locked);
+
 HMM__ALWAYS_INLINE void cache_count_free(struct thread_cache *tc)
 {
     if (hmm__unlikely(--tc->until_tick == 0))

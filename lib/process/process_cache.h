@@ -146,6 +146,12 @@ HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
         hmm__high_raise(h, limit, high_limit);
 }
 
+/* Returns objects of this thread's that others have freed to their runs. Whether there are more. */
+HMM__ALWAYS_INLINE bool collect_late(void)
+{
+    return hmm__cache_collect_late(thread_cache_mine(), true);
+}
+
 /* Bytes of the medium blocks that the cache holds. */
 HMM__ALWAYS_INLINE size_t medium_bytes(void)
 {
@@ -269,6 +275,11 @@ HMM__ALWAYS_INLINE void leave_thread_cache(void)
 HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
 {
     (void)h, (void)lock;
+}
+
+HMM__ALWAYS_INLINE bool collect_late(void)
+{
+    return false;
 }
 
 HMM__ALWAYS_INLINE size_t medium_bytes(void)
