@@ -178,12 +178,16 @@ int hmm_heap_set_check(struct hmm_heap *heap, int level);
 /*
  * Puts a cache in front of the heap: small blocks then come from runs of their size, each run being
  * a block of the heap, which is several times faster. The strategy then places the runs, and no
- * longer the small blocks. The process heap has it unless HMM_CACHE is 0 in the
+ * longer the small blocks. hmm_realloc then has slack, so that what grows little by little seldom
+ * moves: a block that grows by a 16th or less may have up to an eighth more than was requested, and
+ * one that shrinks keeps no more than that; from a run, a block of more than 128 bytes that grows
+ * by a quarter or less may have a quarter more. hmm_usable_size tells; it counts as in use, and
+ * what rounding adds comes on top. The process heap has the cache unless HMM_CACHE is 0 in the
  * environment. A region below 128 KiB is left without, and under memcheck every heap; a check level
  * above 1 turns it off. It takes a 256th of the region, at its high end. on 0: no more runs are
  * made; blocks that are in use stay as they are. Not locked, as hmm_heap_set_check is not: of the
- * process heap it is to be called while no other thread is at it.
- * Returns 0; or -1 iff there is no room for it (ENOMEM) or it was left out of the build (ENOTSUP).
+ * process heap it is to be called while no other thread is at it. Returns 0; or -1 iff there is no
+ * room for it (ENOMEM) or it was left out of the build (ENOTSUP).
  */
 int hmm_heap_set_cache(struct hmm_heap *heap, int on);
 

@@ -168,9 +168,14 @@ for s in $strategies; do
         with HMM_STRATEGY="$s" "$dir/placed" 4000 # a test that cannot fail is none
         [ "$code" -eq 3 ]
         report $? "$s: with the cache it is not"
+        with HMM_STRATEGY="$s" "$dir/libc" no-slack
+        [ "$code" -eq 1 ]
+        report $? "$s: with the cache a buffer that grows by little has slack"
         passes "$s: a cache where blocks have been" HMM_CACHE=0 HMM_HEAP_SIZE=600K \
             HMM_STRATEGY="$s" "$dir/thread_caches" over-used-memory
     fi
+    passes "$s: HMM_CACHE=0: a buffer that grows by little has no slack" HMM_CACHE=0 \
+        HMM_STRATEGY="$s" "$dir/libc" no-slack
     passes "$s: HMM_CACHE=0: threads" HMM_CACHE=0 HMM_STRATEGY="$s" "$dir/thread_caches" orphans
 done
 passes "more medium blocks than 16 bits count" HMM_RELEASE=-1 "$dir/thread_caches" \
@@ -185,6 +190,8 @@ dies "a double free of an object that another thread is to send home" \
     '^hmm: free 0x[0-9a-f]+: double free' "$dir/thread_misuse" sent-twice
 dies "a double free of a medium block" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_misuse" medium-twice
+dies "a realloc of a medium block that was freed" '^hmm: realloc 0x[0-9a-f]+: double free' \
+    "$dir/thread_misuse" medium-resized
 dies "a double free of a medium block by another thread" '^hmm: free 0x[0-9a-f]+: double free' \
     "$dir/thread_misuse" medium-twice-by-others
 dies "a pointer into another thread's block" '^hmm: free 0x[0-9a-f]+: .*not a block' \

@@ -36,8 +36,8 @@ struct moving_block {
 /* How it moves. */
 struct mover {
     void *(*allocate)(const struct moving_block *b, size_t size);
-    /* Memory for a block that shrinks. NULL: there is none that costs little, and the block stays.
-     */
+    /* Memory for a block that shrinks, or for one and its slack. NULL: there is none that costs
+     * little. */
     void *(*allocate_less)(const struct moving_block *b, size_t size);
     void (*release)(const struct moving_block *b);
 };

@@ -184,11 +184,6 @@ HMM__ALWAYS_INLINE struct thread_cache *own_thread_cache(const struct hmm_heap *
     return has_own_cache(h) ? h->cache->thread_cache : NULL;
 }
 
-static void *move_up(const struct moving_block *b, size_t size)
-{
-    return hmm__plain_malloc(b->heap, size);
-}
-
 static void *move_down(const struct moving_block *b, size_t size)
 {
     struct hmm_heap *h = b->heap;
@@ -199,6 +194,13 @@ static void *move_down(const struct moving_block *b, size_t size)
     if (p == NULL && tc)
         p = hmm__cache_refill(tc, size);
     return p ? p : hmm__try_malloc(h, size);
+}
+
+static void *move_up(const struct moving_block *b, size_t size)
+{
+    size_t more = cache_with_slack(b->heap->cache, b->usable, size);
+    void *p = more != size ? move_down(b, more) : NULL;
+    return p != NULL ? p : hmm__plain_malloc(b->heap, size);
 }
 
 static void release_moved(const struct moving_block *b)
@@ -218,7 +220,8 @@ static void *realloc_of_heap_block(struct hmm_heap *h, void *block, size_t size)
         hmm__medium_freed_twice(block, "realloc");
     if (h->check_flags)
         return hmm__checked_realloc(h, block, size);
-    return placed ? hmm__realloc_placed(h, block, size, b) : hmm__realloc(h, block, size);
+    return placed && h->cache->open ? hmm__realloc_with_slack(h, block, size, b)
+                                    : hmm__realloc_past_gates(h, block, size);
 }
 
 /* The block is looked up once in the page map, and once in the heap. */
@@ -250,7 +253,7 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
 
 static void *cached_realloc(struct hmm_heap *h, void *block, size_t size)
 {
-    return hmm__realloc(h, block, size);
+    return hmm__realloc_past_gates(h, block, size);
 }
 
 #endif
@@ -324,8 +327,12 @@ static __attribute__((noinline)) void *large_calloc(struct hmm_heap *h, size_t s
 
 #endif
 
-/* `hooked`: a hook is set, so that malloc_entry is not to be called. */
-HMM__ALWAYS_INLINE void *plain_calloc(struct hmm_heap *heap, size_t count, size_t size, bool hooked)
+HMM__ALWAYS_INLINE void *zero(struct hmm_heap *heap, void *p)
+{
+    return p ? memset(p, 0, hmm_heap_usable_size(heap, p)) : NULL;
+}
+
+void *hmm__plain_calloc(struct hmm_heap *heap, size_t count, size_t size)
 {
     size_t bytes;
     if (hmm__unlikely(__builtin_mul_overflow(count, size, &bytes)))
@@ -336,20 +343,19 @@ HMM__ALWAYS_INLINE void *plain_calloc(struct hmm_heap *heap, size_t count, size_
     if (bytes >= HMM__ZERO_MIN)
         return large_calloc(heap, bytes);
 #endif
-    void *p = hooked ? hmm__plain_malloc(heap, bytes) : heap->malloc_entry(heap, bytes);
-    return p ? memset(p, 0, hmm_heap_usable_size(heap, p)) : NULL;
+    return zero(heap, hmm__plain_malloc(heap, bytes));
 }
 
-void *hmm__plain_calloc(struct hmm_heap *heap, size_t count, size_t size)
-{
-    return plain_calloc(heap, count, size, true);
-}
-
+/* malloc_entry has a gate; what it traces is what calloc would. */
 void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
 {
+    size_t bytes;
+    if ((HMM__GATES || !HMM__HOOKS) && !__builtin_mul_overflow(count, size, &bytes) &&
+        bytes < HMM__ZERO_MIN && heap->check_flags == 0)
+        return zero(heap, heap->malloc_entry(heap, bytes));
     if (hooks_are_set())
         return hmm__hooked_calloc(heap, count, size);
-    return plain_calloc(heap, count, size, false);
+    return hmm__plain_calloc(heap, count, size);
 }
 
 #endif
@@ -370,11 +376,14 @@ void *hmm__plain_realloc(struct hmm_heap *heap, void *block, size_t size)
         return cached_realloc(heap, block, size);
     if (heap->check_flags)
         return hmm__checked_realloc(heap, block, size);
-    return hmm__realloc(heap, block, size);
+    return hmm__realloc_past_gates(heap, block, size);
 }
 
+/* hmm__realloc has a gate. */
 void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
 {
+    if ((HMM__GATES || !HMM__HOOKS) && heap->cache == NULL && heap->check_flags == 0)
+        return hmm__realloc(heap, block, size);
     if (hooks_are_set())
         return hmm__hooked_realloc(heap, block, size);
     return hmm__plain_realloc(heap, block, size);

@@ -46,7 +46,11 @@ void hmm__hooks_leave(void)
 static void set_gates(bool open)
 {
 #if HMM__GATES
-    hmm__diverted = (struct hmm__diverted){hmm__hooked_malloc, hmm__hooked_free};
+    hmm__diverted.malloc_entry = hmm__hooked_malloc;
+    hmm__diverted.free_entry = hmm__hooked_free;
+#if HMM_WITH_REALLOC
+    hmm__diverted.realloc_entry = hmm__hooked_realloc;
+#endif
     hmm__gate_set(&hmm__request_gate, open ? HMM_MAX_REQUEST + 1 : 0);
     hmm__gate_set_bits(&hmm__free_gate.any, open ? HMM__FREE_ANY : UINT32_MAX);
     hmm__gate_set_bits(&hmm__free_gate.self, open ? HMM__FREE_SELF : UINT32_MAX);

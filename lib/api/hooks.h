@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a program has called around each operation on any heap: a lock (hmm_set_lock, or the macros
- * HMM_LOCK_ENTER and HMM_LOCK_LEAVE) and a trace (hmm_set_trace). While it has neither, malloc and
- * free pay nothing for them (heap/gate.h), and other operations test one word that does not change.
+ * HMM_LOCK_ENTER and HMM_LOCK_LEAVE) and a trace (hmm_set_trace). While it has neither, malloc,
+ * free, and calloc and realloc of a heap without a cache pay nothing for them (heap/gate.h); other
+ * operations test one word that does not change.
  * Includes lib/heap only.
  *
  * The process heap has its own lock and its cache besides. Thread caches are not tested for hooks:

@@ -50,15 +50,15 @@
  * objects: the remote frees, the uncarved part of the active run, the oldest run of the queue, a
  * run of the pool, a new run.
  *
- * A free object has a tag behind its link: 64 bits, its address plus a key. free writes it and does
- * not read it, since to wait for the object's cache line is what a free takes longest for. malloc
- * reads the line anyway, and returns no object without the tag, which it clears. So an object that
- * was freed twice is returned once, and reported when its turn comes again; at once, if it was the
- * last that was freed. Before a run goes back to the heap each of its objects must have the tag. A
- * link that was written over leads malloc to no tag, whatever it leads to. So that malloc makes one
- * test, a list ends with an object that never has a tag.
- * free also checks that the pointer is an object's: the distance from the run's start must be a
- * multiple of the size, which one multiplication tells.
+ * A free object has a tag behind its link: the key of the state that it is in, 64 secret bits. free
+ * writes it and does not read it, since to wait for the object's cache line is what a free takes
+ * longest for. malloc reads the line anyway, and returns no object without the tag, which it
+ * clears. So an object that was freed twice is returned once, and reported when its turn comes
+ * again; at once, if it was the last that was freed. Before a run goes back to the heap each of its
+ * objects must have the tag. A link that was written over leads malloc to no tag, whatever it leads
+ * to. So that malloc makes one test, a list ends with an object that never has a tag. free also
+ * checks that the pointer is an object's: the distance from the run's start must be a multiple of
+ * the size, which one multiplication tells.
  *
  * A program's own data must never pass for a tag, whatever it leaves unwritten or writes in part.
  * So each state in which memory is free has its own key: free in its run, sent (freed by another
@@ -66,8 +66,9 @@
  * and different in each cache: other data equal a tag with a probability of 2^-63 for each free, on
  * 32 bits as well. Memory that malloc returns has no tag in it: malloc clears the tag of the object
  * or medium block that it returns, and all tags of a run are cleared when the run goes back to the
- * heap. An object that its owner frees while it is sent is found when it is collected, since its
- * tag has changed.
+ * heap. So a tag need not depend on the object's address: who copies one reads what he has freed.
+ * An object that its owner frees while it is sent is found when it is collected, since its tag has
+ * changed.
  *
  * A thread that frees another's object keeps it for its own next request (glibc, tcmalloc: their
  * caches do), if it requests such objects: a list a class, of at most 8 KiB, behind the thread's
@@ -131,7 +132,6 @@
 
 #define CACHE_PAGE_LOG 10u
 #define CACHE_PAGE ((size_t)1 << CACHE_PAGE_LOG)
-#define CACHE_STEP_LOG 4u
 #define CACHE_OBJECT_MAX 1024u /* the largest object */
 #define CACHE_CLASSES 32u
 #define CACHE_COPY_MAX 128u /* bytes that are copied in place, by 16 */
@@ -243,7 +243,7 @@ struct thread_cache {
     struct object *free_list[CACHE_CLASSES];
     struct run *active[CACHE_CLASSES];
     uint64_t key; /* of the tag of free objects, as the cache has it */
-    uint8_t class_of[CACHE_OBJECT_MAX / 16 + 1]; /* by (size + 15) / 16 */
+    uint8_t class_of[CACHE_OBJECT_MAX + 1];
     struct cache *cache;
     struct thread_cache *next; /* in the list of all thread caches */
     struct thread_cache *next_abandoned;
@@ -266,7 +266,8 @@ struct thread_cache {
 };
 
 _Static_assert(offsetof(struct thread_cache, free_list) == 0, "malloc needs no offset for it");
-_Static_assert(offsetof(struct thread_cache, cache) <= 2 * CACHE_CLASSES * sizeof(void *) + 80,
+_Static_assert(offsetof(struct thread_cache, cache) <=
+                   2 * CACHE_CLASSES * sizeof(void *) + CACHE_OBJECT_MAX + 16,
                "free lists, active runs and class_of are the hot part, without gaps");
 _Static_assert(offsetof(struct thread_cache, remote_frees) % 64 == 0 &&
                    sizeof(struct thread_cache) - offsetof(struct thread_cache, remote_frees) == 64,
@@ -364,8 +365,7 @@ HMM__ALWAYS_INLINE bool own_lock(struct thread_cache *tc)
 
 HMM__ALWAYS_INLINE void own_unlock(struct thread_cache *tc)
 {
-    if (tc->cache->lock != NULL)
-        brief_unlock(&tc->lock);
+    brief_unlock(&tc->lock);
 }
 
 /* Of any thread, with the heap's lock. */

@@ -14,13 +14,14 @@
 HMM__ALWAYS_INLINE unsigned cache_class(const struct thread_cache *tc, size_t size)
 {
     HMM_ASSERT(size <= CACHE_OBJECT_MAX);
-    return tc->class_of[(size + 15) >> CACHE_STEP_LOG];
+    return tc->class_of[size];
 }
 
 /* NULL: the free list is empty, or what it leads to is no free object, which a refill reports. */
 HMM__ALWAYS_INLINE void *cache_pop(struct thread_cache *tc, unsigned c)
 {
     struct object *p = tc->free_list[c];
+    hmm__forget(p); /* else gcc copies it once more */
     if (hmm__unlikely(!object_has_tag(tc->key, p)))
         return NULL;
     tc->free_list[c] = p->next;
@@ -37,7 +38,8 @@ HMM__ALWAYS_INLINE void *cache_malloc_hit(struct thread_cache *tc, size_t size)
  * so that it can jump there. */
 HMM__HIDDEN void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc);
 /* The same; returns `result`. */
-HMM__HIDDEN void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result);
+HMM__HIDDEN __attribute__((returns_nonnull)) void *
+hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result);
 
 /* Whether d, as it was looked up, is a run of tc. */
 HMM__ALWAYS_INLINE bool is_my_run(const struct thread_cache *tc, const struct run *d)
@@ -51,7 +53,7 @@ HMM__ALWAYS_INLINE void cache_push(const struct cache *cache, struct object **li
                                    struct object *first, void *p)
 {
     struct object *o = p;
-    o->tag = object_tag(cache->keys.free, p);
+    o->tag = cache->keys.free;
     o->next = first;
     *list = o;
 }
@@ -92,6 +94,19 @@ HMM__ALWAYS_INLINE void copy_object(char *to, const char *from, size_t bytes)
         __builtin_memcpy(to + i, from + i, 16);
 }
 
+/* Where an object of `usable` bytes is to grow to `size`: what to request, if that costs little.
+ * One that grows by less than a quarter gets a quarter more, since it may be a string that grows by
+ * little again and again. Objects of which few bytes are copied get none: cache_realloc_hit moves
+ * them at less cost. */
+HMM__ALWAYS_INLINE size_t cache_with_slack(const struct cache *cache, size_t usable, size_t size)
+{
+    const size_t slack = size / 4;
+    if (!cache->open || usable <= CACHE_COPY_MAX || size > CACHE_OBJECT_MAX ||
+        size - usable > slack)
+        return size;
+    return size + slack < CACHE_OBJECT_MAX ? size + slack : CACHE_OBJECT_MAX;
+}
+
 /* Object p, for which d was looked up, stays where it is if the new size fits and is more than half
  * of its size. Else, if few bytes are to be copied, it moves to an object of the free list. NULL:
  * neither; nothing was done. */
@@ -102,13 +117,10 @@ HMM__ALWAYS_INLINE void *cache_realloc_hit(const struct cache *cache, struct thr
         return NULL;
     if (hmm__unlikely(!run_has_object(d, p) || object_is_free(cache, p)))
         hmm__run_object_invalid(p, d, "realloc");
-    unsigned c = cache_class(tc, size);
-    size_t bytes = class_bytes(d->class);
-    if (c <= d->class) {
-        if (size > bytes / 2)
-            return p;
-        bytes = size;
-    }
+    unsigned was = d->class, c = cache_class(tc, size);
+    if (c == was || (c < was && size > class_bytes(was) / 2))
+        return p;
+    size_t bytes = c < was ? size : ((size_t)was + 1) * 16; /* class_bytes, as far as it matters */
     if (hmm__unlikely(bytes > CACHE_COPY_MAX))
         return NULL;
     void *to = cache_pop(tc, c);

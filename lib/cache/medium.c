@@ -7,12 +7,11 @@
 #if HMM__CACHE
 
 /* All threads together may have half of the heap, each an equal share. A single thread has no lock
- * to avoid: it may have a 16th, of blocks of up to 8 KiB. More costs memory, since what is not
+ * to avoid: it may have a 16th, of MEDIUM_SINGLE_CLASSES. More costs memory, since what is not
  * merged fits less: with a half, and with blocks of up to 64 KiB, the footprint of ten traces rises
  * from 1.118 to 1.127. */
 #define SHARED_SHIFT 1
 #define SINGLE_SHIFT 4
-#define SINGLE_CLASSES 24u
 
 /* Of a thread that is not the only one a 32nd of the heap stays when the break rises: else a few
  * sizes in turn would each find that the blocks of the others had to go back. */
@@ -84,11 +83,14 @@ static struct object *take_medium_off(struct thread_cache *tc, size_t keep, size
         believe_orphan(tc);
     for (unsigned i = 0; m->bytes > keep && max != 0; i++) {
         unsigned k = m->clock_hand;
-        m->clock_hand = (k + 1) % MEDIUM_CLASSES;
-        last |= i / MEDIUM_CLASSES;
+        m->clock_hand = k + 1 < MEDIUM_CLASSES ? k + 1 : 0;
+        last = i < MEDIUM_CLASSES ? 0 : 1;
         empty = m->list[k] != NULL ? 0 : empty + 1;
-        if (hmm__unlikely(empty > MEDIUM_CLASSES))
-            forget_lost(m);
+        if (empty != 0) {
+            if (hmm__unlikely(empty > MEDIUM_CLASSES))
+                forget_lost(m);
+            continue;
+        }
         size_t n = (m->count[k] + last) / 2;
         for (n = n < max ? n : max; n != 0 && m->list[k] != NULL; n--, max--) {
             struct object *o = take_medium_off_one(tc, k);
@@ -211,10 +213,10 @@ static void set_medium_limits(struct thread_cache *tc)
     size_t heap = (size_t)(h->brk - h->first) * HMM_GRANULE;
     size_t max = (heap >> (single ? SINGLE_SHIFT : SHARED_SHIFT)) / cache->in_use;
     tc->medium.bytes_max = max > MEDIUM_BYTES_MIN ? max : MEDIUM_BYTES_MIN;
-    tc->medium.classes = single ? SINGLE_CLASSES : MEDIUM_CLASSES;
+    tc->medium.classes = single ? MEDIUM_SINGLE_CLASSES : MEDIUM_CLASSES;
 }
 
-bool hmm__medium_put(struct thread_cache *tc, void *p, uint32_t n)
+static bool put_beyond(struct thread_cache *tc, void *p, uint32_t n)
 {
     struct medium_cache *m = &tc->medium;
     size_t bytes = (size_t)n * HMM_GRANULE;
@@ -236,6 +238,24 @@ bool hmm__medium_put(struct thread_cache *tc, void *p, uint32_t n)
     return may;
 }
 
+bool hmm__medium_put(struct cache *cache, struct thread_cache *tc, void *p)
+{
+    uint32_t n;
+    if (!is_medium(cache, p, &n))
+        return false;
+    if (hmm__unlikely(object_has_tag(cache->keys.medium, p)))
+        hmm__medium_freed_twice(p, "free");
+    if (tc->cache == NULL || !cache->open)
+        return false;
+    if (!medium_fits(&tc->medium, n))
+        return put_beyond(tc, p, n);
+    if (!own_lock(tc))
+        return false;
+    medium_push(tc, p, n);
+    own_unlock(tc);
+    return true;
+}
+
 /* ---- Too little ---- */
 
 static size_t largest_of(unsigned k)
@@ -251,7 +271,7 @@ void *hmm__medium_refill(struct thread_cache *tc, size_t size)
 {
     unsigned k = medium_class(hmm__granules_for(size));
     struct hmm_heap *h = tc->cache->heap;
-    if (!(tc->medium.varied >> k & 1) || CACHE_READ(tc->cache->in_use) < 2)
+    if (!(tc->medium.varied >> k & 1))
         return NULL;
     enum lock_hold hold = cache_lock(tc->cache);
     if (hold == LOCK_UNAVAILABLE)

@@ -53,8 +53,8 @@ HMM__ALWAYS_INLINE bool is_medium_size(uint32_t granules)
 /* The class whose blocks have this size: 8 * 2^i to 15 * 2^i granules begin the eight of one i. */
 HMM__ALWAYS_INLINE unsigned medium_class(uint32_t granules)
 {
-    unsigned log2 = 31u - (unsigned)__builtin_clz(granules);
-    return (log2 - MEDIUM_LOG) * 8 + (granules >> (log2 - 3) & 7);
+    unsigned log2 = 31u ^ (unsigned)__builtin_clz(granules);
+    return log2 * 8 + (granules >> (log2 - 3)) - (MEDIUM_LOG * 8 + 8);
 }
 
 HMM__ALWAYS_INLINE uint32_t medium_granules(const struct object *o)
@@ -144,21 +144,32 @@ HMM__ALWAYS_INLINE void *medium_take(struct thread_cache *tc, size_t size)
  * it is. */
 HMM__HIDDEN void *hmm__medium_refill(struct thread_cache *tc, size_t size);
 
+HMM__ALWAYS_INLINE void *medium_refill(struct thread_cache *tc, size_t size)
+{
+    return CACHE_READ(tc->cache->in_use) < 2 ? NULL : hmm__medium_refill(tc, size);
+}
+
 /* ---- Free ---- */
 
-/* Whether p, any pointer, is a block in use of medium size, and not ALIGNED, by its header and the
- * next. Without the heap's lock: what it reads of a block that is the caller's nobody writes but
- * for PREV_FREE. */
-HMM__ALWAYS_INLINE bool is_medium(const struct cache *cache, const char *p, uint32_t *granules)
+/* The granules of a block in use that is not ALIGNED, by p's header and the next; 0: p, any
+ * pointer, is none. Without the heap's lock: what it reads of a block that is the caller's nobody
+ * writes but for PREV_FREE. */
+HMM__ALWAYS_INLINE uint32_t used_granules(const struct hmm_heap *h, const char *p)
 {
-    const struct hmm_heap *h = cache->heap;
     size_t at = ref_or_more(h, p), top = heap_top(h);
     if (hmm__unlikely(at < h->first || at >= top))
-        return false;
+        return 0;
     uint32_t word = word_load(p), n = header_size(word);
-    *granules = n;
-    return !(word & (HMM__FREE | HMM__ALIGNED)) && is_medium_size(n) && n <= top - at &&
-           !(word_load(p + (size_t)n * HMM_GRANULE) & HMM__PREV_FREE);
+    return !(word & (HMM__FREE | HMM__ALIGNED)) && n <= top - at &&
+                   !(word_load(p + (size_t)n * HMM_GRANULE) & HMM__PREV_FREE)
+               ? n
+               : 0;
+}
+
+HMM__ALWAYS_INLINE bool is_medium(const struct cache *cache, const char *p, uint32_t *granules)
+{
+    *granules = used_granules(cache->heap, p);
+    return is_medium_size(*granules);
 }
 
 /* The caller has tc's lock. */
@@ -166,38 +177,59 @@ HMM__ALWAYS_INLINE void medium_push(struct thread_cache *tc, struct object *o, u
 {
     struct medium_cache *m = &tc->medium;
     unsigned k = medium_class(n);
-    o->tag = object_tag(tc->cache->keys.medium, o);
+    o->tag = tc->cache->keys.medium;
     o->next = m->list[k];
     CACHE_WRITE(m->list[k], o);
     m->count[k]++;
     CACHE_WRITE(m->bytes, m->bytes + (size_t)n * HMM_GRANULE);
 }
 
-/* Puts block p of n granules where it, or the sum, is too large as the limits stand. False: the
- * free is for the heap. */
-HMM__HIDDEN bool hmm__medium_put(struct thread_cache *tc, void *p, uint32_t n);
+/* A single thread has blocks of so many classes: of up to 8 KiB. */
+#define MEDIUM_SINGLE_CLASSES 24u
 
-/* Frees block p to its list. False: the block is not of medium size, or ALIGNED, or not valid: the
- * free is for the heap. `tc`: the calling thread's, or one that is not in use. */
-HMM__ALWAYS_INLINE bool medium_put(struct cache *cache, struct thread_cache *tc, void *p)
+HMM__ALWAYS_INLINE bool medium_is_too_large(const struct cache *cache, uint32_t n)
 {
-    struct medium_cache *m = &tc->medium;
+    return medium_class(n) >= MEDIUM_SINGLE_CLASSES && CACHE_READ(cache->in_use) == 1;
+}
+
+/* As the limits stand. Of a thread without a thread cache they are 0. */
+HMM__ALWAYS_INLINE bool medium_fits(const struct medium_cache *m, uint32_t n)
+{
+    return CACHE_READ(m->bytes) + (size_t)n * HMM_GRANULE <= m->bytes_max &&
+           medium_class(n) < m->classes;
+}
+
+/* What became of a free: it is for the heap, since the block is not of medium size, or ALIGNED, or
+ * not valid; it is done; or it is for hmm__medium_put. */
+enum medium_put { MEDIUM_NOT, MEDIUM_PUT, MEDIUM_ELSE };
+
+/* Frees block p to its list. `tc`: the calling thread's, or one that is not in use. */
+HMM__ALWAYS_INLINE enum medium_put medium_put_hit(struct cache *cache, struct thread_cache *tc,
+                                                  void *p)
+{
     uint32_t n;
     if (!is_medium(cache, p, &n))
-        return false;
-    if (hmm__unlikely(object_has_tag(cache->keys.medium, p)))
-        hmm__medium_freed_twice(p, "free");
-    if (hmm__unlikely(tc->cache == NULL || !cache->open))
-        return false;
-    if (hmm__unlikely(CACHE_READ(m->bytes) + (size_t)n * HMM_GRANULE > m->bytes_max ||
-                      medium_class(n) >= m->classes))
-        return hmm__medium_put(tc, p, n);
+        return MEDIUM_NOT;
+    if (hmm__unlikely(object_has_tag(cache->keys.medium, p) || !cache->open))
+        return MEDIUM_ELSE;
+    if (hmm__unlikely(!medium_fits(&tc->medium, n)))
+        return medium_is_too_large(cache, n) ? MEDIUM_NOT : MEDIUM_ELSE;
     if (hmm__unlikely(!own_lock(tc)))
-        return false;
+        return MEDIUM_ELSE;
     medium_push(tc, p, n);
     own_unlock(tc);
     cache_count_free(tc);
-    return true;
+    return MEDIUM_PUT;
+}
+
+/* The same where it may be freed already, or too much as the limits stand. False: the free is for
+ * the heap. */
+HMM__HIDDEN bool hmm__medium_put(struct cache *cache, struct thread_cache *tc, void *p);
+
+HMM__ALWAYS_INLINE bool medium_put(struct cache *cache, struct thread_cache *tc, void *p)
+{
+    enum medium_put put = medium_put_hit(cache, tc, p);
+    return put == MEDIUM_ELSE ? hmm__medium_put(cache, tc, p) : put == MEDIUM_PUT;
 }
 
 #endif

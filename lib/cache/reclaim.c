@@ -62,9 +62,9 @@ bool hmm__cache_trim(struct thread_cache *tc)
 
 /* ---- Objects in hand ---- */
 
-static uint64_t tag_in_hand(const struct cache *cache, const void *p)
+static uint64_t tag_in_hand(const struct cache *cache)
 {
-    return ~object_tag(cache->keys.sent, p);
+    return ~cache->keys.sent;
 }
 
 static bool is_orphaned(const struct thread_cache *tc)
@@ -93,7 +93,7 @@ static struct object *take_list(struct thread_cache *tc, struct object **list, s
             hmm__freed_object_broken(o);
         }
         next = o->next;
-        o->tag = tag_in_hand(cache, o);
+        o->tag = tag_in_hand(cache);
         run_rest(d)->in_hand++;
         o->next = rest;
         rest = o;
@@ -120,7 +120,7 @@ static void put_back(struct cache *cache, struct object *o)
         struct thread_cache *owner = hmm__run_owner(cache, cache_run_of(cache, o));
         struct object *first = o, *last;
         do {
-            o->tag = object_tag(cache->keys.sent, o);
+            o->tag = cache->keys.sent;
             last = o;
             o = o->next;
         } while (o != NULL && hmm__run_owner(cache, cache_run_of(cache, o)) == owner);
@@ -136,7 +136,7 @@ static bool all_are_free(const struct cache *cache, const struct run *d)
     const char *p = run_start(cache, d);
     for (uint32_t n = run_rest(d)->carved; n != 0; n--, p += size)
         if (!object_has_tag(cache->keys.free, p) &&
-            ((const struct object *)(const void *)p)->tag != tag_in_hand(cache, p))
+            ((const struct object *)(const void *)p)->tag != tag_in_hand(cache))
             return false;
     return true;
 }

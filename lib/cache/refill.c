@@ -48,6 +48,15 @@ void hmm__cache_gates(bool open)
 
 /* ---- The free list is empty ---- */
 
+/* The object at p, in front of the next one. Returns that. */
+HMM__ALWAYS_INLINE char *carve_one(char *p, size_t size, uint64_t key)
+{
+    struct object *o = (struct object *)(void *)p;
+    o->next = (struct object *)(void *)(p + size);
+    o->tag = key;
+    return p + size;
+}
+
 /* Carves more objects out of the run, linked by ascending address, as the free list. */
 static void carve_more(struct thread_cache *tc, struct run *d)
 {
@@ -57,15 +66,15 @@ static void carve_more(struct thread_cache *tc, struct run *d)
     n = n < rest ? n : rest;
     HMM_ASSERT(d->state == RUN_ACTIVE && n != 0 && tc->free_list[d->class] == NO_OBJECT);
     char *p = (char *)run_start(tc->cache, d) + r->carved * size;
-    struct object *o = NULL;
-    const uint64_t key = tc->cache->keys.free; /* read once: the stores below might alias it */
+    const uint64_t key = tc->key; /* read once: the stores below might alias it */
+    uint32_t left = n;
     tc->free_list[d->class] = (struct object *)(void *)p;
-    for (uint32_t i = 0; i < n; i++, p += size) {
-        o = (struct object *)(void *)p;
-        o->next = (struct object *)(void *)(p + size);
-        o->tag = object_tag(key, p);
-    }
-    o->next = NO_OBJECT;
+    for (; left >= 4; left -= 4)
+        p = carve_one(carve_one(carve_one(carve_one(p, size, key), size, key), size, key), size,
+                      key);
+    for (; left != 0; left--)
+        p = carve_one(p, size, key);
+    ((struct object *)(void *)(p - size))->next = NO_OBJECT;
     __atomic_store_n(&r->carved, (uint16_t)(r->carved + n), __ATOMIC_RELAXED);
 }
 
@@ -85,6 +94,36 @@ static void join(struct thread_cache *tc, struct run *d)
     s->joined_pages += run_rest(d)->pages;
 }
 
+/* ---- Whether a joined run may be empty: it is not before as many frees as it has objects ---- */
+
+static void set_below(struct run *d, uint32_t n)
+{
+    uint16_t below = (uint16_t)(n < UINT16_MAX ? n : UINT16_MAX);
+    __atomic_store_n(&run_rest(d)->below, below, __ATOMIC_RELAXED);
+}
+
+/* Sets the countdown of an ACTIVE run. Of one that is joined, what `below` is more than the
+ * countdown is the number of frees since it was joined; UINT16_MAX: that is not known. */
+static void tick_run_at(struct run *d, uint32_t frees)
+{
+    uint32_t below = run_rest(d)->below;
+    if (below != UINT16_MAX)
+        set_below(d, below - d->countdown + frees);
+    run_set_countdown(d, frees);
+}
+
+static bool joined_may_be_empty(const struct thread_cache *tc, unsigned c)
+{
+    for (int32_t at = tc->classes[c].joined; at != 0;) {
+        const struct run *d = run_at(tc->cache, at);
+        const struct run_rest *r = run_rest(d);
+        if (r->below == UINT16_MAX || r->below - (uint32_t)d->countdown >= r->carved)
+            return true;
+        at = r->link;
+    }
+    return false;
+}
+
 /* The free list is empty: all objects of the active run are in use. */
 static void end_active(struct thread_cache *tc, struct run *d)
 {
@@ -92,10 +131,12 @@ static void end_active(struct thread_cache *tc, struct run *d)
     HMM_ASSERT(tc->free_list[d->class] == NO_OBJECT);
     tc->active[d->class] = NULL;
     if (d->list != &d->free &&
-        tc->classes[d->class].joined_pages + run_rest(d)->pages <= JOINED_PAGES)
+        tc->classes[d->class].joined_pages + run_rest(d)->pages <= JOINED_PAGES) {
+        set_below(d, d->countdown);
         join(tc, d);
-    else
+    } else {
         make_full(d);
+    }
 }
 
 /* Joined runs become FULL until a run of so many pages may be active beside the rest. From then on
@@ -145,6 +186,8 @@ static bool reuse_foreign(struct thread_cache *tc, unsigned c)
     if (tc->free_list[c] != NO_OBJECT)
         return true;
     CACHE_WRITE(tc->reuses, tc->reuses | UINT32_C(1) << c);
+    if (CACHE_READ(tc->foreign.list[c]) == NULL)
+        return false;
     tc->free_list[c] = hmm__foreign_take(tc, c);
     if (tc->free_list[c] == NO_OBJECT)
         return false;
@@ -187,7 +230,8 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     if (hmm__unlikely(tc->free_list[c] != NO_OBJECT))
         hmm__freed_object_broken(tc->free_list[c]);
     cache_count_slow(tc);
-    hmm__flush_remote(tc, false);
+    if (tc->batch.first != NULL)
+        hmm__flush_remote(tc, false);
     if (tc->cache->lock != NULL && reuse_foreign(tc, c))
         return cache_pop(tc, c);
     if (hmm__unlikely(has_remote_frees(tc))) {
@@ -218,7 +262,7 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
 static void tick_run_sooner(struct run *d, uint16_t frees)
 {
     if (d->countdown > frees)
-        run_set_countdown(d, frees);
+        tick_run_at(d, frees);
 }
 
 static void tick_sooner(struct thread_cache *tc, uint16_t frees)
@@ -236,11 +280,11 @@ uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
 {
     struct cache *cache = tc->cache;
     if (cache->heap->page_source == NULL)
-        return UINT16_MAX;
+        return TICK_NEVER;
     uint16_t before = tc->ticker.frees, next = hmm__ticker_next(&tc->ticker, cache->heap);
     if (next < before)
         tick_sooner(tc, next);
-    if (!hmm__decommit_is_due(cache->heap))
+    if (!hmm__decommit_is_due_at(cache->heap, tc->ticker.at))
         return next;
     enum lock_hold hold = locked ? LOCK_NONE : cache_lock(cache);
     if (hold == LOCK_UNAVAILABLE)
@@ -249,6 +293,11 @@ uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
     if (!locked)
         cache_unlock(cache, hold);
     return hmm__decommit_is_due(cache->heap) ? 1 : next;
+}
+
+void hmm__cache_tick_free(struct thread_cache *tc)
+{
+    tc->until_tick = hmm__cache_tick(tc, false);
 }
 
 /* ---- A countdown is 0 ---- */
@@ -372,10 +421,10 @@ void hmm__countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
     if (state == RUN_FULL) {
         first_free_of_full(tc, d);
     } else if (state == RUN_ACTIVE) {
-        run_set_countdown(d, cache_tick_countdown(tc));
+        tick_run_at(d, cache_tick_countdown(tc));
         uint16_t countdown = hmm__cache_tick(tc, locked);
         if (run_state(d) == RUN_ACTIVE) /* still: pages may have gone back, and runs */
-            run_set_countdown(d, countdown);
+            tick_run_at(d, countdown);
     } else if (run_rest(d)->below != 0) {
         run_set_used(d, run_rest(d)->below, 0);
         share_runs(tc, d->class, locked);
@@ -480,7 +529,7 @@ void hmm__return_free_lists(struct thread_cache *tc)
 void hmm__part_joined(struct thread_cache *tc)
 {
     for (unsigned c = 0; c < CACHE_CLASSES; c++)
-        if (tc->classes[c].joined != 0)
+        if (joined_may_be_empty(tc, c))
             return_free_list(tc, c);
 }
 

@@ -175,7 +175,7 @@ HMM__ALWAYS_INLINE bool keep_foreign(struct thread_cache *tc, unsigned c, struct
 struct object *hmm__foreign_take(struct thread_cache *tc, unsigned c)
 {
     struct foreign_lists *f = &tc->foreign;
-    if (CACHE_READ(f->list[c]) == NULL || !own_lock(tc))
+    if (!own_lock(tc))
         return NO_OBJECT;
     struct object *all = f->list[c], *next;
     CACHE_WRITE(f->list[c], NULL);
@@ -184,7 +184,7 @@ struct object *hmm__foreign_take(struct thread_cache *tc, unsigned c)
     for (struct object *o = all; o != NULL; o = next) {
         if (hmm__unlikely(!object_has_tag(tc->cache->keys.sent, o)))
             hmm__freed_object_broken(o);
-        o->tag = object_tag(tc->cache->keys.free, o);
+        o->tag = tc->cache->keys.free;
         next = o->next;
         if (next == NULL)
             o->next = NO_OBJECT;
@@ -204,7 +204,7 @@ static struct object *foreign_of_free_list(struct thread_cache *tc, unsigned c, 
         if (hmm__unlikely(of == NULL || !run_may_list(cache, of, o)))
             hmm__freed_object_broken(o);
         next = o->next;
-        o->tag = object_tag(cache->keys.sent, o);
+        o->tag = cache->keys.sent;
         o->next = rest;
         rest = o;
     }
@@ -257,7 +257,7 @@ void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *
     struct object *o = p;
     if (!run_has_object(d, p) || object_is_free(cache, p))
         hmm__run_object_invalid(p, d, "free");
-    o->tag = object_tag(cache->keys.sent, p);
+    o->tag = cache->keys.sent;
     if (tc->cache == NULL)
         hmm__send_remote(hmm__run_owner(cache, d), o, o, false);
     else if (!keep_foreign(tc, d->class, o))

@@ -52,15 +52,10 @@ HMM__ALWAYS_INLINE bool run_is_of(const struct run *d, const struct thread_cache
     return CACHE_READ(d->owner) == low_half(tc);
 }
 
-/* The tag of an object or medium block at p in the state that has this key. */
-HMM__ALWAYS_INLINE uint64_t object_tag(uint64_t key, const void *p)
-{
-    return key + (uintptr_t)p;
-}
-
+/* Whether the object or medium block at p is in the state that has this key. */
 HMM__ALWAYS_INLINE bool object_has_tag(uint64_t key, const void *p)
 {
-    return ((const struct object *)p)->tag == object_tag(key, p);
+    return ((const struct object *)p)->tag == key;
 }
 
 /* Whether the object at p is free in its run, or sent. */

@@ -13,17 +13,21 @@
 /* So many thread caches wait for new threads with all their runs. */
 #define ABANDONED_MAX 8u
 
+/* Its class of all sizes is the first, whose list is empty. Any key but 0 will do. */
+#define OWNS_NO_RUN                                                                                \
+    {                                                                                              \
+        .free_list = {NO_OBJECT}, .key = 1                                                         \
+    }
+
 #if defined(HMM__THREADS)
 #include <pthread.h>
 
-/* Their class of all sizes is the first. */
-struct thread_cache hmm__thread_cache_none = {.free_list = {NO_OBJECT}},
-                    hmm__thread_cache_ended = {.free_list = {NO_OBJECT}};
+struct thread_cache hmm__thread_cache_none = OWNS_NO_RUN, hmm__thread_cache_ended = OWNS_NO_RUN;
 
 __thread struct thread_cache *hmm__thread_cache_mine __attribute__((tls_model("initial-exec"))) =
     &hmm__thread_cache_none;
 #else
-struct thread_cache hmm__thread_cache_none = {.free_list = {NO_OBJECT}}; /* of any size */
+struct thread_cache hmm__thread_cache_none = OWNS_NO_RUN;
 struct thread_cache *hmm__thread_cache_mine = &hmm__thread_cache_none;
 #endif
 
@@ -42,7 +46,7 @@ static void set_classes(struct thread_cache *tc)
 {
     unsigned c = 0;
     for (size_t i = 0; i < sizeof tc->class_of; i++) {
-        if (i * 16 > class_bytes(c))
+        if (i > class_bytes(c))
             c++;
         tc->class_of[i] = (uint8_t)c;
     }

@@ -18,20 +18,26 @@
 /* A call of a slow path counts as so many frees. */
 #define TICK_SLOW 8u
 
+/* A countdown where there is no clock. */
+#define TICK_NEVER INT16_MAX
+
 /* The countdown of a run that becomes active. */
 HMM__ALWAYS_INLINE uint16_t cache_tick_countdown(const struct thread_cache *tc)
 {
-    return tc->cache->heap->page_source ? tc->ticker.frees : UINT16_MAX;
+    return tc->cache->heap->page_source ? tc->ticker.frees : TICK_NEVER;
 }
 
 /* A countdown has come to zero. Returns what it is from now on. `locked`: the caller has the lock.
  */
 HMM__HIDDEN HMM__COLD uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked);
 
+/* The last that a free does, so that it can jump there. */
+HMM__HIDDEN HMM__COLD void hmm__cache_tick_free(struct thread_cache *tc);
+
 HMM__ALWAYS_INLINE void cache_count_free(struct thread_cache *tc)
 {
     if (hmm__unlikely(--tc->until_tick == 0))
-        tc->until_tick = hmm__cache_tick(tc, false);
+        hmm__cache_tick_free(tc);
 }
 
 /* At the beginning or end of a slow path, without the lock. */

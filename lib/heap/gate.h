@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Gates: how a call of malloc or free finds out, at no cost, that a lock or a trace is set
+ * Gates: how a call of malloc, free or realloc finds out, at no cost, that a lock or a trace is set
  * (api/hooks.h). Includes lib/base only.
  *
  * The common path of each compares something with a constant anyway: the size with the first that
@@ -8,8 +8,8 @@
  * the place of such a constant. While a hook is set all gates are closed: each comparison fails,
  * and the slow path, which asks whether a hook is set, calls hmm__diverted.
  *
- * Only calls from outside are diverted. What the library itself allocates goes by hmm__malloc and
- * hmm__free, which do without the gates while a hook is set.
+ * Only calls from outside are diverted. What the library itself allocates goes by hmm__malloc,
+ * hmm__free and hmm__realloc_past_gates, which do without the gates while a hook is set.
  *
  * Gates change as hooks do: before the heaps are used, or while nobody uses them.
  */
@@ -55,6 +55,9 @@ HMM__ALWAYS_INLINE bool hooks_are_set(void)
 struct hmm__diverted {
     void *(*malloc_entry)(struct hmm_heap *h, size_t size);
     void (*free_entry)(struct hmm_heap *h, void *block);
+#if HMM_WITH_REALLOC
+    void *(*realloc_entry)(struct hmm_heap *h, void *block, size_t size);
+#endif
 };
 extern HMM__HIDDEN struct hmm__diverted hmm__diverted;
 

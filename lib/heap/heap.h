@@ -551,7 +551,9 @@ enum hmm__piece_from { HMM__PIECE_OF_HOLE, HMM__PIECE_OF_TOP };
 HMM__HIDDEN void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *piece,
                                   enum hmm__piece_from from);
 
+/* For a call from outside, to a heap without a cache; and for any other. */
 HMM__HIDDEN void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size);
+HMM__HIDDEN void *hmm__realloc_past_gates(struct hmm_heap *h, void *payload, size_t size);
 
 /* block.c: the defaults of the optional hooks */
 HMM__HIDDEN hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules);

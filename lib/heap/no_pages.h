@@ -34,6 +34,12 @@ HMM__ALWAYS_INLINE bool hmm__decommit_is_due(const struct hmm_heap *h)
     return false;
 }
 
+HMM__ALWAYS_INLINE bool hmm__decommit_is_due_at(const struct hmm_heap *h, uint64_t now)
+{
+    (void)h, (void)now;
+    return false;
+}
+
 #define HMM__TICK_FREES 128u
 
 HMM__ALWAYS_INLINE uint16_t hmm__ticker_next(struct hmm__ticker *t, const struct hmm_heap *h)

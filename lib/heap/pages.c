@@ -280,10 +280,14 @@ void hmm__decommit_due(struct hmm_heap *h)
     write_due(h, due);
 }
 
+bool hmm__decommit_is_due_at(const struct hmm_heap *h, uint64_t now)
+{
+    return h->release_after != HMM__RELEASE_NEVER && now >= read_due(h);
+}
+
 bool hmm__decommit_is_due(const struct hmm_heap *h)
 {
-    return h->page_source != NULL && h->release_after != HMM__RELEASE_NEVER &&
-           h->page_source->clock() >= read_due(h);
+    return h->page_source != NULL && hmm__decommit_is_due_at(h, h->page_source->clock());
 }
 
 uint16_t hmm__ticker_next(struct hmm__ticker *t, const struct hmm_heap *h)

@@ -84,10 +84,11 @@ HMM__HIDDEN bool hmm__commit_table(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
 /* Gives back a step of what has not been needed for a while, if there is any. */
 HMM__HIDDEN HMM__COLD void hmm__decommit_due(struct hmm_heap *h);
-/* Whether there may be; without the lock. */
+/* Whether there may be, by the clock or as of `now`; without the lock. */
 HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
-/* Reads the clock. Returns the number of frees until it is to be read next: as many as took a few
- * hundredths of a second, within TICK_FREES_MIN and HMM__TICK_FREES. */
+HMM__HIDDEN bool hmm__decommit_is_due_at(const struct hmm_heap *h, uint64_t now);
+/* Reads the clock, into t->at. Returns the number of frees until it is to be read next: as many as
+ * took a few hundredths of a second, within TICK_FREES_MIN and HMM__TICK_FREES. */
 #define HMM__TICK_FREES 128u
 HMM__HIDDEN HMM__COLD uint16_t hmm__ticker_next(struct hmm__ticker *t, const struct hmm_heap *h);
 /* The same as hmm__decommit_due at times when no operation on the heap is under way: the cache

@@ -436,9 +436,18 @@ HMM__ALWAYS_INLINE bool is_used_plainly(const struct block_view *b)
     return !(b->word & (HMM__FREE | HMM__ALIGNED)) && !(b->next_header & HMM__PREV_FREE);
 }
 
-/* realloc.c: hmm__realloc of a block that is_placed so. */
-HMM__HIDDEN void *hmm__realloc_placed(struct hmm_heap *h, void *payload, size_t size,
-                                      struct block_view b);
+/* A block that realloc lets grow by little may have this part of its size more. */
+#define HMM__SLACK_SHIFT 3
+
+/* Whether a block that is to have n granules and has `more` besides keeps them. */
+HMM__ALWAYS_INLINE bool keeps_slack(uint32_t n, uint32_t more)
+{
+    return more < HMM_MIN_GRANULES || more <= n >> HMM__SLACK_SHIFT;
+}
+
+/* realloc.c: hmm__realloc of a block that is_placed so, with slack. */
+HMM__HIDDEN void *hmm__realloc_with_slack(struct hmm_heap *h, void *payload, size_t size,
+                                          struct block_view b);
 
 /* What a free compares with (gate.h). */
 HMM__ALWAYS_INLINE uint32_t free_any(bool gated)

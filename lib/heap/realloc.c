@@ -4,6 +4,14 @@
  * the free block below, together with what is free above. Else it moves to a new block. A block
  * from aligned_alloc keeps the alignment that was requested, and not a larger one at which it
  * happens to lie. Calls allocate.c, aligned.c, brk.c and the strategy's hooks.
+ *
+ * Behind a cache, where placement need not be exact, a block that grows by little has slack: it
+ * gets up to an eighth more, if the free block above, a free block that it moves to, or the top
+ * below the break has it. So a buffer that grows byte by byte is resized a number of times that is
+ * logarithmic in its size, and moved at most as often. By little is by at most half of the slack,
+ * a 16th: what grows by a factor of its own needs none. A block that shrinks keeps what is no more
+ * than its slack, and half of it where it has a little more: so one that shrinks and grows by
+ * little is not resized each time.
  */
 #include "heap/place.h"
 
@@ -130,7 +138,7 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
 }
 
 /* Copies few granules one by one, without a call. */
-static void copy_payload(char *to, const char *from, uint32_t granules)
+HMM__ALWAYS_INLINE void copy_payload(char *to, const char *from, uint32_t granules)
 {
     size_t bytes = block_usable(granules);
     if (granules > 4) {
@@ -191,6 +199,14 @@ static HMM__COLD void *grow_at_last(struct hmm_heap *h, char *p, size_t size)
     return grown ? p : block_payload(h, low);
 }
 
+/* To block `to`, which is in use and not smaller. */
+HMM__ALWAYS_INLINE void *move_to(struct hmm_heap *h, char *from, char *to)
+{
+    copy_payload(to, from, header_size(word_load(from)));
+    hmm__free(h, from);
+    return to;
+}
+
 static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
 {
     const bool was = set_trying(h, true);
@@ -198,9 +214,7 @@ static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from
     set_trying(h, was);
     if (hmm__unlikely(to == NULL))
         return grow_at_last(h, from, size);
-    copy_payload(to, from, header_size(word_load(from)));
-    hmm__free(h, from);
-    return to;
+    return move_to(h, from, to);
 }
 
 #if HMM__SMALL
@@ -277,6 +291,46 @@ static __attribute__((noinline)) void *grow(struct hmm_heap *h, char *p, size_t 
         return p;
     hmm_ref low = b.word & HMM__PREV_FREE ? grow_down(h, r, b.word, n, 0) : 0;
     return low ? block_payload(h, low) : move_block(h, p, size);
+}
+
+/* ---- Slack ---- */
+
+/* The slack of a block of `has` granules that grows to n. */
+HMM__ALWAYS_INLINE uint32_t slack_to(uint32_t has, uint32_t n)
+{
+    const uint32_t slack = n >> HMM__SLACK_SHIFT;
+    return n - has <= slack / 2 && n <= HMM_MAX_GRANULES - slack ? slack : 0;
+}
+
+/* That of a block which shrinks to n granules and has too many `more`: half, so that it can shrink
+ * and grow by little; none if it shrinks by much. */
+HMM__ALWAYS_INLINE uint32_t slack_left(uint32_t n, uint32_t more)
+{
+    return more <= n >> (HMM__SLACK_SHIFT - 1) ? n >> (HMM__SLACK_SHIFT + 1) : 0;
+}
+
+/* Without slack if that would raise the break, or reclaim anything. */
+static void *move_with_slack(struct hmm_heap *h, char *from, uint32_t n, uint32_t slack)
+{
+    void *to = hmm__try_malloc(h, block_usable(n + slack));
+    return to != NULL ? move_to(h, from, to) : move_block(h, from, block_usable(n));
+}
+
+/* Grows block p to n granules, and by slack as far as it costs nothing. */
+static __attribute__((noinline)) void *grow_with_slack(struct hmm_heap *h, char *p, uint32_t n,
+                                                       struct block_view b, uint32_t slack)
+{
+    const bool is_last = b.to_top == b.scaled;
+    size_t has = scaled_granules(b.scaled);
+    if (is_last)
+        has = heap_brk(h) - b.at;
+    else if (b.next_header & HMM__FREE)
+        has += header_size(b.next_header);
+    if (has > n)
+        n += has - n < slack ? (uint32_t)(has - n) : slack;
+    else if (b.word & HMM__PREV_FREE)
+        has += scaled_granules(footer_load(p));
+    return has >= n || is_last ? grow(h, p, block_usable(n), b) : move_with_slack(h, p, n, slack);
 }
 
 #endif
@@ -393,34 +447,78 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 
 #else
 
+/* What the gate stops, or the common path does not serve. */
+static __attribute__((noinline)) void *realloc_stopped(struct hmm_heap *h, void *payload,
+                                                       size_t size)
+{
+#if HMM__GATES
+    if (hooks_are_set())
+        return hmm__diverted.realloc_entry(h, payload, size);
+#endif
+    return realloc_else(h, payload, size);
+}
+
+/* As move_block, where no hook is set and there is no cache. */
+static __attribute__((noinline)) void *move_plainly(struct hmm_heap *h, char *from, size_t size)
+{
+    void *to = h->uncached_malloc(h, size);
+    if (hmm__likely(to != NULL)) {
+        copy_payload(to, from, header_size(word_load(from)));
+        h->uncached_free(h, from);
+    }
+    return to;
+}
+
+/* GATED: without a cache, and so without slack. */
+enum realloc_as { REALLOC_GATED, REALLOC_EXACT, REALLOC_WITH_SLACK };
+
 /* Of a block that is_placed. */
 HMM__ALWAYS_INLINE void *realloc_placed(struct hmm_heap *h, char *p, size_t size,
-                                        const struct block_view *b)
+                                        const struct block_view *b, enum realloc_as as)
 {
-    if (hmm__unlikely(size - 1 >= HMM_MAX_REQUEST || !is_used_plainly(b)))
-        return realloc_else(h, p, size);
+    const bool gated = as == REALLOC_GATED, slack = as == REALLOC_WITH_SLACK;
+    const size_t gate =
+        gated ? HMM__GATE_SIZE(hmm__request_gate, HMM_MAX_REQUEST + 1) : HMM_MAX_REQUEST + 1;
+    if (hmm__unlikely(size >= gate || !is_used_plainly(b)))
+        return (gated ? realloc_stopped : realloc_else)(h, p, size);
     uint32_t n = hmm__granules_for(size), has = header_size(b->word);
     if (n > has) {
-        if (((b->word | b->next_header) & HMM__NEIGHBOUR_FLAGS) == 0)
-            return move_block(h, p, size);
-        return grow(h, p, size, *b);
+        if (slack && slack_to(has, n) != 0)
+            return grow_with_slack(h, p, n, *b, slack_to(has, n));
+        if (((b->word | b->next_header) & HMM__NEIGHBOUR_FLAGS) != 0)
+            return grow(h, p, size, *b);
+        return gated ? move_plainly(h, p, size) : move_block(h, p, size);
     }
-    if (has - n >= HMM_MIN_GRANULES)
-        shrink(h, (hmm_ref)b->at, b->word, n);
+    if (hmm__unlikely(size == 0))
+        return realloc_else(h, p, size);
+    if (slack ? !keeps_slack(n, has - n) : has - n >= HMM_MIN_GRANULES)
+        shrink(h, (hmm_ref)b->at, b->word, slack ? n + slack_left(n, has - n) : n);
     return p;
 }
 
 void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 {
     struct block_view b;
-    return hmm__likely(is_placed(h, payload, &b)) ? realloc_placed(h, payload, size, &b)
-                                                  : realloc_else(h, payload, size);
+    return hmm__likely(is_placed(h, payload, &b))
+               ? realloc_placed(h, payload, size, &b, REALLOC_GATED)
+               : realloc_stopped(h, payload, size);
 }
 
-void *hmm__realloc_placed(struct hmm_heap *h, void *payload, size_t size, struct block_view b)
+void *hmm__realloc_past_gates(struct hmm_heap *h, void *payload, size_t size)
 {
-    return realloc_placed(h, payload, size, &b);
+    struct block_view b;
+    return is_placed(h, payload, &b) ? realloc_placed(h, payload, size, &b, REALLOC_EXACT)
+                                     : realloc_else(h, payload, size);
 }
+
+#if HMM__CACHE
+
+void *hmm__realloc_with_slack(struct hmm_heap *h, void *payload, size_t size, struct block_view b)
+{
+    return realloc_placed(h, payload, size, &b, REALLOC_WITH_SLACK);
+}
+
+#endif
 
 #endif
 #endif

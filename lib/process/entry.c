@@ -55,6 +55,8 @@ static __attribute__((noinline)) void *malloc_large(struct hmm_heap *h, size_t s
 static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
 {
     void *p = size == 1 ? take_medium(count) : NULL;
+    if (p == NULL && size == 1)
+        p = refill_medium(count);
     if (p != NULL)
         return memset(p, 0, hmm_heap_usable_size(h, p));
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
@@ -142,25 +144,45 @@ HMM__ALWAYS_INLINE void free_of_heap(struct hmm_heap *h, void *block)
 
 /* ---- The slow path of the cache ---- */
 
-/* The free list for this size is empty, or there is none. */
-static __attribute__((noinline)) void *malloc_missed(size_t size)
+static __attribute__((noinline)) void *malloc_else(size_t size)
 {
     struct hmm_heap *h = the_heap();
-    void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : take_medium(size);
+    void *p = size <= CACHE_OBJECT_MAX ? malloc_from_run(size) : refill_medium(size);
     if (hmm__unlikely(size >= HMM__HUGE_MIN))
         return malloc_large(h, size);
     return p ? p : malloc_of_heap(h, size);
 }
 
-static __attribute__((noinline)) void free_missed(void *block, struct run *d)
+/* The free list for this size is empty, or there is none. What the thread has of medium blocks is
+ * tried here, where no register is saved. */
+static __attribute__((noinline)) void *malloc_missed(size_t size)
 {
-    if (block == NULL)
-        return;
-    struct hmm_heap *h = the_heap();
-    if (!free_in_run(d, block) && !put_medium(block))
-        free_of_heap(h, block);
+    void *p = size > CACHE_OBJECT_MAX ? take_medium(size) : NULL;
+    return p ? p : malloc_else(size);
+}
+
+static __attribute__((noinline)) void free_in_heap(void *block)
+{
+    if (block != NULL)
+        free_of_heap(the_heap(), block);
+}
+
+static __attribute__((noinline)) void free_else(void *block, struct run *d)
+{
+    if (!free_in_run(d, block) && !put_medium_else(block))
+        free_in_heap(block);
     else if (hooks_are_set())
         hmm__trace_free(block);
+}
+
+/* Not an object of the thread's own. */
+static __attribute__((noinline)) void free_missed(void *block, struct run *d)
+{
+    enum medium_put put = in_run(d) || hooks_are_set() ? MEDIUM_ELSE : put_medium(block);
+    if (put == MEDIUM_NOT)
+        free_in_heap(block);
+    else if (put == MEDIUM_ELSE)
+        free_else(block, d);
 }
 
 /* Frees a block for which d was looked up. */
@@ -173,12 +195,6 @@ HMM__ALWAYS_INLINE void free_looked_up(struct run *d, void *block)
 #if HMM_WITH_REALLOC
 
 /* ---- realloc of an object that must move ---- */
-
-static void *allocate_more(const struct moving_block *b, size_t size)
-{
-    (void)b;
-    return hmm_malloc(size);
-}
 
 static void *allocate_less(const struct moving_block *b, size_t size)
 {
@@ -194,6 +210,13 @@ static void *allocate_less(const struct moving_block *b, size_t size)
         p = hmm__try_malloc(b->heap, size);
     lock_release(&hmm__process.lock, hold);
     return p;
+}
+
+static void *allocate_more(const struct moving_block *b, size_t size)
+{
+    size_t more = with_slack(b->usable, size);
+    void *p = more != size ? allocate_less(b, more) : NULL;
+    return p != NULL ? p : hmm_malloc(size);
 }
 
 static void release_object(const struct moving_block *b)
@@ -230,10 +253,8 @@ void *hmm_calloc(size_t count, size_t size)
 
 #if HMM_WITH_REALLOC
 
-static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
+static __attribute__((noinline)) void *realloc_resizing(void *block, size_t size, struct run *d)
 {
-    if (block == NULL)
-        return hmm_malloc(size);
     struct hmm_heap *h = the_heap();
     size_t usable = usable_in_run(d, block, "realloc");
     if (usable != 0)
@@ -244,6 +265,15 @@ static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, 
     if (hmm__unlikely(!in_region(h, block)))
         return hmm__foreign_realloc(h, block, size);
     return realloc_of_heap(h, block, size);
+}
+
+/* Most blocks that grow little by little have room: without the lock, and without saving registers.
+ */
+static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
+{
+    if (block == NULL)
+        return hmm_malloc(size);
+    return suits_as_it_is(d, block, size) ? block : realloc_resizing(block, size, d);
 }
 
 void *hmm_realloc(void *block, size_t size)

@@ -41,16 +41,28 @@ HMM__ALWAYS_INLINE void *malloc_from_run(size_t size)
 /* A medium block. size > CACHE_OBJECT_MAX. */
 HMM__ALWAYS_INLINE void *take_medium(size_t size)
 {
-    struct thread_cache *tc = size <= MEDIUM_MAX ? thread_cache_to_use() : NULL;
-    void *p = tc ? medium_take(tc, size) : NULL;
-    return p == NULL && tc != NULL ? hmm__medium_refill(tc, size) : p;
+    return medium_take(thread_cache_mine(), size);
 }
 
-/* False: the block is for the heap. */
-HMM__ALWAYS_INLINE bool put_medium(void *block)
+/* The same where there was none. */
+HMM__ALWAYS_INLINE void *refill_medium(size_t size)
+{
+    struct thread_cache *tc = size <= MEDIUM_MAX ? thread_cache_to_use() : NULL;
+    return tc ? medium_refill(tc, size) : NULL;
+}
+
+HMM__ALWAYS_INLINE enum medium_put put_medium(void *block)
+{
+    return hmm__process_cache.table != NULL
+               ? medium_put_hit(&hmm__process_cache, thread_cache_mine(), block)
+               : MEDIUM_NOT;
+}
+
+/* The same after MEDIUM_ELSE. False: the block is for the heap. */
+HMM__ALWAYS_INLINE bool put_medium_else(void *block)
 {
     return hmm__process_cache.table != NULL &&
-           medium_put(&hmm__process_cache, thread_cache_mine(), block);
+           hmm__medium_put(&hmm__process_cache, thread_cache_mine(), block);
 }
 
 /* What the functions below ask for as d. An operation looks a block up once. */
@@ -64,15 +76,26 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
     return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), d, block, size);
 }
 
+/* What to request, if it costs little, for an object that is to grow to `size`. */
+HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
+{
+    return cache_with_slack(&hmm__process_cache, usable, size);
+}
+
 HMM__ALWAYS_INLINE bool free_hit(struct run *d, void *block)
 {
     return cache_free_hit(&hmm__process_cache, thread_cache_mine(), d, block);
 }
 
+HMM__ALWAYS_INLINE bool in_run(const struct run *d)
+{
+    return is_run(&hmm__process_cache, d);
+}
+
 /* Frees another thread's object. False: the block is in no run. */
 HMM__ALWAYS_INLINE bool free_in_run(struct run *d, void *block)
 {
-    if (!is_run(&hmm__process_cache, d))
+    if (!in_run(d))
         return false;
     hmm__remote_free(&hmm__process_cache, thread_cache_mine(), d, block);
     return true;
@@ -83,6 +106,18 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
                                         const char *operation)
 {
     return hmm__cache_usable(&hmm__process_cache, d, block, operation);
+}
+
+/* Whether realloc has nothing to do: the block is in no run, in use, and large enough but not too
+ * large. */
+HMM__ALWAYS_INLINE bool suits_as_it_is(const struct run *d, const void *block, size_t size)
+{
+    const struct cache *cache = &hmm__process_cache;
+    if (!cache->open || is_run(cache, d) || size - 1 >= HMM_MAX_REQUEST)
+        return false;
+    uint32_t has = used_granules(cache->heap, block), n = hmm__granules_for(size);
+    return n <= has && keeps_slack(n, has - n) &&
+           !(is_medium_size(has) && object_has_tag(cache->keys.medium, block));
 }
 
 HMM__ALWAYS_INLINE void notice_thread_ends(void)
@@ -153,6 +188,12 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
     return malloc_hit(size);
 }
 
+HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
+{
+    (void)usable;
+    return size;
+}
+
 HMM__ALWAYS_INLINE void *take_medium(size_t size)
 {
     return malloc_hit(size);
@@ -164,9 +205,28 @@ HMM__ALWAYS_INLINE bool free_hit(struct run *d, void *block)
     return false;
 }
 
-HMM__ALWAYS_INLINE bool put_medium(void *block)
+HMM__ALWAYS_INLINE void *refill_medium(size_t size)
+{
+    return malloc_hit(size);
+}
+
+enum medium_put { MEDIUM_NOT, MEDIUM_PUT, MEDIUM_ELSE };
+
+HMM__ALWAYS_INLINE enum medium_put put_medium(void *block)
 {
     (void)block;
+    return MEDIUM_NOT;
+}
+
+HMM__ALWAYS_INLINE bool put_medium_else(void *block)
+{
+    (void)block;
+    return false;
+}
+
+HMM__ALWAYS_INLINE bool in_run(const struct run *d)
+{
+    (void)d;
     return false;
 }
 
@@ -180,6 +240,12 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
 {
     (void)d, (void)block, (void)operation;
     return 0;
+}
+
+HMM__ALWAYS_INLINE bool suits_as_it_is(const struct run *d, const void *block, size_t size)
+{
+    (void)d, (void)block, (void)size;
+    return false;
 }
 
 HMM__ALWAYS_INLINE void notice_thread_ends(void)

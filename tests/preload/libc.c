@@ -174,6 +174,17 @@ static void resizing(void)
     free(p);
 }
 
+/* Without a cache: a block has what was requested, and what is too small to be one. */
+static void no_slack(void)
+{
+    char *p = malloc(2000);
+    for (size_t size = 2000; size < 20000; size += 2) {
+        CHECK((p = realloc(p, size)) != NULL);
+        CHECK(malloc_usable_size(p) < size + 32);
+    }
+    free(p);
+}
+
 static void alignments(void)
 {
     for (size_t a = 1; a <= (size_t)1 << 20; a *= 2) {
@@ -493,6 +504,7 @@ static const struct a_case cases[] = {
 static const struct a_case special[] = {
     {"stats", stats},
     {"elsewhere", elsewhere},
+    {"no-slack", no_slack},
     {"children", children},
     {"exhaustion", exhaustion},
     {"foreign", foreign},

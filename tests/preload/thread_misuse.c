@@ -40,6 +40,17 @@ static void medium_twice(void)
     free(p);
 }
 
+/* To a size for which it would do as it is. */
+static void medium_resized(void)
+{
+    begin();
+    char *p = malloc(20000);
+    KEEP(p);
+    free(p);
+    p = realloc(p, 19990);
+    KEEP(p);
+}
+
 static void medium_twice_by_others(void)
 {
     pthread_t t;
@@ -150,6 +161,7 @@ static const struct a_case cases[] = {
     {"kept-twice", kept_twice},
     {"sent-twice", sent_twice},
     {"medium-twice", medium_twice},
+    {"medium-resized", medium_resized},
     {"medium-twice-by-others", medium_twice_by_others},
     {"inside-of-others", inside_of_others},
     {NULL, NULL},

@@ -169,11 +169,48 @@ static void destructors(void)
         run_threads(with_a_key, 8);
 }
 
+/* ---- Buffers that grow by little, beside others' blocks ---- */
+
+static void *growing(void *number)
+{
+    uint32_t state = 99991u * (uint32_t)(1 + (uintptr_t)number);
+    unsigned char letter = (unsigned char)('a' + (uintptr_t)number), *p = NULL;
+    size_t size = 0, end = 0;
+    void *other = NULL;
+    for (int i = 0; i < ROUNDS / 4; i++) {
+        end = size < 1100 || any(&state) % 4 != 0 ? size + 1 + any(&state) % 16
+                                                  : size - any(&state) % 64;
+        CHECK((p = realloc(p, end)) != NULL && malloc_usable_size(p) >= end);
+        if (end > size)
+            memset(p + size, letter, end - size);
+        size = end;
+        if (i % 8 == 0) {
+            free(other);
+            CHECK((other = malloc(any(&state) % 5000)) != NULL);
+        }
+    }
+    for (size_t i = 0; i < size; i++)
+        CHECK(p[i] == letter);
+    free(other);
+    free(p);
+    return NULL;
+}
+
+static void little_by_little(void)
+{
+    pthread_t threads[THREADS];
+    for (uintptr_t i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, growing, (void *)i) == 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
 static const struct a_case cases[] = {
     {"hands", hands},
     {"come-and-go", come_and_go},
     {"one-and-many", one_and_many},
     {"destructors", destructors},
+    {"little-by-little", little_by_little},
     {NULL, NULL},
 };
 
