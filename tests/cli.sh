@@ -5,6 +5,7 @@
 # HMM: the command (default: hmm in the build folder).
 
 . "$(dirname "$0")/tap.sh"
+skip_under_valgrind
 
 HMM=${HMM:-${top_builddir:-.}/hmm}
 top=${top_srcdir:-${srcdir:-.}}

@@ -6,6 +6,7 @@
 # shellcheck shell=sh disable=SC2034
 
 . "$(dirname "$0")/tap.sh"
+skip_under_valgrind
 
 HMM=${HMM:-${top_builddir:-.}/hmm}
 top=${top_srcdir:-${srcdir:-.}}

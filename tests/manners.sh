@@ -102,8 +102,9 @@ limited() (
 made 60000 >long.trace
 for command in 'cut --to 50000 -o big.trace' 'convert -o big.txt' 'report -o big.html' 'map --format svg -o big.svg'; do
     rm -f big.*
+    case $command in report*) trace=t.trace ;; *) trace=long.trace ;; esac
     # shellcheck disable=SC2086
-    limited 1 $command long.trace
+    limited 1 $command $trace
     code=$?
     [ "$code" -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q '^\(hmm [a-z]*: \)\?big\.[a-z0-9]*: cannot write: ' err
     report $? "a full disk: hmm $command"
@@ -230,7 +231,7 @@ interrupted() {
 }
 
 if timeout --foreground --preserve-status 1 true 2>/dev/null; then
-    made 3000000 >longer.trace
+    made 1000000 >longer.trace
     interrupted 3 compare --runs 1000 longer.trace
     [ "$code" -eq 130 ] && [ "$(grep -c ': interrupted: ' err)" -eq 1 ] && [ "$(wc -l <err)" -eq 1 ]
     report $? 'Ctrl-C: hmm compare says that it was interrupted, exit code 130'
@@ -240,15 +241,15 @@ if timeout --foreground --preserve-status 1 true 2>/dev/null; then
     done
     [ "$code" -eq 130 ] && grep -q '^[a-z]*-fit ' out && grep -q '^advice for ' out
     report $? 'Ctrl-C: hmm compare prints what is known'
-    for seconds in 2 3 5 8 13 21 34 55 90; do # until the first of the four was replayed
-        interrupted "$seconds" replay --strategy all --runs 30 longer.trace
+    for seconds in 0.3 0.5 0.7 1 1.5 2 3 5 8 13 21 34 55 90; do # until the first of the four was replayed
+        interrupted "$seconds" replay --strategy all --runs 10 longer.trace
         grep -q '^[a-z]*-fit ' out && break
     done
     [ "$code" -eq 130 ] && grep -q ': interrupted: what is known so far follows$' err &&
         [ "$(wc -l <err)" -eq 1 ] && [ "$(grep -c '^[a-z]*-fit \|^segregated ' out)" -lt 4 ]
     report $? 'Ctrl-C: hmm replay prints the strategies that are done'
-    for seconds in 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1 1.2 1.4 1.7 2 2.4 3 4 5 6 8 10 13 16 20; do # in the replay, after the reading
-        interrupted "$seconds" map --at 2999000 longer.trace
+    for seconds in 0.1 0.15 0.2 0.25 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1 1.2 1.4 1.7 2 2.4 3 4 5 6 8 10 13 16 20; do # in the replay, after the reading
+        interrupted "$seconds" map --at 999000 longer.trace
         grep -q 'this is the heap' err && break
     done
     if grep -q ': cannot reserve .* of address space for ' err; then

@@ -6,6 +6,7 @@
 # HMM: the command (default: hmm in the build folder).
 
 . "$(dirname "$0")/tap.sh"
+skip_under_valgrind
 
 HMM=${HMM:-${top_builddir:-.}/hmm}
 top=${top_srcdir:-${srcdir:-.}}
@@ -141,7 +142,7 @@ report $? 'a file that cannot be written: exit code 1'
 
 # ---- Ctrl-C: the page has what was seen ----
 
-if [ -n "${VALGRIND:-}" ] || [ "${HMM_TESTS:-all}" = essential ]; then
+if [ "${HMM_TESTS:-all}" = essential ]; then
     skip 'an interrupt: the page has what was seen' 'left out: it takes long'
 else
     awk 'BEGIN { print "# hmm-trace 1"
@@ -171,8 +172,6 @@ if [ "${HMM_TESTS:-all}" = essential ]; then
     why='left out by HMM_TESTS=essential'
 elif ! command -v python3 >/dev/null 2>&1; then
     why='there is no python3 to drive a browser'
-elif [ -n "${VALGRIND:-}" ]; then
-    why='nothing in a browser is for memcheck'
 else
     why=$(python3 -c 'import sys
 sys.path.insert(0, sys.argv[1])
