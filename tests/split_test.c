@@ -38,7 +38,8 @@ static bool take(size_t size)
 {
     struct block_of_test *b = &blocks[count];
     require(count < MOST, "too many blocks");
-    *b = (struct block_of_test){hmm_heap_malloc(h, size), size, (unsigned char)rng_below(&rng, 255)};
+    *b =
+        (struct block_of_test){hmm_heap_malloc(h, size), size, (unsigned char)rng_below(&rng, 255)};
     if (b->p == NULL)
         return false;
     require(hmm_heap_usable_size(h, b->p) >= size, "%zu bytes are not usable", size);

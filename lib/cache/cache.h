@@ -177,8 +177,8 @@ struct run {
         };
         uintptr_t in_use[2]; /* SPLIT: a bit for each object (split.c) */
     };
-    uint32_t owner;       /* the low half of its thread cache's address; atomic */
-    uint16_t countdown;   /* atomic */
+    uint32_t owner;     /* the low half of its thread cache's address; atomic */
+    uint16_t countdown; /* atomic */
     uint8_t class;
     uint8_t state;    /* of enum run_state; atomic */
     uint32_t start;   /* the low half of its first object's address */
@@ -239,7 +239,7 @@ struct medium_cache {
     size_t bytes_min; /* the least since they were looked at */
     size_t unused;    /* of them, to go back; atomic */
     size_t counted;   /* as cache.medium_bytes has it; with the heap's lock */
-    uint64_t listed; /* classes that may have blocks; others have none */
+    uint64_t listed;  /* classes that may have blocks; others have none */
     unsigned clock_hand;
     unsigned classes; /* those that it may have blocks of */
     uint64_t varied;  /* classes of which requests differ: the first block was too small for one */
@@ -307,13 +307,13 @@ struct cache {
     size_t medium_bytes; /* of all threads, as far as they are counted */
     size_t idle_page;    /* where to go on looking for empty runs of others */
     struct thread_cache *idle_thread; /* and for their medium blocks; NULL: all were looked at */
-    uint64_t aged_at;    /* when medium blocks that are not needed were looked for */
-    bool has_unused;     /* some medium_cache.unused is not 0 */
-    bool splits;         /* runs are split, and holes filled before a run is made */
-    hmm_ref survey_brk;  /* where it is decided anew */
-    hmm_ref split_brk;   /* the break when runs were split last, */
-    uint32_t split_holes; /* and the free granules after it */
-    unsigned split_class; /* where to go on */
+    uint64_t aged_at;                 /* when medium blocks that are not needed were looked for */
+    bool has_unused;                  /* some medium_cache.unused is not 0 */
+    bool splits;                      /* runs are split, and holes filled before a run is made */
+    hmm_ref survey_brk;               /* where it is decided anew */
+    hmm_ref split_brk;                /* the break when runs were split last, */
+    uint32_t split_holes;             /* and the free granules after it */
+    unsigned split_class;             /* where to go on */
 };
 
 /* Reads, or writes, a word of at most pointer size that another thread may access at the same time.

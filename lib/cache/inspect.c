@@ -40,9 +40,9 @@ bool hmm__cache_has_medium(const struct cache *cache, const void *payload)
     return object_has_tag(cache->keys.medium, payload);
 }
 
-/* The first run that begins in *page or above; of a SPLIT one, whose first object in use does. NULL:
- * there is none. *page becomes the next one to look at. Does not read the run's header, which may
- * have been overwritten. */
+/* The first run that begins in *page or above; of a SPLIT one, whose first object in use does.
+ * NULL: there is none. *page becomes the next one to look at. Does not read the run's header, which
+ * may have been overwritten. */
 static HMM__UNSEEN struct run *next_run(const struct cache *cache, size_t *page)
 {
     const int32_t *map = cache_page_map(cache);

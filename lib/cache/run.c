@@ -27,8 +27,8 @@
 /* At the end of a small run at most an 8th is lost. */
 #define REST_PART 8u
 
-/* Requests are served from holes instead of a new run if more than so large a part of the heap is in
- * holes. */
+/* Requests are served from holes instead of a new run if more than so large a part of the heap is
+ * in holes. */
 #define HOLES_SHIFT 4
 
 /* A class gets a run when requests for so many bytes were made; where there are more threads, of up

@@ -245,7 +245,8 @@ HMM__HIDDEN void hmm__run_return(struct thread_cache *tc, struct run *d);
 HMM__HIDDEN void hmm__run_return_claimed(struct cache *cache, struct run *d);
 /* Returns the empty runs of the queue, and unlinks all RETIRED descriptors. False: none was empty.
  */
-HMM__HIDDEN bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s, uint32_t *steps);
+HMM__HIDDEN bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s,
+                                     uint32_t *steps);
 /* Counts a run of the queue as empty. */
 HMM__HIDDEN void hmm__run_count_empty(struct thread_cache *tc, struct run *d);
 /* Takes back the descriptors of tc's runs that were reclaimed while FULL. With the lock. */

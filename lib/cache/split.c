@@ -20,8 +20,8 @@
  * The objects stay objects of the run, which is SPLIT, until they are freed. It has a bit for each
  * object in use, in its descriptor, or, where these are too many, in other descriptors that hang on
  * it. When an object is freed, its island becomes smaller, or two, or goes. The page map leads to
- * the descriptor from the pages in which an object in use begins, and from no others: in those there
- * may be other runs. In the pages that it leads from there may be blocks of the heap besides.
+ * the descriptor from the pages in which an object in use begins, and from no others: in those
+ * there may be other runs. In the pages that it leads from there may be blocks of the heap besides.
  *
  * A run is split by its owner, or if it is the pool's, by any thread, with the lock. No thread
  * frees to it or allocates from it by the fast path from then on: its owner is the pool, or, in the
@@ -30,13 +30,13 @@
  *
  * So an entry of the page map may be cleared while blocks of the heap are in use in the page, and
  * another thread has read it before. Such a thread reads the entry again after it has found out
- * what it wants to know of the descriptor: what it read was true if the entry is what it was. For an
- * object the entry cannot have changed.
+ * what it wants to know of the descriptor: what it read was true if the entry is what it was. For
+ * an object the entry cannot have changed.
  *
  * INVARIANT
- * F6  An object of a SPLIT run is in use iff its bit is set. Each longest sequence of them is a used
- *     block of the heap, which begins with the first and ends before the next sequence. The page map
- *     leads to the run exactly from the pages in which one begins.
+ * F6  An object of a SPLIT run is in use iff its bit is set. Each longest sequence of them is a
+ * used block of the heap, which begins with the first and ends before the next sequence. The page
+ * map leads to the run exactly from the pages in which one begins.
  */
 #include "cache/run.h"
 
@@ -45,14 +45,14 @@
 #define WORD_BITS (8u * (unsigned)sizeof(uintptr_t))
 #define BITS (2u * WORD_BITS) /* in a descriptor */
 
-/* In a step runs are split until a 128th of the heap is free that was not, or so many runs have been
- * looked at. */
+/* In a step runs are split until a 128th of the heap is free that was not, or so many runs have
+ * been looked at. */
 #define SPLIT_SHIFT 7
 #define SPLIT_LOOK 2048u
 
 /* A run is split if at most this part of it is in use, and only while such runs, or the holes that
- * they have left, are at least a 32nd of the heap. Whether they are is asked each time that the heap
- * has grown by a 64th. */
+ * they have left, are at least a 32nd of the heap. Whether they are is asked each time that the
+ * heap has grown by a 64th. */
 #define SPLIT_PART 2u
 #define WORTH_SHIFT 5
 #define WORTH_MIN ((size_t)256 << 10)
@@ -112,7 +112,8 @@ bool hmm__split_has(const struct cache *cache, const struct run *d, const void *
 }
 
 /* The first object from i on that is in use, or is not; or `carved`. */
-static uint32_t next_that_is(const struct cache *cache, const struct run *d, bool in_use, uint32_t i)
+static uint32_t next_that_is(const struct cache *cache, const struct run *d, bool in_use,
+                             uint32_t i)
 {
     const uint32_t carved = run_rest(d)->carved;
     while (i < carved) {
@@ -171,15 +172,14 @@ static bool hang_bits(struct thread_cache *tc, struct run *d)
     return true;
 }
 
-/* Sets the bits of the objects that are not in the run's free list, and wipes the tags of those that
- * are. `free`: the list. */
+/* Sets the bits of the objects that are not in the run's free list, and wipes the tags of those
+ * that are. `free`: the list. */
 static void set_bits(const struct cache *cache, struct run *d, struct object *o)
 {
     struct object *next;
     uint32_t used = run_rest(d)->carved, expected = run_used(d);
     for (uint32_t i = 0; i < used; i += WORD_BITS)
-        *split_word(cache, d, i) =
-            used - i < WORD_BITS ? bit_of(used) - 1 : ~(uintptr_t)0;
+        *split_word(cache, d, i) = used - i < WORD_BITS ? bit_of(used) - 1 : ~(uintptr_t)0;
     for (; o != NO_OBJECT; o = next) {
         if (hmm__unlikely(!run_may_list(cache, d, o)))
             hmm__links_broken(cache->heap, block_of(cache->heap, run_start(cache, d)));
