@@ -42,8 +42,8 @@
 
 #if HMM__CACHE
 
-#define WORD_BITS (8u * (unsigned)sizeof(uintptr_t))
-#define BITS (2u * WORD_BITS) /* in a descriptor */
+#define SPLIT_WORD_BITS (8u * (unsigned)sizeof(uintptr_t))
+#define SPLIT_BITS (2u * SPLIT_WORD_BITS) /* in a descriptor */
 
 /* In a step runs are split until a 128th of the heap is free that was not, or so many runs have
  * been looked at. */
@@ -65,18 +65,18 @@
  * NULL: there is none, since d is not SPLIT any more. */
 HMM__ALWAYS_INLINE uintptr_t *split_word(const struct cache *cache, struct run *d, uint32_t i)
 {
-    for (; i >= BITS; i -= BITS) {
+    for (; i >= SPLIT_BITS; i -= SPLIT_BITS) {
         int32_t link = CACHE_READ(run_rest(d)->link);
         if (link == 0)
             return NULL;
         d = run_at(cache, link);
     }
-    return &d->in_use[i / WORD_BITS];
+    return &d->in_use[i / SPLIT_WORD_BITS];
 }
 
 HMM__ALWAYS_INLINE uintptr_t bit_of(uint32_t i)
 {
-    return (uintptr_t)1 << (i % WORD_BITS);
+    return (uintptr_t)1 << (i % SPLIT_WORD_BITS);
 }
 
 static bool split_bit(const struct cache *cache, const struct run *d, uint32_t i)
@@ -118,12 +118,12 @@ static uint32_t next_that_is(const struct cache *cache, const struct run *d, boo
     const uint32_t carved = run_rest(d)->carved;
     while (i < carved) {
         uintptr_t word = *split_word(cache, (struct run *)(uintptr_t)d, i);
-        word = (in_use ? word : ~word) >> (i % WORD_BITS);
+        word = (in_use ? word : ~word) >> (i % SPLIT_WORD_BITS);
         if (word != 0) {
             i += (uint32_t)__builtin_ctzll((unsigned long long)word);
             return i < carved ? i : carved;
         }
-        i = (i | (WORD_BITS - 1)) + 1;
+        i = (i | (SPLIT_WORD_BITS - 1)) + 1;
     }
     return carved;
 }
@@ -160,7 +160,7 @@ static struct thread_cache *keeper_of_split(const struct cache *cache)
 static bool hang_bits(struct thread_cache *tc, struct run *d)
 {
     run_rest(d)->link = 0;
-    for (uint32_t n = BITS; n < run_rest(d)->count; n += BITS) {
+    for (uint32_t n = SPLIT_BITS; n < run_rest(d)->count; n += SPLIT_BITS) {
         struct run *bits = hmm__descriptor_new(tc);
         if (bits == NULL) {
             hmm__descriptors_retire(tc, run_rest(d)->link);
@@ -178,8 +178,8 @@ static void set_bits(const struct cache *cache, struct run *d, struct object *o)
 {
     struct object *next;
     uint32_t used = run_rest(d)->carved, expected = run_used(d);
-    for (uint32_t i = 0; i < used; i += WORD_BITS)
-        *split_word(cache, d, i) = used - i < WORD_BITS ? bit_of(used) - 1 : ~(uintptr_t)0;
+    for (uint32_t i = 0; i < used; i += SPLIT_WORD_BITS)
+        *split_word(cache, d, i) = used - i < SPLIT_WORD_BITS ? bit_of(used) - 1 : ~(uintptr_t)0;
     for (; o != NO_OBJECT; o = next) {
         if (hmm__unlikely(!run_may_list(cache, d, o)))
             hmm__links_broken(cache->heap, block_of(cache->heap, run_start(cache, d)));
