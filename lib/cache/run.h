@@ -215,7 +215,7 @@ HMM__ALWAYS_INLINE enum run_holds run_holds(const struct cache *cache, const str
 {
     *split = hmm__unlikely(run_state(d) == RUN_SPLIT);
     bool has = *split ? hmm__split_has(cache, d, p) : run_has_object(d, p);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    cache_fence_acquire();
     if (hmm__unlikely(cache_look_up(cache, p) != d) || (*split && !has))
         return HOLDS_NOT;
     return has && !object_is_free(cache, p) ? HOLDS_OBJECT : HOLDS_INVALID;

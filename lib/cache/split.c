@@ -414,7 +414,7 @@ static void retire_split(struct cache *cache, struct run *d)
 {
     struct thread_cache *keeper = keeper_of_split(cache);
     int32_t bits = run_rest(d)->link;
-    __atomic_thread_fence(__ATOMIC_RELEASE); /* first of all the page map's entry was cleared */
+    cache_fence_release(); /* first of all the page map's entry was cleared */
     hmm__descriptors_retire(keeper, bits);
     run_rest(d)->link = 0;
     hmm__descriptors_retire(keeper, cache_offset(cache, d));

@@ -255,22 +255,10 @@ void *hmm_calloc(size_t count, size_t size)
 
 #if HMM_WITH_REALLOC
 
-/* In a run. */
-static __attribute__((noinline)) void *realloc_object(void *block, size_t size, struct run *d)
-{
-    size_t usable = usable_in_run(d, block, "realloc");
-    if (size <= usable && size > usable / 2)
-        return block;
-    const struct moving_block b = {the_heap(), block, usable, d};
-    return realloc_by_moving(&object_mover, &b, size);
-}
-
 /* Most blocks that grow little by little have room: without the lock, and without saving registers.
  */
-static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
+static __attribute__((noinline)) void *realloc_in_heap(void *block, size_t size)
 {
-    if (in_run(d))
-        return realloc_object(block, size, d);
     if (block == NULL)
         return hmm_malloc(size);
     if (suits_as_it_is(block, size))
@@ -279,6 +267,23 @@ static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, 
     if (hmm__unlikely(!in_region(h, block)))
         return hmm__foreign_realloc(h, block, size);
     return realloc_of_heap(h, block, size);
+}
+
+/* In a run, or a block of the heap in the pages of a SPLIT one. */
+static __attribute__((noinline)) void *realloc_object(void *block, size_t size, struct run *d)
+{
+    size_t usable = usable_in_run(d, block, "realloc");
+    if (usable == 0)
+        return realloc_in_heap(block, size);
+    if (size <= usable && size > usable / 2)
+        return block;
+    const struct moving_block b = {the_heap(), block, usable, d};
+    return realloc_by_moving(&object_mover, &b, size);
+}
+
+static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
+{
+    return in_run(d) ? realloc_object(block, size, d) : realloc_in_heap(block, size);
 }
 
 void *hmm_realloc(void *block, size_t size)
