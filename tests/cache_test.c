@@ -375,6 +375,28 @@ START_TEST(a_block_has_not_much_more_than_was_asked_for)
 }
 END_TEST
 
+/* An object stays where it is as long as the size is one of its class, or is more than half. */
+START_TEST(resized_within_a_class_it_stays)
+{
+    struct hmm_heap *h = unwatched(heap_of(8 * MIB, strategy_of(_i)));
+    ck_assert_int_eq(hmm_heap_set_cache(h, 1), 0);
+    must_malloc(h, MIB);
+    const struct thread_cache *tc = h->cache->thread_cache;
+    for (size_t from = 1; from <= CACHE_OBJECT_MAX; from += 5) {
+        void *p = must_malloc(h, from);
+        while (cache_run_of(h->cache, p) == NULL) /* the first of a class */
+            p = must_malloc(h, from);
+        const struct run *d = cache_run_of(h->cache, p);
+        for (size_t to = 1; to <= CACHE_OBJECT_MAX; to += 3)
+            if (cache_class(tc, to) == d->class ||
+                (cache_class(tc, to) < d->class && to > class_bytes(d->class) / 2))
+                ck_assert_ptr_eq(hmm_heap_realloc(h, p, to), p);
+        hmm_heap_free(h, p);
+    }
+    heap_end(h);
+}
+END_TEST
+
 /* From each size to each other, among runs and out of them; the contents go along. */
 START_TEST(resized_from_any_size_to_any_other)
 {
@@ -507,6 +529,7 @@ int main(void)
     on_each_strategy(c, active_runs_are_as_large_as_one_can_be, 1);
     tcase_add_test(c.once, only_an_object_s_first_byte_is_one);
     on_each_strategy(c, a_block_has_not_much_more_than_was_asked_for, 1);
+    on_each_strategy(c, resized_within_a_class_it_stays, 1);
     on_each_strategy(c, resized_from_any_size_to_any_other, 1);
     on_each_strategy(c, runs_are_placed_by_the_rule, 2);
     on_each_strategy(c, a_run_in_a_hole_a_little_larger, 1);

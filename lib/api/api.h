@@ -64,6 +64,11 @@ HMM__ALWAYS_INLINE void *realloc_by_moving(const struct mover *by, const struct 
  * strategy. */
 HMM__HIDDEN void hmm__set_entries(struct hmm_heap *h);
 
+#if HMM__CACHE && HMM_WITH_REALLOC
+/* heap.c: hmm_heap_realloc of what is in no run of h's cache, while no hook is set. */
+HMM__HIDDEN void *hmm__realloc_block(struct hmm_heap *h, void *block, size_t size);
+#endif
+
 /* checked.c: the entry points while hmm_heap.check_flags is not 0. */
 HMM__HIDDEN void *hmm__checked_malloc(struct hmm_heap *h, size_t size);
 HMM__HIDDEN void *hmm__checked_calloc(struct hmm_heap *h, size_t count, size_t size);

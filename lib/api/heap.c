@@ -126,12 +126,21 @@ static void *cached_malloc(struct hmm_heap *h, size_t size)
     return hmm__likely(p != NULL) ? p : cached_malloc_slow(h, size);
 }
 
+/* False: block is no object of a SPLIT run. */
+static bool split_free(struct cache *cache, struct run *d, void *block)
+{
+    if (d == NULL || run_state(d) != RUN_SPLIT || !hmm__split_has(cache, d, block))
+        return false;
+    hmm__split_free(cache, d, block);
+    return true;
+}
+
 /* Frees a block for which d was looked up. */
 static void cached_free_of(struct hmm_heap *h, struct run *d, void *block)
 {
     struct cache *cache = h->cache;
     if (hmm__likely(cache_free_hit(cache, cache->thread_cache, d, block)) ||
-        medium_put(cache, cache->thread_cache, block))
+        split_free(cache, d, block) || medium_put(cache, cache->thread_cache, block))
         return;
     free_uncached(h, block);
 }
@@ -211,8 +220,8 @@ static void release_moved(const struct moving_block *b)
         hmm__plain_free(b->heap, b->block);
 }
 
-/* Ends the program if the block, which is in no run, is a medium block that was freed. */
-static void *realloc_of_heap_block(struct hmm_heap *h, void *block, size_t size)
+/* Ends the program if it is a medium block that was freed. */
+void *hmm__realloc_block(struct hmm_heap *h, void *block, size_t size)
 {
     struct block_view b;
     bool placed = is_placed(h, block, &b);
@@ -234,8 +243,7 @@ static __attribute__((noinline)) void *cached_realloc(struct hmm_heap *h, void *
     if (p != NULL)
         return p;
     const struct moving_block b = {h, block, hmm__cache_usable(h->cache, d, block, "realloc"), d};
-    return b.usable != 0 ? realloc_by_moving(&mover, &b, size)
-                         : realloc_of_heap_block(h, block, size);
+    return b.usable != 0 ? realloc_by_moving(&mover, &b, size) : hmm__realloc_block(h, block, size);
 }
 
 #endif

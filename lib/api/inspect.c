@@ -71,7 +71,7 @@ static int visit_objects(const struct visitor *v, struct hmm_block_info *info)
     const struct cache *cache = v->heap->cache;
     const struct run *d = cache ? hmm__cache_run_at(cache, info->payload) : NULL;
     if (d != NULL)
-        return hmm__cache_walk_run(cache, d, info->size, v->visit, v->arg);
+        return hmm__cache_walk_run(cache, d, info, (struct object_visitor){v->visit, v->arg});
     if (cache && info->used && info->usable >= sizeof(struct object) &&
         hmm__cache_has_medium(cache, info->payload))
         info->used = 0;

@@ -143,9 +143,9 @@ _Static_assert(16u << (CACHE_CLASSES / 8 + 2) == CACHE_OBJECT_MAX, "the last cla
 _Static_assert(CACHE_CLASSES % 8 == 0 && CACHE_CLASSES <= UINT8_MAX, "run.class has 8 bits");
 _Static_assert(CACHE_OBJECT_MAX <= CACHE_PAGE, "a run of two objects has few pages");
 _Static_assert(CACHE_CLASSES <= 32, "thread_cache.reuses has a bit for each class");
-_Static_assert(MEDIUM_CLASSES <= 64, "medium_cache.varied has a bit for each class");
+_Static_assert(MEDIUM_CLASSES < 64, "medium_cache.listed and varied have a bit for each class");
 
-enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_CLAIMED, RUN_RETIRED };
+enum run_state { RUN_FULL, RUN_PARTIAL, RUN_ACTIVE, RUN_CLAIMED, RUN_SPLIT, RUN_RETIRED };
 
 struct HMM__MAY_ALIAS object {
     struct object *next;
@@ -170,10 +170,15 @@ struct tag_keys {
 #define RUN_BATCH (RUN_BATCH_BYTES / (sizeof(struct run) + sizeof(struct run_rest)))
 
 struct run {
-    struct object *free;  /* its own free list */
-    struct object **list; /* the head of the list that free pushes its objects to */
-    uint32_t owner;       /* the low half of its thread cache's address; atomic */
-    uint16_t countdown;   /* atomic */
+    union {
+        struct {
+            struct object *free;  /* its own free list */
+            struct object **list; /* the head of the list that free pushes its objects to */
+        };
+        uintptr_t in_use[2]; /* SPLIT: a bit for each object (split.c) */
+    };
+    uint32_t owner;     /* the low half of its thread cache's address; atomic */
+    uint16_t countdown; /* atomic */
     uint8_t class;
     uint8_t state;    /* of enum run_state; atomic */
     uint32_t start;   /* the low half of its first object's address */
@@ -185,7 +190,8 @@ struct run {
 
 /* The part of a descriptor that the fast path does not read. */
 struct run_rest {
-    int32_t link;                  /* the next in a list, as an entry of the page map; 0: none */
+    int32_t link;                  /* the next in a list, as an entry of the page map; 0: none.
+                                      SPLIT: a list of descriptors with the bits */
     uint16_t carved;               /* objects so far */
     uint16_t count : 12, high : 4; /* objects in all; how many times 4 GiB above page 0 */
     uint16_t below;                /* objects in use at the event of the countdown; atomic */
@@ -209,6 +215,7 @@ struct size_class {
     uint32_t declines;      /* runs that were FULL and are not, since one was wanted */
     int32_t joined;         /* runs that are ACTIVE besides the active one */
     uint32_t joined_pages;
+    uint32_t direct; /* so many requests are for the heap's holes, before a run is thought of */
 };
 
 /* Objects of other threads, before they are kept or pushed to their remote frees. */
@@ -232,6 +239,7 @@ struct medium_cache {
     size_t bytes_min; /* the least since they were looked at */
     size_t unused;    /* of them, to go back; atomic */
     size_t counted;   /* as cache.medium_bytes has it; with the heap's lock */
+    uint64_t listed;  /* classes that may have blocks; others have none */
     unsigned clock_hand;
     unsigned classes; /* those that it may have blocks of */
     uint64_t varied;  /* classes of which requests differ: the first block was too small for one */
@@ -298,8 +306,14 @@ struct cache {
     bool open;           /* else no runs are made, and frees of medium blocks reach the heap */
     size_t medium_bytes; /* of all threads, as far as they are counted */
     size_t idle_page;    /* where to go on looking for empty runs of others */
-    uint64_t aged_at;    /* when medium blocks that are not needed were looked for */
-    bool has_unused;     /* some medium_cache.unused is not 0 */
+    struct thread_cache *idle_thread; /* and for their medium blocks; NULL: all were looked at */
+    uint64_t aged_at;                 /* when medium blocks that are not needed were looked for */
+    bool has_unused;                  /* some medium_cache.unused is not 0 */
+    bool splits;                      /* runs are split, and holes filled before a run is made */
+    hmm_ref survey_brk;               /* where it is decided anew */
+    hmm_ref split_brk;                /* the break when runs were split last, */
+    uint32_t split_holes;             /* and the free granules after it */
+    unsigned split_class;             /* where to go on */
 };
 
 /* Reads, or writes, a word of at most pointer size that another thread may access at the same time.
@@ -414,8 +428,9 @@ HMM__HIDDEN void hmm__countdown_is_zero(struct thread_cache *tc, struct run *d, 
 
 /* ---- remote_free.c ---- */
 
-/* Frees p in run d, which another thread owns. tc: the caller's thread cache. */
-HMM__HIDDEN void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *d,
+/* Frees p, for which run d was looked up, which another thread owns. tc: the caller's thread cache.
+ * False: p is a block of the heap, and nothing was done. */
+HMM__HIDDEN bool hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *d,
                                   void *p);
 
 /* Keeps what is in the remote batch, or pushes it to the owners. `locked`: the caller has the lock.
@@ -459,6 +474,28 @@ HMM__HIDDEN bool hmm__cache_reclaim_idle(struct cache *cache);
 
 /* The same of all that can be had back of all threads. `tc`: the calling thread's, or NULL. */
 HMM__HIDDEN bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc);
+
+/* ---- split.c: with the lock ---- */
+
+/* Before the break rises: splits some runs of tc's, which may be NULL, and of those that no thread
+ * uses. False: there was none, or what was split last is free yet. */
+HMM__HIDDEN bool hmm__split_some(struct cache *cache, struct thread_cache *tc);
+/* Before a request fails: all of these. */
+HMM__HIDDEN bool hmm__split_all(struct cache *cache, struct thread_cache *tc);
+
+/* Whether p is an object in use of d, which is SPLIT. Without the lock; if d may have ceased to be,
+ * the caller looks p up again after it. */
+HMM__HIDDEN bool hmm__split_has(const struct cache *cache, const struct run *d, const void *p);
+
+/* Frees object p of d, which is SPLIT. */
+HMM__HIDDEN void hmm__split_free(struct cache *cache, struct run *d, void *p);
+
+/* Where d's objects in use are: *i becomes the first one from *i on; returns how many of them abut.
+ * 0: there is none. */
+HMM__HIDDEN uint32_t hmm__split_island(const struct cache *cache, const struct run *d, uint32_t *i);
+
+/* Whether an object in use of d begins in this page. */
+HMM__HIDDEN bool hmm__split_begins_in(const struct cache *cache, const struct run *d, size_t page);
 
 /* ---- inspect.c ---- */
 

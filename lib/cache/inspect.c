@@ -17,16 +17,21 @@ HMM__ALWAYS_INLINE char *object_at(const struct cache *cache, const struct run *
 size_t hmm__cache_usable(const struct cache *cache, const struct run *d, const void *block,
                          const char *operation)
 {
+    bool split;
     if (!is_run(cache, d))
         return 0;
-    if (!run_has_object(d, block) || object_is_free(cache, block))
+    size_t bytes = class_bytes(d->class);
+    enum run_holds holds = run_holds(cache, d, block, &split);
+    if (holds == HOLDS_INVALID)
         hmm__run_object_invalid(block, d, operation);
-    return class_bytes(d->class);
+    return holds == HOLDS_OBJECT ? bytes : 0;
 }
 
 struct run *hmm__cache_run_at(const struct cache *cache, const void *payload)
 {
     struct run *d = cache_run_of(cache, payload);
+    if (d != NULL && run_state(d) == RUN_SPLIT)
+        return hmm__split_has(cache, d, payload) ? d : NULL;
     return d != NULL && run_start(cache, d) == payload ? d : NULL;
 }
 
@@ -35,19 +40,24 @@ bool hmm__cache_has_medium(const struct cache *cache, const void *payload)
     return object_has_tag(cache->keys.medium, payload);
 }
 
-/* The run after d by address; of NULL, the first. Does not read d's header, which may have been
- * overwritten. */
-static HMM__UNSEEN struct run *next_run(const struct cache *cache, const struct run *d)
+/* The first run that begins in *page or above; of a SPLIT one, whose first object in use does.
+ * NULL: there is none. *page becomes the next one to look at. Does not read the run's header, which
+ * may have been overwritten. */
+static HMM__UNSEEN struct run *next_run(const struct cache *cache, size_t *page)
 {
     const int32_t *map = cache_page_map(cache);
-    size_t page = 0;
-    if (d != NULL)
-        page = cache_page_of(cache, (char *)run_start(cache, d) +
-                                        run_rest(d)->count * class_bytes(d->class) - 1) +
-               1;
-    while (page < cache->pages && (map[page] == 0 || run_at(cache, map[page]) == d))
-        page++;
-    return page < cache->pages ? run_at(cache, map[page]) : NULL;
+    while (*page < cache->pages) {
+        size_t at = (*page)++;
+        struct run *d = map[at] ? run_at(cache, map[at]) : NULL;
+        uint32_t first = 0;
+        if (d == NULL)
+            continue;
+        if (d->state == RUN_SPLIT)
+            hmm__split_island(cache, d, &first);
+        if (cache_page_of(cache, object_at(cache, d, first)) == at)
+            return d;
+    }
+    return NULL;
 }
 
 static HMM__UNSEEN void require_whole(const struct cache *cache, const struct run *d)
@@ -58,14 +68,14 @@ static HMM__UNSEEN void require_whole(const struct cache *cache, const struct ru
 
 /* What is not carved yet is shown as one free block; the last block includes the rest of the run.
  */
-int hmm__cache_walk_run(const struct cache *cache, const struct run *d, size_t bytes,
-                        int (*visit)(void *, const struct hmm_block_info *), void *arg)
+static int walk_objects(const struct cache *cache, const struct run *d, size_t bytes,
+                        struct object_visitor v)
 {
     size_t size = class_bytes(d->class), done = 0;
     int result = 0;
-    require_whole(cache, d);
     const struct run_rest *r = run_rest(d);
     uint32_t shown = r->carved < r->count ? r->carved + 1u : r->count;
+    require_whole(cache, d);
     for (uint32_t i = 0; i < shown && result == 0; i++) {
         char *p = object_at(cache, d, i);
         bool last = i + 1 == shown;
@@ -76,9 +86,36 @@ int hmm__cache_walk_run(const struct cache *cache, const struct run *d, size_t b
         if (i == r->carved)
             info.usable = (r->count - i) * size;
         done += size;
-        result = visit(arg, &info);
+        result = v.visit(v.arg, &info);
     }
     return result;
+}
+
+/* The island at `payload` of a SPLIT run; the last block includes the rest of the island. */
+static int walk_island(const struct cache *cache, const struct run *d,
+                       const struct hmm_block_info *island, struct object_visitor v)
+{
+    size_t size = class_bytes(d->class), done = 0;
+    uint32_t i = (uint32_t)((size_t)((char *)island->payload - object_at(cache, d, 0)) / size);
+    uint32_t n = hmm__split_island(cache, d, &i);
+    int result = 0;
+    for (; n != 0 && result == 0; i++, n--) {
+        char *p = object_at(cache, d, i);
+        struct hmm_block_info info = {.payload = p,
+                                      .size = n == 1 ? island->size - done : size,
+                                      .usable = size,
+                                      .used = !object_is_free(cache, p)};
+        done += size;
+        result = v.visit(v.arg, &info);
+    }
+    return result;
+}
+
+int hmm__cache_walk_run(const struct cache *cache, const struct run *d,
+                        const struct hmm_block_info *block, struct object_visitor v)
+{
+    return d->state == RUN_SPLIT ? walk_island(cache, d, block, v)
+                                 : walk_objects(cache, d, block->size, v);
 }
 
 /* With the lock. Other threads may change their objects meanwhile: each counts as it is when it is
@@ -87,6 +124,7 @@ static HMM__UNSEEN void tally_run(const struct cache *cache, const struct run *d
                                   struct cache_tally *t)
 {
     size_t size = class_bytes(d->class), used = 0;
+    require_whole(cache, d);
     for (uint32_t i = 0; i < run_rest(d)->carved; i++)
         used += !object_is_free(cache, object_at(cache, d, i));
     t->runs++;
@@ -97,6 +135,24 @@ static HMM__UNSEEN void tally_run(const struct cache *cache, const struct run *d
     t->free_objects += run_rest(d)->count - used;
 }
 
+/* The same of a SPLIT run. */
+static HMM__UNSEEN void tally_split(const struct cache *cache, const struct run *d,
+                                    struct cache_tally *t)
+{
+    size_t size = class_bytes(d->class), used = 0, all = 0;
+    for (uint32_t i = 0, n; (n = hmm__split_island(cache, d, &i)) != 0; i += n) {
+        t->runs++;
+        t->run_bytes +=
+            block_usable(block_size(cache->heap, block_of(cache->heap, object_at(cache, d, i))));
+        all += n;
+        for (uint32_t k = 0; k < n; k++)
+            used += !object_is_free(cache, object_at(cache, d, i + k));
+    }
+    t->objects += used;
+    t->object_bytes += used * size;
+    t->free_objects += all - used;
+}
+
 HMM__UNSEEN void hmm__cache_tally(const struct cache *cache, struct cache_tally *t)
 {
     *t = (struct cache_tally){0};
@@ -105,10 +161,9 @@ HMM__UNSEEN void hmm__cache_tally(const struct cache *cache, struct cache_tally 
         t->medium_blocks += hmm__medium_count(tc, &bytes);
         t->medium_bytes += bytes;
     }
-    for (struct run *d = NULL; (d = next_run(cache, d)) != NULL;) {
-        require_whole(cache, d);
-        tally_run(cache, d, t);
-    }
+    size_t page = 0;
+    for (const struct run *d; (d = next_run(cache, &page)) != NULL;)
+        (d->state == RUN_SPLIT ? tally_split : tally_run)(cache, d, t);
 }
 
 /* ---- Verification ---- */
@@ -288,21 +343,70 @@ static size_t reclaimed_pages(const struct cache *cache, const struct thread_cac
     return pages;
 }
 
+/* Whether the block at o, the first of n objects that abut, holds them and no other. */
+static bool island_is_whole(const struct cache *cache, const struct run *d, uint32_t i, uint32_t n)
+{
+    const struct hmm_heap *h = cache->heap;
+    uint32_t next = i + n;
+    const char *p = object_at(cache, d, i), *end;
+    bool last = hmm__split_island(cache, d, &next) == 0;
+    if (!hmm__is_block(h, p))
+        return false;
+    end = p + (size_t)block_size(h, block_of(h, p)) * HMM_GRANULE;
+    return end - HMM_HEADER_BYTES >= object_at(cache, d, i + n) &&
+           (last || end <= object_at(cache, d, next));
+}
+
+static const char *check_split(const struct cache *cache, const struct run *d)
+{
+    uint32_t tagged = 0;
+    size_t page = cache_page_of(cache, object_at(cache, d, 0));
+    size_t end = cache_page_of(cache, object_at(cache, d, run_rest(d)->count) - 1);
+    for (; page <= end && page < cache->pages; page++)
+        if ((run_at(cache, cache_page_map(cache)[page]) == d) !=
+            hmm__split_begins_in(cache, d, page))
+            return "F6: the page map leads to a split run from other pages than its objects'";
+    for (uint32_t i = 0, n; (n = hmm__split_island(cache, d, &i)) != 0; i += n) {
+        if (!island_is_whole(cache, d, i, n))
+            return "F6: objects of a split run are not a used block";
+        for (uint32_t k = 0; k < n; k++)
+            tagged += object_is_free(cache, object_at(cache, d, i + k));
+    }
+    uint32_t listed = count_elsewhere(cache, d);
+    if (tagged < listed || (tagged > listed && !any_is_orphaned(cache)))
+        return "F2: a free object is in no list, or a used one in one";
+    return NULL;
+}
+
+static const char *check_run(const struct cache *cache, const struct run *d)
+{
+    if (d->state == RUN_SPLIT)
+        return check_split(cache, d);
+    const struct thread_cache *tc = thread_cache_of(cache, d);
+    if (tc == NULL)
+        return "F1: a run's owner is no thread cache";
+    if (tc->state == THREAD_CACHE_ORPHANED)
+        return NULL;
+    const char *broken = check_map(cache, d);
+    return broken ? broken : check_objects(cache, d);
+}
+
+/* Whether d's pages count for a class of a thread cache that is verified. */
+static bool is_counted(const struct cache *cache, const struct run *d)
+{
+    const struct thread_cache *tc = d->state == RUN_SPLIT ? NULL : thread_cache_of(cache, d);
+    return tc != NULL && tc->state != THREAD_CACHE_ORPHANED;
+}
+
 /* Other threads are not stopped: this is exact only while they do not use the heap. */
 const char *hmm__cache_verify(const struct cache *cache)
 {
     const char *broken = NULL;
     size_t pages = 0;
-    for (struct run *d = NULL; broken == NULL && (d = next_run(cache, d)) != NULL;) {
-        const struct thread_cache *tc = thread_cache_of(cache, d);
-        if (tc == NULL)
-            return "F1: a run's owner is no thread cache";
-        if (tc->state == THREAD_CACHE_ORPHANED)
-            continue;
-        broken = check_map(cache, d);
-        if (broken == NULL)
-            broken = check_objects(cache, d);
-        pages += run_rest(d)->pages;
+    size_t page = 0;
+    for (const struct run *d; broken == NULL && (d = next_run(cache, &page)) != NULL;) {
+        broken = check_run(cache, d);
+        pages += is_counted(cache, d) ? run_rest(d)->pages : 0;
     }
     for (const struct thread_cache *tc = cache->thread_caches; broken == NULL && tc != NULL;
          tc = tc->next) {

@@ -17,13 +17,18 @@ struct cache_tally {
 
 #if HMM__CACHE
 
-/* The run that begins at payload; NULL: there is none. */
+/* The run that begins at payload, or of which an island does (split.c); NULL: there is none. */
 HMM__HIDDEN struct run *hmm__cache_run_at(const struct cache *cache, const void *payload);
 
-/* Visits the objects of d, whose block has `bytes`. Returns what the last visit returned. */
-HMM__HIDDEN int hmm__cache_walk_run(const struct cache *cache, const struct run *d, size_t bytes,
-                                    int (*visit)(void *arg, const struct hmm_block_info *),
-                                    void *arg);
+/* Who visits objects. */
+struct object_visitor {
+    int (*visit)(void *arg, const struct hmm_block_info *);
+    void *arg;
+};
+
+/* Visits the objects of d that are in this block. Returns what the last visit returned. */
+HMM__HIDDEN int hmm__cache_walk_run(const struct cache *cache, const struct run *d,
+                                    const struct hmm_block_info *block, struct object_visitor v);
 
 /* Whether this block, which the heap has as in use, is a medium block. */
 HMM__HIDDEN bool hmm__cache_has_medium(const struct cache *cache, const void *payload);

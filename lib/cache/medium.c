@@ -19,8 +19,11 @@
 
 #define MEDIUM_BYTES_MIN ((size_t)4096)
 
-/* Blocks that go back in one call where it can wait: a few tenths of a millisecond. */
+/* What goes back in one call where it can wait, a few tenths of a millisecond: blocks, and bytes.
+ * So many threads are looked at for it. */
 #define MEDIUM_STEP ((size_t)256)
+#define MEDIUM_STEP_BYTES ((size_t)1 << 20)
+#define MEDIUM_THREADS 64u
 
 void hmm__medium_freed_twice(const void *p, const char *operation)
 {
@@ -54,6 +57,7 @@ static void believe_orphan(struct thread_cache *tc)
 {
     struct medium_cache *m = &tc->medium;
     m->bytes = 0;
+    m->listed = (UINT64_C(1) << MEDIUM_CLASSES) - 1;
     for (unsigned k = 0; k < MEDIUM_CLASSES; k++) {
         struct object **link = &m->list[k];
         for (m->count[k] = 0; *link != NULL && hmm__medium_has(tc->cache, *link); m->count[k]++) {
@@ -71,32 +75,54 @@ static void forget_lost(struct medium_cache *m)
     memset(m->count, 0, sizeof m->count);
 }
 
-/* Takes blocks off until the rest have `keep` bytes at most, or `max` are taken: half of each
+/* The next class from the hand on that may have blocks; MEDIUM_CLASSES: none. */
+static unsigned next_listed(const struct medium_cache *m)
+{
+    uint64_t listed = m->listed >> m->clock_hand;
+    return listed == 0 ? MEDIUM_CLASSES : m->clock_hand + (unsigned)__builtin_ctzll(listed);
+}
+
+/* Takes so many blocks of class k off, in front of *all. Returns the number. */
+static size_t take_medium_off_some(struct thread_cache *tc, unsigned k, size_t n,
+                                   struct object **all)
+{
+    size_t taken = 0;
+    for (; taken < n && tc->medium.list[k] != NULL; taken++) {
+        struct object *o = take_medium_off_one(tc, k);
+        o->next = *all;
+        *all = o;
+    }
+    if (tc->medium.list[k] == NULL)
+        tc->medium.listed &= ~(UINT64_C(1) << k);
+    return taken;
+}
+
+/* Takes blocks off until the rest have `keep` bytes at most, or `max` are taken, which are a step
+ * unless it is SIZE_MAX: half of each
  * class, from clock_hand on, and the last one of a class only if that was not enough. Returns them
  * as a list; NULL: none. The caller has tc's lock. */
 static struct object *take_medium_off(struct thread_cache *tc, size_t keep, size_t max)
 {
     struct medium_cache *m = &tc->medium;
     struct object *all = NULL;
-    unsigned last = 0, empty = 0;
     if (hmm__unlikely(is_orphan(tc)))
         believe_orphan(tc);
-    for (unsigned i = 0; m->bytes > keep && max != 0; i++) {
-        unsigned k = m->clock_hand;
-        m->clock_hand = k + 1 < MEDIUM_CLASSES ? k + 1 : 0;
-        last = i < MEDIUM_CLASSES ? 0 : 1;
-        empty = m->list[k] != NULL ? 0 : empty + 1;
-        if (empty != 0) {
-            if (hmm__unlikely(empty > MEDIUM_CLASSES))
+    if (max != SIZE_MAX && m->bytes > keep + MEDIUM_STEP_BYTES)
+        keep = m->bytes - MEDIUM_STEP_BYTES;
+    const unsigned first = m->clock_hand;
+    for (unsigned rounds = 0; m->bytes > keep && max != 0;) {
+        unsigned k = next_listed(m);
+        if (k == MEDIUM_CLASSES) {
+            if (hmm__unlikely(m->listed == 0))
                 forget_lost(m);
+            m->clock_hand = 0;
+            rounds++;
             continue;
         }
+        size_t last = rounds > 1 || (rounds == 1 && k >= first);
         size_t n = (m->count[k] + last) / 2;
-        for (n = n < max ? n : max; n != 0 && m->list[k] != NULL; n--, max--) {
-            struct object *o = take_medium_off_one(tc, k);
-            o->next = all;
-            all = o;
-        }
+        max -= take_medium_off_some(tc, k, n < max ? n : max, &all);
+        m->clock_hand = k + 1;
     }
     return all;
 }
@@ -144,6 +170,17 @@ bool hmm__medium_halve(struct thread_cache *tc)
 bool hmm__medium_empty(struct thread_cache *tc)
 {
     return shrink_to(tc, 0, SIZE_MAX);
+}
+
+bool hmm__medium_empty_others(struct cache *cache, const struct thread_cache *tc)
+{
+    for (unsigned i = 0; i < MEDIUM_THREADS && cache->idle_thread != NULL; i++) {
+        struct thread_cache *t = cache->idle_thread;
+        if (t != tc && shrink_to(t, 0, MEDIUM_STEP))
+            return true;
+        cache->idle_thread = t->next;
+    }
+    return false;
 }
 
 bool hmm__medium_empty_all(struct cache *cache)
@@ -325,6 +362,8 @@ static const char *verify_lists(const struct thread_cache *tc)
     size_t bytes = 0;
     for (unsigned k = 0; k < MEDIUM_CLASSES; k++) {
         unsigned n = 0;
+        if (m->list[k] != NULL && !(m->listed >> k & 1))
+            return "F5: a list that has medium blocks is not listed";
         for (const struct object *o = m->list[k]; o != NULL; o = o->next) {
             if (!hmm__medium_has(tc->cache, o)) /* o may be any pointer */
                 return "F5: a medium block is not tagged, or free";

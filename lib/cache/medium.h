@@ -27,7 +27,8 @@
  *
  * INVARIANT
  * F5  The lists hold tagged blocks that the heap has as in use, each list of the sizes of its
- *     class. count is the length of each, and bytes the sum of their sizes.
+ *     class. count is the length of each, and bytes the sum of their sizes. `listed` has a bit for
+ *     each that is not empty.
  */
 #ifndef HMM_CACHE_MEDIUM_H
 #define HMM_CACHE_MEDIUM_H
@@ -70,6 +71,9 @@ HMM__HIDDEN bool hmm__medium_empty(struct thread_cache *tc);
 /* Before the break rises: the same of a half of them, or of all, or of none if they are few; a step
  * of it. */
 HMM__HIDDEN bool hmm__medium_halve(struct thread_cache *tc);
+
+/* A step of the same of other threads than tc, from cache->idle_thread on. */
+HMM__HIDDEN bool hmm__medium_empty_others(struct cache *cache, const struct thread_cache *tc);
 
 /* Returns the medium blocks of all thread caches. */
 HMM__HIDDEN bool hmm__medium_empty_all(struct cache *cache);
@@ -180,6 +184,7 @@ HMM__ALWAYS_INLINE void medium_push(struct thread_cache *tc, struct object *o, u
     o->tag = tc->cache->keys.medium;
     o->next = m->list[k];
     CACHE_WRITE(m->list[k], o);
+    m->listed |= UINT64_C(1) << k;
     m->count[k]++;
     CACHE_WRITE(m->bytes, m->bytes + (size_t)n * HMM_GRANULE);
 }

@@ -55,8 +55,10 @@ bool hmm__cache_trim(struct thread_cache *tc)
     hmm__collect_remote_frees(tc, SIZE_MAX, true); /* may make a FULL run the active one */
     hmm__return_free_lists(tc);
     hmm__run_collect_descriptors(tc);
-    for (struct size_class *s = tc->classes; s < tc->classes + CACHE_CLASSES; s++)
-        any |= hmm__run_trim_queue(tc, s);
+    for (struct size_class *s = tc->classes; s < tc->classes + CACHE_CLASSES; s++) {
+        uint32_t all = UINT32_MAX;
+        any |= hmm__run_trim_queue(tc, s, &all);
+    }
     return any;
 }
 
@@ -194,24 +196,27 @@ static bool reclaim_in_hand(struct cache *cache, struct object *o)
     return any;
 }
 
-/* Returns the empty runs of all thread caches that begin in these pages. */
-static bool reclaim_empty(struct cache *cache, size_t page, size_t end)
+/* Returns the empty runs of all thread caches that begin in pages from *page on, below `end`, with
+ * so many steps. *page: where to go on. */
+static bool reclaim_empty(struct cache *cache, size_t *page, size_t end, size_t steps)
 {
     const int32_t *map = cache_page_map(cache);
     bool any = false;
     end = end < cache->pages ? end : cache->pages;
-    for (size_t next; page < end; page = next) {
-        next = page + 1;
-        if (map[page] == 0)
+    for (; *page < end && steps != 0; ++*page) {
+        if (map[*page] == 0)
             continue;
-        struct run *d = run_at(cache, map[page]);
-        if (cache_page_of(cache, run_start(cache, d)) != page)
+        struct run *d = run_at(cache, map[*page]);
+        uint32_t pages = run_rest(d)->pages;
+        if (run_state(d) == RUN_SPLIT || cache_page_of(cache, run_start(cache, d)) != *page)
             continue;
-        next = page + run_rest(d)->pages;
+        steps--;
         if (claim(cache, d, 0)) {
             hmm__run_return_claimed(cache, d);
             any = true;
+            steps -= steps > pages ? pages : steps;
         }
+        *page += pages - 1;
     }
     return any;
 }
@@ -222,29 +227,39 @@ static bool reclaim_empty(struct cache *cache, size_t page, size_t end)
  * to rise, which it does by a 256th of the heap. */
 #define IDLE_PARTS 8u
 
-/* Returns the empty runs of a part of the pages, and medium blocks of others, before the break
- * rises: of all of them each time that it has risen by a 32nd of the heap. */
+/* A call looks at so many runs, or returns as many pages of runs; both take less than half a
+ * millisecond. The parts have at most so many pages. */
+#define IDLE_STEPS 1024u
+#define IDLE_PAGES ((size_t)1 << 16)
+
+/* Returns the empty runs of a part of the pages, and a step of the medium blocks of others, before
+ * the break rises: of all of them each time that it has risen by a 32nd of the heap, or more where
+ * there is much. */
 static bool reclaim_idle_of_others(struct cache *cache, const struct thread_cache *tc)
 {
-    bool any = false;
     if (cache->in_use < 2 && cache->abandoned == NULL)
         return false;
-    size_t from = cache->idle_page < cache->pages ? cache->idle_page : 0;
-    for (struct thread_cache *t = cache->thread_caches; from == 0 && t != NULL; t = t->next)
-        any |= t != tc && hmm__medium_empty(t);
-    cache->idle_page = from + cache->pages / IDLE_PARTS + 1;
-    return reclaim_empty(cache, from, cache->idle_page) || any;
+    if (cache->idle_page >= cache->pages) {
+        cache->idle_page = 0;
+        if (cache->idle_thread == NULL)
+            cache->idle_thread = cache->thread_caches;
+    }
+    size_t part = cache->pages / IDLE_PARTS + 1;
+    part = part < IDLE_PAGES ? part : IDLE_PAGES;
+    bool any = hmm__medium_empty_others(cache, tc);
+    return reclaim_empty(cache, &cache->idle_page, cache->idle_page + part, IDLE_STEPS) || any;
 }
 
 bool hmm__cache_reclaim_idle(struct cache *cache)
 {
     struct thread_cache *tc = hmm__thread_cache_here(cache);
+    uint32_t steps = IDLE_STEPS;
     bool any = tc != NULL && hmm__medium_halve(tc);
     if (tc != NULL)
         hmm__part_joined(tc); /* some may be empty */
     for (unsigned c = 0; tc != NULL && tc->empty_pages != 0 && c < CACHE_CLASSES; c++)
-        any |= hmm__run_trim_queue(tc, &tc->classes[c]);
-    return any || reclaim_idle_of_others(cache, tc);
+        any |= hmm__run_trim_queue(tc, &tc->classes[c], &steps);
+    return any || reclaim_idle_of_others(cache, tc) || hmm__split_some(cache, tc);
 }
 
 static bool reclaim_of_others(struct cache *cache, const struct thread_cache *tc)
@@ -259,7 +274,8 @@ static bool reclaim_of_others(struct cache *cache, const struct thread_cache *tc
             in_hand = take_foreign(t, in_hand);
     }
     bool any = reclaim_in_hand(cache, in_hand);
-    return reclaim_empty(cache, 0, cache->pages) || any;
+    size_t page = 0;
+    return reclaim_empty(cache, &page, cache->pages, SIZE_MAX) || any;
 }
 
 bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)
@@ -268,7 +284,8 @@ bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)
     any |= hmm__medium_empty_all(cache);
     bool others = cache->lock != NULL && cache->thread_caches != NULL &&
                   (cache->thread_caches != tc || tc->next != NULL);
-    return (others && reclaim_of_others(cache, tc)) || any;
+    any |= others && reclaim_of_others(cache, tc);
+    return hmm__split_all(cache, tc) || any;
 }
 
 /* ---- What the heap asks for ---- */

@@ -28,9 +28,17 @@ void hmm__cache_gates(bool open)
  * unless it would fail otherwise. */
 #define COLLECT_MAX 300u
 
+/* And that a free returns to them now and then: a thread that requests no objects does not look for
+ * what others have freed of its own. Less than half a millisecond. */
+#define COLLECT_LATE 2048u
+
 /* Runs whose objects are all in use stay ACTIVE, up to so many pages a class, and to RUN_PAGES_MAX
  * together with the active run. With 32 the footprint is larger. */
 #define JOINED_PAGES 16u
+
+/* Requests of a class that are served from the heap's holes before it is asked again whether there
+ * are many. */
+#define DIRECT_MAX 63u
 
 /* The smallest region with a cache: of a smaller one a thread cache would take too large a part. */
 #define CACHE_REGION_MIN ((size_t)128 << 10)
@@ -94,36 +102,6 @@ static void join(struct thread_cache *tc, struct run *d)
     s->joined_pages += run_rest(d)->pages;
 }
 
-/* ---- Whether a joined run may be empty: it is not before as many frees as it has objects ---- */
-
-static void set_below(struct run *d, uint32_t n)
-{
-    uint16_t below = (uint16_t)(n < UINT16_MAX ? n : UINT16_MAX);
-    __atomic_store_n(&run_rest(d)->below, below, __ATOMIC_RELAXED);
-}
-
-/* Sets the countdown of an ACTIVE run. Of one that is joined, what `below` is more than the
- * countdown is the number of frees since it was joined; UINT16_MAX: that is not known. */
-static void tick_run_at(struct run *d, uint32_t frees)
-{
-    uint32_t below = run_rest(d)->below;
-    if (below != UINT16_MAX)
-        set_below(d, below - d->countdown + frees);
-    run_set_countdown(d, frees);
-}
-
-static bool joined_may_be_empty(const struct thread_cache *tc, unsigned c)
-{
-    for (int32_t at = tc->classes[c].joined; at != 0;) {
-        const struct run *d = run_at(tc->cache, at);
-        const struct run_rest *r = run_rest(d);
-        if (r->below == UINT16_MAX || r->below - (uint32_t)d->countdown >= r->carved)
-            return true;
-        at = r->link;
-    }
-    return false;
-}
-
 /* The free list is empty: all objects of the active run are in use. */
 static void end_active(struct thread_cache *tc, struct run *d)
 {
@@ -131,12 +109,10 @@ static void end_active(struct thread_cache *tc, struct run *d)
     HMM_ASSERT(tc->free_list[d->class] == NO_OBJECT);
     tc->active[d->class] = NULL;
     if (d->list != &d->free &&
-        tc->classes[d->class].joined_pages + run_rest(d)->pages <= JOINED_PAGES) {
-        set_below(d, d->countdown);
+        tc->classes[d->class].joined_pages + run_rest(d)->pages <= JOINED_PAGES)
         join(tc, d);
-    } else {
+    else
         make_full(d);
-    }
 }
 
 /* Joined runs become FULL until a run of so many pages may be active beside the rest. From then on
@@ -196,16 +172,28 @@ static bool reuse_foreign(struct thread_cache *tc, unsigned c)
     return true;
 }
 
-/* A run that tc does not have yet: of an ended thread, of the pool, or a new one. */
-static struct run *acquire_run(struct thread_cache *tc, unsigned c)
+/* A block of the heap, where the class was served so a short time ago. With the lock. */
+static void *direct_block(struct thread_cache *tc, struct run_request request)
+{
+    struct size_class *s = &tc->classes[request.class];
+    void *p = s->direct != 0 ? hmm__try_hole(tc->cache->heap, request.size) : NULL;
+    s->direct = p ? s->direct - 1 : 0;
+    return p;
+}
+
+/* A run that tc does not have yet: of an ended thread, of the pool, or a new one. NULL: there is
+ * none; *block, of the heap, may serve the request. */
+static struct run *acquire_run(struct thread_cache *tc, struct run_request request, void **block)
 {
     struct cache *cache = tc->cache;
     enum lock_hold hold = cache_lock(cache);
     if (hold == LOCK_UNAVAILABLE)
         return NULL;
-    struct run *d = hmm__pool_take(tc, c);
-    if (d == NULL && cache->open)
-        d = hmm__run_new(tc, c);
+    struct run *d = hmm__pool_take(tc, request.class);
+    if (d == NULL && cache->open && (*block = direct_block(tc, request)) == NULL) {
+        d = hmm__run_new(tc, request, block);
+        tc->classes[request.class].direct = *block ? DIRECT_MAX : 0;
+    }
     cache_unlock(cache, hold);
     return d;
 }
@@ -248,7 +236,13 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
         end_active(tc, d);
     tc->classes[c].declines = 0;
     d = hmm__run_dequeue(tc, c);
-    if (d == NULL && (d = acquire_run(tc, c)) == NULL && (d = run_of_remote_frees(tc, c)) == NULL)
+    if (d == NULL) {
+        void *block = NULL;
+        d = acquire_run(tc, (struct run_request){c, size}, &block);
+        if (block != NULL)
+            return block;
+    }
+    if (d == NULL && (d = run_of_remote_frees(tc, c)) == NULL)
         return cache_pop(tc, c);
     make_active(tc, d);
     if (tc->free_list[c] == NO_OBJECT)
@@ -262,7 +256,7 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
 static void tick_run_sooner(struct run *d, uint16_t frees)
 {
     if (d->countdown > frees)
-        tick_run_at(d, frees);
+        run_set_countdown(d, frees);
 }
 
 static void tick_sooner(struct thread_cache *tc, uint16_t frees)
@@ -280,7 +274,7 @@ uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
 {
     struct cache *cache = tc->cache;
     if (cache->heap->page_source == NULL)
-        return TICK_NEVER;
+        return UINT16_MAX;
     uint16_t before = tc->ticker.frees, next = hmm__ticker_next(&tc->ticker, cache->heap);
     if (next < before)
         tick_sooner(tc, next);
@@ -295,9 +289,18 @@ uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
     return hmm__decommit_is_due(cache->heap) ? 1 : next;
 }
 
+bool hmm__cache_collect_late(struct thread_cache *tc, bool locked)
+{
+    if (tc->cache == NULL || tc->cache->lock == NULL || !has_remote_frees(tc))
+        return false;
+    hmm__collect_remote_frees(tc, COLLECT_LATE, locked);
+    return has_remote_frees(tc);
+}
+
 void hmm__cache_tick_free(struct thread_cache *tc)
 {
-    tc->until_tick = hmm__cache_tick(tc, false);
+    uint16_t next = hmm__cache_tick(tc, false);
+    tc->until_tick = hmm__cache_collect_late(tc, false) ? 1 : next;
 }
 
 /* ---- A countdown is 0 ---- */
@@ -421,10 +424,10 @@ void hmm__countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
     if (state == RUN_FULL) {
         first_free_of_full(tc, d);
     } else if (state == RUN_ACTIVE) {
-        tick_run_at(d, cache_tick_countdown(tc));
+        run_set_countdown(d, cache_tick_countdown(tc));
         uint16_t countdown = hmm__cache_tick(tc, locked);
         if (run_state(d) == RUN_ACTIVE) /* still: pages may have gone back, and runs */
-            tick_run_at(d, countdown);
+            run_set_countdown(d, countdown);
     } else if (run_rest(d)->below != 0) {
         run_set_used(d, run_rest(d)->below, 0);
         share_runs(tc, d->class, locked);
@@ -440,6 +443,9 @@ void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc)
     (void)p;
     hmm__countdown_is_zero(tc, d, false);
     cache_count_slow(tc);
+    if (run_state(d) == RUN_ACTIVE && hmm__unlikely(hmm__cache_collect_late(tc, false)) &&
+        run_is_of(d, tc) && run_state(d) == RUN_ACTIVE)
+        tick_run_sooner(d, 1);
 }
 
 void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result)
@@ -529,7 +535,7 @@ void hmm__return_free_lists(struct thread_cache *tc)
 void hmm__part_joined(struct thread_cache *tc)
 {
     for (unsigned c = 0; c < CACHE_CLASSES; c++)
-        if (joined_may_be_empty(tc, c))
+        if (tc->classes[c].joined != 0)
             return_free_list(tc, c);
 }
 

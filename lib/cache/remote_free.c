@@ -12,6 +12,12 @@
 
 static void collect_object(struct thread_cache *tc, struct run *d, struct object *o, bool locked)
 {
+    if (hmm__unlikely(run_state(d) == RUN_SPLIT)) { /* tc is the pool, and the lock is held */
+        if (!hmm__split_has(tc->cache, d, o))
+            hmm__freed_object_broken(o);
+        hmm__split_free(tc->cache, d, o);
+        return;
+    }
     cache_push_free(tc->cache, d, o);
     if (run_count_down(d))
         hmm__countdown_is_zero(tc, d, locked);
@@ -252,16 +258,24 @@ static void add_to_batch(struct thread_cache *tc, struct thread_cache *to, struc
         hmm__flush_remote(tc, false);
 }
 
-void hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *d, void *p)
+bool hmm__remote_free(struct cache *cache, struct thread_cache *tc, struct run *d, void *p)
 {
     struct object *o = p;
-    if (!run_has_object(d, p) || object_is_free(cache, p))
+    bool split;
+    switch (run_holds(cache, d, p, &split)) {
+    case HOLDS_NOT:
+        return false;
+    case HOLDS_INVALID:
         hmm__run_object_invalid(p, d, "free");
+    default:
+        break;
+    }
     o->tag = cache->keys.sent;
-    if (tc->cache == NULL)
+    if (tc->cache == NULL || split)
         hmm__send_remote(hmm__run_owner(cache, d), o, o, false);
     else if (!keep_foreign(tc, d->class, o))
         add_to_batch(tc, hmm__run_owner(cache, d), o);
+    return true;
 }
 
 #endif

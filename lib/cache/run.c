@@ -27,6 +27,10 @@
 /* At the end of a small run at most an 8th is lost. */
 #define REST_PART 8u
 
+/* Requests are served from holes instead of a new run if more than so large a part of the heap is
+ * in holes. */
+#define HOLES_SHIFT 4
+
 /* A class gets a run when requests for so many bytes were made; where there are more threads, of up
  * to so many times as many: most of a large number of threads sleep. */
 #define TRIAL_BYTES 512u
@@ -45,8 +49,21 @@ static void retire_descriptor(struct thread_cache *tc, struct run *d)
     tc->unused = cache_offset(tc->cache, d);
 }
 
-static struct run *new_descriptor(struct thread_cache *tc)
+/* What SPLIT runs had is the pool's. */
+static void take_descriptor_of_pool(struct thread_cache *tc)
 {
+    struct thread_cache *pool = tc->cache->pool;
+    if (tc->unused == 0 && pool != NULL && pool->unused != 0) {
+        tc->unused = pool->unused;
+        pool->unused = run_rest(run_at(tc->cache, tc->unused))->link;
+        run_rest(run_at(tc->cache, tc->unused))->link = 0;
+    }
+}
+
+struct run *hmm__descriptor_new(struct thread_cache *tc)
+{
+    HMM_ASSERT(cache_is_locked(tc->cache));
+    take_descriptor_of_pool(tc);
     if (tc->unused == 0) {
         struct run *batch = hmm__cache_extend(tc->cache, RUN_BATCH_BYTES, RUN_BATCH_BYTES);
         for (unsigned i = 0; batch != NULL && i < RUN_BATCH; i++)
@@ -58,7 +75,16 @@ static struct run *new_descriptor(struct thread_cache *tc)
     return d;
 }
 
-static void forget_pages(struct thread_cache *tc, struct run *d)
+void hmm__descriptors_retire(struct thread_cache *tc, int32_t list)
+{
+    while (list != 0) {
+        struct run *d = run_at(tc->cache, list);
+        list = run_rest(d)->link;
+        retire_descriptor(tc, d);
+    }
+}
+
+void hmm__run_forget_pages(struct thread_cache *tc, struct run *d)
 {
     tc->classes[d->class].pages -= run_rest(d)->pages;
     run_rest(d)->pages = 0;
@@ -69,7 +95,7 @@ void hmm__run_collect_descriptors(struct thread_cache *tc)
     while (tc->reclaimed != 0) {
         struct run *d = run_at(tc->cache, tc->reclaimed);
         tc->reclaimed = run_rest(d)->link;
-        forget_pages(tc, d);
+        hmm__run_forget_pages(tc, d);
         retire_descriptor(tc, d);
     }
 }
@@ -117,7 +143,7 @@ static void unlink_retired(struct thread_cache *tc, struct size_class *s, struct
                            struct run *d)
 {
     unlink_run(tc, s, before, d);
-    forget_pages(tc, d);
+    hmm__run_forget_pages(tc, d);
     retire_descriptor(tc, d);
 }
 
@@ -201,10 +227,11 @@ static void *allocate_pages(struct cache *cache, uint32_t pages, enum hmm__piece
     return hmm__take_piece(cache->heap, &piece, from);
 }
 
-/* Places a run of *pages, or of fewer if no hole is so large. */
+/* Places a run of *pages, or of fewer if no hole is so large, unless smaller holes are filled
+ * without a run. */
 static void *place_in_hole(struct cache *cache, uint32_t *pages, size_t size)
 {
-    uint32_t wanted = *pages, min = min_pages(size);
+    uint32_t wanted = *pages, min = cache->splits ? wanted : min_pages(size);
     void *p = allocate_pages(cache, wanted, HMM__PIECE_OF_HOLE);
     for (uint32_t m = wanted / 2; p == NULL && m >= min; m /= 2) {
         p = allocate_pages(cache, m, HMM__PIECE_OF_HOLE);
@@ -215,16 +242,30 @@ static void *place_in_hole(struct cache *cache, uint32_t *pages, size_t size)
     return p;
 }
 
-/* Returns empty runs and medium blocks to the heap before the break would rise. */
-static void *place_run(struct cache *cache, uint32_t *pages, size_t size)
+/* Whether so much of the heap is in holes, since runs were split, that these are to be filled
+ * first. */
+static bool has_many_holes(const struct cache *cache)
 {
     const struct hmm_heap *h = cache->heap;
+    return cache->splits && free_granules(h) > (h->top - h->first) >> HOLES_SHIFT;
+}
+
+/* Returns empty runs and medium blocks to the heap, and splits runs, before the break would rise.
+ * Where many holes are too small for a run, one of them may be large enough for the request: *block
+ * is it, and the result NULL. */
+static void *place_run(struct cache *cache, uint32_t *pages, struct run_request request,
+                       void **block)
+{
+    struct hmm_heap *h = cache->heap;
+    size_t size = class_bytes(request.class);
     void *p = place_in_hole(cache, pages, size);
     uint32_t n = (*pages + 1) * (uint32_t)(CACHE_PAGE / HMM_GRANULE);
-    bool any = h->brk - h->top < n && !hmm__was_below_top(h, n);
+    bool rises = h->brk - h->top < n && !hmm__was_below_top(h, n), any = rises;
     while (p == NULL && any && (any = hmm__cache_reclaim_idle(cache)))
         p = place_in_hole(cache, pages, size);
-    return p ? p : allocate_pages(cache, *pages, HMM__PIECE_OF_TOP);
+    if (p == NULL && rises && has_many_holes(cache))
+        *block = hmm__try_hole(h, request.size);
+    return p || *block ? p : allocate_pages(cache, *pages, HMM__PIECE_OF_TOP);
 }
 
 /* ---- A run ---- */
@@ -277,15 +318,16 @@ static bool is_worth_a_run(const struct cache *cache, struct size_class *s, size
     return s->pages != 0 || ++s->tries * size >= threads * TRIAL_BYTES;
 }
 
-struct run *hmm__run_new(struct thread_cache *tc, unsigned c)
+struct run *hmm__run_new(struct thread_cache *tc, struct run_request request, void **block)
 {
     struct cache *cache = tc->cache;
+    unsigned c = request.class;
     struct size_class *s = &tc->classes[c];
     size_t size = class_bytes(c);
     hmm__run_collect_descriptors(tc);
     uint32_t pages = is_worth_a_run(cache, s, size) ? wanted_pages(cache, s, size) : 0;
-    struct run *d = pages ? new_descriptor(tc) : NULL;
-    char *start = d ? place_run(cache, &pages, size) : NULL;
+    struct run *d = pages ? hmm__descriptor_new(tc) : NULL;
+    char *start = d ? place_run(cache, &pages, request, block) : NULL;
     if (start == NULL || !hmm__tables_cover(cache, cache_page_of(cache, start) + pages)) {
         if (start != NULL)
             hmm__free(cache->heap, start);
@@ -350,7 +392,7 @@ void hmm__run_return(struct thread_cache *tc, struct run *d)
     if (run_rest(d)->counted_empty)
         tc->empty_pages -= run_rest(d)->pages;
     run_rest(d)->counted_empty = false;
-    forget_pages(tc, d);
+    hmm__run_forget_pages(tc, d);
 }
 
 void hmm__run_return_claimed(struct cache *cache, struct run *d)
@@ -359,21 +401,36 @@ void hmm__run_return_claimed(struct cache *cache, struct run *d)
     run_set_state(d, RUN_RETIRED); /* from here on the descriptor is its owner's */
 }
 
-bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s)
+/* From the oldest run on up to `before` all were looked at: they become the newest, and the rest
+ * the oldest, so that a next call goes on there. */
+static void turn_queue(const struct cache *cache, struct size_class *s, struct run *before)
+{
+    int32_t first = s->oldest;
+    s->oldest = run_rest(before)->link;
+    run_rest(run_at(cache, s->newest))->link = first;
+    s->newest = cache_offset(cache, before);
+    run_rest(before)->link = 0;
+}
+
+bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s, uint32_t *steps)
 {
     struct run *d = s->oldest ? run_at(tc->cache, s->oldest) : NULL, *before = NULL, *next;
     bool any = false;
-    for (; d != NULL; d = next) {
+    for (; d != NULL && *steps != 0; d = next, --*steps) {
+        uint32_t pages = run_rest(d)->pages;
         next = hmm__run_next(tc->cache, d);
         if (run_state(d) == RUN_PARTIAL && run_used(d) == 0) {
             hmm__run_return(tc, d);
             any = true;
+            *steps -= *steps > pages ? pages : *steps - 1;
         }
         if (run_state(d) == RUN_RETIRED)
             unlink_retired(tc, s, before, d);
         else
             before = d;
     }
+    if (d != NULL && before != NULL)
+        turn_queue(tc->cache, s, before);
     return any;
 }
 

@@ -90,7 +90,7 @@ HMM__ALWAYS_INLINE struct run *cache_look_up(const struct cache *cache, const vo
     size_t page = cache_page_of(cache, p);
     if (hmm__unlikely(page >= CACHE_READ_ACQUIRE(cache->pages)))
         return NULL;
-    struct run *d = run_at(cache, cache_page_map(cache)[page]);
+    struct run *d = run_at(cache, CACHE_READ(cache_page_map(cache)[page]));
     if (d == NULL)
         __builtin_unreachable(); /* saves free the test */
     return d;
@@ -204,17 +204,49 @@ HMM__ALWAYS_INLINE bool run_may_list(const struct cache *cache, const struct run
            object_has_tag(cache->keys.free, o);
 }
 
+/* What p is, in whose page run d was looked up: an object in use of d; or a block of the heap, in
+ * the pages of a SPLIT run; or nothing that may be freed. */
+enum run_holds { HOLDS_NOT, HOLDS_OBJECT, HOLDS_INVALID };
+
+/* By another thread than d's owner. d may be SPLIT, and have ceased to be one since it was looked
+ * up, if p is no object of it. *split: it is. */
+HMM__ALWAYS_INLINE enum run_holds run_holds(const struct cache *cache, const struct run *d,
+                                            const void *p, bool *split)
+{
+    *split = hmm__unlikely(run_state(d) == RUN_SPLIT);
+    bool has = *split ? hmm__split_has(cache, d, p) : run_has_object(d, p);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (hmm__unlikely(cache_look_up(cache, p) != d) || (*split && !has))
+        return HOLDS_NOT;
+    return has && !object_is_free(cache, p) ? HOLDS_OBJECT : HOLDS_INVALID;
+}
+
 /* ---- run.c: the life of a run. What changes the heap needs the lock. ---- */
 
-/* A new run of tc, of class c. NULL: there is no memory, or the class is not worth a run yet. */
-HMM__HIDDEN struct run *hmm__run_new(struct thread_cache *tc, unsigned c);
+/* What a run is wanted for. */
+struct run_request {
+    unsigned class;
+    size_t size;
+};
+
+/* A new run of tc. NULL: there is no memory, or the class is not worth a run yet; or *block, of the
+ * heap, serves the request in its place. */
+HMM__HIDDEN struct run *hmm__run_new(struct thread_cache *tc, struct run_request request,
+                                     void **block);
+/* A descriptor of tc's, not in use. NULL: there is no room. */
+HMM__HIDDEN struct run *hmm__descriptor_new(struct thread_cache *tc);
+/* The descriptors of this list, by their entries, are tc's, and not in use. */
+HMM__HIDDEN void hmm__descriptors_retire(struct thread_cache *tc, int32_t list);
+/* d's pages do not count for its class any more. */
+HMM__HIDDEN void hmm__run_forget_pages(struct thread_cache *tc, struct run *d);
 /* Returns a queued run to the heap. */
 HMM__HIDDEN void hmm__run_return(struct thread_cache *tc, struct run *d);
 /* The same for the reclaimer: of a run that it has claimed, of any thread cache. */
 HMM__HIDDEN void hmm__run_return_claimed(struct cache *cache, struct run *d);
 /* Returns the empty runs of the queue, and unlinks all RETIRED descriptors. False: none was empty.
  */
-HMM__HIDDEN bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s);
+HMM__HIDDEN bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s,
+                                     uint32_t *steps);
 /* Counts a run of the queue as empty. */
 HMM__HIDDEN void hmm__run_count_empty(struct thread_cache *tc, struct run *d);
 /* Takes back the descriptors of tc's runs that were reclaimed while FULL. With the lock. */

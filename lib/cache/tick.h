@@ -18,13 +18,10 @@
 /* A call of a slow path counts as so many frees. */
 #define TICK_SLOW 8u
 
-/* A countdown where there is no clock. */
-#define TICK_NEVER INT16_MAX
-
 /* The countdown of a run that becomes active. */
 HMM__ALWAYS_INLINE uint16_t cache_tick_countdown(const struct thread_cache *tc)
 {
-    return tc->cache->heap->page_source ? tc->ticker.frees : TICK_NEVER;
+    return tc->cache->heap->page_source ? tc->ticker.frees : UINT16_MAX;
 }
 
 /* A countdown has come to zero. Returns what it is from now on. `locked`: the caller has the lock.
@@ -33,6 +30,10 @@ HMM__HIDDEN HMM__COLD uint16_t hmm__cache_tick(struct thread_cache *tc, bool loc
 
 /* The last that a free does, so that it can jump there. */
 HMM__HIDDEN HMM__COLD void hmm__cache_tick_free(struct thread_cache *tc);
+
+/* A free that has read the clock: returns some of tc's remote frees to their runs. Whether there
+ * are more. */
+HMM__HIDDEN HMM__COLD bool hmm__cache_collect_late(struct thread_cache *tc, bool locked);
 
 HMM__ALWAYS_INLINE void cache_count_free(struct thread_cache *tc)
 {

@@ -150,6 +150,18 @@ void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *piece, enum hm
     return r ? hand_out(h, r) : NULL;
 }
 
+void hmm__cut_used(struct hmm_heap *h, void *payload, void *at)
+{
+    hmm_ref r = block_of(h, payload), second = block_of(h, at);
+    uint32_t word = block_header(h, r), n = header_size(word);
+    HMM_ASSERT(!(word & (HMM__FREE | HMM__ALIGNED)) && second - r >= HMM_MIN_GRANULES &&
+               r + n - second >= HMM_MIN_GRANULES && second < r + n);
+    block_set_header(h, second, header_make(r + n - second, 0));
+    block_set_header(h, r, header_make(second - r, word & HMM__PREV_FREE));
+    live_sub(h, HMM_HEADER_BYTES);
+    COUNT(h->splits++);
+}
+
 #endif
 
 #if HMM_WITH_ALIGNED || HMM_WITH_REGIONS

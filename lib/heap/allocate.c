@@ -62,6 +62,13 @@ void *hmm__try_malloc(struct hmm_heap *h, size_t size)
     return size <= HMM_MAX_REQUEST ? try_granules(h, hmm__granules_for(size)) : NULL;
 }
 
+void *hmm__try_hole(struct hmm_heap *h, size_t size)
+{
+    uint32_t n = hmm__granules_for(size);
+    hmm_ref r = size <= HMM_MAX_REQUEST ? h->take(h, state_of(h), n) : 0;
+    return r ? finish_allocation(h, r, n, block_size(h, r)) : NULL;
+}
+
 static void *raise_and_try(struct hmm_heap *h, uint32_t n)
 {
     if (h->limit - h->top < n)

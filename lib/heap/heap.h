@@ -498,6 +498,13 @@ HMM__HIDDEN HMM__COLD void *hmm__fail(struct hmm_heap *h, size_t size);
  * a failure: neither is large enough. */
 HMM__HIDDEN void *hmm__try_malloc(struct hmm_heap *h, size_t size);
 
+/* The same from a free block only. */
+HMM__HIDDEN void *hmm__try_hole(struct hmm_heap *h, size_t size);
+
+/* Cuts the used block at `payload`, which is not ALIGNED, in two: the second begins at `at`, a
+ * multiple of granules above, and each has HMM_MIN_GRANULES. */
+HMM__HIDDEN void hmm__cut_used(struct hmm_heap *h, void *payload, void *at);
+
 /* True: the cache has returned something. */
 HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 {

@@ -328,6 +328,18 @@ hmm_ref hmm__zero_begin(struct hmm_heap *h)
     return h->top > h->zero_top ? h->top : h->zero_top;
 }
 
+/* So many bytes are given back rather than written: who callocs so much seldom touches all of it,
+ * and a C library maps it. */
+#define CLEAR_MIN ((size_t)32 << 20)
+
+static void clear_part(struct hmm_heap *h, char *from, size_t bytes)
+{
+    if (bytes >= CLEAR_MIN && h->page_source != NULL && h->release_after != HMM__RELEASE_NEVER)
+        h->page_source->decommit(from, from + bytes);
+    else
+        memset(from, 0, bytes);
+}
+
 void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref zero_top)
 {
     hmm_ref r = block_of(h, payload), from = 0, to = 0;
@@ -342,12 +354,12 @@ void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref zero_top)
     if (to > r + n - 1)
         to = r + n - 1;
     if (from >= to) {
-        memset(payload, 0, (size_t)(end - (char *)payload));
+        clear_part(h, payload, (size_t)(end - (char *)payload));
         return;
     }
     char *zero = block_payload(h, from), *after = block_payload(h, to);
-    memset(payload, 0, (size_t)(zero - (char *)payload));
-    memset(after, 0, (size_t)(end - after));
+    clear_part(h, payload, (size_t)(zero - (char *)payload));
+    clear_part(h, after, (size_t)(end - after));
 }
 
 /* ---- Checking ---- */

@@ -84,13 +84,14 @@ static HMM__COLD void *move_to_huge(struct hmm_heap *h, void *block, size_t size
     return p;
 }
 
-static void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
+/* The block is in no run. */
+static __attribute__((noinline)) void *realloc_of_heap(struct hmm_heap *h, void *block, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_realloc(h, block, size);
-    h->trying = hmm__huge_may(size);
-    void *p = hmm_heap_realloc(h, block, size);
+    h->trying = size >= HMM__HUGE_MIN && hmm__huge_may(size);
+    void *p = realloc_block(h, block, size);
     if (hmm__unlikely(p == NULL) && h->trying)
         p = move_to_huge(h, block, size);
     h->trying = false;
@@ -163,8 +164,7 @@ static __attribute__((noinline)) void *malloc_missed(size_t size)
 
 static __attribute__((noinline)) void free_in_heap(void *block)
 {
-    if (block != NULL)
-        free_of_heap(the_heap(), block);
+    free_of_heap(the_heap(), block);
 }
 
 static __attribute__((noinline)) void free_else(void *block, struct run *d)
@@ -178,6 +178,8 @@ static __attribute__((noinline)) void free_else(void *block, struct run *d)
 /* Not an object of the thread's own. */
 static __attribute__((noinline)) void free_missed(void *block, struct run *d)
 {
+    if (block == NULL)
+        return;
     enum medium_put put = in_run(d) || hooks_are_set() ? MEDIUM_ELSE : put_medium(block);
     if (put == MEDIUM_NOT)
         free_in_heap(block);
@@ -253,27 +255,30 @@ void *hmm_calloc(size_t count, size_t size)
 
 #if HMM_WITH_REALLOC
 
-static __attribute__((noinline)) void *realloc_resizing(void *block, size_t size, struct run *d)
+/* In a run. */
+static __attribute__((noinline)) void *realloc_object(void *block, size_t size, struct run *d)
 {
-    struct hmm_heap *h = the_heap();
     size_t usable = usable_in_run(d, block, "realloc");
-    if (usable != 0)
-        return size <= usable && size > usable / 2
-                   ? block
-                   : realloc_by_moving(&object_mover, &(struct moving_block){h, block, usable, d},
-                                       size);
-    if (hmm__unlikely(!in_region(h, block)))
-        return hmm__foreign_realloc(h, block, size);
-    return realloc_of_heap(h, block, size);
+    if (size <= usable && size > usable / 2)
+        return block;
+    const struct moving_block b = {the_heap(), block, usable, d};
+    return realloc_by_moving(&object_mover, &b, size);
 }
 
 /* Most blocks that grow little by little have room: without the lock, and without saving registers.
  */
 static __attribute__((noinline)) void *realloc_missed(void *block, size_t size, struct run *d)
 {
+    if (in_run(d))
+        return realloc_object(block, size, d);
     if (block == NULL)
         return hmm_malloc(size);
-    return suits_as_it_is(d, block, size) ? block : realloc_resizing(block, size, d);
+    if (suits_as_it_is(block, size))
+        return block;
+    struct hmm_heap *h = the_heap();
+    if (hmm__unlikely(!in_region(h, block)))
+        return hmm__foreign_realloc(h, block, size);
+    return realloc_of_heap(h, block, size);
 }
 
 void *hmm_realloc(void *block, size_t size)

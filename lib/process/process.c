@@ -50,7 +50,7 @@ void hmm__process_tick(struct hmm_heap *h)
         return;
     hmm__tick(h);
     uint16_t next = hmm__ticker_next(&p->ticker, h);
-    p->frees_until_tick = hmm__decommit_is_due(h) ? 1 : next;
+    p->frees_until_tick = collect_late() || hmm__decommit_is_due(h) ? 1 : next;
 }
 
 #if HMM_WITH_STATS

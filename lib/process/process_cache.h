@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The cache of the process heap, as its entry points call it before the heap. Without HMM__CACHE
- * the same functions do nothing. Calls lib/cache.
+ * the same functions do nothing. Calls lib/cache and lib/api.
  */
 #ifndef HMM_PROCESS_CACHE_H
 #define HMM_PROCESS_CACHE_H
 
+#include "api/api.h"
 #include "cache/fast_path.h"
 #include "cache/medium.h"
 #include "cache/thread.h"
@@ -76,6 +77,13 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
     return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), d, block, size);
 }
 
+/* The block is in no run. With the lock. */
+HMM__ALWAYS_INLINE void *realloc_block(struct hmm_heap *h, void *block, size_t size)
+{
+    return h->cache == NULL || hooks_are_set() ? hmm_heap_realloc(h, block, size)
+                                               : hmm__realloc_block(h, block, size);
+}
+
 /* What to request, if it costs little, for an object that is to grow to `size`. */
 HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
 {
@@ -92,13 +100,10 @@ HMM__ALWAYS_INLINE bool in_run(const struct run *d)
     return is_run(&hmm__process_cache, d);
 }
 
-/* Frees another thread's object. False: the block is in no run. */
+/* Frees another thread's object, or one of a SPLIT run. False: the block is in no run. */
 HMM__ALWAYS_INLINE bool free_in_run(struct run *d, void *block)
 {
-    if (!in_run(d))
-        return false;
-    hmm__remote_free(&hmm__process_cache, thread_cache_mine(), d, block);
-    return true;
+    return in_run(d) && hmm__remote_free(&hmm__process_cache, thread_cache_mine(), d, block);
 }
 
 /* The size of the object; 0: the block is in no run. */
@@ -108,12 +113,12 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
     return hmm__cache_usable(&hmm__process_cache, d, block, operation);
 }
 
-/* Whether realloc has nothing to do: the block is in no run, in use, and large enough but not too
- * large. */
-HMM__ALWAYS_INLINE bool suits_as_it_is(const struct run *d, const void *block, size_t size)
+/* Whether realloc has nothing to do: the block, which is in no run, is in use, and large enough but
+ * not too large. */
+HMM__ALWAYS_INLINE bool suits_as_it_is(const void *block, size_t size)
 {
     const struct cache *cache = &hmm__process_cache;
-    if (!cache->open || is_run(cache, d) || size - 1 >= HMM_MAX_REQUEST)
+    if (!cache->open || size - 1 >= HMM_MAX_REQUEST)
         return false;
     uint32_t has = used_granules(cache->heap, block), n = hmm__granules_for(size);
     return n <= has && keeps_slack(n, has - n) &&
@@ -139,6 +144,12 @@ HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
         hmm__cache_serve(h, &hmm__process_cache);
     else
         hmm__high_raise(h, limit, high_limit);
+}
+
+/* Returns objects of this thread's that others have freed to their runs. Whether there are more. */
+HMM__ALWAYS_INLINE bool collect_late(void)
+{
+    return hmm__cache_collect_late(thread_cache_mine(), true);
 }
 
 /* Bytes of the medium blocks that the cache holds. */
@@ -186,6 +197,11 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
 {
     (void)d, (void)block;
     return malloc_hit(size);
+}
+
+HMM__ALWAYS_INLINE void *realloc_block(struct hmm_heap *h, void *block, size_t size)
+{
+    return hmm_heap_realloc(h, block, size);
 }
 
 HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
@@ -242,9 +258,9 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
     return 0;
 }
 
-HMM__ALWAYS_INLINE bool suits_as_it_is(const struct run *d, const void *block, size_t size)
+HMM__ALWAYS_INLINE bool suits_as_it_is(const void *block, size_t size)
 {
-    (void)d, (void)block, (void)size;
+    (void)block, (void)size;
     return false;
 }
 
@@ -259,6 +275,11 @@ HMM__ALWAYS_INLINE void leave_thread_cache(void)
 HMM__ALWAYS_INLINE void open_cache(struct hmm_heap *h, struct lock *lock)
 {
     (void)h, (void)lock;
+}
+
+HMM__ALWAYS_INLINE bool collect_late(void)
+{
+    return false;
 }
 
 HMM__ALWAYS_INLINE size_t medium_bytes(void)

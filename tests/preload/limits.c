@@ -35,6 +35,7 @@ const char *hmm_heap_check(const struct hmm_heap *heap);
 #pragma weak hmm_heap_check
 
 static char *blocks[BLOCKS];
+static void *many[100 * MIB / 1000];
 
 static size_t status(const char *what)
 {
@@ -218,6 +219,31 @@ static void after_a_burst(void)
         else if (pthread_create(&other, NULL, light_work, &ranges[0]) == 0)
             CHECK(pthread_join(other, NULL) == 0);
         CHECK(status("VmRSS:") <= before + 4 * MIB);
+    }
+}
+
+static void *frees_all(void *count)
+{
+    for (size_t i = 0; i < (size_t)(uintptr_t)count; i++)
+        free(many[i]);
+    return NULL;
+}
+
+/* What another thread has freed of this one's, too, whatever this one does. */
+static void after_others_have_freed(void)
+{
+    uint32_t ranges[] = {1, 900, 1};
+    size_t before = status("VmRSS:");
+    for (size_t round = 0; round < 3; round++) {
+        size_t size = round == 2 ? 3000 : 1000, n = 100 * MIB / size;
+        pthread_t other;
+        for (size_t i = 0; i < n; i++)
+            CHECK((many[i] = malloc(size)) != NULL && memset(many[i], 1, size));
+        CHECK(pthread_create(&other, NULL, frees_all, (void *)(uintptr_t)n) == 0);
+        CHECK(pthread_join(other, NULL) == 0);
+        for (int twice = 0; twice < 2; twice++) /* first the objects go back, then the pages */
+            light_work(&ranges[round]);
+        CHECK(status("VmRSS:") <= before + 5 * MIB); /* and what `many` has */
     }
 }
 
@@ -451,6 +477,7 @@ static const struct a_case cases[] = {
     {"comes-back-at-once", comes_back_at_once},
     {"in-the-way", in_the_way},
     {"after-a-burst", after_a_burst},
+    {"after-others-have-freed", after_others_have_freed},
     {"index-goes", index_goes},
     {"huge", huge},
     {"huge-from-small", huge_from_small},

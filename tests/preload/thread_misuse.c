@@ -44,10 +44,10 @@ static void medium_twice(void)
 static void medium_resized(void)
 {
     begin();
-    char *p = malloc(20000);
+    char *p = malloc(5000);
     KEEP(p);
     free(p);
-    p = realloc(p, 19990);
+    p = realloc(p, 4990);
     KEEP(p);
 }
 

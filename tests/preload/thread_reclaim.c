@@ -197,6 +197,27 @@ static void idle_for_others(void)
     end_resting(t);
 }
 
+/* ... and one call does not take all of it: what others have idle goes back by steps. */
+static void idle_by_steps(void)
+{
+    pthread_t t;
+    size_t before, now;
+    begin();
+    serves(100);
+    CHECK(pthread_barrier_init(&resting, NULL, 2) == 0);
+    CHECK(pthread_barrier_init(&going_on, NULL, 2) == 0);
+    CHECK(pthread_create(&t, NULL, leaving_much_idle, NULL) == 0);
+    pthread_barrier_wait(&resting);
+    for (before = stats().cached; many_count < 600; before = now) {
+        CHECK((many[many_count++] = malloc(9000)) != NULL);
+        now = stats().cached;
+        CHECK(now + ((size_t)5 << 18) > before); /* a step has 1 MiB */
+    }
+    CHECK(before < 600 * 8000 / 8);
+    check_heap();
+    end_resting(t);
+}
+
 /* ---- Of threads at work ---- */
 
 static void *trading_to_the_end(void *seed)
@@ -435,6 +456,7 @@ static const struct a_case cases[] = {
     {"reused-where-freed", reused_where_freed},
     {"medium-for-a-sleeper", medium_for_a_sleeper},
     {"idle-for-others", idle_for_others},
+    {"idle-by-steps", idle_by_steps},
     {"taken-from-the-busy", taken_from_the_busy},
     {"jobs-in-turn", jobs_in_turn},
     {"taken-while-they-turn-over", taken_while_they_turn_over},

@@ -174,7 +174,7 @@ static void destructors(void)
 static void *growing(void *number)
 {
     uint32_t state = 99991u * (uint32_t)(1 + (uintptr_t)number);
-    unsigned char letter = (unsigned char)('a' + (uintptr_t)number), *p = NULL;
+    unsigned char letter = (unsigned char)('a' + (uintptr_t)number), *p = malloc(1);
     size_t size = 0, end = 0;
     void *other = NULL;
     for (int i = 0; i < ROUNDS / 4; i++) {

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs of which few objects are in use are split: the memory between these objects goes back to the
+ * heap. Called by reclaim.c, remote_free.c and the entry points; calls run.c and the heap.
+ *
+ * THEORY
+ *
+ * A run serves one class. Where a program is done with a class, and one object in ten lives on,
+ * nine tenths of its runs could serve no other request. So before the break rises, a step of the
+ * runs that have been queued for longest and of which at most half is in use are split:
+ *
+ *     run:   |  free  | object | object | free | object |      free       |
+ *     heap:  |  free  |      used         |free|  used    |    free       |
+ *
+ * Each sequence of objects in use that abut becomes a used block of the heap, an island, and what
+ * is between two islands becomes a free block, for requests of any size. An island's header lies in
+ * the last bytes of the free object below it, and the header of the block above it in the first
+ * granule of the free object above.
+ *
+ * The objects stay objects of the run, which is SPLIT, until they are freed. It has a bit for each
+ * object in use, in its descriptor, or, where these are too many, in other descriptors that hang on
+ * it. When an object is freed, its island becomes smaller, or two, or goes. The page map leads to
+ * the descriptor from the pages in which an object in use begins, and from no others: in those
+ * there may be other runs. In the pages that it leads from there may be blocks of the heap besides.
+ *
+ * A run is split by its owner, or if it is the pool's, by any thread, with the lock. No thread
+ * frees to it or allocates from it by the fast path from then on: its owner is the pool, or, in the
+ * heap without threads, nobody. Another thread that frees an object may have looked the run up
+ * before; it finds the same descriptor, tags the object as sent, and the pool frees it.
+ *
+ * So an entry of the page map may be cleared while blocks of the heap are in use in the page, and
+ * another thread has read it before. Such a thread reads the entry again after it has found out
+ * what it wants to know of the descriptor: what it read was true if the entry is what it was. For
+ * an object the entry cannot have changed.
+ *
+ * INVARIANT
+ * F6  An object of a SPLIT run is in use iff its bit is set. Each longest sequence of them is a
+ * used block of the heap, which begins with the first and ends before the next sequence. The page
+ * map leads to the run exactly from the pages in which one begins.
+ */
+#include "cache/run.h"
+
+#if HMM__CACHE
+
+#define SPLIT_WORD_BITS (8u * (unsigned)sizeof(uintptr_t))
+#define SPLIT_BITS (2u * SPLIT_WORD_BITS) /* in a descriptor */
+
+/* In a step runs are split until a 128th of the heap is free that was not, or so many runs have
+ * been looked at. */
+#define SPLIT_SHIFT 7
+#define SPLIT_LOOK 2048u
+
+/* A run is split if at most this part of it is in use, and only while such runs, or the holes that
+ * they have left, are at least a 32nd of the heap. Whether they are is asked each time that the
+ * heap has grown by a 64th. */
+#define SPLIT_PART 2u
+#define WORTH_SHIFT 5
+#define WORTH_MIN ((size_t)256 << 10)
+#define SURVEY_SHIFT 6
+#define SURVEY_LOOK 64u
+
+/* ---- Which objects are in use ---- */
+
+/* The word with the bit of object i: the first are in d, others in the descriptors that hang on it.
+ * NULL: there is none, since d is not SPLIT any more. */
+HMM__ALWAYS_INLINE uintptr_t *split_word(const struct cache *cache, struct run *d, uint32_t i)
+{
+    for (; i >= SPLIT_BITS; i -= SPLIT_BITS) {
+        int32_t link = CACHE_READ(run_rest(d)->link);
+        if (link == 0)
+            return NULL;
+        d = run_at(cache, link);
+    }
+    return &d->in_use[i / SPLIT_WORD_BITS];
+}
+
+HMM__ALWAYS_INLINE uintptr_t bit_of(uint32_t i)
+{
+    return (uintptr_t)1 << (i % SPLIT_WORD_BITS);
+}
+
+static bool split_bit(const struct cache *cache, const struct run *d, uint32_t i)
+{
+    const uintptr_t *word = split_word(cache, (struct run *)(uintptr_t)d, i);
+    return word != NULL && (CACHE_READ(*word) & bit_of(i)) != 0;
+}
+
+static void set_bit(const struct cache *cache, struct run *d, uint32_t i, bool in_use)
+{
+    uintptr_t *word = split_word(cache, d, i);
+    HMM_ASSERT(word != NULL);
+    CACHE_WRITE(*word, in_use ? *word | bit_of(i) : *word & ~bit_of(i));
+}
+
+/* The number of the object at p, which is one of d's: see run_has_below for the inverse. */
+HMM__ALWAYS_INLINE uint32_t object_index(const struct run *d, const void *p)
+{
+    return (uint32_t)((uint64_t)(low_half(p) - d->start) * d->inverse >> 32);
+}
+
+HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *d, uint32_t i)
+{
+    return (char *)run_start(cache, d) + i * class_bytes(d->class);
+}
+
+bool hmm__split_has(const struct cache *cache, const struct run *d, const void *p)
+{
+    if (!run_has_object(d, p))
+        return false;
+    uint32_t i = object_index(d, p);
+    return i < run_rest(d)->carved && split_bit(cache, d, i);
+}
+
+/* The first object from i on that is in use, or is not; or `carved`. */
+static uint32_t next_that_is(const struct cache *cache, const struct run *d, bool in_use,
+                             uint32_t i)
+{
+    const uint32_t carved = run_rest(d)->carved;
+    while (i < carved) {
+        uintptr_t word = *split_word(cache, (struct run *)(uintptr_t)d, i);
+        word = (in_use ? word : ~word) >> (i % SPLIT_WORD_BITS);
+        if (word != 0) {
+            i += (uint32_t)__builtin_ctzll((unsigned long long)word);
+            return i < carved ? i : carved;
+        }
+        i = (i | (SPLIT_WORD_BITS - 1)) + 1;
+    }
+    return carved;
+}
+
+static uint32_t next_in_use(const struct cache *cache, const struct run *d, uint32_t i)
+{
+    return next_that_is(cache, d, true, i);
+}
+
+uint32_t hmm__split_island(const struct cache *cache, const struct run *d, uint32_t *i)
+{
+    *i = next_in_use(cache, d, *i);
+    return next_that_is(cache, d, false, *i) - *i;
+}
+
+bool hmm__split_begins_in(const struct cache *cache, const struct run *d, size_t page)
+{
+    uintptr_t start = (uintptr_t)run_start(cache, d), from = cache->base + (page << CACHE_PAGE_LOG);
+    size_t size = class_bytes(d->class);
+    uint32_t i = from > start ? (uint32_t)((from - start + size - 1) / size) : 0;
+    i = next_in_use(cache, d, i);
+    return i < run_rest(d)->carved && (uintptr_t)object_of(cache, d, i) - from < CACHE_PAGE;
+}
+
+/* ---- Splitting ---- */
+
+/* Whose descriptors a SPLIT run's are: the pool's; or without threads, the only thread cache's. */
+static struct thread_cache *keeper_of_split(const struct cache *cache)
+{
+    return cache->pool ? cache->pool : cache->thread_cache;
+}
+
+/* Hangs descriptors for the bits on d. False: there is no room. */
+static bool hang_bits(struct thread_cache *tc, struct run *d)
+{
+    run_rest(d)->link = 0;
+    for (uint32_t n = SPLIT_BITS; n < run_rest(d)->count; n += SPLIT_BITS) {
+        struct run *bits = hmm__descriptor_new(tc);
+        if (bits == NULL) {
+            hmm__descriptors_retire(tc, run_rest(d)->link);
+            return false;
+        }
+        run_rest(bits)->link = run_rest(d)->link;
+        run_rest(d)->link = cache_offset(tc->cache, bits);
+    }
+    return true;
+}
+
+/* Sets the bits of the objects that are not in the run's free list, and wipes the tags of those
+ * that are. `free`: the list. */
+static void set_bits(const struct cache *cache, struct run *d, struct object *o)
+{
+    struct object *next;
+    uint32_t used = run_rest(d)->carved, expected = run_used(d);
+    for (uint32_t i = 0; i < used; i += SPLIT_WORD_BITS)
+        *split_word(cache, d, i) = used - i < SPLIT_WORD_BITS ? bit_of(used) - 1 : ~(uintptr_t)0;
+    for (; o != NO_OBJECT; o = next) {
+        if (hmm__unlikely(!run_may_list(cache, d, o)))
+            hmm__links_broken(cache->heap, block_of(cache->heap, run_start(cache, d)));
+        next = o->next;
+        o->tag = 0;
+        set_bit(cache, d, object_index(d, o), false);
+        used--;
+    }
+    if (hmm__unlikely(used != expected))
+        hmm__freed_object_broken(run_start(cache, d));
+}
+
+static void map_pages(struct cache *cache, const struct run *d, uint32_t pages)
+{
+    size_t page = cache_page_of(cache, run_start(cache, d));
+    for (uint32_t i = 0; i < pages; i++)
+        if (!hmm__split_begins_in(cache, d, page + i))
+            CACHE_WRITE(cache_page_map(cache)[page + i], 0);
+}
+
+/* Where the block of an island ends at the earliest whose last object ends at `end`. */
+static char *island_end(char *end)
+{
+    return end + HMM_GRANULE;
+}
+
+static bool is_room_for_block(const char *from, const char *to)
+{
+    return to >= from + (size_t)HMM_MIN_GRANULES * HMM_GRANULE;
+}
+
+/* Cuts the block at d's start, which ends at `end`, into islands and free blocks. */
+static void cut_islands(struct cache *cache, const struct run *d, char *end)
+{
+    struct hmm_heap *h = cache->heap;
+    char *at = run_start(cache, d); /* what is not cut yet, a used block, begins here */
+    bool hole = true;               /* and with no island */
+    for (uint32_t i = 0, n; (n = hmm__split_island(cache, d, &i)) != 0; i += n) {
+        char *first = object_of(cache, d, i), *last = island_end(object_of(cache, d, i + n));
+        uint32_t next = next_in_use(cache, d, i + n);
+        char *to = next < run_rest(d)->carved ? object_of(cache, d, next) : end;
+        if (hole && first != at) {
+            hmm__cut_used(h, at, first);
+            hmm__free(h, at);
+        }
+        hole = is_room_for_block(last, to);
+        at = hole ? last : to;
+        if (at != end)
+            hmm__cut_used(h, first, at);
+    }
+    if (at != end)
+        hmm__free(h, at);
+}
+
+/* d, a run of tc's, is in no queue. False: there is no room for the bits; nothing was done. */
+static bool split_run(struct thread_cache *tc, struct run *d)
+{
+    struct cache *cache = tc->cache;
+    struct hmm_heap *h = cache->heap;
+    struct run_rest *r = run_rest(d);
+    char *start = run_start(cache, d);
+    struct object *list = d->free;
+    uint32_t pages = r->pages;
+    HMM_ASSERT(cache_is_locked(cache) && run_is_of(d, tc) && run_state(d) == RUN_ACTIVE);
+    if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
+        hmm__block_broken(h, block_of(h, start));
+    if (!hang_bits(tc, d))
+        return false;
+    char *end = start + (size_t)block_size(h, block_of(h, start)) * HMM_GRANULE;
+    set_bits(cache, d, list);
+    hmm__run_forget_pages(tc, d);
+    __atomic_store_n(&d->owner, cache->pool ? low_half(cache->pool) : 1u, __ATOMIC_RELEASE);
+    run_set_state(d, RUN_SPLIT);
+    map_pages(cache, d, pages);
+    cut_islands(cache, d, end);
+    return true;
+}
+
+/* Whether d, which is queued, is to be split. */
+static bool is_sparse(const struct run *d, uint32_t part)
+{
+    uint32_t used = run_used(d);
+    return used != 0 && used != run_rest(d)->count && used * part <= run_rest(d)->count;
+}
+
+/* An estimate of the bytes that are free in the runs of a queue that are to be split. Of a long
+ * queue the first runs tell, and half of the class's other pages count as queued. */
+static size_t sparse_bytes_of(const struct thread_cache *tc, const struct size_class *s)
+{
+    size_t bytes = 0, pages = 0;
+    int32_t at = s->oldest;
+    for (unsigned look = SURVEY_LOOK; at != 0 && look != 0; look--) {
+        const struct run *d = run_at(tc->cache, at);
+        pages += run_rest(d)->pages;
+        if (run_state(d) == RUN_PARTIAL && is_sparse(d, SPLIT_PART))
+            bytes += (run_rest(d)->count - run_used(d)) * class_bytes(d->class);
+        at = run_rest(d)->link;
+    }
+    if (at != 0 && s->pages > pages && pages != 0)
+        bytes += bytes / pages * ((s->pages - pages) / 2);
+    return bytes;
+}
+
+static size_t sparse_bytes(const struct thread_cache *tc)
+{
+    size_t bytes = 0;
+    for (unsigned c = 0; c < CACHE_CLASSES; c++)
+        bytes += sparse_bytes_of(tc, &tc->classes[c]);
+    return bytes;
+}
+
+/* Splits the oldest run of the queue, or makes it the newest. Returns the bytes that are free now.
+ */
+static size_t split_oldest(struct thread_cache *tc, unsigned c, uint32_t part)
+{
+    struct run *d = hmm__run_dequeue(tc, c);
+    if (d == NULL)
+        return 0;
+    uint32_t used = run_used(d);
+    size_t bytes = (run_rest(d)->count - used) * class_bytes(c);
+    if (is_sparse(d, part) && split_run(tc, d))
+        return bytes;
+    hmm__run_enqueue(tc, d);
+    if (used == 0)
+        hmm__run_count_empty(tc, d);
+    return 0;
+}
+
+/* Runs of which at most 1/part is in use are split until so many bytes became free, or so many runs
+ * were looked at. */
+struct split_plan {
+    size_t wanted, look;
+    uint32_t part;
+};
+
+/* Of tc's queues. Returns the bytes that became free. */
+static size_t split_queues(struct thread_cache *tc, struct split_plan *p)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < CACHE_CLASSES && bytes < p->wanted && p->look != 0; i++) {
+        unsigned c = tc->cache->split_class;
+        const struct size_class *s = &tc->classes[c];
+        int32_t newest = s->newest, oldest = 0;
+        while (s->oldest != 0 && oldest != newest && bytes < p->wanted && p->look != 0) {
+            oldest = s->oldest;
+            bytes += split_oldest(tc, c, p->part);
+            --p->look;
+        }
+        if (bytes < p->wanted)
+            tc->cache->split_class = (c + 1) % CACHE_CLASSES;
+    }
+    p->wanted -= bytes < p->wanted ? bytes : p->wanted;
+    return bytes;
+}
+
+/* Whether the heap has so much in the queues' runs that are to be split, or, of those that were,
+ * in holes, that it is worth the work. */
+static bool is_worth_splitting(const struct cache *cache, const struct thread_cache *tc)
+{
+    const struct hmm_heap *h = cache->heap;
+    size_t wanted = (size_t)((h->brk - h->first) >> WORTH_SHIFT) * HMM_GRANULE;
+    size_t bytes = cache->splits ? (size_t)free_granules(h) * HMM_GRANULE : 0;
+    if (wanted < WORTH_MIN)
+        wanted = WORTH_MIN;
+    if (tc != NULL)
+        bytes += sparse_bytes(tc);
+    if (cache->pool != NULL)
+        bytes += sparse_bytes(cache->pool);
+    for (const struct thread_cache *t = cache->abandoned; t != NULL; t = t->next_abandoned)
+        bytes += sparse_bytes(t);
+    return bytes >= wanted;
+}
+
+/* Decides anew whether runs are split, each time that the heap has grown by a part, or is much
+ * smaller. */
+static void survey(struct cache *cache, const struct thread_cache *tc)
+{
+    const struct hmm_heap *h = cache->heap;
+    uint32_t part = (h->brk - h->first) >> SURVEY_SHIFT;
+    if ((h->brk < cache->survey_brk && h->brk + 4 * part >= cache->survey_brk) ||
+        (size_t)part * HMM_GRANULE << SURVEY_SHIFT < WORTH_MIN)
+        return;
+    cache->survey_brk = h->brk + part;
+    cache->splits = is_worth_splitting(cache, tc);
+}
+
+/* Of tc, which may be NULL, of the pool, and of ended threads. */
+static size_t carry_out(struct cache *cache, struct thread_cache *tc, struct split_plan *plan)
+{
+    size_t bytes = tc ? split_queues(tc, plan) : 0;
+    if (cache->pool != NULL)
+        bytes += split_queues(cache->pool, plan);
+    for (struct thread_cache *t = cache->abandoned; t != NULL; t = t->next_abandoned)
+        bytes += split_queues(t, plan);
+    return bytes;
+}
+
+bool hmm__split_all(struct cache *cache, struct thread_cache *tc)
+{
+    struct split_plan plan = {SIZE_MAX, SIZE_MAX, 1};
+    return cache->open && carry_out(cache, tc, &plan) != 0;
+}
+
+bool hmm__split_some(struct cache *cache, struct thread_cache *tc)
+{
+    const struct hmm_heap *h = cache->heap;
+    uint32_t step = (h->brk - h->first) >> SPLIT_SHIFT;
+    survey(cache, tc);
+    if (!cache->open || !cache->splits ||
+        (h->brk == cache->split_brk && free_granules(h) + step / 2 > cache->split_holes))
+        return false; /* or what was split last is not used yet */
+    struct split_plan plan = {(size_t)step * HMM_GRANULE, SPLIT_LOOK, SPLIT_PART};
+    size_t bytes = carry_out(cache, tc, &plan);
+    cache->split_brk = h->brk;
+    cache->split_holes = free_granules(h);
+    return bytes != 0;
+}
+
+/* ---- An object is freed ---- */
+
+/* What of the island is free now that its last object, at p, is not in use, to be freed; NULL:
+ * nothing. */
+static char *cut_end(struct hmm_heap *h, char *island, char *p, char *next, bool is_cut_at_next)
+{
+    if (is_cut_at_next && !is_room_for_block(island_end(p), next))
+        return NULL;
+    hmm__cut_used(h, island, island_end(p));
+    return island_end(p);
+}
+
+static void retire_split(struct cache *cache, struct run *d)
+{
+    struct thread_cache *keeper = keeper_of_split(cache);
+    int32_t bits = run_rest(d)->link;
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* first of all the page map's entry was cleared */
+    hmm__descriptors_retire(keeper, bits);
+    run_rest(d)->link = 0;
+    hmm__descriptors_retire(keeper, cache_offset(cache, d));
+}
+
+void hmm__split_free(struct cache *cache, struct run *d, void *object)
+{
+    struct hmm_heap *h = cache->heap;
+    char *p = object;
+    uint32_t i = object_index(d, p), first = i;
+    HMM_ASSERT(cache_is_locked(cache) && run_state(d) == RUN_SPLIT && split_bit(cache, d, i));
+    ((struct object *)object)->tag = 0;
+    set_bit(cache, d, i, false);
+    size_t page = cache_page_of(cache, p);
+    if (!hmm__split_begins_in(cache, d, page))
+        CACHE_WRITE(cache_page_map(cache)[page], 0);
+    while (first != 0 && split_bit(cache, d, first - 1))
+        first--;
+    bool more = i + 1 < run_rest(d)->carved && split_bit(cache, d, i + 1);
+    char *island = object_of(cache, d, first), *next = object_of(cache, d, i + 1);
+    if (more)
+        hmm__cut_used(h, island, next);
+    if (first != i)
+        p = cut_end(h, island, p, next, more);
+    if (next_in_use(cache, d, 0) == run_rest(d)->carved)
+        retire_split(cache, d);
+    if (p != NULL)
+        hmm__free(h, p);
+}
+
+#endif

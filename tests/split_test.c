@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs that are split, on each strategy: of a class of which few blocks live on, the memory between
+ * these serves any size; the blocks stay what they were; and in the end nothing is lost.
+ */
+#include "dies.h"
+#include "harness.h"
+
+#include "cache/inspect.h"
+
+#include <stdlib.h>
+
+#if HMM__CACHE
+
+#define MIB ((size_t)1 << 20)
+#define MOST 600000u
+
+static struct hmm_heap *h;
+static uint64_t rng;
+
+static struct block_of_test {
+    unsigned char *p;
+    size_t size;
+    unsigned char byte;
+} blocks[MOST];
+static size_t count;
+
+static void begin(size_t region, int strategy, bool with_cache)
+{
+    h = heap_of(region, strategy_of(strategy));
+    ck_assert_int_eq(hmm_heap_set_cache(h, with_cache), 0);
+    rng = 77 + (uint64_t)strategy;
+    count = 0;
+}
+
+/* False: there is no memory. */
+static bool take(size_t size)
+{
+    struct block_of_test *b = &blocks[count];
+    require(count < MOST, "too many blocks");
+    *b =
+        (struct block_of_test){hmm_heap_malloc(h, size), size, (unsigned char)rng_below(&rng, 255)};
+    if (b->p == NULL)
+        return false;
+    require(hmm_heap_usable_size(h, b->p) >= size, "%zu bytes are not usable", size);
+    memset(b->p, b->byte, size);
+    count++;
+    return true;
+}
+
+static void look(const struct block_of_test *b)
+{
+    for (size_t i = 0; i < b->size; i++)
+        require(b->p[i] == b->byte, "byte %zu of %zu is lost", i, b->size);
+}
+
+static void give(size_t i)
+{
+    look(&blocks[i]);
+    hmm_heap_free(h, blocks[i].p);
+    blocks[i] = blocks[--count];
+}
+
+/* Of the blocks from `from` on, one in `in` survives, or all of which the number is a multiple. */
+static void thin_out(size_t from, unsigned in, bool evenly)
+{
+    size_t kept = from;
+    for (size_t i = from; i < count; i++) {
+        if (evenly ? i % in == 0 : rng_below(&rng, in) == 0) {
+            blocks[kept++] = blocks[i];
+        } else {
+            look(&blocks[i]);
+            hmm_heap_free(h, blocks[i].p);
+        }
+    }
+    count = kept;
+}
+
+static size_t split_runs(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct run *d = h->cache ? cache_run_of(h->cache, blocks[i].p) : NULL;
+        n += d != NULL && run_state(d) == RUN_SPLIT && hmm__split_has(h->cache, d, blocks[i].p);
+    }
+    return n;
+}
+
+static int count_used(void *arg, const struct hmm_block_info *info)
+{
+    if (info->used)
+        ++*(size_t *)arg;
+    return 0;
+}
+
+/* The walk and the statistics know the blocks and no others. */
+static void hold(void)
+{
+    struct hmm_stats s;
+    size_t used = 0;
+    assert_sound(h);
+    hmm_heap_stats(h, &s);
+    hmm_heap_walk(h, count_used, &used);
+    ck_assert_uint_eq(s.live_blocks, count);
+    ck_assert_uint_eq(used, count);
+}
+
+static void end(void)
+{
+    while (count != 0)
+        give((size_t)rng_below(&rng, (uint32_t)count));
+    hold();
+    ck_assert_int_eq(hmm_heap_set_cache(h, 0), 0);
+    assert_empty(h);
+    heap_end(h);
+}
+
+/* ---- In a full heap ---- */
+
+static const size_t sizes[] = {16, 40, 100, 250, 500, 1000};
+enum { SIZES = sizeof sizes / sizeof *sizes, LARGER = 3 };
+
+/* A heap full of small blocks, of which one in ten stays, serves what fits between them. Not of the
+ * smallest: a run of many objects is split where there is room for their bits. */
+START_TEST(what_is_between_survivors_serves_other_sizes)
+{
+    size_t size = sizes[SIZES - 1 - _i % LARGER], gap = 8 * size;
+    begin(2 * MIB, _i / LARGER, true);
+    while (take(size)) {
+    }
+    thin_out(0, 10, true);
+    size_t survivors = count, served = 0;
+    while (take(gap))
+        served++;
+    require(served >= survivors - survivors / 10, "%zu of %zu gaps served", served, survivors);
+    ck_assert(under_valgrind() || split_runs() >= survivors / 2);
+    hold();
+    end();
+}
+END_TEST
+
+/* ---- Before the break rises ---- */
+
+/* Phases of other sizes, of which some blocks live on for good. Returns how high the break was. */
+static size_t phases(int strategy, bool with_cache, unsigned in)
+{
+    begin(48 * MIB, strategy, with_cache);
+    for (unsigned phase = 0; phase < 8; phase++) {
+        size_t from = count, base = 24 + rng_below(&rng, 500);
+        for (size_t bytes = 0; bytes < 6 * MIB; bytes += blocks[count - 1].size)
+            ck_assert(take(base * 3 / 4 + rng_below(&rng, (uint32_t)base / 2)));
+        thin_out(from, in, false);
+        assert_sound(h);
+    }
+    struct hmm_stats s;
+    hmm_heap_stats(h, &s);
+    size_t brk = s.brk;
+    hold();
+    end();
+    return brk;
+}
+
+START_TEST(phases_take_little_more_than_without_a_cache)
+{
+    unsigned in = _i % 2 ? 10 : 4;
+    if (under_valgrind())
+        return;
+    size_t with = phases(_i / 2, true, in), without = phases(_i / 2, false, in);
+    require(with <= without + without / 4, "the break was at %zu, without a cache at %zu", with,
+            without);
+}
+END_TEST
+
+/* ---- What survivors are ---- */
+
+static void make_survivors(int strategy, size_t size)
+{
+    begin(MIB, strategy, true);
+    while (take(size)) {
+    }
+    thin_out(0, 7, false);
+    while (take(3 * size)) {
+    }
+    ck_assert(under_valgrind() || split_runs() > 10);
+}
+
+START_TEST(survivors_are_resized_and_freed_as_before)
+{
+    size_t size = sizes[_i % SIZES];
+    make_survivors(_i / SIZES, size);
+    for (unsigned long n = scaled(20000); n != 0; n--) {
+        size_t i = (size_t)rng_below(&rng, (uint32_t)count);
+        struct block_of_test *b = &blocks[i];
+        size_t to = 1 + rng_below(&rng, (uint32_t)(4 * size));
+        look(b);
+        switch (rng_below(&rng, 3)) {
+        case 0:
+            give(i);
+            break;
+        case 1:
+            take(to);
+            break;
+        default: {
+            unsigned char *p = hmm_heap_realloc(h, b->p, to);
+            if (p == NULL)
+                break;
+            b->p = p;
+            b->size = to < b->size ? to : b->size;
+            look(b);
+            memset(p, b->byte, b->size = to);
+        }
+        }
+        if (n % 1024 == 0)
+            hold();
+    }
+    hold();
+    end();
+}
+END_TEST
+
+static void free_twice(void *p)
+{
+    hmm_heap_free(h, p);
+    hmm_heap_free(h, p);
+    hmm_heap_free(h, p);
+}
+
+static void free_inside(void *p)
+{
+    hmm_heap_free(h, (char *)p + 16);
+}
+
+/* Whatever the message: the program ends, and says what is freed. */
+static void require_death(void (*act)(void *), void *p)
+{
+    int status;
+    char *said = said_by_child(act, p, &status);
+    require(strstr(said, "hmm: free 0x") != NULL, "it said: %s", said);
+    free(said);
+}
+
+START_TEST(a_survivor_freed_twice_or_from_inside_is_reported)
+{
+    make_survivors(_i, 100);
+    if (under_valgrind())
+        return;
+    for (size_t i = 0, tried = 0; i < count && tried < 5; i++) {
+        const struct run *d = cache_run_of(h->cache, blocks[i].p);
+        if (d == NULL || !hmm__split_has(h->cache, d, blocks[i].p))
+            continue;
+        require_death(free_twice, blocks[i].p);
+        require_death(free_inside, blocks[i].p);
+        tried++;
+    }
+    end();
+}
+END_TEST
+
+/* ---- Descriptors are used again ---- */
+
+START_TEST(a_heap_that_is_filled_and_emptied_has_as_much_as_before)
+{
+    size_t most = 0, first = 0;
+    begin(2 * MIB, _i, true);
+    for (unsigned round = 0; round < (under_valgrind() ? 2 : 12); round++) {
+        while (take(32 + 16 * (round % 5))) {
+        }
+        thin_out(0, 9, false);
+        while (take(700)) {
+        }
+        while (count != 0)
+            give(count - 1);
+        hmm_heap_free(h, hmm_heap_malloc(h, 2 * MIB)); /* fails: all is taken back before */
+        struct hmm_stats s;
+        hmm_heap_stats(h, &s);
+        most = s.largest_free;
+        if (round == 2)
+            first = most;
+    }
+    require(under_valgrind() || most + 4096 >= first, "largest free %zu, was %zu", most, first);
+    end();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("split");
+    struct cases c = add_cases(s, "split");
+    set_timeout(c, 60);
+    on_each_strategy(c, what_is_between_survivors_serves_other_sizes, LARGER);
+    on_each_strategy(c, phases_take_little_more_than_without_a_cache, 2);
+    on_each_strategy(c, survivors_are_resized_and_freed_as_before, SIZES);
+    on_each_strategy(c, a_survivor_freed_twice_or_from_inside_is_reported, 1);
+    on_each_strategy(c, a_heap_that_is_filled_and_emptied_has_as_much_as_before, 1);
+    return run_suite(s);
+}
+
+#else
+
+int main(void)
+{
+    return skip_without_cache();
+}
+
+#endif
