@@ -394,9 +394,9 @@ fi
 
 file bad.trace '# hmm-trace 1\na 0 100\na 1 100\nf 0\na 0 50\n'
 
-for fault in 'crashes:abort();' 'does not return within:for (;;) ;' \
+for fault in 'crashes:abort();' 'does not return within:for (;;) pause();' \
     'operation 4. find answers none although:' 'operation 2. find answers a block that is:return hmm_block_first(h);'; do
-    printf '#include <hmm-strategy.h>\n#include <stdlib.h>\nstatic size_t s(size_t c) { (void)c; return 0; }
+    printf '#include <hmm-strategy.h>\n#include <stdlib.h>\n#include <unistd.h>\nstatic size_t s(size_t c) { (void)c; return 0; }
 static hmm_ref f(struct hmm_heap *h, void *t, uint32_t g) { (void)h, (void)t, (void)g; %s return 0; }
 static void i(struct hmm_heap *h, void *t, hmm_ref r) { (void)h, (void)t, (void)r; }
 const struct hmm_strategy hmm_plugin_strategy = {.abi = HMM_STRATEGY_ABI, .name = "own",

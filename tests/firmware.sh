@@ -405,10 +405,19 @@ same_code() {
     done
 }
 
+# cppcheck, once for each text: what it says of hmm.c and hmm.h does not depend on the records.
+cat >"$dir/cppcheck" <<END
+#!/bin/sh
+said=$dir/cppcheck-\$(cat hmm.c hmm.h | cksum | tr " " -)
+[ -e "\$said" ] || { cppcheck "\$@" >"\$said.new" 2>&1 && mv "\$said.new" "\$said"; } || exit
+cat "\$said"
+END
+chmod +x "$dir/cppcheck"
+
 # Each rule of MISRA C:2012 that is violated has a record, and one that has none is named.
 misra() {
     # shellcheck disable=SC2086
-    sh "$top_srcdir/scripts/firmware-misra" "$top_srcdir" $firmware_parts
+    CPPCHECK=$dir/cppcheck sh "$top_srcdir/scripts/firmware-misra" "$top_srcdir" $firmware_parts
 }
 
 misra_without_a_record() {
@@ -420,7 +429,7 @@ misra_without_a_record() {
         sed '/^| 11.4 |/d; s/^| 15.5 | [0-9]*/| 15.5 | 2/' "$top_srcdir/doc/misra.md" \
             >"$dir/other/doc/misra.md" && echo '| 21.6 | 3 | x | y |' >>"$dir/other/doc/misra.md" || return 1
     # shellcheck disable=SC2086
-    sh "$top_srcdir/scripts/firmware-misra" "$dir/other" $firmware_parts >said
+    CPPCHECK=$dir/cppcheck sh "$top_srcdir/scripts/firmware-misra" "$dir/other" $firmware_parts >said
     [ $? -eq 1 ] && cat said && grep -q '^rule 11.4 has hits and no record' said &&
         grep -q '^rule 15.5 has [0-9]* hits; its record .* 2$' said &&
         grep -q '^rule 21.6 has a record in doc/misra.md and no hits' said &&

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The one-file build stands alone, and the historic names work from it and from the library.
+# The one-file build stands alone, and the historic names work from it. Depends on $CC only.
 # Speaks TAP.
 . "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${NM:=nm}"
 
 skip_under_valgrind
 
-mkdir "$dir/alone" "$dir/library"
+mkdir "$dir/alone"
 log=$dir/log
 
 # absent PATTERN FILE: no line of the file matches; an error of grep's fails too.
@@ -108,13 +108,6 @@ symbols() {
 
 user_of_files() {
     $CC -DHMM_NO_MAIN -o user user.c heap_memory_manager.c && ./user
-}
-
-user_of_library() {
-    # shellcheck disable=SC2086,SC2154
-    $LIBTOOL --mode=compile $CC $TEST_CFLAGS -I"$top_srcdir/lib" -c user.c &&
-        $LIBTOOL --mode=link $CC $TEST_CFLAGS -o user user.lo "$top_builddir/libhmm.la" &&
-        ./user
 }
 
 # Threads on it, each with a cache, all of whose cases must pass; and without caches.
@@ -257,12 +250,10 @@ END
     grep -Eq '^hmm: process heap 0x[0-9a-f]+: there is no memory for it$' said
 }
 
-for folder in alone library; do
-    cat > "$dir/$folder.c" <<'END'
+cat > "$dir/alone.c" <<'END'
 #include "heap_memory_manager.h"
 int main() { int *array = (int *)HmmAlloc(10 * sizeof(int)); HmmFree(array); return 0; }
 END
-done
 
 cd "$dir/alone" || exit 99
 check "two files are made" generate
@@ -319,7 +310,4 @@ check "threads with caches" threads
 check "threads, built without caches" threads -DHMM_NO_CACHE
 check "forks while other threads make the first use" forks_at_first_use
 check "HMM_NO_CACHE: no warning, and a cache is refused" without_cache
-cd ../library || exit 99
-mv ../library.c user.c
-check "a user's program with libhmm" user_of_library
 finish
