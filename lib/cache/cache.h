@@ -43,6 +43,7 @@
  *              small classes have no events. There is no event when all are free, since they will
  *              be requested again; the countdown only tells when to read the clock (tick.h).
  *     CLAIMED  another thread may be about to return it to the heap.
+ *     SPLIT    few of its objects are in use; what is between them is the heap's again (split.c).
  *     RETIRED  it has gone back to the heap; its descriptor is still in the queue.
  *
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
@@ -97,6 +98,12 @@
  * signal handler may fork. It may not allocate, as in every standard: it may have interrupted a
  * change of a free list.
  *
+ * Before the break rises, runs that have been queued and of which at most half is in use are split,
+ * where that gives back a 32nd of the heap; before a request fails, all that have free objects. As
+ * long as runs are split, and more than a 16th of the heap is in holes, a request for which there is
+ * no run is served from a hole, as a block of the heap, before a new run raises the break. So a
+ * program that works in phases of other sizes has the memory between what it keeps.
+ *
  * The size of a new run follows its class: half of the pages that the class has, at least four
  * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
  * room for two objects.
@@ -120,6 +127,7 @@
  * F4  A queue holds PARTIAL runs of its thread cache, and RETIRED descriptors. A queued run that is
  *     empty is counted as empty; empty_pages is the sum of the pages of those that are, until the
  *     owner unlinks them. No run is CLAIMED while the lock is free.
+ * F5 is in medium.h, F6, of SPLIT runs, in split.c. F1 to F4 are of the others.
  */
 #ifndef HMM_CACHE_H
 #define HMM_CACHE_H
