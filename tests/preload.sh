@@ -64,7 +64,7 @@ compile() {
 compile libc
 compile threads -pthread
 compile forks -pthread
-for program in caches reclaim misuse; do
+for program in caches reclaim phases misuse; do
     compile thread_$program -pthread -ldl -I"$top_srcdir/lib"
 done
 compile odd -ldl
@@ -136,7 +136,7 @@ for s in $strategies; do
     done
     passes "$s: threads, the whole heap checked" HMM_STRATEGY="$s" HMM_CHECK=3 "$dir/threads" \
         come-and-go
-    for program in caches reclaim; do
+    for program in caches reclaim phases; do
         for c in $("$dir/thread_$program"); do
             passes "$s: threads with caches: $c" HMM_STRATEGY="$s" "$dir/thread_$program" "$c"
         done

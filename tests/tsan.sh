@@ -102,7 +102,7 @@ END
 # all_cases: by $CC
 # shellcheck disable=SC2086  # words
 all_cases() {
-    for program in threads thread_caches thread_reclaim; do
+    for program in threads thread_caches thread_reclaim thread_phases; do
         build $program $program
         report $? "$CC builds: $program" "$dir/log"
         for c in $("$dir/$program"); do

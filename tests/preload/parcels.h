@@ -60,8 +60,8 @@ struct parcel {
 };
 
 static struct parcel *table[SLOTS];
-static int stop;
-static pthread_barrier_t resting, going_on;
+static int stop __attribute__((unused));
+static pthread_barrier_t resting __attribute__((unused)), going_on __attribute__((unused));
 
 static inline uint32_t any(uint32_t *state)
 {
