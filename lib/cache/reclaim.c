@@ -284,8 +284,7 @@ bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)
     any |= hmm__medium_empty_all(cache);
     bool others = cache->lock != NULL && cache->thread_caches != NULL &&
                   (cache->thread_caches != tc || tc->next != NULL);
-    any |= others && reclaim_of_others(cache, tc);
-    return hmm__split_all(cache, tc) || any;
+    return (others && reclaim_of_others(cache, tc)) || any;
 }
 
 /* ---- What the heap asks for ---- */
@@ -302,6 +301,14 @@ static bool reclaim_unused(struct cache *cache)
     return hmm__medium_return_unused(cache);
 }
 
+/* Runs are split only for a request that would fail: who only trims is to have them as they are. */
+static bool reclaim_to_the_last(struct cache *cache)
+{
+    struct thread_cache *tc = hmm__thread_cache_here(cache);
+    bool any = hmm__cache_reclaim_all(cache, tc);
+    return hmm__split_all(cache, tc) || any;
+}
+
 /* hmm_heap.reclaim */
 static bool reclaim_for_heap(struct hmm_heap *h, enum hmm__reclaim what)
 {
@@ -312,7 +319,7 @@ static bool reclaim_for_heap(struct hmm_heap *h, enum hmm__reclaim what)
     case HMM__RECLAIM_IDLE:
         return hmm__cache_reclaim_idle(cache);
     default:
-        return hmm__cache_reclaim_all(cache, hmm__thread_cache_here(cache));
+        return reclaim_to_the_last(cache);
     }
 }
 
