@@ -151,7 +151,6 @@ static size_t phases(int strategy, bool with_cache, unsigned in)
         for (size_t bytes = 0; bytes < 6 * MIB; bytes += blocks[count - 1].size)
             ck_assert(take(base * 3 / 4 + rng_below(&rng, (uint32_t)base / 2)));
         thin_out(from, in, false);
-        assert_sound(h);
     }
     struct hmm_stats s;
     hmm_heap_stats(h, &s);

@@ -77,12 +77,14 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
     return cache_realloc_hit(&hmm__process_cache, thread_cache_mine(), d, block, size);
 }
 
+#if HMM_WITH_REALLOC
 /* The block is in no run. With the lock. */
 HMM__ALWAYS_INLINE void *realloc_block(struct hmm_heap *h, void *block, size_t size)
 {
     return h->cache == NULL || hooks_are_set() ? hmm_heap_realloc(h, block, size)
                                                : hmm__realloc_block(h, block, size);
 }
+#endif
 
 /* What to request, if it costs little, for an object that is to grow to `size`. */
 HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
@@ -199,10 +201,12 @@ HMM__ALWAYS_INLINE void *realloc_hit(struct run *d, void *block, size_t size)
     return malloc_hit(size);
 }
 
+#if HMM_WITH_REALLOC
 HMM__ALWAYS_INLINE void *realloc_block(struct hmm_heap *h, void *block, size_t size)
 {
     return hmm_heap_realloc(h, block, size);
 }
+#endif
 
 HMM__ALWAYS_INLINE size_t with_slack(size_t usable, size_t size)
 {
