@@ -30,8 +30,10 @@ HMM__ALWAYS_INLINE size_t cache_page_of(const struct cache *cache, const void *p
 }
 
 /* Its entries are read without the lock, and not atomically. A page's entry is written, with the
- * lock, only while no block in use begins in the page; so the write is ordered before or after all
- * that a thread does with a valid pointer. The entry of an invalid pointer may be either value. */
+ * lock, only while no object in use begins in the page; so the write is ordered before or after all
+ * that a thread does with a valid pointer to one. It is cleared while a block of the heap may be in
+ * use there: who has read it for such a block, or for an invalid pointer, may have either value,
+ * and run_holds reads it again (split.c). */
 HMM__ALWAYS_INLINE int32_t *cache_page_map(const struct cache *cache)
 {
     return (int32_t *)(void *)(cache->table + sizeof(struct run));
@@ -208,8 +210,8 @@ HMM__ALWAYS_INLINE bool run_may_list(const struct cache *cache, const struct run
  * the pages of a SPLIT run; or nothing that may be freed. */
 enum run_holds { HOLDS_NOT, HOLDS_OBJECT, HOLDS_INVALID };
 
-/* By another thread than d's owner. d may be SPLIT, and have ceased to be one since it was looked
- * up, if p is no object of it. *split: it is. */
+/* By any thread. d may be SPLIT, and have ceased to be a run since it was looked up, if p is no
+ * object of it. *split: it is SPLIT. */
 HMM__ALWAYS_INLINE enum run_holds run_holds(const struct cache *cache, const struct run *d,
                                             const void *p, bool *split)
 {

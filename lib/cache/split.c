@@ -173,7 +173,7 @@ static bool hang_bits(struct thread_cache *tc, struct run *d)
 }
 
 /* Sets the bits of the objects that are not in the run's free list, and wipes the tags of those
- * that are. `free`: the list. */
+ * that are. o: the list. */
 static void set_bits(const struct cache *cache, struct run *d, struct object *o)
 {
     struct object *next;
