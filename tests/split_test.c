@@ -225,9 +225,14 @@ static void free_twice(void *p)
     hmm_heap_free(h, p);
 }
 
+/* What lies in the block looks like the headers of a block in it and of the next. */
 static void free_inside(void *p)
 {
-    hmm_heap_free(h, (char *)p + 16);
+    const uint32_t header = header_make(32 / HMM_GRANULE, 0);
+    char *inside = (char *)p + 16;
+    memcpy(inside - HMM_HEADER_BYTES, &header, sizeof header);
+    memcpy(inside + 32 - HMM_HEADER_BYTES, &header, sizeof header);
+    hmm_heap_free(h, inside);
 }
 
 /* Whatever the message: the program ends, and says what is freed. */

@@ -129,10 +129,14 @@ static void *cached_malloc(struct hmm_heap *h, size_t size)
 /* False: block is no object of a SPLIT run. */
 static bool split_free(struct cache *cache, struct run *d, void *block)
 {
-    if (d == NULL || run_state(d) != RUN_SPLIT || !hmm__split_has(cache, d, block))
+    if (d == NULL || run_state(d) != RUN_SPLIT)
         return false;
-    hmm__split_free(cache, d, block);
-    return true;
+    enum run_holds holds = hmm__split_holds(cache, d, block);
+    if (hmm__unlikely(holds == HOLDS_INVALID))
+        hmm__run_object_invalid(block, d, "free");
+    if (holds == HOLDS_OBJECT)
+        hmm__split_free(cache, d, block);
+    return holds == HOLDS_OBJECT;
 }
 
 /* Frees a block for which d was looked up. */

@@ -508,8 +508,7 @@ HMM__HIDDEN bool hmm__split_some(struct cache *cache, struct thread_cache *tc);
 /* Before a request fails: all of these. */
 HMM__HIDDEN bool hmm__split_all(struct cache *cache, struct thread_cache *tc);
 
-/* Whether p is an object in use of d, which is SPLIT. Without the lock; if d may have ceased to be,
- * the caller looks p up again after it. */
+/* Whether p is an object in use of d, which is SPLIT. */
 HMM__HIDDEN bool hmm__split_has(const struct cache *cache, const struct run *d, const void *p);
 
 /* Frees object p of d, which is SPLIT. */

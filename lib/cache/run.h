@@ -210,17 +210,25 @@ HMM__ALWAYS_INLINE bool run_may_list(const struct cache *cache, const struct run
  * the pages of a SPLIT run; or nothing that may be freed. */
 enum run_holds { HOLDS_NOT, HOLDS_OBJECT, HOLDS_INVALID };
 
+/* split.c: the same of a run that is SPLIT. What points into an object in use may not be freed,
+ * even if there is what looks like a header. If d may have ceased to be, the caller looks p up
+ * again after it. */
+HMM__HIDDEN enum run_holds hmm__split_holds(const struct cache *cache, const struct run *d,
+                                            const void *p);
+
 /* By any thread. d may be SPLIT, and have ceased to be a run since it was looked up, if p is no
  * object of it. *split: it is SPLIT. */
 HMM__ALWAYS_INLINE enum run_holds run_holds(const struct cache *cache, const struct run *d,
                                             const void *p, bool *split)
 {
     *split = hmm__unlikely(run_state(d) == RUN_SPLIT);
-    bool has = *split ? hmm__split_has(cache, d, p) : run_has_object(d, p);
+    enum run_holds holds = *split                 ? hmm__split_holds(cache, d, p)
+                           : run_has_object(d, p) ? HOLDS_OBJECT
+                                                  : HOLDS_INVALID;
     cache_fence_acquire();
-    if (hmm__unlikely(cache_look_up(cache, p) != d) || (*split && !has))
+    if (hmm__unlikely(cache_look_up(cache, p) != d))
         return HOLDS_NOT;
-    return has && !object_is_free(cache, p) ? HOLDS_OBJECT : HOLDS_INVALID;
+    return holds == HOLDS_OBJECT && object_is_free(cache, p) ? HOLDS_INVALID : holds;
 }
 
 /* ---- run.c: the life of a run. What changes the heap needs the lock. ---- */

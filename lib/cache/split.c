@@ -92,7 +92,8 @@ static void set_bit(const struct cache *cache, struct run *d, uint32_t i, bool i
     CACHE_WRITE(*word, in_use ? *word | bit_of(i) : *word & ~bit_of(i));
 }
 
-/* The number of the object at p, which is one of d's: see run_has_below for the inverse. */
+/* The number of the object that p, in one of d's pages, is or points into: see run_has_below for
+ * the inverse. */
 HMM__ALWAYS_INLINE uint32_t object_index(const struct run *d, const void *p)
 {
     return (uint32_t)((uint64_t)(low_half(p) - d->start) * d->inverse >> 32);
@@ -103,12 +104,17 @@ HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *
     return (char *)run_start(cache, d) + i * class_bytes(d->class);
 }
 
+enum run_holds hmm__split_holds(const struct cache *cache, const struct run *d, const void *p)
+{
+    uint32_t i = object_index(d, p);
+    if (i >= run_rest(d)->carved || !split_bit(cache, d, i))
+        return HOLDS_NOT;
+    return run_has_object(d, p) ? HOLDS_OBJECT : HOLDS_INVALID;
+}
+
 bool hmm__split_has(const struct cache *cache, const struct run *d, const void *p)
 {
-    if (!run_has_object(d, p))
-        return false;
-    uint32_t i = object_index(d, p);
-    return i < run_rest(d)->carved && split_bit(cache, d, i);
+    return hmm__split_holds(cache, d, p) == HOLDS_OBJECT;
 }
 
 /* The first object from i on that is in use, or is not; or `carved`. */
