@@ -6,6 +6,7 @@
 #include "dies.h"
 #include "harness.h"
 
+#include "cache/fast_path.h"
 #include "cache/inspect.h"
 
 #include <stdlib.h>
@@ -281,6 +282,70 @@ START_TEST(a_heap_that_is_filled_and_emptied_has_as_much_as_before)
 }
 END_TEST
 
+/* ---- No room for the bits ---- */
+
+enum { MANY = 100000 };
+static void *many[MANY];
+
+static bool no_claim(struct cache *cache, const char *low)
+{
+    (void)cache, (void)low;
+    return false;
+}
+
+static const struct cache_place no_place = {.claim = no_claim};
+
+/* The lock is held. All objects are freed but one of a run of many, which is the result; the others
+ * of the class are queued, and empty. */
+static struct run *run_with_survivor(struct thread_cache *tc)
+{
+    for (size_t i = 0; i < MANY; i++) {
+        many[i] = cache_malloc_hit(tc, 16);
+        if (many[i] == NULL)
+            many[i] = hmm__cache_refill(tc, 16);
+    }
+    struct run *d = cache_run_of(tc->cache, many[MANY / 2]);
+    ck_assert_uint_gt(run_rest(d)->count, 1000);
+    tc->empty_pages_max = UINT32_MAX;
+    for (size_t i = 0; i < MANY; i++)
+        if (i != MANY / 2 && cache_run_of(tc->cache, many[i]) != NULL)
+            ck_assert(cache_free_hit(tc->cache, tc, cache_look_up(tc->cache, many[i]), many[i]));
+    hmm__return_free_lists(tc);
+    return d;
+}
+
+/* A run that cannot be split, since there is no room for its bits, stays queued in front of runs
+ * that are gone and whose descriptors are queued yet: each is looked at once. */
+START_TEST(where_there_is_no_room_for_bits_runs_stay)
+{
+    struct cache cache;
+    struct lock lock = {0};
+    h = heap_of(4 * MIB, strategy_of(_i));
+    ck_assert(hmm__cache_open(&cache, h, &lock));
+    enum lock_hold hold = lock_acquire(&lock);
+    struct thread_cache *tc = cache.thread_cache, *pool = cache.pool;
+    struct run *d = run_with_survivor(tc), *other, *gone[3];
+    unsigned n = 0, c = d->class;
+    while ((other = hmm__run_dequeue(tc, c)) != NULL)
+        if (other != d && n < 3)
+            gone[n++] = other;
+    ck_assert_uint_eq(n, 3);
+    hmm__pool_give(tc, d, 1);
+    for (unsigned i = 0; i < n; i++)
+        hmm__pool_give(tc, gone[i], 0);
+    for (unsigned i = 0; i < n; i++)
+        hmm__run_return(pool, gone[i]);
+    tc->unused = pool->unused = 0;
+    cache.place = &no_place;
+    ck_assert(!hmm__split_all(&cache, tc));
+    ck_assert(run_state(d) == RUN_PARTIAL && run_is_of(d, pool));
+    ck_assert_ptr_eq(hmm__run_dequeue(pool, c), d);
+    ck_assert_ptr_null(hmm__run_dequeue(pool, c));
+    lock_release(&lock, hold);
+    heap_end(h);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("split");
@@ -290,6 +355,7 @@ int main(void)
     on_each_strategy(c, phases_take_little_more_than_without_a_cache, 2);
     on_each_strategy(c, survivors_are_resized_and_freed_as_before, SIZES);
     on_each_strategy(c, a_survivor_freed_twice_or_from_inside_is_reported, 1);
+    on_each_strategy(c, where_there_is_no_room_for_bits_runs_stay, 1);
     on_each_strategy(c, a_heap_that_is_filled_and_emptied_has_as_much_as_before, 1);
     return run_suite(s);
 }

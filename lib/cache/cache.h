@@ -100,8 +100,8 @@
  *
  * Before the break rises, runs that have been queued and of which at most half is in use are split,
  * where that gives back a 32nd of the heap; before a request fails, all that have free objects. As
- * long as runs are split, and more than a 16th of the heap is in holes, a request for which there is
- * no run is served from a hole, as a block of the heap, before a new run raises the break. So a
+ * long as runs are split, and more than a 16th of the heap is in holes, a request for which there
+ * is no run is served from a hole, as a block of the heap, before a new run raises the break. So a
  * program that works in phases of other sizes has the memory between what it keeps.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four

@@ -337,9 +337,7 @@ static void share_oldest(struct thread_cache *tc, unsigned c, bool give)
         hmm__pool_give(tc, d, run_used(d));
         return;
     }
-    hmm__run_enqueue(tc, d);
-    if (run_used(d) == 0)
-        hmm__run_count_empty(tc, d);
+    hmm__run_requeue(tc, d);
 }
 
 /* Of runs that hardly have an object in use the thread keeps a few of each class; others go to the
@@ -513,15 +511,11 @@ static void return_free_list(struct thread_cache *tc, unsigned c)
     part_free_list(tc, c);
     while (at != 0) {
         struct run *d = run_at(tc->cache, at);
-        uint32_t used = run_used(d);
         at = run_rest(d)->link;
-        if (used == run_rest(d)->count) {
+        if (run_used(d) == run_rest(d)->count)
             make_full(d);
-            continue;
-        }
-        hmm__run_enqueue(tc, d);
-        if (used == 0)
-            hmm__run_count_empty(tc, d);
+        else
+            hmm__run_requeue(tc, d);
     }
 }
 

@@ -125,6 +125,13 @@ void hmm__run_count_empty(struct thread_cache *tc, struct run *d)
     tc->empty_pages += run_rest(d)->pages;
 }
 
+void hmm__run_requeue(struct thread_cache *tc, struct run *d)
+{
+    hmm__run_enqueue(tc, d);
+    if (run_used(d) == 0)
+        hmm__run_count_empty(tc, d);
+}
+
 /* Takes d, which is behind `before`, out of the queue. before == NULL: d is the oldest. */
 static void unlink_run(struct thread_cache *tc, struct size_class *s, struct run *before,
                        struct run *d)

@@ -252,6 +252,8 @@ HMM__HIDDEN void hmm__run_count_empty(struct thread_cache *tc, struct run *d);
 /* Takes back the descriptors of tc's runs that were reclaimed while FULL. With the lock. */
 HMM__HIDDEN void hmm__run_collect_descriptors(struct thread_cache *tc);
 HMM__HIDDEN void hmm__run_enqueue(struct thread_cache *tc, struct run *d);
+/* The same of a run that may be empty, and is counted as that. */
+HMM__HIDDEN void hmm__run_requeue(struct thread_cache *tc, struct run *d);
 /* The next run in the queue, PARTIAL or RETIRED. */
 HMM__HIDDEN struct run *hmm__run_next(const struct cache *cache, struct run *d);
 /* The oldest run of the queue. NULL: the queue is empty. */

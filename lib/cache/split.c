@@ -291,20 +291,13 @@ static size_t sparse_bytes(const struct thread_cache *tc)
     return bytes;
 }
 
-/* Splits the oldest run of the queue, or makes it the newest. Returns the bytes that are free now.
- */
-static size_t split_oldest(struct thread_cache *tc, unsigned c, uint32_t part)
+/* Splits d, which was dequeued, or queues it as the newest. Returns the bytes that are free now. */
+static size_t split_or_requeue(struct thread_cache *tc, struct run *d, uint32_t part)
 {
-    struct run *d = hmm__run_dequeue(tc, c);
-    if (d == NULL)
-        return 0;
-    uint32_t used = run_used(d);
-    size_t bytes = (run_rest(d)->count - used) * class_bytes(c);
+    size_t bytes = (run_rest(d)->count - run_used(d)) * class_bytes(d->class);
     if (is_sparse(d, part) && split_run(tc, d))
         return bytes;
-    hmm__run_enqueue(tc, d);
-    if (used == 0)
-        hmm__run_count_empty(tc, d);
+    hmm__run_requeue(tc, d);
     return 0;
 }
 
@@ -313,26 +306,40 @@ static size_t split_oldest(struct thread_cache *tc, unsigned c, uint32_t part)
 struct split_plan {
     size_t wanted, look;
     uint32_t part;
+    bool any; /* some were */
 };
 
-/* Of tc's queues. Returns the bytes that became free. */
-static size_t split_queues(struct thread_cache *tc, struct split_plan *p)
+/* Of a queue of tc's. The first run that stays tells when all were looked at: it is met again. */
+static void split_queue(struct thread_cache *tc, unsigned c, struct split_plan *p)
 {
-    size_t bytes = 0;
-    for (unsigned i = 0; i < CACHE_CLASSES && bytes < p->wanted && p->look != 0; i++) {
-        unsigned c = tc->cache->split_class;
-        const struct size_class *s = &tc->classes[c];
-        int32_t newest = s->newest, oldest = 0;
-        while (s->oldest != 0 && oldest != newest && bytes < p->wanted && p->look != 0) {
-            oldest = s->oldest;
-            bytes += split_oldest(tc, c, p->part);
-            --p->look;
+    const struct size_class *s = &tc->classes[c];
+    int32_t stays = 0; /* as an entry of the page map */
+    while (p->wanted != 0 && p->look != 0 && s->oldest != stays) {
+        struct run *d = hmm__run_dequeue(tc, c);
+        if (d == NULL)
+            return;
+        if (cache_offset(tc->cache, d) == stays) { /* it was behind RETIRED descriptors */
+            hmm__run_requeue(tc, d);
+            return;
         }
-        if (bytes < p->wanted)
+        size_t bytes = split_or_requeue(tc, d, p->part);
+        if (bytes == 0 && stays == 0)
+            stays = cache_offset(tc->cache, d);
+        p->wanted -= bytes < p->wanted ? bytes : p->wanted;
+        p->any |= bytes != 0;
+        --p->look;
+    }
+}
+
+/* Of all of tc's. */
+static void split_queues(struct thread_cache *tc, struct split_plan *p)
+{
+    for (unsigned i = 0; i < CACHE_CLASSES && p->wanted != 0 && p->look != 0; i++) {
+        unsigned c = tc->cache->split_class;
+        split_queue(tc, c, p);
+        if (p->wanted != 0)
             tc->cache->split_class = (c + 1) % CACHE_CLASSES;
     }
-    p->wanted -= bytes < p->wanted ? bytes : p->wanted;
-    return bytes;
 }
 
 /* Whether the heap has so much in the queues' runs that are to be split, or, of those that were,
@@ -367,20 +374,20 @@ static void survey(struct cache *cache, const struct thread_cache *tc)
 }
 
 /* Of tc, which may be NULL, of the pool, and of ended threads. */
-static size_t carry_out(struct cache *cache, struct thread_cache *tc, struct split_plan *plan)
+static bool carry_out(struct cache *cache, struct thread_cache *tc, struct split_plan plan)
 {
-    size_t bytes = tc ? split_queues(tc, plan) : 0;
+    if (tc != NULL)
+        split_queues(tc, &plan);
     if (cache->pool != NULL)
-        bytes += split_queues(cache->pool, plan);
+        split_queues(cache->pool, &plan);
     for (struct thread_cache *t = cache->abandoned; t != NULL; t = t->next_abandoned)
-        bytes += split_queues(t, plan);
-    return bytes;
+        split_queues(t, &plan);
+    return plan.any;
 }
 
 bool hmm__split_all(struct cache *cache, struct thread_cache *tc)
 {
-    struct split_plan plan = {SIZE_MAX, SIZE_MAX, 1};
-    return cache->open && carry_out(cache, tc, &plan) != 0;
+    return cache->open && carry_out(cache, tc, (struct split_plan){SIZE_MAX, SIZE_MAX, 1, false});
 }
 
 bool hmm__split_some(struct cache *cache, struct thread_cache *tc)
@@ -391,11 +398,11 @@ bool hmm__split_some(struct cache *cache, struct thread_cache *tc)
     if (!cache->open || !cache->splits ||
         (h->brk == cache->split_brk && free_granules(h) + step / 2 > cache->split_holes))
         return false; /* or what was split last is not used yet */
-    struct split_plan plan = {(size_t)step * HMM_GRANULE, SPLIT_LOOK, SPLIT_PART};
-    size_t bytes = carry_out(cache, tc, &plan);
+    bool any = carry_out(
+        cache, tc, (struct split_plan){(size_t)step * HMM_GRANULE, SPLIT_LOOK, SPLIT_PART, false});
     cache->split_brk = h->brk;
     cache->split_holes = free_granules(h);
-    return bytes != 0;
+    return any;
 }
 
 /* ---- An object is freed ---- */
