@@ -350,9 +350,10 @@ static bool island_is_whole(const struct cache *cache, const struct run *d, uint
     uint32_t next = i + n;
     const char *p = object_at(cache, d, i), *end;
     bool last = hmm__split_island(cache, d, &next) == 0;
-    if (!hmm__is_block(h, p))
+    uint32_t word = block_header(h, block_of(h, p));
+    if ((word & HMM__FREE) || header_size(word) > h->top - block_of(h, p))
         return false;
-    end = p + (size_t)block_size(h, block_of(h, p)) * HMM_GRANULE;
+    end = p + (size_t)header_size(word) * HMM_GRANULE;
     return end - HMM_HEADER_BYTES >= object_at(cache, d, i + n) &&
            (last || end <= object_at(cache, d, next));
 }
