@@ -261,6 +261,32 @@ START_TEST(a_survivor_freed_twice_or_from_inside_is_reported)
 }
 END_TEST
 
+/* ---- A switch of the strategy that fails ---- */
+
+/* The request for the new strategy's state splits runs before it fails: the tables, which grow for
+ * the bits, and the heap stay apart. All that the heap has is written to. */
+START_TEST(a_switch_that_fails_leaves_the_tables_alone)
+{
+    begin(3 * MIB, _i / SIZES, true);
+    while (take(sizes[_i % SIZES])) {
+    }
+    thin_out(0, 4, false);
+    for (unsigned s = 0; hmm_strategy_at(s) != NULL; s++) {
+        hmm_heap_set_strategy(h, hmm_strategy_at(s));
+        ck_assert(h->cache->low >= (char *)h + (size_t)h->high_limit * HMM_GRANULE);
+        hmm_heap_set_strategy(h, strategy_of(_i / SIZES));
+    }
+    assert_sound(h);
+    while (take(100)) {
+    }
+    assert_sound(h);
+    while (count != 0)
+        give(count - 1);
+    assert_sound(h);
+    heap_end(h);
+}
+END_TEST
+
 /* ---- Descriptors are used again ---- */
 
 START_TEST(a_heap_that_is_filled_and_emptied_has_as_much_as_before)
@@ -361,6 +387,7 @@ int main(void)
     on_each_strategy(c, survivors_are_resized_and_freed_as_before, SIZES);
     on_each_strategy(c, a_survivor_freed_twice_or_from_inside_is_reported, 1);
     on_each_strategy(c, where_there_is_no_room_for_bits_runs_stay, 1);
+    on_each_strategy(c, a_switch_that_fails_leaves_the_tables_alone, SIZES);
     on_each_strategy(c, a_heap_that_is_filled_and_emptied_has_as_much_as_before, 1);
     return run_suite(s);
 }

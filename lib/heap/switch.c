@@ -22,25 +22,36 @@ static void *find_apart(struct hmm_heap *h, const struct hmm_strategy *s, uint32
     return room;
 }
 
+/* At the high end, below what the cache reserves for itself. NULL: there is no room; nothing was
+ * reserved. */
+static void *find_high(struct hmm_heap *h, size_t size)
+{
+    hmm_ref limit = h->limit, high_limit = h->high_limit;
+    if (size > (size_t)(h->high_limit - h->top) * HMM_GRANULE)
+        return NULL;
+    if (h->reserve != NULL)
+        h->reserve(h);
+    if (size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE) {
+        char *high = block_payload(h, h->high_limit - hmm__granules_up(size));
+        if (h->page_source == NULL || h->page_source->commit(high, high + size))
+            return high;
+    }
+    hmm__high_raise(h, limit, high_limit);
+    return NULL;
+}
+
 /* Finds room for a state of this size: at the low end, at the high end, or in a block. NULL: there
- * is none. The old state stays usable. */
+ * is none. The old state stays usable. A request for a block may enlarge the cache's tables, also
+ * if it fails: the limits are as it leaves them. */
 static void *find_room(struct hmm_heap *h, size_t size, enum hmm__state_place *place)
 {
     if (size <= low_bytes(h)) {
         *place = HMM__STATE_LOW;
         return h + 1;
     }
-    if (h->reserve != NULL && size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE)
-        h->reserve(h);
-    if (size <= (size_t)(h->high_limit - h->top) * HMM_GRANULE) {
-        char *high = block_payload(h, h->high_limit - hmm__granules_up(size));
-        if (h->page_source == NULL || h->page_source->commit(high, high + size)) {
-            *place = HMM__STATE_HIGH;
-            return high;
-        }
-    }
-    *place = HMM__STATE_BLOCK;
-    return hmm__malloc(h, size);
+    void *high = find_high(h, size);
+    *place = high != NULL ? HMM__STATE_HIGH : HMM__STATE_BLOCK;
+    return high != NULL ? high : hmm__malloc(h, size);
 }
 
 void hmm__index_rebuild(struct hmm_heap *h)
@@ -59,11 +70,9 @@ int hmm__switch(struct hmm_heap *h, const struct hmm_strategy *s)
     void *old = h->state;
     uint32_t capacity = h->region, lay = h->apart;
     size_t size = s->state_size((size_t)h->region * HMM_GRANULE);
-    hmm_ref limit = h->limit, high_limit = h->high_limit;
     void *state = hmm__state_goes_apart(h->page_source, s, h->region) ? find_apart(h, s, &capacity)
                                                                       : find_room(h, size, &place);
     if (state == NULL) {
-        hmm__high_raise(h, limit, high_limit); /* undoes `reserve` */
         hmm__set_errno(ENOMEM);
         return -1;
     }
