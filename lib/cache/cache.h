@@ -301,6 +301,7 @@ struct cache {
     const struct hmm__page_source *source; /* what commits the tables; NULL: they are */
     char *low;                             /* the tables begin here */
     char *lowest;                          /* in own memory: and never below this */
+    char *first_low;                       /* before there were descriptors; NULL: these stay */
     char *low_committed;                   /* they are committed from here on */
     char *end;                             /* and end here */
     size_t map_committed;                  /* entries of the page map, committed and cleared */
@@ -365,6 +366,8 @@ struct cache_place {
     bool (*claim)(struct cache *cache, const char *low);
     /* hmm_heap.reserve, or NULL */
     void (*reserve)(struct hmm_heap *h);
+    /* Gives what is below cache->low to the heap; NULL: it keeps it. False: it cannot be. */
+    bool (*release)(struct cache *cache);
 };
 
 /* Memory of their own for the tables of a cache whose heap's region has at most region_max bytes
@@ -530,6 +533,9 @@ HMM__HIDDEN void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t al
 /* Commits and clears the entries of the page map below `page`, and lets them be read. False: there
  * is no room. */
 HMM__HIDDEN bool hmm__tables_cover(struct cache *cache, size_t page);
+/* Gives the heap what it can of the tables' low end, without threads. True iff that is something.
+ */
+HMM__HIDDEN bool hmm__tables_release(struct cache *cache);
 
 /* ---- thread.c ---- */
 

@@ -75,6 +75,39 @@ struct run *hmm__descriptor_new(struct thread_cache *tc)
     return d;
 }
 
+/* In run_rest.in_hand, which is 0 otherwise, of descriptors in the list of unused ones: others are
+ * RETIRED too, and in a queue yet. */
+#define IS_UNUSED UINT16_MAX
+
+static bool batch_is_unused(struct run *batch)
+{
+    for (unsigned i = 0; i < RUN_BATCH; i++)
+        if (run_rest(&batch[i])->in_hand != IS_UNUSED)
+            return false;
+    return true;
+}
+
+char *hmm__descriptors_give_up(struct thread_cache *tc, char *low, char *end)
+{
+    int32_t list = tc->unused;
+    for (int32_t at = list; at != 0; at = run_rest(run_at(tc->cache, at))->link)
+        run_rest(run_at(tc->cache, at))->in_hand = IS_UNUSED;
+    while ((size_t)(end - low) >= RUN_BATCH_BYTES && batch_is_unused((struct run *)(void *)low))
+        low += RUN_BATCH_BYTES;
+    int32_t *last = &tc->unused;
+    for (int32_t at = list, next; at != 0; at = next) {
+        struct run *d = run_at(tc->cache, at);
+        next = run_rest(d)->link;
+        run_rest(d)->in_hand = 0;
+        if ((char *)d < low)
+            continue;
+        *last = at;
+        last = &run_rest(d)->link;
+    }
+    *last = 0;
+    return (size_t)(end - low) >= RUN_BATCH_BYTES ? low : end;
+}
+
 void hmm__descriptors_retire(struct thread_cache *tc, int32_t list)
 {
     while (list != 0) {

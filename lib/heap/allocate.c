@@ -85,11 +85,17 @@ static HMM__COLD void *search_last(struct hmm_heap *h, uint32_t n)
     return count_and_return(h, r, carve(h, block_payload(h, r), n, size));
 }
 
+/* The limit may be as high, when what lies above it has been given to the heap. */
+static hmm_ref highest_limit(const struct hmm_heap *h)
+{
+    return h->limit > h->capacity ? h->limit : h->capacity;
+}
+
 /* The cache returns all that it can before the request fails. */
 static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
 {
     void *p = search_last(h, n);
-    if (p == NULL && h->limit - h->first >= n && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
+    if (p == NULL && highest_limit(h) - h->first >= n && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
         p = try_granules(h, n);
         if (p == NULL)
             p = raise_and_try(h, n);
