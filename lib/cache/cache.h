@@ -99,10 +99,11 @@
  * change of a free list.
  *
  * Before the break rises, runs that have been queued and of which at most half is in use are split,
- * where that gives back a 32nd of the heap; before a request fails, all that have free objects. As
- * long as runs are split, and more than a 16th of the heap is in holes, a request for which there
- * is no run is served from a hole, as a block of the heap, before a new run raises the break. So a
- * program that works in phases of other sizes has the memory between what it keeps.
+ * where that gives back a 32nd of what runs have; before a request fails, all that have free
+ * objects. As long as runs are split, and the holes of the heap are more than a 16th of what runs
+ * have, a request for which there is no run is served from a hole, as a block of the heap, before a
+ * new run raises the break. So a program that works in phases of other sizes has the memory between
+ * what it keeps. What it has in large blocks, and may never touch, makes no difference.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
  * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
@@ -312,6 +313,7 @@ struct cache {
     struct thread_cache *pool;      /* owns what ended threads had; NULL without threads */
     uint32_t in_use;                /* how many thread caches have a thread */
     bool open;           /* else no runs are made, and frees of medium blocks reach the heap */
+    size_t run_bytes;    /* of all runs; of SPLIT ones what is in use */
     size_t medium_bytes; /* of all threads, as far as they are counted */
     size_t idle_page;    /* where to go on looking for empty runs of others */
     struct thread_cache *idle_thread; /* and for their medium blocks; NULL: all were looked at */
