@@ -432,14 +432,6 @@ HMM__HIDDEN bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, str
  */
 HMM__HIDDEN void *hmm__cache_refill(struct thread_cache *tc, size_t size);
 
-#if HMM__GATES
-/* CACHE_OBJECT_MAX + 1, and RUN_FRACTION: what malloc and free of an own heap's cache compare with
- * (heap/gate.h). */
-extern HMM__HIDDEN size_t hmm__object_gate;
-extern HMM__HIDDEN uint32_t hmm__fraction_gate;
-HMM__HIDDEN void hmm__cache_gates(bool open);
-#endif
-
 /* Whether h's region is large enough for a cache. */
 HMM__HIDDEN bool hmm__cache_suits(const struct hmm_heap *h);
 
