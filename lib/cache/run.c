@@ -36,9 +36,10 @@
 #define TRIAL_BYTES 512u
 #define TRIAL_THREADS 8u
 
-_Static_assert(RUN_PAGES_MAX *CACHE_PAGE <= 1u << 15 && 1u << 15 < RUN_FRACTION,
+_Static_assert(RUN_PAGES_MAX *CACHE_PAGE <= 1u << 15 && 1u << 15 < RUN_FRACTION &&
+                   RUN_FRACTION < (1u << 22) - (1u << 15) - CACHE_OBJECT_MAX,
                "run_has_object is exact for 2^15 bytes");
-_Static_assert(RUN_PAGES_MAX *CACHE_PAGE / 16 < 1u << 12, "run_rest.count has 12 bits");
+_Static_assert(RUN_PAGES_MAX < 1u << 6, "run_rest.pages has 6 bits");
 
 /* ---- Descriptors ---- */
 
@@ -308,14 +309,14 @@ static void describe(struct cache *cache, struct run *d, unsigned c, const char 
     d->free = NO_OBJECT;
     d->class = (uint8_t)c;
     d->list = &d->free;
-    *run_rest(d) = (struct run_rest){
-        .count = (uint16_t)(objects_in(pages, size) & 0xfff),
-        .high = (uint16_t)(((uint64_t)((uintptr_t)start - cache->base) >> 32) & 15),
-        .pages = (uint8_t)pages};
+    *run_rest(d) =
+        (struct run_rest){.page = (uint32_t)cache_page_of(cache, start) & ((1u << 26) - 1),
+                          .pages = pages & ((1u << 6) - 1),
+                          .count = (uint16_t)objects_in(pages, size)};
     run_set_countdown(d, 0);
     run_set_state(d, RUN_ACTIVE);
-    d->start = low_half(start);
-    d->inverse = UINT32_MAX / (uint32_t)size + 1;
+    d->last = low_half(start) - (uint32_t)size;
+    d->inverse = run_inverse(size);
 }
 
 /* Counts the request; whether there were enough of them for a run. */
@@ -363,7 +364,7 @@ static void clear_tag(char *p, uint64_t key, bool claimed)
  * countdown says that no object is in use, and here is the proof; the reclaimer has had its own. */
 HMM__ALWAYS_INLINE void clear_tags(const struct cache *cache, const struct run *d, bool claimed)
 {
-    size_t size = class_bytes(d->class), n = run_rest(d)->carved;
+    size_t size = class_bytes(d->class), n = run_carved(cache, d);
     const uint64_t key = cache->keys.free;
     char *p = run_start(cache, d);
     for (; n >= 4; n -= 4, p += 4 * size) {

@@ -94,9 +94,10 @@ static void set_bit(const struct cache *cache, struct run *d, uint32_t i, bool i
 
 /* The number of the object that p, in one of d's pages, is or points into: see run_has_below for
  * the inverse. */
-HMM__ALWAYS_INLINE uint32_t object_index(const struct run *d, const void *p)
+HMM__ALWAYS_INLINE uint32_t object_index(const struct cache *cache, const struct run *d,
+                                         const void *p)
 {
-    return (uint32_t)((uint64_t)(low_half(p) - d->start) * d->inverse >> 32);
+    return (uint32_t)((uint64_t)(low_half(p) - low_half(run_start(cache, d))) * d->inverse >> 32);
 }
 
 HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *d, uint32_t i)
@@ -106,8 +107,8 @@ HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *
 
 enum run_holds hmm__split_holds(const struct cache *cache, const struct run *d, const void *p)
 {
-    uint32_t i = object_index(d, p);
-    if (i >= run_rest(d)->carved || !split_bit(cache, d, i))
+    uint32_t i = object_index(cache, d, p);
+    if (i >= run_carved(cache, d) || !split_bit(cache, d, i))
         return HOLDS_NOT;
     return run_has_object(d, p) ? HOLDS_OBJECT : HOLDS_INVALID;
 }
@@ -121,7 +122,7 @@ bool hmm__split_has(const struct cache *cache, const struct run *d, const void *
 static uint32_t next_that_is(const struct cache *cache, const struct run *d, bool in_use,
                              uint32_t i)
 {
-    const uint32_t carved = run_rest(d)->carved;
+    const uint32_t carved = run_carved(cache, d);
     while (i < carved) {
         uintptr_t word = *split_word(cache, (struct run *)(uintptr_t)d, i);
         word = (in_use ? word : ~word) >> (i % SPLIT_WORD_BITS);
@@ -151,7 +152,7 @@ bool hmm__split_begins_in(const struct cache *cache, const struct run *d, size_t
     size_t size = class_bytes(d->class);
     uint32_t i = from > start ? (uint32_t)((from - start + size - 1) / size) : 0;
     i = next_in_use(cache, d, i);
-    return i < run_rest(d)->carved && (uintptr_t)object_of(cache, d, i) - from < CACHE_PAGE;
+    return i < run_carved(cache, d) && (uintptr_t)object_of(cache, d, i) - from < CACHE_PAGE;
 }
 
 /* ---- Splitting ---- */
@@ -183,7 +184,7 @@ static bool hang_bits(struct thread_cache *tc, struct run *d)
 static void set_bits(const struct cache *cache, struct run *d, struct object *o)
 {
     struct object *next;
-    uint32_t used = run_rest(d)->carved, expected = run_used(d);
+    uint32_t used = run_carved(cache, d), expected = run_used(d);
     for (uint32_t i = 0; i < used; i += SPLIT_WORD_BITS)
         *split_word(cache, d, i) = used - i < SPLIT_WORD_BITS ? bit_of(used) - 1 : ~(uintptr_t)0;
     for (; o != NO_OBJECT; o = next) {
@@ -191,7 +192,7 @@ static void set_bits(const struct cache *cache, struct run *d, struct object *o)
             hmm__links_broken(cache->heap, block_of(cache->heap, run_start(cache, d)));
         next = o->next;
         o->tag = 0;
-        set_bit(cache, d, object_index(d, o), false);
+        set_bit(cache, d, object_index(cache, d, o), false);
         used--;
     }
     if (hmm__unlikely(used != expected))
@@ -226,7 +227,7 @@ static void cut_islands(struct cache *cache, const struct run *d, char *end)
     for (uint32_t i = 0, n; (n = hmm__split_island(cache, d, &i)) != 0; i += n) {
         char *first = object_of(cache, d, i), *last = island_end(object_of(cache, d, i + n));
         uint32_t next = next_in_use(cache, d, i + n);
-        char *to = next < run_rest(d)->carved ? object_of(cache, d, next) : end;
+        char *to = next < run_carved(cache, d) ? object_of(cache, d, next) : end;
         if (hole && first != at) {
             hmm__cut_used(h, at, first);
             hmm__free(h, at);
@@ -437,7 +438,7 @@ void hmm__split_free(struct cache *cache, struct run *d, void *object)
 {
     struct hmm_heap *h = cache->heap;
     char *p = object;
-    uint32_t i = object_index(d, p), first = i;
+    uint32_t i = object_index(cache, d, p), first = i;
     HMM_ASSERT(cache_is_locked(cache) && run_state(d) == RUN_SPLIT && split_bit(cache, d, i));
     ((struct object *)object)->tag = 0;
     set_bit(cache, d, i, false);
@@ -446,13 +447,13 @@ void hmm__split_free(struct cache *cache, struct run *d, void *object)
         CACHE_WRITE(cache_page_map(cache)[page], 0);
     while (first != 0 && split_bit(cache, d, first - 1))
         first--;
-    bool more = i + 1 < run_rest(d)->carved && split_bit(cache, d, i + 1);
+    bool more = i + 1 < run_carved(cache, d) && split_bit(cache, d, i + 1);
     char *island = object_of(cache, d, first), *next = object_of(cache, d, i + 1);
     if (more)
         hmm__cut_used(h, island, next);
     if (first != i)
         p = cut_end(h, island, p, next, more);
-    if (next_in_use(cache, d, 0) == run_rest(d)->carved)
+    if (next_in_use(cache, d, 0) == run_carved(cache, d))
         retire_split(cache, d);
     if (p != NULL)
         hmm__free(h, p);
