@@ -342,10 +342,16 @@ START_TEST(only_an_object_s_first_byte_is_one)
 {
     for (unsigned c = 0; c < CACHE_CLASSES; c++) {
         size_t size = class_bytes(c);
-        struct run d = {.start = 0xfffff000u, .inverse = UINT32_MAX / (uint32_t)size + 1};
-        for (size_t at = 0; at < (size_t)34 << 10; at++) {
-            const char *p = (const char *)(uintptr_t)(uint32_t)(d.start + at);
-            require(run_has_object(&d, p) == (at % size == 0), "offset %zu of %zu", at, size);
+        const uint32_t start = 0xfffff000u, end = 32u << 10;
+        for (size_t carved = 0; carved <= end / size; carved += 1 + carved / 3) {
+            struct run d = {.last = start + (uint32_t)((carved - 1) * size),
+                            .inverse = run_inverse(size)};
+            for (uint32_t at = 0; at < end + CACHE_PAGE; at++) {
+                const char *p = (const char *)(uintptr_t)(uint32_t)(start + at);
+                bool is_one = at % size == 0 && at < carved * size;
+                require(run_has_object(&d, p) == is_one, "offset %u of %zu x %zu", at, carved,
+                        size);
+            }
         }
     }
 }

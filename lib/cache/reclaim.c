@@ -136,7 +136,7 @@ static bool all_are_free(const struct cache *cache, const struct run *d)
 {
     size_t size = class_bytes(d->class);
     const char *p = run_start(cache, d);
-    for (uint32_t n = run_rest(d)->carved; n != 0; n--, p += size)
+    for (uint32_t n = run_carved(cache, d); n != 0; n--, p += size)
         if (!object_has_tag(cache->keys.free, p) &&
             ((const struct object *)(const void *)p)->tag != tag_in_hand(cache))
             return false;

@@ -45,14 +45,15 @@
 #define SPLIT_WORD_BITS (8u * (unsigned)sizeof(uintptr_t))
 #define SPLIT_BITS (2u * SPLIT_WORD_BITS) /* in a descriptor */
 
-/* In a step runs are split until a 128th of the heap is free that was not, or so many runs have
- * been looked at. */
+/* In a step runs are split until as much is free that was not as a 128th of what runs have, and as
+ * the break would rise by, or so many runs have been looked at. With less than the latter the break
+ * rises beside runs that are to be split. */
 #define SPLIT_SHIFT 7
 #define SPLIT_LOOK 2048u
 
 /* A run is split if at most this part of it is in use, and only while such runs, or the holes that
- * they have left, are at least a 32nd of the heap. Whether they are is asked each time that the
- * heap has grown by a 64th. */
+ * they have left, are at least a 32nd of what runs have. Whether they are is asked each time that
+ * the heap has grown by a 64th of that. */
 #define SPLIT_PART 2u
 #define WORTH_SHIFT 5
 #define WORTH_MIN ((size_t)256 << 10)
@@ -94,9 +95,10 @@ static void set_bit(const struct cache *cache, struct run *d, uint32_t i, bool i
 
 /* The number of the object that p, in one of d's pages, is or points into: see run_has_below for
  * the inverse. */
-HMM__ALWAYS_INLINE uint32_t object_index(const struct run *d, const void *p)
+HMM__ALWAYS_INLINE uint32_t object_index(const struct cache *cache, const struct run *d,
+                                         const void *p)
 {
-    return (uint32_t)((uint64_t)(low_half(p) - d->start) * d->inverse >> 32);
+    return (uint32_t)((uint64_t)(low_half(p) - low_half(run_start(cache, d))) * d->inverse >> 32);
 }
 
 HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *d, uint32_t i)
@@ -106,8 +108,8 @@ HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *
 
 enum run_holds hmm__split_holds(const struct cache *cache, const struct run *d, const void *p)
 {
-    uint32_t i = object_index(d, p);
-    if (i >= run_rest(d)->carved || !split_bit(cache, d, i))
+    uint32_t i = object_index(cache, d, p);
+    if (i >= run_carved(cache, d) || !split_bit(cache, d, i))
         return HOLDS_NOT;
     return run_has_object(d, p) ? HOLDS_OBJECT : HOLDS_INVALID;
 }
@@ -121,7 +123,7 @@ bool hmm__split_has(const struct cache *cache, const struct run *d, const void *
 static uint32_t next_that_is(const struct cache *cache, const struct run *d, bool in_use,
                              uint32_t i)
 {
-    const uint32_t carved = run_rest(d)->carved;
+    const uint32_t carved = run_carved(cache, d);
     while (i < carved) {
         uintptr_t word = *split_word(cache, (struct run *)(uintptr_t)d, i);
         word = (in_use ? word : ~word) >> (i % SPLIT_WORD_BITS);
@@ -151,7 +153,7 @@ bool hmm__split_begins_in(const struct cache *cache, const struct run *d, size_t
     size_t size = class_bytes(d->class);
     uint32_t i = from > start ? (uint32_t)((from - start + size - 1) / size) : 0;
     i = next_in_use(cache, d, i);
-    return i < run_rest(d)->carved && (uintptr_t)object_of(cache, d, i) - from < CACHE_PAGE;
+    return i < run_carved(cache, d) && (uintptr_t)object_of(cache, d, i) - from < CACHE_PAGE;
 }
 
 /* ---- Splitting ---- */
@@ -183,7 +185,7 @@ static bool hang_bits(struct thread_cache *tc, struct run *d)
 static void set_bits(const struct cache *cache, struct run *d, struct object *o)
 {
     struct object *next;
-    uint32_t used = run_rest(d)->carved, expected = run_used(d);
+    uint32_t used = run_carved(cache, d), expected = run_used(d);
     for (uint32_t i = 0; i < used; i += SPLIT_WORD_BITS)
         *split_word(cache, d, i) = used - i < SPLIT_WORD_BITS ? bit_of(used) - 1 : ~(uintptr_t)0;
     for (; o != NO_OBJECT; o = next) {
@@ -191,7 +193,7 @@ static void set_bits(const struct cache *cache, struct run *d, struct object *o)
             hmm__links_broken(cache->heap, block_of(cache->heap, run_start(cache, d)));
         next = o->next;
         o->tag = 0;
-        set_bit(cache, d, object_index(d, o), false);
+        set_bit(cache, d, object_index(cache, d, o), false);
         used--;
     }
     if (hmm__unlikely(used != expected))
@@ -226,7 +228,7 @@ static void cut_islands(struct cache *cache, const struct run *d, char *end)
     for (uint32_t i = 0, n; (n = hmm__split_island(cache, d, &i)) != 0; i += n) {
         char *first = object_of(cache, d, i), *last = island_end(object_of(cache, d, i + n));
         uint32_t next = next_in_use(cache, d, i + n);
-        char *to = next < run_rest(d)->carved ? object_of(cache, d, next) : end;
+        char *to = next < run_carved(cache, d) ? object_of(cache, d, next) : end;
         if (hole && first != at) {
             hmm__cut_used(h, at, first);
             hmm__free(h, at);
@@ -248,7 +250,8 @@ static bool split_run(struct thread_cache *tc, struct run *d)
     struct run_rest *r = run_rest(d);
     char *start = run_start(cache, d);
     struct object *list = d->free;
-    uint32_t pages = r->pages;
+    const uint32_t pages = r->pages;
+    const size_t used = run_used(d) * class_bytes(d->class);
     HMM_ASSERT(cache_is_locked(cache) && run_is_of(d, tc) && run_state(d) == RUN_ACTIVE);
     if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
         hmm__block_broken(h, block_of(h, start));
@@ -259,6 +262,7 @@ static bool split_run(struct thread_cache *tc, struct run *d)
     hmm__run_forget_pages(tc, d);
     __atomic_store_n(&d->owner, cache->pool ? low_half(cache->pool) : 1u, __ATOMIC_RELEASE);
     run_set_state(d, RUN_SPLIT);
+    cache->run_bytes -= pages * CACHE_PAGE - used;
     map_pages(cache, d, pages);
     cut_islands(cache, d, end);
     return true;
@@ -348,13 +352,12 @@ static void split_queues(struct thread_cache *tc, struct split_plan *p)
     }
 }
 
-/* Whether the heap has so much in the queues' runs that are to be split, or, of those that were,
- * in holes, that it is worth the work. */
+/* Whether so much is in the queues' runs that are to be split, or, of those that were, in holes,
+ * that it is worth the work. */
 static bool is_worth_splitting(const struct cache *cache, const struct thread_cache *tc)
 {
-    const struct hmm_heap *h = cache->heap;
-    size_t wanted = (size_t)((h->brk - h->first) >> WORTH_SHIFT) * HMM_GRANULE;
-    size_t bytes = cache->splits ? (size_t)free_granules(h) * HMM_GRANULE : 0;
+    size_t wanted = cache->run_bytes >> WORTH_SHIFT;
+    size_t bytes = cache->splits ? (size_t)free_granules(cache->heap) * HMM_GRANULE : 0;
     if (wanted < WORTH_MIN)
         wanted = WORTH_MIN;
     if (tc != NULL)
@@ -366,14 +369,14 @@ static bool is_worth_splitting(const struct cache *cache, const struct thread_ca
     return bytes >= wanted;
 }
 
-/* Decides anew whether runs are split, each time that the heap has grown by a part, or is much
- * smaller. */
+/* Decides anew whether runs are split, each time that the heap has grown by a part of what runs
+ * have, or is smaller by more. */
 static void survey(struct cache *cache, const struct thread_cache *tc)
 {
     const struct hmm_heap *h = cache->heap;
-    uint32_t part = (h->brk - h->first) >> SURVEY_SHIFT;
+    uint32_t part = (uint32_t)((cache->run_bytes >> SURVEY_SHIFT) / HMM_GRANULE);
     if ((h->brk < cache->survey_brk && h->brk + 4 * part >= cache->survey_brk) ||
-        (size_t)part * HMM_GRANULE << SURVEY_SHIFT < WORTH_MIN)
+        cache->run_bytes < WORTH_MIN)
         return;
     cache->survey_brk = h->brk + part;
     cache->splits = is_worth_splitting(cache, tc);
@@ -399,7 +402,9 @@ bool hmm__split_all(struct cache *cache, struct thread_cache *tc)
 bool hmm__split_some(struct cache *cache, struct thread_cache *tc)
 {
     const struct hmm_heap *h = cache->heap;
-    uint32_t step = (h->brk - h->first) >> SPLIT_SHIFT;
+    uint32_t part = (uint32_t)((cache->run_bytes >> SPLIT_SHIFT) / HMM_GRANULE);
+    uint32_t step = hmm__brk_step(h);
+    step = step > part ? step : part;
     survey(cache, tc);
     if (!cache->open || !cache->splits ||
         (h->brk == cache->split_brk && free_granules(h) + step / 2 > cache->split_holes))
@@ -437,22 +442,23 @@ void hmm__split_free(struct cache *cache, struct run *d, void *object)
 {
     struct hmm_heap *h = cache->heap;
     char *p = object;
-    uint32_t i = object_index(d, p), first = i;
+    uint32_t i = object_index(cache, d, p), first = i;
     HMM_ASSERT(cache_is_locked(cache) && run_state(d) == RUN_SPLIT && split_bit(cache, d, i));
     ((struct object *)object)->tag = 0;
     set_bit(cache, d, i, false);
+    cache->run_bytes -= class_bytes(d->class);
     size_t page = cache_page_of(cache, p);
     if (!hmm__split_begins_in(cache, d, page))
         CACHE_WRITE(cache_page_map(cache)[page], 0);
     while (first != 0 && split_bit(cache, d, first - 1))
         first--;
-    bool more = i + 1 < run_rest(d)->carved && split_bit(cache, d, i + 1);
+    bool more = i + 1 < run_carved(cache, d) && split_bit(cache, d, i + 1);
     char *island = object_of(cache, d, first), *next = object_of(cache, d, i + 1);
     if (more)
         hmm__cut_used(h, island, next);
     if (first != i)
         p = cut_end(h, island, p, next, more);
-    if (next_in_use(cache, d, 0) == run_rest(d)->carved)
+    if (next_in_use(cache, d, 0) == run_carved(cache, d))
         retire_split(cache, d);
     if (p != NULL)
         hmm__free(h, p);

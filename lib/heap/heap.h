@@ -450,6 +450,8 @@ HMM__ALWAYS_INLINE bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
 }
 #else
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
+/* The granules by which it rises above what is needed. */
+HMM__HIDDEN uint32_t hmm__brk_step(const struct hmm_heap *h);
 #endif
 HMM__HIDDEN void hmm__brk_lower(struct hmm_heap *h);
 HMM__HIDDEN void hmm__brk_settle(struct hmm_heap *h);
