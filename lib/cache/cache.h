@@ -205,7 +205,8 @@ struct run_rest {
     uint32_t page : 26; /* where its first object is */
     uint32_t pages : 6; /* those of the class that are still counted for it */
     uint16_t count;     /* objects in all */
-    uint16_t below;     /* objects in use at the event of the countdown; atomic */
+    uint16_t below;     /* objects in use at the event of the countdown; atomic. SPLIT: objects in
+                           use */
     uint16_t in_hand;   /* objects that the reclaimer holds; 0 without the lock */
     bool counted_empty; /* its pages are in empty_pages */
     bool all_carved;
@@ -520,8 +521,8 @@ HMM__HIDDEN void hmm__split_free(struct cache *cache, struct run *d, void *p);
  * 0: there is none. */
 HMM__HIDDEN uint32_t hmm__split_island(const struct cache *cache, const struct run *d, uint32_t *i);
 
-/* Whether an object in use of d begins in this page. */
-HMM__HIDDEN bool hmm__split_begins_in(const struct cache *cache, const struct run *d, size_t page);
+/* Whether an object in use of d begins, or has its end, in this page. */
+HMM__HIDDEN bool hmm__split_is_in(const struct cache *cache, const struct run *d, size_t page);
 
 /* ---- inspect.c ---- */
 

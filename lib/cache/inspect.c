@@ -354,25 +354,27 @@ static bool island_is_whole(const struct cache *cache, const struct run *d, uint
     if ((word & HMM__FREE) || header_size(word) > h->top - block_of(h, p))
         return false;
     end = p + (size_t)header_size(word) * HMM_GRANULE;
-    return end - HMM_HEADER_BYTES >= object_at(cache, d, i + n) &&
+    return end >= object_at(cache, d, i + n) + HMM_GRANULE &&
            (last || end <= object_at(cache, d, next));
 }
 
 static const char *check_split(const struct cache *cache, const struct run *d)
 {
-    uint32_t tagged = 0;
+    uint32_t tagged = 0, used = 0;
     size_t page = cache_page_of(cache, object_at(cache, d, 0));
-    size_t end = cache_page_of(cache, object_at(cache, d, run_rest(d)->count) - 1);
+    size_t end = cache_page_of(cache, object_at(cache, d, run_rest(d)->count));
     for (; page <= end && page < cache->pages; page++)
-        if ((run_at(cache, cache_page_map(cache)[page]) == d) !=
-            hmm__split_begins_in(cache, d, page))
+        if ((run_at(cache, cache_page_map(cache)[page]) == d) != hmm__split_is_in(cache, d, page))
             return "F6: the page map leads to a split run from other pages than its objects'";
     for (uint32_t i = 0, n; (n = hmm__split_island(cache, d, &i)) != 0; i += n) {
         if (!island_is_whole(cache, d, i, n))
             return "F6: objects of a split run are not a used block";
+        used += n;
         for (uint32_t k = 0; k < n; k++)
             tagged += object_is_free(cache, object_at(cache, d, i + k));
     }
+    if (used != run_rest(d)->below)
+        return "F6: a split run has not so many objects in use as it counts";
     uint32_t listed = count_elsewhere(cache, d);
     if (tagged < listed || (tagged > listed && !any_is_orphaned(cache)))
         return "F2: a free object is in no list, or a used one in one";
