@@ -100,10 +100,11 @@
  * change of a free list.
  *
  * Before the break rises, runs that have been queued and of which at most half is in use are split,
- * where that gives back a 32nd of the heap; before a request fails, all that have free objects. As
- * long as runs are split, and more than a 16th of the heap is in holes, a request for which there
- * is no run is served from a hole, as a block of the heap, before a new run raises the break. So a
- * program that works in phases of other sizes has the memory between what it keeps.
+ * where that gives back a 32nd of what runs have; before a request fails, all that have free
+ * objects. As long as runs are split, and the holes of the heap are more than a 16th of what runs
+ * have, a request for which there is no run is served from a hole, as a block of the heap, before a
+ * new run raises the break. So a program that works in phases of other sizes has the memory between
+ * what it keeps. What it has in large blocks, and may never touch, makes no difference.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
  * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
@@ -307,6 +308,7 @@ struct cache {
     const struct hmm__page_source *source; /* what commits the tables; NULL: they are */
     char *low;                             /* the tables begin here */
     char *lowest;                          /* in own memory: and never below this */
+    char *first_low;                       /* before there were descriptors; NULL: these stay */
     char *low_committed;                   /* they are committed from here on */
     char *end;                             /* and end here */
     size_t map_committed;                  /* entries of the page map, committed and cleared */
@@ -318,6 +320,7 @@ struct cache {
     struct thread_cache *pool;      /* owns what ended threads had; NULL without threads */
     uint32_t in_use;                /* how many thread caches have a thread */
     bool open;           /* else no runs are made, and frees of medium blocks reach the heap */
+    size_t run_bytes;    /* of all runs; of SPLIT ones what is in use */
     size_t medium_bytes; /* of all threads, as far as they are counted */
     size_t idle_page;    /* where to go on looking for empty runs of others */
     struct thread_cache *idle_thread; /* and for their medium blocks; NULL: all were looked at */
@@ -371,6 +374,8 @@ struct cache_place {
     bool (*claim)(struct cache *cache, const char *low);
     /* hmm_heap.reserve, or NULL */
     void (*reserve)(struct hmm_heap *h);
+    /* Gives what is below cache->low to the heap; NULL: it keeps it. False: it cannot be. */
+    bool (*release)(struct cache *cache);
 };
 
 /* Memory of their own for the tables of a cache whose heap's region has at most region_max bytes
@@ -435,14 +440,6 @@ HMM__HIDDEN bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, str
 /* Refills the empty free list of this size and pops an object. NULL: the request is for the heap.
  */
 HMM__HIDDEN void *hmm__cache_refill(struct thread_cache *tc, size_t size);
-
-#if HMM__GATES
-/* CACHE_OBJECT_MAX + 1, and RUN_FRACTION: what malloc and free of an own heap's cache compare with
- * (heap/gate.h). */
-extern HMM__HIDDEN size_t hmm__object_gate;
-extern HMM__HIDDEN uint32_t hmm__fraction_gate;
-HMM__HIDDEN void hmm__cache_gates(bool open);
-#endif
 
 /* Whether h's region is large enough for a cache. */
 HMM__HIDDEN bool hmm__cache_suits(const struct hmm_heap *h);
@@ -544,6 +541,9 @@ HMM__HIDDEN void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t al
 /* Commits and clears the entries of the page map below `page`, and lets them be read. False: there
  * is no room. */
 HMM__HIDDEN bool hmm__tables_cover(struct cache *cache, size_t page);
+/* Gives the heap what it can of the tables' low end, without threads. True iff that is something.
+ */
+HMM__HIDDEN bool hmm__tables_release(struct cache *cache);
 
 /* ---- thread.c ---- */
 

@@ -301,12 +301,14 @@ static bool reclaim_unused(struct cache *cache)
     return hmm__medium_return_unused(cache);
 }
 
-/* Runs are split only for a request that would fail: who only trims is to have them as they are. */
+/* Runs are split only for a request that would fail: who only trims is to have them as they are.
+ * The tables are last: what they give up is between the top and the break. */
 static bool reclaim_to_the_last(struct cache *cache)
 {
     struct thread_cache *tc = hmm__thread_cache_here(cache);
     bool any = hmm__cache_reclaim_all(cache, tc);
-    return hmm__split_all(cache, tc) || any;
+    any |= hmm__split_all(cache, tc);
+    return hmm__tables_release(cache) || any;
 }
 
 /* hmm_heap.reclaim */

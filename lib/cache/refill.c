@@ -10,17 +10,6 @@
 
 #if HMM__CACHE
 
-#if HMM__GATES
-size_t hmm__object_gate = CACHE_OBJECT_MAX + 1;
-uint32_t hmm__fraction_gate = RUN_FRACTION;
-
-void hmm__cache_gates(bool open)
-{
-    hmm__gate_set(&hmm__object_gate, open ? CACHE_OBJECT_MAX + 1 : 0);
-    hmm__gate_set_bits(&hmm__fraction_gate, open ? RUN_FRACTION : 0);
-}
-#endif
-
 /* Bytes of a run that are carved at once. */
 #define CARVE_BYTES 4096u
 

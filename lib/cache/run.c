@@ -27,8 +27,8 @@
 /* At the end of a small run at most an 8th is lost. */
 #define REST_PART 8u
 
-/* Requests are served from holes instead of a new run if more than so large a part of the heap is
- * in holes. */
+/* Requests are served from holes instead of a new run if these are more than so large a part of
+ * what runs have. */
 #define HOLES_SHIFT 4
 
 /* A class gets a run when requests for so many bytes were made; where there are more threads, of up
@@ -74,6 +74,39 @@ struct run *hmm__descriptor_new(struct thread_cache *tc)
     if (d != NULL)
         tc->unused = run_rest(d)->link;
     return d;
+}
+
+/* In run_rest.in_hand, which is 0 otherwise, of descriptors in the list of unused ones: others are
+ * RETIRED too, and in a queue yet. */
+#define IS_UNUSED UINT16_MAX
+
+static bool batch_is_unused(struct run *batch)
+{
+    for (unsigned i = 0; i < RUN_BATCH; i++)
+        if (run_rest(&batch[i])->in_hand != IS_UNUSED)
+            return false;
+    return true;
+}
+
+char *hmm__descriptors_give_up(struct thread_cache *tc, char *low, char *end)
+{
+    int32_t list = tc->unused;
+    for (int32_t at = list; at != 0; at = run_rest(run_at(tc->cache, at))->link)
+        run_rest(run_at(tc->cache, at))->in_hand = IS_UNUSED;
+    while ((size_t)(end - low) >= RUN_BATCH_BYTES && batch_is_unused((struct run *)(void *)low))
+        low += RUN_BATCH_BYTES;
+    int32_t *last = &tc->unused;
+    for (int32_t at = list, next; at != 0; at = next) {
+        struct run *d = run_at(tc->cache, at);
+        next = run_rest(d)->link;
+        run_rest(d)->in_hand = 0;
+        if ((char *)d < low)
+            continue;
+        *last = at;
+        last = &run_rest(d)->link;
+    }
+    *last = 0;
+    return (size_t)(end - low) >= RUN_BATCH_BYTES ? low : end;
 }
 
 void hmm__descriptors_retire(struct thread_cache *tc, int32_t list)
@@ -250,12 +283,11 @@ static void *place_in_hole(struct cache *cache, uint32_t *pages, size_t size)
     return p;
 }
 
-/* Whether so much of the heap is in holes, since runs were split, that these are to be filled
- * first. */
+/* Whether so much is in holes, since runs were split, that these are to be filled first. */
 static bool has_many_holes(const struct cache *cache)
 {
-    const struct hmm_heap *h = cache->heap;
-    return cache->splits && free_granules(h) > (h->top - h->first) >> HOLES_SHIFT;
+    return cache->splits &&
+           (size_t)free_granules(cache->heap) * HMM_GRANULE > cache->run_bytes >> HOLES_SHIFT;
 }
 
 /* Returns empty runs and medium blocks to the heap, and splits runs, before the break would rise.
@@ -347,6 +379,7 @@ struct run *hmm__run_new(struct thread_cache *tc, struct run_request request, vo
     __atomic_store_n(&d->owner, low_half(tc), __ATOMIC_RELAXED);
     set_map(cache, d, pages, cache_offset(cache, d));
     s->pages += pages;
+    cache->run_bytes += pages * CACHE_PAGE;
     tc->empty_pages_max =
         (uint32_t)(heap_bytes(cache->heap) >> EMPTY_SHIFT >> CACHE_PAGE_LOG) / cache->in_use;
     return d;
@@ -384,6 +417,7 @@ static void free_pages(struct cache *cache, const struct run *d, bool claimed)
     if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
         hmm__block_broken(cache->heap, block_of(cache->heap, start));
     set_map(cache, d, run_rest(d)->pages, 0);
+    cache->run_bytes -= run_rest(d)->pages * CACHE_PAGE;
     if (claimed)
         clear_tags(cache, d, true);
     else

@@ -259,6 +259,9 @@ HMM__HIDDEN struct run *hmm__run_new(struct thread_cache *tc, struct run_request
                                      void **block);
 /* A descriptor of tc's, not in use. NULL: there is no room. */
 HMM__HIDDEN struct run *hmm__descriptor_new(struct thread_cache *tc);
+/* Gives up the lowest batches of which no descriptor is in use, and returns where the lowest that
+ * stays begins, at most `end`. Takes time in proportion to the unused descriptors. */
+HMM__HIDDEN char *hmm__descriptors_give_up(struct thread_cache *tc, char *low, char *end);
 /* The descriptors of this list, by their entries, are tc's, and not in use. */
 HMM__HIDDEN void hmm__descriptors_retire(struct thread_cache *tc, int32_t list);
 /* d's pages do not count for its class any more. */

@@ -52,14 +52,15 @@
 #define SPLIT_WORD_BITS (8u * (unsigned)sizeof(uintptr_t))
 #define SPLIT_BITS (2u * SPLIT_WORD_BITS) /* in a descriptor */
 
-/* In a step runs are split until a 128th of the heap is free that was not, or so many runs have
- * been looked at. */
+/* In a step runs are split until as much is free that was not as a 128th of what runs have, and as
+ * the break would rise by, or so many runs have been looked at. With less than the latter the break
+ * rises beside runs that are to be split. */
 #define SPLIT_SHIFT 7
 #define SPLIT_LOOK 2048u
 
 /* A run is split if at most this part of it is in use, and only while such runs, or the holes that
- * they have left, are at least a 32nd of the heap. Whether they are is asked each time that the
- * heap has grown by a 64th. */
+ * they have left, are at least a 32nd of what runs have. Whether they are is asked each time that
+ * the heap has grown by a 64th of that. */
 #define SPLIT_PART 2u
 #define WORTH_SHIFT 5
 #define WORTH_MIN ((size_t)256 << 10)
@@ -344,7 +345,8 @@ static bool split_run(struct thread_cache *tc, struct run *d)
     struct run_rest *r = run_rest(d);
     char *start = run_start(cache, d);
     struct object *list = d->free;
-    uint32_t pages = r->pages;
+    const uint32_t pages = r->pages;
+    const size_t used = run_used(d) * class_bytes(d->class);
     HMM_ASSERT(cache_is_locked(cache) && run_is_of(d, tc) && run_state(d) == RUN_ACTIVE);
     if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
         hmm__block_broken(h, block_of(h, start));
@@ -356,6 +358,7 @@ static bool split_run(struct thread_cache *tc, struct run *d)
     hmm__run_forget_pages(tc, d);
     __atomic_store_n(&d->owner, cache->pool ? low_half(cache->pool) : 1u, __ATOMIC_RELEASE);
     run_set_state(d, RUN_SPLIT);
+    cache->run_bytes -= pages * CACHE_PAGE - used;
     map_pages(cache, d, pages);
     cut_islands(cache, d, end);
     return true;
@@ -445,13 +448,12 @@ static void split_queues(struct thread_cache *tc, struct split_plan *p)
     }
 }
 
-/* Whether the heap has so much in the queues' runs that are to be split, or, of those that were,
- * in holes, that it is worth the work. */
+/* Whether so much is in the queues' runs that are to be split, or, of those that were, in holes,
+ * that it is worth the work. */
 static bool is_worth_splitting(const struct cache *cache, const struct thread_cache *tc)
 {
-    const struct hmm_heap *h = cache->heap;
-    size_t wanted = (size_t)((h->brk - h->first) >> WORTH_SHIFT) * HMM_GRANULE;
-    size_t bytes = cache->splits ? (size_t)free_granules(h) * HMM_GRANULE : 0;
+    size_t wanted = cache->run_bytes >> WORTH_SHIFT;
+    size_t bytes = cache->splits ? (size_t)free_granules(cache->heap) * HMM_GRANULE : 0;
     if (wanted < WORTH_MIN)
         wanted = WORTH_MIN;
     if (tc != NULL)
@@ -463,14 +465,14 @@ static bool is_worth_splitting(const struct cache *cache, const struct thread_ca
     return bytes >= wanted;
 }
 
-/* Decides anew whether runs are split, each time that the heap has grown by a part, or is much
- * smaller. */
+/* Decides anew whether runs are split, each time that the heap has grown by a part of what runs
+ * have, or is smaller by more. */
 static void survey(struct cache *cache, const struct thread_cache *tc)
 {
     const struct hmm_heap *h = cache->heap;
-    uint32_t part = (h->brk - h->first) >> SURVEY_SHIFT;
+    uint32_t part = (uint32_t)((cache->run_bytes >> SURVEY_SHIFT) / HMM_GRANULE);
     if ((h->brk < cache->survey_brk && h->brk + 4 * part >= cache->survey_brk) ||
-        (size_t)part * HMM_GRANULE << SURVEY_SHIFT < WORTH_MIN)
+        cache->run_bytes < WORTH_MIN)
         return;
     cache->survey_brk = h->brk + part;
     cache->splits = is_worth_splitting(cache, tc);
@@ -496,7 +498,9 @@ bool hmm__split_all(struct cache *cache, struct thread_cache *tc)
 bool hmm__split_some(struct cache *cache, struct thread_cache *tc)
 {
     const struct hmm_heap *h = cache->heap;
-    uint32_t step = (h->brk - h->first) >> SPLIT_SHIFT;
+    uint32_t part = (uint32_t)((cache->run_bytes >> SPLIT_SHIFT) / HMM_GRANULE);
+    uint32_t step = hmm__brk_step(h);
+    step = step > part ? step : part;
     survey(cache, tc);
     if (!cache->open || !cache->splits ||
         (h->brk == cache->split_brk && free_granules(h) + step / 2 > cache->split_holes))
@@ -539,6 +543,7 @@ void hmm__split_free(struct cache *cache, struct run *d, void *object)
     HMM_ASSERT(cache_is_locked(cache) && run_state(d) == RUN_SPLIT);
     ((struct object *)object)->tag = 0;
     clear_bit(cache, d, i);
+    cache->run_bytes -= class_bytes(d->class);
     const size_t page = cache_page_of(cache, p), end = cache_page_of(cache, next);
     clear_map(cache, d, page);
     if (end != page)
