@@ -64,7 +64,13 @@ static void *raise_and_try(struct hmm_heap *h, uint32_t n)
 {
     if (h->limit - h->top < n)
         return NULL;
-    return hmm__brk_raise(h, h->top + n) || hmm__bridge(h, n) ? try_top(h, n) : NULL;
+    if (hmm__brk_raise(h, h->top + n) || hmm__bridge(h, n))
+        return try_top(h, n);
+    if (!absent_spares(h))
+        return NULL;
+    if (hmm__brk_raise(h, h->top + n))
+        return try_top(h, n);
+    return absent_returns(h, n) ? try_granules(h, n) : NULL;
 }
 
 /* By the strategy's last search, if it has one. */
@@ -97,6 +103,8 @@ static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
     void *p = search_last(h, n);
     if (p == NULL && highest_limit(h) - h->first >= n && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
         p = try_granules(h, n);
+        if (p == NULL && absent_returns(h, n))
+            p = try_granules(h, n);
         if (p == NULL)
             p = raise_and_try(h, n);
         if (p == NULL)
@@ -111,6 +119,8 @@ static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint
     void *p = NULL;
     bool any = !hmm__was_below_top(h, n);
     while (p == NULL && any && (any = hmm__reclaim(h, HMM__RECLAIM_IDLE)))
+        p = try_granules(h, n);
+    if (p == NULL && absent_returns(h, n))
         p = try_granules(h, n);
     if (p == NULL)
         p = raise_and_try(h, n);
