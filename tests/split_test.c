@@ -363,7 +363,7 @@ START_TEST(what_is_free_in_a_split_run_is_not_freed_again)
         return;
     begin(4 * MIB, _i / SIZES, true);
     make_islands(sizes[_i % SIZES], 2, 5, true);
-    for (uint64_t trial = 0; trial < 60; trial++)
+    for (uint64_t trial = 0; trial < 30; trial++)
         require_death(free_again, &trial);
     heap_end(h);
 }

@@ -128,11 +128,26 @@ static void fill_runs_of_place(void)
         hmm__return_free_lists(h->cache->thread_cache);
 }
 
-static void require_refused(char *p)
+static void resize(void *p)
+{
+    keep(is_of_process() ? hmm_realloc(p, 10) : hmm_heap_realloc(h, p, 10));
+}
+
+static void ask_size(void *p)
+{
+    exit((is_of_process() ? hmm_usable_size(p) : hmm_heap_usable_size(h, p)) != 0 ? 2 : 3);
+}
+
+static void require_refused_by(void (*act)(void *), const char *verb, void *p)
 {
     char line[200];
-    snprintf(line, sizeof line, "hmm: free 0x%lx: %s", (unsigned long)(uintptr_t)p, NOT_IN_USE);
-    assert_aborts_saying((void (*)(void *))give, p, line);
+    snprintf(line, sizeof line, "hmm: %s 0x%lx: %s", verb, (unsigned long)(uintptr_t)p, NOT_IN_USE);
+    assert_aborts_saying(act, p, line);
+}
+
+static void require_refused(void *p)
+{
+    require_refused_by(give, "free", p);
 }
 
 /* Returns how many spots there were. */
@@ -146,6 +161,8 @@ static size_t refuse_uncarved(const struct run *d)
     require_refused(spot(d, first));
     require_refused(spot(d, (first + count) / 2));
     require_refused(spot(d, count - 1));
+    require_refused_by(resize, "realloc", spot(d, first));
+    require_refused_by(ask_size, "usable size of", spot(d, first));
     return 3;
 }
 
