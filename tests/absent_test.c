@@ -375,7 +375,7 @@ static uint32_t roll(uint32_t below)
 
 static size_t any_size(void)
 {
-    switch (roll(5)) {
+    switch (roll(9)) {
     case 0:
         return roll(2000);
     case 1:
@@ -527,7 +527,7 @@ static void at_random(int which, int cache)
     h->release_after = afters[which % 4];
     dice = (uint32_t)which * 7919u + 1;
     memset(slots, 0, sizeof slots);
-    for (unsigned long n = 0; n < scaled(2500); n++) {
+    for (unsigned long n = 0; n < scaled(1500); n++) {
         step(h);
         disturb(h);
         if (roll(50) == 0)

@@ -29,8 +29,8 @@
  * with the others, the newest first. So none is known by a header alone, over which a program may
  * write.
  *
- * A program that frees what lies in unmapped pages, a second time, ends by a fault of memory, as
- * one does that frees a mapping twice.
+ * A second free of a block is reported where the gap begins at it. Of one that lay in what is
+ * unmapped it ends the program by a fault of memory, as where a mapping is freed twice.
  *
  * INVARIANTS
  * A1  An entry that is marked is a gap's that begins and ends where it says, and is in the list,

@@ -25,6 +25,10 @@ uint32_t hmm__alignment_of(const struct hmm_heap *h, hmm_ref r, const char *oper
 {
     uint32_t align = block_alignment(h, r);
 #if HMM_WITH_CHECKS || !HMM__SMALL
+#if HMM__PAGES
+    if (hmm__unlikely(align == 0 && block_is_gap(h, r, block_header(h, r))))
+        hmm__panic(operation, block_payload(h, r), "double free, or not a block: it is not in use");
+#endif
     if (hmm__unlikely(align == 0))
         hmm__panic(operation, block_payload(h, r),
                    "not a block, or its header or its end was overwritten: it does not tell the "
