@@ -76,10 +76,6 @@
 /* Bytes of the largest request that has a hint. */
 #define ADDRESS_HINTS_MAX ((ADDRESS_HINTS - 1) * HMM_GRANULE - HMM_HEADER_BYTES)
 
-#if HMM__GATES
-extern HMM__HIDDEN size_t hmm__hints_gate; /* ADDRESS_HINTS_MAX + 1 (heap/gate.h) */
-#endif
-
 #define BITS_FROM(i) ((bits_word)-1 << (i)) /* of a unit's map */
 
 typedef uint16_t address_entry;

@@ -215,10 +215,6 @@ HMM__ALWAYS_INLINE bool victim_is_next(const struct bins *s, size_t n)
 
 HMM__HIDDEN void *hmm__victim_serve(struct hmm_heap *h, size_t n);
 
-#if HMM__GATES
-extern HMM__HIDDEN size_t hmm__bins_gate; /* BINS_MAX + 1 (gate.h) */
-#endif
-
 /* malloc of a strategy whose state begins with bins. `none` serves the request when the bins have
  * no block, `large` when the size is none of theirs. */
 HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
@@ -226,9 +222,8 @@ HMM__ALWAYS_INLINE void *bins_malloc(struct hmm_heap *h, size_t bytes,
                                      void *(*large)(struct hmm_heap *h, size_t bytes))
 {
     struct bins *s = h->state;
-    if (hmm__unlikely(bytes >= HMM__GATE_SIZE(hmm__bins_gate, BINS_MAX + 1)))
+    if (hmm__unlikely(bytes > BINS_MAX))
         return large(h, bytes);
-    hmm__gate_passed(bytes, BINS_MAX);
     size_t n = hmm__granules_for(bytes);
     struct bits64 map = s->map;
     uint32_t rest;

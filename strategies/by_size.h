@@ -304,9 +304,8 @@ HMM__HIDDEN void hmm__bins_join_both(struct hmm_heap *h, char *p, hmm_ref r, siz
     }                                                                                              \
     BY_SIZE_ALONE void *X##_malloc_large(struct hmm_heap *h, size_t size)                          \
     {                                                                                              \
-        return size >= HMM__GATE_SIZE(hmm__request_gate, HMM_MAX_REQUEST + 1)                      \
-                   ? hmm__malloc_stopped(h, size)                                                  \
-                   : X##_malloc_else(h, hmm__granules_for(size));                                  \
+        return size > HMM_MAX_REQUEST ? hmm__fail(h, size)                                         \
+                                      : X##_malloc_else(h, hmm__granules_for(size));               \
     }                                                                                              \
     static void *X##_malloc(struct hmm_heap *h, size_t size)                                       \
     {                                                                                              \

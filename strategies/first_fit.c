@@ -222,8 +222,8 @@ static __attribute__((noinline)) void *first_malloc_empty(struct hmm_heap *h, ui
 static __attribute__((noinline)) void *first_malloc_large(struct hmm_heap *h, size_t size)
 {
     const struct address_index *x = h->state;
-    if (size >= HMM__GATE_SIZE(hmm__request_gate, HMM_MAX_REQUEST + 1))
-        return hmm__malloc_stopped(h, size);
+    if (size > HMM_MAX_REQUEST)
+        return hmm__fail(h, size);
     uint32_t n = hmm__granules_for(size);
     return address_serve_up(h, address_hint(x, n) >> ADDRESS_FAN_LOG, n,
                             (struct address_way){.hand = first_hand,
@@ -234,9 +234,8 @@ static __attribute__((noinline)) void *first_malloc_large(struct hmm_heap *h, si
 static void *first_malloc(struct hmm_heap *h, size_t size)
 {
     const struct address_index *x = h->state;
-    if (hmm__unlikely(size >= HMM__GATE_SIZE(hmm__hints_gate, ADDRESS_HINTS_MAX + 1)))
+    if (hmm__unlikely(size > ADDRESS_HINTS_MAX))
         return first_malloc_large(h, size);
-    hmm__gate_passed(size, ADDRESS_HINTS_MAX);
     uint32_t n = address_small(size), unit = x->hints[n];
     if (hmm__unlikely(address_bounds(x)[unit] < (uint8_t)n))
         return unit == x->units ? hmm__malloc_else(h, n) : first_malloc_near(h, n);

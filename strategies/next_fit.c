@@ -364,8 +364,8 @@ static __attribute__((noinline)) void *next_malloc_next(struct hmm_heap *h, char
 static __attribute__((noinline)) void *next_malloc_large(struct hmm_heap *h, size_t size)
 {
     const struct address_index *x = h->state;
-    if (size >= HMM__GATE_SIZE(hmm__request_gate, HMM_MAX_REQUEST + 1))
-        return hmm__malloc_stopped(h, size);
+    if (size > HMM_MAX_REQUEST)
+        return hmm__fail(h, size);
     uint32_t n = hmm__granules_for(size);
     if (address_covers(x, next_own(x)->cursor) &&
         address_bounds(x)[address_unit(next_own(x)->cursor)] >= address_byte(n))
@@ -376,9 +376,8 @@ static __attribute__((noinline)) void *next_malloc_large(struct hmm_heap *h, siz
 static void *next_malloc(struct hmm_heap *h, size_t size)
 {
     const struct address_index *x = h->state;
-    if (hmm__unlikely(size >= HMM__GATE_SIZE(hmm__hints_gate, ADDRESS_HINTS_MAX + 1)))
+    if (hmm__unlikely(size > ADDRESS_HINTS_MAX))
         return next_malloc_large(h, size);
-    hmm__gate_passed(size, ADDRESS_HINTS_MAX);
     uint32_t n = address_small(size), unit = address_unit(next_own(x)->cursor);
     if (hmm__likely(unit < x->covered && address_bounds(x)[unit] >= (uint8_t)n)) {
         bits_word map = address_maps(x)[unit] & BITS_FROM(next_own(x)->cursor % BITS);

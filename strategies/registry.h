@@ -14,9 +14,6 @@ HMM__HIDDEN bool hmm__strategy_is_path(const char *name);
 /* As hmm_strategy_find; adds to `why`, unless that is NULL, for what reason there is none. */
 HMM__HIDDEN const struct hmm_strategy *hmm__strategy_find(const char *name, struct text *why);
 
-/* gates.c: opens or closes the gates of malloc_whole (heap/gate.h). */
-HMM__HIDDEN void hmm__strategy_gates(bool open);
-
 /* plugin.c: the same, of a path. */
 HMM__HIDDEN const struct hmm_strategy *hmm__plugin_load(const char *path, struct text *why);
 

@@ -4,6 +4,7 @@
  * no heap of this build is refused, each with the errno of its reason; an attempt on memory with
  * arbitrary contents does no harm.
  */
+#include "heap/heap.h"
 #include "workload.h"
 
 #include <errno.h>
@@ -56,6 +57,70 @@ static void use(struct hmm_heap *h, uint64_t seed)
     for (unsigned i = 0; i < STEPS; i++)
         step(h, NULL, &seed);
 }
+
+/* ---- In memory that is shared ---- */
+
+static unsigned times_attached;
+
+/* As another process leaves the handle: with its own pointers. */
+static void leave_to_another(void *arg)
+{
+    struct hmm_heap *h = arg;
+    memset(&h->strategy, 0xa5,
+           offsetof(struct hmm_heap, large_above) - offsetof(struct hmm_heap, strategy));
+    memset(&h->uncached_malloc, 0xa5,
+           offsetof(struct hmm_heap, check_level) - offsetof(struct hmm_heap, uncached_malloc));
+}
+
+static void attach_anew(void *arg)
+{
+    ck_assert_ptr_eq(hmm_heap_attach(region, REGION), arg);
+    unwatched(arg);
+    times_attached++;
+}
+
+static int count_one(void *arg, const struct hmm_block_info *info)
+{
+    (void)info;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+/* _i: strategy. Each operation holds the lock before it reads a pointer of the handle. */
+START_TEST(the_handle_is_read_with_the_lock_only)
+{
+    struct hmm_heap *h = made(strategy_of(_i));
+    struct hmm_constraint c = {.align = 256};
+    struct hmm_stats stats;
+    unsigned blocks_seen = 0;
+    times_attached = 0;
+    hmm_set_lock(attach_anew, leave_to_another, h);
+    leave_to_another(h);
+    for (size_t size = 1; size < 20000; size = size * 3 / 2 + 1) {
+        char *p = hmm_heap_malloc(h, size), *q = hmm_heap_calloc(h, 1, size);
+        char *a = hmm_heap_aligned_alloc(h, 64, size), *w = hmm_heap_malloc_within(h, size, &c);
+        ck_assert(p != NULL && q != NULL && a != NULL && w != NULL);
+        ck_assert_uint_ge(hmm_heap_usable_size(h, p), size);
+        p = hmm_heap_realloc(h, p, 2 * size);
+        ck_assert_ptr_nonnull(p);
+        q = hmm_heap_realloc(h, q, size / 2 + 1);
+        hmm_heap_free(h, a);
+        hmm_heap_free(h, p);
+        hmm_heap_free(h, w);
+        hmm_heap_free(h, q);
+        ck_assert_uint_eq(times_attached, 10);
+        times_attached = 0;
+    }
+    ck_assert_int_eq(hmm_heap_set_strategy(h, strategy_of(_i)), 0);
+    ck_assert_int_eq(hmm_heap_set_strategy(h, strategy_of((_i + 1) % strategy_count())), 0);
+    hmm_heap_stats(h, &stats);
+    ck_assert_uint_eq(stats.live_blocks, 0);
+    ck_assert_ptr_null(hmm_heap_check(h));
+    ck_assert_int_eq(hmm_heap_walk(h, count_one, &blocks_seen), 0);
+    ck_assert_uint_eq(times_attached, 5);
+    hmm_set_lock(NULL, NULL, NULL);
+}
+END_TEST
 
 /* ---- At another address ---- */
 
@@ -398,6 +463,7 @@ int main(void)
 {
     Suite *s = suite_create("attach");
     struct cases c = add_cases(s, "attach");
+    on_each_strategy(c, the_handle_is_read_with_the_lock_only, 1);
     on_each_strategy(c, goes_on_elsewhere, 1);
     on_each_strategy(c, goes_on_after_a_switch, 1);
     tcase_add_test(c.once, goes_on_with_its_state_in_a_block);

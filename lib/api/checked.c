@@ -112,7 +112,7 @@ static void *realloc_seen_by_memcheck(struct hmm_heap *h, char *payload, size_t 
         was = annotate_requested(payload, usable);
     }
     annotate_open(payload + was, usable - was);
-    void *p = hmm__realloc_past_gates(h, payload, size);
+    void *p = hmm__realloc_exactly(h, payload, size);
     annotate_region(payload + was, usable - was);
     if (p != NULL)
         annotate_realloc(payload, was, p, size);
@@ -130,7 +130,7 @@ void *hmm__checked_realloc(struct hmm_heap *h, void *payload, size_t size)
     checked_enter(h);
     verify(h, payload, "realloc");
     void *p = h->check_flags & HMM__CHECK_MEMCHECK ? realloc_seen_by_memcheck(h, payload, size)
-                                                   : hmm__realloc_past_gates(h, payload, size);
+                                                   : hmm__realloc_exactly(h, payload, size);
     checked_leave(h);
     return p;
 }

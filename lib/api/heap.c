@@ -55,21 +55,27 @@ void hmm_heap_destroy(struct hmm_heap *heap)
         end_memcheck(heap);
 }
 
+static int switch_to(struct hmm_heap *h, const struct hmm_strategy *strategy)
+{
+    if (strategy == h->strategy)
+        return 0;
+    if (h->check_flags & HMM__CHECK_MEMCHECK)
+        annotate_enter();
+    int result = hmm__switch(h, strategy);
+    if (h->check_flags & HMM__CHECK_MEMCHECK)
+        annotate_leave();
+    hmm__set_entries(h);
+    return result;
+}
+
 int hmm_heap_set_strategy(struct hmm_heap *heap, const struct hmm_strategy *strategy)
 {
     if (!hmm__strategy_is_valid(strategy)) {
         hmm__set_errno(EINVAL);
         return -1;
     }
-    if (strategy == heap->strategy)
-        return 0;
     hmm__hooks_begin();
-    if (heap->check_flags & HMM__CHECK_MEMCHECK)
-        annotate_enter();
-    int result = hmm__switch(heap, strategy);
-    if (heap->check_flags & HMM__CHECK_MEMCHECK)
-        annotate_leave();
-    hmm__set_entries(heap);
+    int result = switch_to(heap, strategy);
     hmm__hooks_end();
     return result;
 }
@@ -103,7 +109,7 @@ HMM__ALWAYS_INLINE bool has_own_cache(const struct hmm_heap *h)
     return h->cache != NULL && h->cache->lock == NULL;
 }
 
-static void *cached_malloc_missed(struct hmm_heap *h, size_t size)
+static __attribute__((noinline)) void *cached_malloc_missed(struct hmm_heap *h, size_t size)
 {
     struct cache *cache = h->cache;
     void *p = size <= CACHE_OBJECT_MAX ? hmm__cache_refill(cache->thread_cache, size)
@@ -111,19 +117,10 @@ static void *cached_malloc_missed(struct hmm_heap *h, size_t size)
     return p ? p : malloc_uncached(h, size);
 }
 
-static __attribute__((noinline)) void *cached_malloc_slow(struct hmm_heap *h, size_t size)
-{
-    return hooks_are_set() ? hmm__hooked_malloc(h, size) : cached_malloc_missed(h, size);
-}
-
 static void *cached_malloc(struct hmm_heap *h, size_t size)
 {
-    struct thread_cache *tc = h->cache->thread_cache;
-    if (hmm__unlikely(size >= HMM__GATE_SIZE(hmm__object_gate, CACHE_OBJECT_MAX + 1)))
-        return cached_malloc_slow(h, size);
-    hmm__gate_passed(size, CACHE_OBJECT_MAX);
-    void *p = cache_pop(tc, cache_class(tc, size));
-    return hmm__likely(p != NULL) ? p : cached_malloc_slow(h, size);
+    void *p = cache_malloc_hit(h->cache->thread_cache, size);
+    return hmm__likely(p != NULL) ? p : cached_malloc_missed(h, size);
 }
 
 /* False: block is no object of a SPLIT run. */
@@ -139,51 +136,35 @@ static bool split_free(struct cache *cache, struct run *d, void *block)
     return holds == HOLDS_OBJECT;
 }
 
-/* Frees a block for which d was looked up. */
-static void cached_free_of(struct hmm_heap *h, struct run *d, void *block)
+static __attribute__((noinline)) void cached_free_missed(struct hmm_heap *h, struct run *d,
+                                                         void *block)
 {
-    struct cache *cache = h->cache;
-    if (hmm__likely(cache_free_hit(cache, cache->thread_cache, d, block)) ||
-        split_free(cache, d, block) || medium_put(cache, cache->thread_cache, block))
-        return;
-    free_uncached(h, block);
+    if (!split_free(h->cache, d, block) && !medium_put(h->cache, h->cache->thread_cache, block))
+        free_uncached(h, block);
 }
 
-static __attribute__((noinline)) void cached_free_slow(struct hmm_heap *h, struct run *d,
-                                                       void *block)
+/* Frees a block for which d was looked up. */
+HMM__ALWAYS_INLINE void cached_free_of(struct hmm_heap *h, struct run *d, void *block)
 {
-    if (hooks_are_set())
-        hmm__hooked_free(h, block);
-    else
-        cached_free_of(h, d, block);
+    struct cache *cache = h->cache;
+    if (hmm__unlikely(!cache_free_hit(cache, cache->thread_cache, d, block)))
+        cached_free_missed(h, d, block);
 }
 
 static void cached_free(struct hmm_heap *h, void *block)
 {
-    struct cache *cache = h->cache;
-    struct thread_cache *tc = cache->thread_cache;
-    struct run *d = cache_look_up(cache, block);
-    struct object *first;
-    if (hmm__likely(is_my_run(tc, d)) &&
-        hmm__likely(run_has_below(d, block, HMM__GATE_BITS(hmm__fraction_gate, RUN_FRACTION)) &&
-                    (first = *d->list) != block))
-        cache_free_valid(cache, tc, d, first, block);
-    else
-        cached_free_slow(h, d, block);
+    cached_free_of(h, cache_look_up(h->cache, block), block);
 }
 
 void *hmm__plain_malloc(struct hmm_heap *h, size_t size)
 {
-    if (!has_own_cache(h))
-        return malloc_uncached(h, size);
-    void *p = cache_malloc_hit(h->cache->thread_cache, size);
-    return p ? p : cached_malloc_missed(h, size);
+    return has_own_cache(h) ? cached_malloc(h, size) : malloc_uncached(h, size);
 }
 
 void hmm__plain_free(struct hmm_heap *h, void *block)
 {
     if (has_own_cache(h))
-        cached_free_of(h, cache_look_up(h->cache, block), block);
+        cached_free(h, block);
     else
         free_uncached(h, block);
 }
@@ -234,7 +215,7 @@ void *hmm__realloc_block(struct hmm_heap *h, void *block, size_t size)
     if (h->check_flags)
         return hmm__checked_realloc(h, block, size);
     return placed && h->cache->open ? hmm__realloc_with_slack(h, block, size, b)
-                                    : hmm__realloc_past_gates(h, block, size);
+                                    : hmm__realloc_exactly(h, block, size);
 }
 
 /* The block is looked up once in the page map, and once in the heap. */
@@ -265,7 +246,7 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
 
 static void *cached_realloc(struct hmm_heap *h, void *block, size_t size)
 {
-    return hmm__realloc_past_gates(h, block, size);
+    return hmm__realloc(h, block, size);
 }
 
 #endif
@@ -291,23 +272,10 @@ HMM__ALWAYS_INLINE size_t usable_in_cache(const struct hmm_heap *h, const void *
 
 /* ---- The entry points ---- */
 
-static void *checked_malloc(struct hmm_heap *h, size_t size)
-{
-    return hooks_are_set() ? hmm__hooked_malloc(h, size) : hmm__checked_malloc(h, size);
-}
-
-static void checked_free(struct hmm_heap *h, void *block)
-{
-    if (hooks_are_set())
-        hmm__hooked_free(h, block);
-    else
-        hmm__checked_free(h, block);
-}
-
 void hmm__set_entries(struct hmm_heap *h)
 {
-    h->malloc_entry = h->check_flags ? checked_malloc : h->uncached_malloc;
-    h->free_entry = h->check_flags ? checked_free : h->uncached_free;
+    h->malloc_entry = h->check_flags ? hmm__checked_malloc : h->uncached_malloc;
+    h->free_entry = h->check_flags ? hmm__checked_free : h->uncached_free;
 #if HMM__CACHE
     if (has_own_cache(h)) {
         h->malloc_entry = cached_malloc;
@@ -316,12 +284,19 @@ void hmm__set_entries(struct hmm_heap *h)
 #endif
 }
 
-/* Where there are gates, malloc_entry and free_entry find out about hooks. */
+void *hmm__entry_malloc(struct hmm_heap *h, size_t size)
+{
+    return h->malloc_entry(h, size);
+}
+
+void hmm__entry_free(struct hmm_heap *h, void *block)
+{
+    h->free_entry(h, block);
+}
+
 void *hmm_heap_malloc(struct hmm_heap *heap, size_t size)
 {
-    if (!HMM__GATES && hooks_are_set())
-        return hmm__hooked_malloc(heap, size);
-    return heap->malloc_entry(heap, size);
+    return HMM__ENTRY(malloc)(heap, size);
 }
 
 #if HMM_WITH_CALLOC
@@ -355,16 +330,11 @@ void *hmm__plain_calloc(struct hmm_heap *heap, size_t count, size_t size)
     if (bytes >= HMM__ZERO_MIN)
         return large_calloc(heap, bytes);
 #endif
-    return zero(heap, hmm__plain_malloc(heap, bytes));
+    return zero(heap, heap->malloc_entry(heap, bytes));
 }
 
-/* malloc_entry has a gate; what it traces is what calloc would. */
 void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
 {
-    size_t bytes;
-    if ((HMM__GATES || !HMM__HOOKS) && !__builtin_mul_overflow(count, size, &bytes) &&
-        bytes < HMM__ZERO_MIN && heap->check_flags == 0)
-        return zero(heap, heap->malloc_entry(heap, bytes));
     if (hooks_are_set())
         return hmm__hooked_calloc(heap, count, size);
     return hmm__plain_calloc(heap, count, size);
@@ -374,10 +344,7 @@ void *hmm_heap_calloc(struct hmm_heap *heap, size_t count, size_t size)
 
 void hmm_heap_free(struct hmm_heap *heap, void *block)
 {
-    if (!HMM__GATES && hooks_are_set())
-        hmm__hooked_free(heap, block);
-    else
-        heap->free_entry(heap, block);
+    HMM__ENTRY(free)(heap, block);
 }
 
 #if HMM_WITH_REALLOC
@@ -388,14 +355,11 @@ void *hmm__plain_realloc(struct hmm_heap *heap, void *block, size_t size)
         return cached_realloc(heap, block, size);
     if (heap->check_flags)
         return hmm__checked_realloc(heap, block, size);
-    return hmm__realloc_past_gates(heap, block, size);
+    return hmm__realloc(heap, block, size);
 }
 
-/* hmm__realloc has a gate. */
 void *hmm_heap_realloc(struct hmm_heap *heap, void *block, size_t size)
 {
-    if ((HMM__GATES || !HMM__HOOKS) && heap->cache == NULL && heap->check_flags == 0)
-        return hmm__realloc(heap, block, size);
     if (hooks_are_set())
         return hmm__hooked_realloc(heap, block, size);
     return hmm__plain_realloc(heap, block, size);

@@ -7,9 +7,6 @@
 #include "api/hooks.h"
 
 #include "api/api.h"
-#include "cache/cache.h"
-#include "heap/place.h"
-#include "registry.h"
 
 #if HMM__HOOKS
 
@@ -17,6 +14,8 @@
 #include HMM_LOCK_HEADER
 #endif
 
+uint32_t hmm__hooks;
+struct hmm__entries hmm__entries = {hmm__entry_malloc, hmm__entry_free};
 void (*hmm__hooks_close_cache)(void);
 
 static struct {
@@ -43,31 +42,14 @@ void hmm__hooks_leave(void)
 #endif
 }
 
-static void set_gates(bool open)
-{
-#if HMM__GATES
-    hmm__diverted.malloc_entry = hmm__hooked_malloc;
-    hmm__diverted.free_entry = hmm__hooked_free;
-#if HMM_WITH_REALLOC
-    hmm__diverted.realloc_entry = hmm__hooked_realloc;
-#endif
-    hmm__gate_set(&hmm__request_gate, open ? HMM_MAX_REQUEST + 1 : 0);
-    hmm__gate_set_bits(&hmm__free_gate.any, open ? HMM__FREE_ANY : UINT32_MAX);
-    hmm__gate_set_bits(&hmm__free_gate.self, open ? HMM__FREE_SELF : UINT32_MAX);
-    hmm__strategy_gates(open);
-#if HMM__CACHE
-    hmm__cache_gates(open);
-#endif
-#else
-    (void)open;
-#endif
-}
-
 void hmm__hooks_change(enum hmm__hook hook, bool set)
 {
     uint32_t hooks = (hmm__hooks & ~(uint32_t)hook) | (set ? (uint32_t)hook : 0);
     __atomic_store_n(&hmm__hooks, hooks, __ATOMIC_RELEASE);
-    set_gates(hooks == 0);
+    __atomic_store_n(&hmm__entries.malloc_entry, hooks ? hmm__hooked_malloc : hmm__entry_malloc,
+                     __ATOMIC_RELEASE);
+    __atomic_store_n(&hmm__entries.free_entry, hooks ? hmm__hooked_free : hmm__entry_free,
+                     __ATOMIC_RELEASE);
     if (set && hmm__hooks_close_cache != NULL)
         hmm__hooks_close_cache();
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a program has called around each operation on any heap: a lock (hmm_set_lock, or the macros
- * HMM_LOCK_ENTER and HMM_LOCK_LEAVE) and a trace (hmm_set_trace). While it has neither, malloc,
- * free, and calloc and realloc of a heap without a cache pay nothing for them (heap/gate.h); other
- * operations test one word that does not change.
+ * HMM_LOCK_ENTER and HMM_LOCK_LEAVE) and a trace (hmm_set_trace). malloc and free of own heaps go
+ * through a pointer, which leads to other entry points while there is either; other operations test
+ * one word that does not change. Nothing of the heap is read before the lock is held: its memory
+ * may be shared with processes that attach it anew, each with its own pointers in the handle.
  * Includes lib/heap only.
  *
  * The process heap has its own lock and its cache besides. Thread caches are not tested for hooks:
@@ -18,7 +19,47 @@
 
 enum hmm__hook { HMM__HOOK_LOCK = 1, HMM__HOOK_TRACE = 2 };
 
+/* A heap in few bytes has a lock around its entry points already. */
+#define HMM__HOOKS (!HMM__SMALL && (HMM_WITH_LOCKS || HMM_WITH_TRACE))
+
+/* heap.c: the entry points while no hook is set: those of the heap. */
+#if !HMM__SMALL
+HMM__HIDDEN void *hmm__entry_malloc(struct hmm_heap *h, size_t size);
+HMM__HIDDEN void hmm__entry_free(struct hmm_heap *h, void *block);
+#endif
+
 #if HMM__HOOKS
+
+/* hooked.c. They change before the heaps are used, or while nobody uses them. */
+extern HMM__HIDDEN uint32_t hmm__hooks; /* those that are set, of enum hmm__hook */
+struct hmm__entries {
+    void *(*malloc_entry)(struct hmm_heap *h, size_t size);
+    void (*free_entry)(struct hmm_heap *h, void *block);
+};
+extern HMM__HIDDEN struct hmm__entries hmm__entries;
+
+/* Read plainly, as one aligned word, so that the read and its test or jump are one instruction. */
+#if HMM__TSAN
+#define HMM__HOOKS_READ(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
+#else
+#define HMM__HOOKS_READ(word) (word)
+#endif
+
+/* With a lock in the form of macros each call is locked. */
+#if defined(HMM_LOCK_ENTER)
+#define HMM__ENTRY(operation) hmm__hooked_##operation
+#else
+#define HMM__ENTRY(operation) HMM__HOOKS_READ(hmm__entries.operation##_entry)
+#endif
+
+HMM__ALWAYS_INLINE bool hooks_are_set(void)
+{
+#if defined(HMM_LOCK_ENTER)
+    return true;
+#else
+    return hmm__unlikely(HMM__HOOKS_READ(hmm__hooks) != 0);
+#endif
+}
 
 /* Closes the process heap's cache; NULL: it has none. Set by the process heap. */
 extern HMM__HIDDEN void (*hmm__hooks_close_cache)(void);
@@ -50,12 +91,16 @@ HMM__HIDDEN HMM__COLD void hmm__hooked_free(struct hmm_heap *h, void *block);
 
 #else
 
+HMM__ALWAYS_INLINE bool hooks_are_set(void)
+{
+    return false;
+}
+
 #if !HMM__SMALL
-#define hmm__hooked_malloc(h, size) NULL
+#define HMM__ENTRY(operation) hmm__entry_##operation
 #define hmm__hooked_calloc(h, count, size) NULL
 #define hmm__hooked_realloc(h, block, size) NULL
 #define hmm__hooked_aligned_alloc(h, align, size) NULL
-#define hmm__hooked_free(h, block) ((void)0)
 #endif
 
 /* Of a heap in few bytes. */

@@ -58,8 +58,9 @@
  * again; at once, if it was the last that was freed. Before a run goes back to the heap each of its
  * objects must have the tag. A link that was written over leads malloc to no tag, whatever it leads
  * to. So that malloc makes one test, a list ends with an object that never has a tag. free also
- * checks that the pointer is an object's: the distance from the run's start must be a multiple of
- * the size, which one multiplication tells.
+ * checks that the pointer is an object's: the distance to the last object that was carved must be a
+ * multiple of the size, and not below 0, which one multiplication tells. So a stale pointer to what
+ * is not carved yet, or to the rest behind the last object, is refused as one into an object is.
  *
  * A program's own data must never pass for a tag, whatever it leaves unwritten or writes in part.
  * So each state in which memory is free has its own key: free in its run, sent (freed by another
@@ -99,10 +100,11 @@
  * change of a free list.
  *
  * Before the break rises, runs that have been queued and of which at most half is in use are split,
- * where that gives back a 32nd of the heap; before a request fails, all that have free objects. As
- * long as runs are split, and more than a 16th of the heap is in holes, a request for which there
- * is no run is served from a hole, as a block of the heap, before a new run raises the break. So a
- * program that works in phases of other sizes has the memory between what it keeps.
+ * where that gives back a 32nd of what runs have; before a request fails, all that have free
+ * objects. As long as runs are split, and the holes of the heap are more than a 16th of what runs
+ * have, a request for which there is no run is served from a hole, as a block of the heap, before a
+ * new run raises the break. So a program that works in phases of other sizes has the memory between
+ * what it keeps. What it has in large blocks, and may never touch, makes no difference.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
  * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
@@ -189,8 +191,8 @@ struct run {
     uint16_t countdown; /* atomic */
     uint8_t class;
     uint8_t state;    /* of enum run_state; atomic */
-    uint32_t start;   /* the low half of its first object's address */
-    uint32_t inverse; /* 2^32 divided by the size, rounded up */
+    uint32_t last;    /* the low half of the address of the last object so far; atomic */
+    uint32_t inverse; /* the first number above 2^32 divided by the size */
 #if UINTPTR_MAX <= UINT32_MAX
     uint32_t unused[2];
 #endif
@@ -198,17 +200,22 @@ struct run {
 
 /* The part of a descriptor that the fast path does not read. */
 struct run_rest {
-    int32_t link;                  /* the next in a list, as an entry of the page map; 0: none.
-                                      SPLIT: a list of descriptors with the bits */
-    uint16_t carved;               /* objects so far */
-    uint16_t count : 12, high : 4; /* objects in all; how many times 4 GiB above page 0 */
-    uint16_t below;                /* objects in use at the event of the countdown; atomic */
-    uint16_t in_hand;              /* objects that the reclaimer holds; 0 without the lock */
-    uint8_t pages;                 /* those of the class that are still counted for it */
-    bool counted_empty;            /* its pages are in empty_pages */
+    int32_t link;       /* the next in a list, as an entry of the page map; 0: none. SPLIT: a list
+                           of descriptors with the bits */
+    uint32_t page : 26; /* where its first object is */
+    uint32_t pages : 6; /* those of the class that are still counted for it */
+    uint16_t count;     /* objects in all */
+    uint16_t below;     /* objects in use at the event of the countdown; atomic. SPLIT: objects in
+                           use */
+    uint16_t in_hand;   /* objects that the reclaimer holds; 0 without the lock */
+    bool counted_empty; /* its pages are in empty_pages */
+    bool all_carved;
 };
 
 _Static_assert(sizeof(struct run) == 32, "two descriptors fill a cache line");
+_Static_assert(sizeof(struct run_rest) == 16, "a batch has ten of both");
+_Static_assert((uint64_t)UINT32_MAX *HMM_GRANULE >> CACHE_PAGE_LOG < 1u << 26,
+               "run_rest.page has 26 bits");
 _Static_assert(RUN_RETIRED <= UINT8_MAX, "run.state has 8 bits");
 _Static_assert(RUN_BATCH_BYTES % 64 == 0 && (RUN_BATCH_BYTES & (RUN_BATCH_BYTES - 1)) == 0,
                "a batch is whole cache lines, and run_rest finds its start by a mask");
@@ -301,6 +308,7 @@ struct cache {
     const struct hmm__page_source *source; /* what commits the tables; NULL: they are */
     char *low;                             /* the tables begin here */
     char *lowest;                          /* in own memory: and never below this */
+    char *first_low;                       /* before there were descriptors; NULL: these stay */
     char *low_committed;                   /* they are committed from here on */
     char *end;                             /* and end here */
     size_t map_committed;                  /* entries of the page map, committed and cleared */
@@ -312,6 +320,7 @@ struct cache {
     struct thread_cache *pool;      /* owns what ended threads had; NULL without threads */
     uint32_t in_use;                /* how many thread caches have a thread */
     bool open;           /* else no runs are made, and frees of medium blocks reach the heap */
+    size_t run_bytes;    /* of all runs; of SPLIT ones what is in use */
     size_t medium_bytes; /* of all threads, as far as they are counted */
     size_t idle_page;    /* where to go on looking for empty runs of others */
     struct thread_cache *idle_thread; /* and for their medium blocks; NULL: all were looked at */
@@ -365,6 +374,8 @@ struct cache_place {
     bool (*claim)(struct cache *cache, const char *low);
     /* hmm_heap.reserve, or NULL */
     void (*reserve)(struct hmm_heap *h);
+    /* Gives what is below cache->low to the heap; NULL: it keeps it. False: it cannot be. */
+    bool (*release)(struct cache *cache);
 };
 
 /* Memory of their own for the tables of a cache whose heap's region has at most region_max bytes
@@ -429,14 +440,6 @@ HMM__HIDDEN bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, str
 /* Refills the empty free list of this size and pops an object. NULL: the request is for the heap.
  */
 HMM__HIDDEN void *hmm__cache_refill(struct thread_cache *tc, size_t size);
-
-#if HMM__GATES
-/* CACHE_OBJECT_MAX + 1, and RUN_FRACTION: what malloc and free of an own heap's cache compare with
- * (heap/gate.h). */
-extern HMM__HIDDEN size_t hmm__object_gate;
-extern HMM__HIDDEN uint32_t hmm__fraction_gate;
-HMM__HIDDEN void hmm__cache_gates(bool open);
-#endif
 
 /* Whether h's region is large enough for a cache. */
 HMM__HIDDEN bool hmm__cache_suits(const struct hmm_heap *h);
@@ -518,8 +521,8 @@ HMM__HIDDEN void hmm__split_free(struct cache *cache, struct run *d, void *p);
  * 0: there is none. */
 HMM__HIDDEN uint32_t hmm__split_island(const struct cache *cache, const struct run *d, uint32_t *i);
 
-/* Whether an object in use of d begins in this page. */
-HMM__HIDDEN bool hmm__split_begins_in(const struct cache *cache, const struct run *d, size_t page);
+/* Whether an object in use of d begins, or has its end, in this page. */
+HMM__HIDDEN bool hmm__split_is_in(const struct cache *cache, const struct run *d, size_t page);
 
 /* ---- inspect.c ---- */
 
@@ -538,6 +541,9 @@ HMM__HIDDEN void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t al
 /* Commits and clears the entries of the page map below `page`, and lets them be read. False: there
  * is no room. */
 HMM__HIDDEN bool hmm__tables_cover(struct cache *cache, size_t page);
+/* Gives the heap what it can of the tables' low end, without threads. True iff that is something.
+ */
+HMM__HIDDEN bool hmm__tables_release(struct cache *cache);
 
 /* ---- thread.c ---- */
 

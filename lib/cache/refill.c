@@ -10,17 +10,6 @@
 
 #if HMM__CACHE
 
-#if HMM__GATES
-size_t hmm__object_gate = CACHE_OBJECT_MAX + 1;
-uint32_t hmm__fraction_gate = RUN_FRACTION;
-
-void hmm__cache_gates(bool open)
-{
-    hmm__gate_set(&hmm__object_gate, open ? CACHE_OBJECT_MAX + 1 : 0);
-    hmm__gate_set_bits(&hmm__fraction_gate, open ? RUN_FRACTION : 0);
-}
-#endif
-
 /* Bytes of a run that are carved at once. */
 #define CARVE_BYTES 4096u
 
@@ -70,10 +59,11 @@ static void carve_more(struct thread_cache *tc, struct run *d)
 {
     struct run_rest *r = run_rest(d);
     size_t size = class_bytes(d->class);
-    uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = (uint32_t)r->count - r->carved;
+    uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = r->count - run_carved(tc->cache, d);
+    r->all_carved = n >= rest;
     n = n < rest ? n : rest;
     HMM_ASSERT(d->state == RUN_ACTIVE && n != 0 && tc->free_list[d->class] == NO_OBJECT);
-    char *p = (char *)run_start(tc->cache, d) + r->carved * size;
+    char *p = (char *)run_start(tc->cache, d) + run_carved_bytes(tc->cache, d);
     const uint64_t key = tc->key; /* read once: the stores below might alias it */
     uint32_t left = n;
     tc->free_list[d->class] = (struct object *)(void *)p;
@@ -83,7 +73,7 @@ static void carve_more(struct thread_cache *tc, struct run *d)
     for (; left != 0; left--)
         p = carve_one(p, size, key);
     ((struct object *)(void *)(p - size))->next = NO_OBJECT;
-    __atomic_store_n(&r->carved, (uint16_t)(r->carved + n), __ATOMIC_RELAXED);
+    CACHE_WRITE(d->last, low_half(p) - (uint32_t)size);
 }
 
 static void make_full(struct run *d)
@@ -228,7 +218,7 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
             return cache_pop(tc, c);
     }
     struct run *d = tc->active[c];
-    if (d != NULL && !run_is_carved(d)) {
+    if (d != NULL && !run_rest(d)->all_carved) {
         carve_more(tc, d);
         return cache_pop(tc, c);
     }
@@ -378,7 +368,7 @@ static void return_empty_run(struct thread_cache *tc, struct run *d, bool locked
 static bool has_free_objects(const struct thread_cache *tc, unsigned c)
 {
     const struct run *active = tc->active[c];
-    return tc->free_list[c] != NO_OBJECT || (active != NULL && !run_is_carved(active));
+    return tc->free_list[c] != NO_OBJECT || (active != NULL && !run_rest(active)->all_carved);
 }
 
 /* Counts a run that was FULL, where it matters; whether tc is to share runs of the class. */
@@ -466,7 +456,7 @@ static int32_t take_active(struct thread_cache *tc, unsigned c)
     tc->active[c] = NULL;
     for (int32_t at = s->joined; at != 0; at = run_rest(run_at(tc->cache, at))->link) {
         struct run *d = run_at(tc->cache, at);
-        uint32_t used = run_rest(d)->carved;
+        uint32_t used = run_carved(tc->cache, d);
         for (const struct object *o = d->free; o != NO_OBJECT; o = o->next) {
             if (!run_may_list(tc->cache, d, o))
                 hmm__links_broken(tc->cache->heap,
@@ -533,9 +523,15 @@ void hmm__part_joined(struct thread_cache *tc)
             return_free_list(tc, c);
 }
 
+/* Whether p, in one of d's pages, lies behind the last object that was carved. */
+static bool is_behind_objects(const struct run *d, const void *p)
+{
+    return (int32_t)(low_half(p) - CACHE_READ(d->last)) >= (int32_t)class_bytes(d->class);
+}
+
 void hmm__run_object_invalid(const void *p, const struct run *d, const char *operation)
 {
-    if (!run_has_object(d, p))
+    if (!run_has_object(d, p) && !is_behind_objects(d, p))
         hmm__panic(operation, p, "not a block: the pointer is inside one");
     hmm__panic(operation, p, "double free, or not a block: it is not in use");
 }

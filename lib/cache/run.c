@@ -27,8 +27,8 @@
 /* At the end of a small run at most an 8th is lost. */
 #define REST_PART 8u
 
-/* Requests are served from holes instead of a new run if more than so large a part of the heap is
- * in holes. */
+/* Requests are served from holes instead of a new run if these are more than so large a part of
+ * what runs have. */
 #define HOLES_SHIFT 4
 
 /* A class gets a run when requests for so many bytes were made; where there are more threads, of up
@@ -36,9 +36,10 @@
 #define TRIAL_BYTES 512u
 #define TRIAL_THREADS 8u
 
-_Static_assert(RUN_PAGES_MAX *CACHE_PAGE <= 1u << 15 && 1u << 15 < RUN_FRACTION,
+_Static_assert(RUN_PAGES_MAX *CACHE_PAGE <= 1u << 15 && 1u << 15 < RUN_FRACTION &&
+                   RUN_FRACTION < (1u << 22) - (1u << 15) - CACHE_OBJECT_MAX,
                "run_has_object is exact for 2^15 bytes");
-_Static_assert(RUN_PAGES_MAX *CACHE_PAGE / 16 < 1u << 12, "run_rest.count has 12 bits");
+_Static_assert(RUN_PAGES_MAX < 1u << 6, "run_rest.pages has 6 bits");
 
 /* ---- Descriptors ---- */
 
@@ -73,6 +74,39 @@ struct run *hmm__descriptor_new(struct thread_cache *tc)
     if (d != NULL)
         tc->unused = run_rest(d)->link;
     return d;
+}
+
+/* In run_rest.in_hand, which is 0 otherwise, of descriptors in the list of unused ones: others are
+ * RETIRED too, and in a queue yet. */
+#define IS_UNUSED UINT16_MAX
+
+static bool batch_is_unused(struct run *batch)
+{
+    for (unsigned i = 0; i < RUN_BATCH; i++)
+        if (run_rest(&batch[i])->in_hand != IS_UNUSED)
+            return false;
+    return true;
+}
+
+char *hmm__descriptors_give_up(struct thread_cache *tc, char *low, char *end)
+{
+    int32_t list = tc->unused;
+    for (int32_t at = list; at != 0; at = run_rest(run_at(tc->cache, at))->link)
+        run_rest(run_at(tc->cache, at))->in_hand = IS_UNUSED;
+    while ((size_t)(end - low) >= RUN_BATCH_BYTES && batch_is_unused((struct run *)(void *)low))
+        low += RUN_BATCH_BYTES;
+    int32_t *last = &tc->unused;
+    for (int32_t at = list, next; at != 0; at = next) {
+        struct run *d = run_at(tc->cache, at);
+        next = run_rest(d)->link;
+        run_rest(d)->in_hand = 0;
+        if ((char *)d < low)
+            continue;
+        *last = at;
+        last = &run_rest(d)->link;
+    }
+    *last = 0;
+    return (size_t)(end - low) >= RUN_BATCH_BYTES ? low : end;
 }
 
 void hmm__descriptors_retire(struct thread_cache *tc, int32_t list)
@@ -249,12 +283,11 @@ static void *place_in_hole(struct cache *cache, uint32_t *pages, size_t size)
     return p;
 }
 
-/* Whether so much of the heap is in holes, since runs were split, that these are to be filled
- * first. */
+/* Whether so much is in holes, since runs were split, that these are to be filled first. */
 static bool has_many_holes(const struct cache *cache)
 {
-    const struct hmm_heap *h = cache->heap;
-    return cache->splits && free_granules(h) > (h->top - h->first) >> HOLES_SHIFT;
+    return cache->splits &&
+           (size_t)free_granules(cache->heap) * HMM_GRANULE > cache->run_bytes >> HOLES_SHIFT;
 }
 
 /* Returns empty runs and medium blocks to the heap, and splits runs, before the break would rise.
@@ -308,14 +341,14 @@ static void describe(struct cache *cache, struct run *d, unsigned c, const char 
     d->free = NO_OBJECT;
     d->class = (uint8_t)c;
     d->list = &d->free;
-    *run_rest(d) = (struct run_rest){
-        .count = (uint16_t)(objects_in(pages, size) & 0xfff),
-        .high = (uint16_t)(((uint64_t)((uintptr_t)start - cache->base) >> 32) & 15),
-        .pages = (uint8_t)pages};
+    *run_rest(d) =
+        (struct run_rest){.page = (uint32_t)cache_page_of(cache, start) & ((1u << 26) - 1),
+                          .pages = pages & ((1u << 6) - 1),
+                          .count = (uint16_t)objects_in(pages, size)};
     run_set_countdown(d, 0);
     run_set_state(d, RUN_ACTIVE);
-    d->start = low_half(start);
-    d->inverse = UINT32_MAX / (uint32_t)size + 1;
+    d->last = low_half(start) - (uint32_t)size;
+    d->inverse = run_inverse(size);
 }
 
 /* Counts the request; whether there were enough of them for a run. */
@@ -346,6 +379,7 @@ struct run *hmm__run_new(struct thread_cache *tc, struct run_request request, vo
     __atomic_store_n(&d->owner, low_half(tc), __ATOMIC_RELAXED);
     set_map(cache, d, pages, cache_offset(cache, d));
     s->pages += pages;
+    cache->run_bytes += pages * CACHE_PAGE;
     tc->empty_pages_max =
         (uint32_t)(heap_bytes(cache->heap) >> EMPTY_SHIFT >> CACHE_PAGE_LOG) / cache->in_use;
     return d;
@@ -363,7 +397,7 @@ static void clear_tag(char *p, uint64_t key, bool claimed)
  * countdown says that no object is in use, and here is the proof; the reclaimer has had its own. */
 HMM__ALWAYS_INLINE void clear_tags(const struct cache *cache, const struct run *d, bool claimed)
 {
-    size_t size = class_bytes(d->class), n = run_rest(d)->carved;
+    size_t size = class_bytes(d->class), n = run_carved(cache, d);
     const uint64_t key = cache->keys.free;
     char *p = run_start(cache, d);
     for (; n >= 4; n -= 4, p += 4 * size) {
@@ -383,6 +417,7 @@ static void free_pages(struct cache *cache, const struct run *d, bool claimed)
     if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
         hmm__block_broken(cache->heap, block_of(cache->heap, start));
     set_map(cache, d, run_rest(d)->pages, 0);
+    cache->run_bytes -= run_rest(d)->pages * CACHE_PAGE;
     if (claimed)
         clear_tags(cache, d, true);
     else

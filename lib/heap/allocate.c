@@ -19,15 +19,6 @@ void *hmm__fail(struct hmm_heap *h, size_t size)
     return NULL;
 }
 
-void *hmm__malloc_stopped(struct hmm_heap *h, size_t size)
-{
-#if HMM__GATES
-    if (size <= HMM_MAX_REQUEST || hooks_are_set())
-        return hmm__diverted.malloc_entry(h, size);
-#endif
-    return hmm__fail(h, size);
-}
-
 /* ---- Where the strategy has no free block ---- */
 
 /* Counts used block r, of n granules, as live. */
@@ -103,11 +94,17 @@ static HMM__COLD void *search_last(struct hmm_heap *h, uint32_t n)
     return count_and_return(h, r, carve(h, block_payload(h, r), n, size));
 }
 
+/* The limit may be as high, when what lies above it has been given to the heap. */
+static hmm_ref highest_limit(const struct hmm_heap *h)
+{
+    return h->limit > h->capacity ? h->limit : h->capacity;
+}
+
 /* The cache returns all that it can before the request fails. */
 static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
 {
     void *p = search_last(h, n);
-    if (p == NULL && h->limit - h->first >= n && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
+    if (p == NULL && highest_limit(h) - h->first >= n && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
         p = try_granules(h, n);
         if (p == NULL)
             p = raise_and_try(h, n);
@@ -207,28 +204,6 @@ void hmm__free_invalid(struct hmm_heap *h, void *payload)
 void hmm__free_below_written(struct hmm_heap *h, void *payload)
 {
     hmm__free_invalid(h, payload);
-}
-
-void hmm__free_unplaced(struct hmm_heap *h, void *payload)
-{
-#if HMM__GATES
-    if (hooks_are_set()) {
-        hmm__diverted.free_entry(h, payload);
-        return;
-    }
-#endif
-    hmm__free_invalid(h, payload);
-}
-
-void hmm__free_stopped(struct hmm_heap *h, void *payload)
-{
-#if HMM__GATES
-    if (hooks_are_set()) {
-        hmm__diverted.free_entry(h, payload);
-        return;
-    }
-#endif
-    hmm__free_else(h, payload);
 }
 
 /* Freeing an ALIGNED block removes its record. */
@@ -346,18 +321,13 @@ void hmm__slow_release(struct hmm_heap *h, char *p, hmm_ref r)
         release_with(h, b, s, 0);
 }
 
-HMM__ALWAYS_INLINE void *malloc_by_take(struct hmm_heap *h, size_t size)
+void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size)
 {
+    if (hmm__unlikely(size > HMM_MAX_REQUEST))
+        return hmm__fail(h, size);
     uint32_t n = hmm__granules_for(size);
     hmm_ref r = h->take(h, state_of(h), n);
     return r ? finish_allocation(h, r, n, block_size(h, r)) : hmm__malloc_else(h, n);
-}
-
-void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size)
-{
-    if (hmm__unlikely(size >= HMM__GATE_SIZE(hmm__request_gate, HMM_MAX_REQUEST + 1)))
-        return hmm__malloc_stopped(h, size);
-    return malloc_by_take(h, size);
 }
 
 static const struct merges hook_merges = {hook_merge_next, hook_merge_prev, hook_merge_both};
@@ -365,16 +335,6 @@ static const struct merges hook_merges = {hook_merge_next, hook_merge_prev, hook
 void hmm__free_by_hooks(struct hmm_heap *h, void *payload)
 {
     free_by(h, payload, hook_insert, hook_merges);
-}
-
-void *hmm__malloc_past_gates(struct hmm_heap *h, size_t size)
-{
-    return size > HMM_MAX_REQUEST ? hmm__fail(h, size) : malloc_by_take(h, size);
-}
-
-void hmm__free_past_gates(struct hmm_heap *h, void *payload)
-{
-    free_as(h, payload, hook_insert, hook_merges, false);
 }
 
 void hmm__release(struct hmm_heap *h, hmm_ref block)

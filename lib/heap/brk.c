@@ -14,8 +14,8 @@
 #define STEP_SHIFT 8
 #define STEP_MIN (4096u / HMM_GRANULE)
 
-/* A step is at least 4 KiB, or a 64th of a smaller region. */
-static uint32_t brk_step(const struct hmm_heap *h)
+/* At least 4 KiB, or a 64th of a smaller region. */
+uint32_t hmm__brk_step(const struct hmm_heap *h)
 {
     uint32_t min = h->limit / 64 < STEP_MIN ? h->limit / 64 : STEP_MIN;
     uint32_t step = (h->brk - h->first) >> STEP_SHIFT;
@@ -26,7 +26,7 @@ static uint32_t brk_step(const struct hmm_heap *h)
 void hmm__brk_settle(struct hmm_heap *h)
 {
     HMM_ASSERT(h->first <= h->top && h->top <= h->brk && h->brk <= h->limit);
-    uint64_t slack = (uint64_t)brk_step(h) * 16;
+    uint64_t slack = (uint64_t)hmm__brk_step(h) * 16;
     h->trim_below = h->brk > slack ? h->brk - (uint32_t)slack : 0;
     if (h->brk > h->brk_peak)
         h->brk_peak = h->brk;
@@ -40,7 +40,7 @@ bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
 {
     if (to > h->limit)
         return false;
-    uint32_t step = brk_step(h);
+    uint32_t step = hmm__brk_step(h);
     hmm_ref brk = h->limit - to < step ? h->limit : to + step;
     if (hmm__unlikely(brk > h->capacity) && !hmm__apart_follow(h, brk)) {
         if (to > h->capacity && !hmm__apart_follow(h, to))
@@ -63,7 +63,7 @@ bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
 /* The top is below trim_below. */
 void hmm__brk_lower(struct hmm_heap *h)
 {
-    uint32_t slack = 2 * brk_step(h);
+    uint32_t slack = 2 * hmm__brk_step(h);
     if (h->brk - h->top > slack) {
         h->brk = h->top + slack;
         hmm__brk_settle(h);

@@ -50,7 +50,6 @@
 #include "base/assert.h"
 #include "base/compiler.h"
 #include "base/panic.h"
-#include "heap/gate.h"
 #include "hmm-strategy.h"
 
 #define HMM_HEADER_BYTES 4u
@@ -452,6 +451,8 @@ HMM__ALWAYS_INLINE bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to)
 }
 #else
 HMM__HIDDEN bool hmm__brk_raise(struct hmm_heap *h, hmm_ref to);
+/* The granules by which it rises above what is needed. */
+HMM__HIDDEN uint32_t hmm__brk_step(const struct hmm_heap *h);
 #endif
 HMM__HIDDEN void hmm__brk_lower(struct hmm_heap *h);
 HMM__HIDDEN void hmm__brk_settle(struct hmm_heap *h);
@@ -473,22 +474,14 @@ HMM__HIDDEN void hmm__zero_payload(struct hmm_heap *h, void *payload, hmm_ref ze
 HMM__HIDDEN void *hmm__malloc(struct hmm_heap *h, size_t size);
 HMM__HIDDEN void hmm__free(struct hmm_heap *h, void *payload);
 #else
-/* allocate.c: by the strategy's hooks, whatever the gates are. */
-HMM__HIDDEN void *hmm__malloc_past_gates(struct hmm_heap *h, size_t size);
-HMM__HIDDEN void hmm__free_past_gates(struct hmm_heap *h, void *payload);
-
 HMM__ALWAYS_INLINE void *hmm__malloc(struct hmm_heap *h, size_t size)
 {
-    return HMM__GATES && hooks_are_set() ? hmm__malloc_past_gates(h, size)
-                                         : h->uncached_malloc(h, size);
+    return h->uncached_malloc(h, size);
 }
 
 HMM__ALWAYS_INLINE void hmm__free(struct hmm_heap *h, void *payload)
 {
-    if (HMM__GATES && hooks_are_set())
-        hmm__free_past_gates(h, payload);
-    else
-        h->uncached_free(h, payload);
+    h->uncached_free(h, payload);
 }
 #endif
 
@@ -530,9 +523,6 @@ HMM__ALWAYS_INLINE bool hmm__was_below_top(const struct hmm_heap *h, uint32_t n)
 /* Frees a used block that is not in the live counts any more. */
 HMM__HIDDEN void hmm__release(struct hmm_heap *h, hmm_ref block);
 
-/* malloc that no common path serves: a hook is set, or the size is more than HMM_MAX_REQUEST. */
-HMM__HIDDEN HMM__COLD void *hmm__malloc_stopped(struct hmm_heap *h, size_t size);
-
 /* malloc and free by the hooks of a strategy without malloc_whole and free_whole. */
 HMM__HIDDEN void *hmm__malloc_by_hooks(struct hmm_heap *h, size_t size);
 HMM__HIDDEN void hmm__free_by_hooks(struct hmm_heap *h, void *payload);
@@ -559,9 +549,9 @@ enum hmm__piece_from { HMM__PIECE_OF_HOLE, HMM__PIECE_OF_TOP };
 HMM__HIDDEN void *hmm__take_piece(struct hmm_heap *h, const struct hmm_piece *piece,
                                   enum hmm__piece_from from);
 
-/* For a call from outside, to a heap without a cache; and for any other. */
+/* In a heap without a cache; and in any heap. */
 HMM__HIDDEN void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size);
-HMM__HIDDEN void *hmm__realloc_past_gates(struct hmm_heap *h, void *payload, size_t size);
+HMM__HIDDEN void *hmm__realloc_exactly(struct hmm_heap *h, void *payload, size_t size);
 
 /* block.c: the defaults of the optional hooks */
 HMM__HIDDEN hmm_ref hmm__default_take(struct hmm_heap *h, void *state, uint32_t granules);

@@ -82,14 +82,11 @@ HMM__HIDDEN void *hmm__malloc_else(struct hmm_heap *h, uint32_t n);
 HMM__HIDDEN void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r);
 /* free of a block above which is a header that a program has written. */
 HMM__HIDDEN HMM__COLD void hmm__free_below_written(struct hmm_heap *h, void *payload);
-/* free of what is not placed: a hook may be set. */
-HMM__HIDDEN HMM__COLD void hmm__free_unplaced(struct hmm_heap *h, void *payload);
-/* Ends the program, unless payload is NULL or outside the region and `foreign` deals with it. */
+/* free of what is not placed. Ends the program, unless payload is NULL or outside the region and
+ * `foreign` deals with it. */
 HMM__HIDDEN HMM__COLD void hmm__free_invalid(struct hmm_heap *h, void *payload);
 /* free of a block that is ALIGNED, or below one that is, or not valid. */
 HMM__HIDDEN void hmm__free_else(struct hmm_heap *h, void *payload);
-/* The same, or a hook is set. */
-HMM__HIDDEN void hmm__free_stopped(struct hmm_heap *h, void *payload);
 /* Frees block r at p where needs_slow_release. */
 HMM__HIDDEN HMM__COLD void hmm__slow_release(struct hmm_heap *h, char *p, hmm_ref r);
 
@@ -449,31 +446,19 @@ HMM__ALWAYS_INLINE bool keeps_slack(uint32_t n, uint32_t more)
 HMM__HIDDEN void *hmm__realloc_with_slack(struct hmm_heap *h, void *payload, size_t size,
                                           struct block_view b);
 
-/* What a free compares with (gate.h). */
-HMM__ALWAYS_INLINE uint32_t free_any(bool gated)
-{
-    return gated ? HMM__GATE_BITS(hmm__free_gate.any, HMM__FREE_ANY) : HMM__FREE_ANY;
-}
-
-HMM__ALWAYS_INLINE bool free_both(const struct block_view *b, bool gated)
-{
-    uint32_t self = gated ? HMM__GATE_BITS(hmm__free_gate.self, HMM__FREE_SELF) : HMM__FREE_SELF;
-    return ((b->word & self) | (b->next_header & (uint32_t)HMM__FREE_NEXT)) == 0;
-}
-
 /* The template of free. An ALIGNED block, or one with an ALIGNED block above, is freed by
- * hmm__free_else. `gated`: a hook is obeyed, if one is set. */
-HMM__ALWAYS_INLINE void free_as(struct hmm_heap *h, char *p, insert_callback *insert,
-                                struct merges merge, bool gated)
+ * hmm__free_else. */
+HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *insert,
+                                struct merges merge)
 {
     struct block_view v;
     if (hmm__unlikely(!is_placed(h, p, &v))) {
-        (gated ? hmm__free_unplaced : hmm__free_invalid)(h, p);
+        hmm__free_invalid(h, p);
         return;
     }
     hmm__forget(v.scaled);
     const struct extent e = {v.scaled, v.to_top};
-    uint32_t flags = (v.word | v.next_header) & free_any(gated);
+    uint32_t flags = (v.word | v.next_header) & HMM__FREE_ANY;
     if (flags == 0) {
         live_sub(h, scaled_bytes(v.scaled) - HMM_HEADER_BYTES);
         release_alone(h, p, (hmm_ref)v.at, v.scaled, insert);
@@ -486,18 +471,13 @@ HMM__ALWAYS_INLINE void free_as(struct hmm_heap *h, char *p, insert_callback *in
     } else if (flags == HMM__PREV_FREE && !(v.next_header & HMM__PREV_FREE)) {
         live_sub(h, scaled_bytes(v.scaled) - HMM_HEADER_BYTES);
         merge.prev(h, p, (hmm_ref)v.at, e, v.next_header);
-    } else if (hmm__likely(free_both(&v, gated))) {
+    } else if (hmm__likely(
+                   ((v.word & HMM__FREE_SELF) | (v.next_header & (uint32_t)HMM__FREE_NEXT)) == 0)) {
         live_sub(h, scaled_bytes(v.scaled) - HMM_HEADER_BYTES);
         merge.both(h, p, (hmm_ref)v.at, e, v.next_header);
     } else {
-        (gated ? hmm__free_stopped : hmm__free_else)(h, p);
+        hmm__free_else(h, p);
     }
-}
-
-HMM__ALWAYS_INLINE void free_by(struct hmm_heap *h, char *p, insert_callback *insert,
-                                struct merges merge)
-{
-    free_as(h, p, insert, merge, HMM__GATES);
 }
 
 #endif

@@ -447,18 +447,7 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 
 #else
 
-/* What the gate stops, or the common path does not serve. */
-static __attribute__((noinline)) void *realloc_stopped(struct hmm_heap *h, void *payload,
-                                                       size_t size)
-{
-#if HMM__GATES
-    if (hooks_are_set())
-        return hmm__diverted.realloc_entry(h, payload, size);
-#endif
-    return realloc_else(h, payload, size);
-}
-
-/* As move_block, where no hook is set and there is no cache. */
+/* As move_block, where there is no cache. */
 static __attribute__((noinline)) void *move_plainly(struct hmm_heap *h, char *from, size_t size)
 {
     void *to = h->uncached_malloc(h, size);
@@ -469,25 +458,23 @@ static __attribute__((noinline)) void *move_plainly(struct hmm_heap *h, char *fr
     return to;
 }
 
-/* GATED: without a cache, and so without slack. */
-enum realloc_as { REALLOC_GATED, REALLOC_EXACT, REALLOC_WITH_SLACK };
+/* PLAINLY: where there is no cache, and so no slack. */
+enum realloc_as { REALLOC_PLAINLY, REALLOC_EXACTLY, REALLOC_WITH_SLACK };
 
 /* Of a block that is_placed. */
 HMM__ALWAYS_INLINE void *realloc_placed(struct hmm_heap *h, char *p, size_t size,
                                         const struct block_view *b, enum realloc_as as)
 {
-    const bool gated = as == REALLOC_GATED, slack = as == REALLOC_WITH_SLACK;
-    const size_t gate =
-        gated ? HMM__GATE_SIZE(hmm__request_gate, HMM_MAX_REQUEST + 1) : HMM_MAX_REQUEST + 1;
-    if (hmm__unlikely(size >= gate || !is_used_plainly(b)))
-        return (gated ? realloc_stopped : realloc_else)(h, p, size);
+    const bool plain = as == REALLOC_PLAINLY, slack = as == REALLOC_WITH_SLACK;
+    if (hmm__unlikely(size > HMM_MAX_REQUEST || !is_used_plainly(b)))
+        return realloc_else(h, p, size);
     uint32_t n = hmm__granules_for(size), has = header_size(b->word);
     if (n > has) {
         if (slack && slack_to(has, n) != 0)
             return grow_with_slack(h, p, n, *b, slack_to(has, n));
         if (((b->word | b->next_header) & HMM__NEIGHBOUR_FLAGS) != 0)
             return grow(h, p, size, *b);
-        return gated ? move_plainly(h, p, size) : move_block(h, p, size);
+        return plain ? move_plainly(h, p, size) : move_block(h, p, size);
     }
     if (hmm__unlikely(size == 0))
         return realloc_else(h, p, size);
@@ -500,14 +487,14 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 {
     struct block_view b;
     return hmm__likely(is_placed(h, payload, &b))
-               ? realloc_placed(h, payload, size, &b, REALLOC_GATED)
-               : realloc_stopped(h, payload, size);
+               ? realloc_placed(h, payload, size, &b, REALLOC_PLAINLY)
+               : realloc_else(h, payload, size);
 }
 
-void *hmm__realloc_past_gates(struct hmm_heap *h, void *payload, size_t size)
+void *hmm__realloc_exactly(struct hmm_heap *h, void *payload, size_t size)
 {
     struct block_view b;
-    return is_placed(h, payload, &b) ? realloc_placed(h, payload, size, &b, REALLOC_EXACT)
+    return is_placed(h, payload, &b) ? realloc_placed(h, payload, size, &b, REALLOC_EXACTLY)
                                      : realloc_else(h, payload, size);
 }
 

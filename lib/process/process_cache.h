@@ -7,6 +7,7 @@
 #define HMM_PROCESS_CACHE_H
 
 #include "api/api.h"
+#include "api/hooks.h"
 #include "cache/fast_path.h"
 #include "cache/medium.h"
 #include "cache/thread.h"
