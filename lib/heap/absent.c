@@ -29,8 +29,8 @@
  * with the others, the newest first. So none is known by a header alone, over which a program may
  * write.
  *
- * A program that frees what lies in unmapped pages, a second time, ends by a fault of memory, as
- * one does that frees a mapping twice.
+ * A second free of a block is reported where the gap begins at it. Of one that lay in what is
+ * unmapped it ends the program by a fault of memory, as where a mapping is freed twice.
  *
  * INVARIANTS
  * A1  An entry that is marked is a gap's that begins and ends where it says, and is in the list,
@@ -345,41 +345,45 @@ static enum hmm__occupied return_chain(struct hmm_heap *h, struct hmm__large *e,
     return done;
 }
 
-/* One that has room, with the free block below it, or above. */
+/* One that has room. */
 static enum hmm__occupied return_one(struct hmm_heap *h, uint32_t n, bool *found)
 {
     enum hmm__occupied done = HMM__OCCUPIED;
     *found = false;
     for (uint32_t i = h->absent, next; i != 0 && done != HMM__OCCUPY_REFUSED && !*found; i = next) {
         struct hmm__large *e = &h->large[i];
-        uint32_t below = free_below(h, e), has = e->end - absent_start(e);
         next = e->next;
-        if ((uint64_t)below + has < n)
+        if (e->end - absent_start(e) < n)
             continue;
-        done = return_some(h, e, below < n ? n - below : 1);
+        done = return_some(h, e, n);
         *found = done == HMM__OCCUPIED;
     }
     return done;
 }
 
-/* First one of which a part is enough; else several with what is free between. What the top can
- * have is the top's before, since it serves requests, too. */
-bool hmm__absent_return(struct hmm_heap *h, uint32_t n)
+/* Several with what is free between them. Nothing is linked meanwhile: so the list ends. */
+static bool return_several(struct hmm_heap *h, uint32_t n)
 {
-    bool found;
-    hmm__absent_into_top(h);
-    enum hmm__occupied done = return_one(h, n, &found);
-    for (uint32_t i = h->absent, next; i != 0 && done != HMM__OCCUPY_REFUSED && !found; i = next) {
+    for (uint32_t i = h->absent, next; i != 0; i = next) {
         struct hmm__large *e = &h->large[i];
         next = e->next;
         if (!is_lowest_of_chain(h, e) || chain_has(h, e, n) < n)
             continue;
-        done = return_chain(h, e, n);
-        if (done != HMM__OCCUPIED) /* the list may have changed */
-            return false;
-        found = true;
+        enum hmm__occupied done = return_chain(h, e, n);
+        if (done != HMM__OCCUPY_BLOCKED || (next != 0 && !is_absent(&h->large[next])))
+            return done == HMM__OCCUPIED;
     }
-    return found;
+    return false;
+}
+
+/* What the top can have is the top's before, since it serves requests, too. */
+bool hmm__absent_return(struct hmm_heap *h, uint32_t n, enum hmm__absent_from from)
+{
+    bool found;
+    hmm__absent_into_top(h);
+    if (return_one(h, n, &found) == HMM__OCCUPY_REFUSED)
+        return false;
+    return found || (from == HMM__ABSENT_JOINED && return_several(h, n));
 }
 
 /* ---- Checking ---- */

@@ -25,6 +25,10 @@ uint32_t hmm__alignment_of(const struct hmm_heap *h, hmm_ref r, const char *oper
 {
     uint32_t align = block_alignment(h, r);
 #if HMM_WITH_CHECKS || !HMM__SMALL
+#if HMM__PAGES
+    if (hmm__unlikely(align == 0 && block_is_gap(h, r, block_header(h, r))))
+        hmm__panic(operation, block_payload(h, r), "double free, or not a block: it is not in use");
+#endif
     if (hmm__unlikely(align == 0))
         hmm__panic(operation, block_payload(h, r),
                    "not a block, or its header or its end was overwritten: it does not tell the "
@@ -91,7 +95,7 @@ static bool bounded_fits_top(const struct hmm_heap *h, const struct hmm_piece *p
            hmm_piece_gap(piece, h->top) <= HMM_MAX_GRANULES;
 }
 
-/* Raises the break for `gap` and the piece. The top may be another one then. */
+/* Raises the break for `gap` and the piece, or has what was absent. The top may be another then. */
 static bool raise_for(struct hmm_heap *h, const struct hmm_piece *piece, uint32_t gap)
 {
     uint32_t n = gap + piece->granules, more = n + piece->align;
@@ -99,23 +103,50 @@ static bool raise_for(struct hmm_heap *h, const struct hmm_piece *piece, uint32_
            (absent_spares(h) && hmm__brk_raise(h, h->top + more));
 }
 
+#if HMM__PAGES
+
+static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece);
+
+/* Of what was absent; or of the top, if that is another now. */
+static HMM__COLD hmm_ref from_absent(struct hmm_heap *h, const struct hmm_piece *piece,
+                                     enum hmm__absent_from from)
+{
+    hmm_ref top = h->top;
+    if (!absent_returns(h, piece->granules + piece->align, from))
+        return h->top != top ? from_top(h, piece) : 0;
+    hmm_ref hole = find_hole(h, piece);
+    if (hole != 0)
+        return cut_piece(h, hole, piece);
+    return h->top != top ? from_top(h, piece) : 0;
+}
+
+#else
+
+HMM__ALWAYS_INLINE hmm_ref from_absent(struct hmm_heap *h, const struct hmm_piece *piece,
+                                       enum hmm__absent_from from)
+{
+    (void)h, (void)piece, (void)from;
+    return 0;
+}
+
+#endif
+
 static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
 {
-    hmm_ref r = h->top;
+    hmm_ref r = h->top, at = 0;
     if (hmm_piece_is_bounded(piece) && !bounded_fits_top(h, piece))
         return 0;
     uint32_t gap = hmm_piece_gap(piece, r), room = h->limit - r, n = piece->granules;
     bool fits = room >= gap && room - gap >= n;
     if (!fits || heap_brk(h) - r < gap + n) {
-        hmm_ref hole = absent_returns(h, n + piece->align) ? find_hole(h, piece) : 0;
-        if (hole != 0)
-            return cut_piece(h, hole, piece);
+        if (has_absent(h) && (at = from_absent(h, piece, HMM__ABSENT_WHOLE)) != 0)
+            return at;
         if (h->top == r && (!fits || !raise_for(h, piece, gap)))
-            return 0;
+            return has_absent(h) ? from_absent(h, piece, HMM__ABSENT_JOINED) : 0;
         if (h->top != r)
             return from_top(h, piece);
     }
-    hmm_ref at = r + gap;
+    at = r + gap;
     block_make_top(h, at + n);
     COUNT(h->top_blocks++);
     block_set_header(h, at, header_make(n, gap ? HMM__PREV_FREE : 0u));

@@ -60,17 +60,20 @@ void *hmm__try_hole(struct hmm_heap *h, size_t size)
     return r ? finish_allocation(h, r, n, block_size(h, r)) : NULL;
 }
 
+/* The break cannot rise. */
+static HMM__COLD void *try_absent(struct hmm_heap *h, uint32_t n)
+{
+    bool spared = absent_spares(h);
+    if (spared && h->limit - h->top >= n && hmm__brk_raise(h, h->top + n))
+        return try_top(h, n);
+    return absent_returns(h, n, HMM__ABSENT_JOINED) ? try_granules(h, n) : NULL;
+}
+
 static void *raise_and_try(struct hmm_heap *h, uint32_t n)
 {
-    if (h->limit - h->top < n)
-        return NULL;
-    if (hmm__brk_raise(h, h->top + n) || hmm__bridge(h, n))
+    if (h->limit - h->top >= n && (hmm__brk_raise(h, h->top + n) || hmm__bridge(h, n)))
         return try_top(h, n);
-    if (!absent_spares(h))
-        return NULL;
-    if (hmm__brk_raise(h, h->top + n))
-        return try_top(h, n);
-    return absent_returns(h, n) ? try_granules(h, n) : NULL;
+    return try_absent(h, n);
 }
 
 /* By the strategy's last search, if it has one. */
@@ -103,8 +106,6 @@ static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
     void *p = search_last(h, n);
     if (p == NULL && highest_limit(h) - h->first >= n && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
         p = try_granules(h, n);
-        if (p == NULL && absent_returns(h, n))
-            p = try_granules(h, n);
         if (p == NULL)
             p = raise_and_try(h, n);
         if (p == NULL)
@@ -120,7 +121,7 @@ static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint
     bool any = !hmm__was_below_top(h, n);
     while (p == NULL && any && (any = hmm__reclaim(h, HMM__RECLAIM_IDLE)))
         p = try_granules(h, n);
-    if (p == NULL && absent_returns(h, n))
+    if (p == NULL && absent_returns(h, n, HMM__ABSENT_WHOLE))
         p = try_granules(h, n);
     if (p == NULL)
         p = raise_and_try(h, n);

@@ -6,6 +6,9 @@
 #ifndef HMM_PAGES_H
 #define HMM_PAGES_H
 
+/* Before the break rises, and before a request fails. */
+enum hmm__absent_from { HMM__ABSENT_WHOLE, HMM__ABSENT_JOINED };
+
 #if HMM__PAGES
 
 /* apart.c: whether this strategy's state is to lie apart, in a region of so many granules. */
@@ -156,9 +159,11 @@ HMM__HIDDEN HMM__COLD bool hmm__absent_make(struct hmm_heap *h, hmm_ref start, h
 /* The same of all large free blocks, if address space is limited. Returns the bytes. */
 HMM__HIDDEN HMM__COLD size_t hmm__absent_make_all(struct hmm_heap *h);
 
-/* Of what is absent a free block of n granules comes back, together with what is free beside it.
- * False: there is not so much in one piece, or the system refuses it. */
-HMM__HIDDEN HMM__COLD bool hmm__absent_return(struct hmm_heap *h, uint32_t n);
+/* Of what is absent a free block of n granules comes back: of one piece; or of several, together
+ * with what is free between them, for which all are looked at. False: there is not so much, or the
+ * system refuses it. */
+HMM__HIDDEN HMM__COLD bool hmm__absent_return(struct hmm_heap *h, uint32_t n,
+                                              enum hmm__absent_from from);
 
 /* If what lies below the top is absent, it becomes part of the top, whose pages are unmapped. */
 HMM__HIDDEN HMM__COLD void hmm__absent_into_top(struct hmm_heap *h);
@@ -169,13 +174,23 @@ HMM__HIDDEN const char *hmm__absent_verify(const struct hmm_heap *h);
 #include "heap/no_pages.h"
 #endif
 
-/* Before the break rises: whether a free block of n granules has come back that was absent. */
-HMM__ALWAYS_INLINE bool absent_returns(struct hmm_heap *h, uint32_t n)
+HMM__ALWAYS_INLINE bool has_absent(const struct hmm_heap *h)
 {
 #if HMM__PAGES
-    return hmm__unlikely(h->absent_count != 0) && hmm__absent_return(h, n);
+    return hmm__unlikely(h->absent_count != 0);
 #else
-    (void)h, (void)n;
+    (void)h;
+    return false;
+#endif
+}
+
+/* Whether n granules have come back that were absent, as a free block or as part of the top. */
+HMM__ALWAYS_INLINE bool absent_returns(struct hmm_heap *h, uint32_t n, enum hmm__absent_from from)
+{
+#if HMM__PAGES
+    return hmm__unlikely(h->absent_count != 0) && hmm__absent_return(h, n, from);
+#else
+    (void)h, (void)n, (void)from;
     return false;
 #endif
 }

@@ -20,7 +20,7 @@
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
-#define BLOCKS 8192
+#define BLOCKS 65536
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -135,6 +135,46 @@ static void count(void)
     printf("%zu\n", take_all(MIB));
 }
 
+static void count_of_64_kib(void)
+{
+    printf("%zu\n", take_all(64 * KIB));
+}
+
+static void count_of_100_mib(void)
+{
+    printf("%zu\n", take_all(100 * MIB));
+}
+
+/* What strict overcommit would charge the process: MiB of what is private and writable. */
+static size_t charge(void)
+{
+    static char line[512];
+    size_t sum = 0, size = 0;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    CHECK(f != NULL);
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, "Size:", 5) == 0)
+            size = strtoul(line + 5, NULL, 10);
+        else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " ac") != NULL)
+            sum += size;
+    }
+    fclose(f);
+    return sum / 1024;
+}
+
+/* With so many blocks of 1 MiB; and with none of them any more. */
+static void charged(void)
+{
+    size_t n = 0;
+    while (n < 1500)
+        CHECK((blocks[n++] = malloc(MIB)) != NULL);
+    size_t with = charge();
+    while (n > 0)
+        free(blocks[--n]);
+    malloc_trim(0);
+    printf("%zu %zu\n", with, charge());
+}
+
 /* Without the right to lock more than the limit says. */
 static void locked(void)
 {
@@ -216,7 +256,8 @@ static void holes(void)
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < N; i++) {
             if (p[i] == NULL)
-                CHECK((p[i] = malloc(SIZE)) != NULL && memset(p[i], i, SIZE));
+                CHECK((p[i] = malloc(SIZE)) != NULL);
+            p[i][0] = p[i][SIZE / 2] = p[i][SIZE - 1] = (char)i;
         }
         for (int i = 0; i < N; i++) {
             CHECK(p[i][0] == (char)i && p[i][SIZE / 2] == (char)i && p[i][SIZE - 1] == (char)i);
@@ -286,13 +327,13 @@ static int unmap_in_holes(uint32_t of_hundred)
 
 static void in_holes(void)
 {
-    enum { N = 800, LARGEST = 700000 };
+    enum { N = 400, LARGEST = 1000000 };
     static char *p[N];
     static size_t size[N];
     int maps = 0;
     char *low = (char *)UINTPTR_MAX, *high = NULL;
     limit(RLIMIT_AS, status("VmSize:") + 500 * MIB);
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < 12; round++) {
         for (int i = 0; i < N; i++) {
             size[i] = p[i] ? size[i] : 1 + random_below(LARGEST);
             if (p[i] == NULL && (p[i] = malloc(size[i])) != NULL)
@@ -315,11 +356,11 @@ static void in_holes(void)
         map_in_holes(low, (size_t)(high - low));
         CHECK(hmm_heap_check == NULL || hmm_heap_check(hmm_process_heap()) == NULL);
         maps += unmap_in_holes(40);
-        if (round % 10 == 3)
+        if (round == 3)
             threads_and_libraries();
     }
     maps += unmap_in_holes(100);
-    CHECK(maps > 100 || hmm_process_heap == NULL);
+    CHECK(maps > 60 || hmm_process_heap == NULL);
     for (int i = 0; i < N; i++)
         free(p[i]);
     malloc_trim(0);
@@ -348,11 +389,13 @@ static uint64_t ms_now(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* For a second at most 1,000 calls, of sizes in this range, or of one. */
+/* For a second at most 1,000 calls, of sizes in this range, or of one. On a busy machine it takes
+ * longer: it is calls that give back. */
 static void *light_work(void *sizes)
 {
     uint32_t state = 1, range = *(uint32_t *)sizes;
-    for (uint64_t begun = ms_now(); ms_now() < begun + 1100;) {
+    uint64_t begun = ms_now();
+    for (int round = 0; round < 100 || ms_now() < begun + 1100; round++) {
         for (int i = 0; i < 5; i++) {
             state = state * 1664525 + 1013904223;
             char *p = malloc(16 + (state >> 8) % range);
@@ -601,6 +644,18 @@ static void huge_inside_realloc(void)
     CHECK(realloc(p, 100) == NULL);
 }
 
+/* Its address space is gone meanwhile. */
+static void absent_twice(void)
+{
+    limit(RLIMIT_AS, status("VmSize:") + 200 * MIB);
+    void *p = malloc(50 * MIB), *above = malloc(100);
+    CHECK(p != NULL && above != NULL);
+    free(p);
+    malloc_trim(0);
+    KEEP(p);
+    free(p);
+}
+
 /* A library that has the C library's malloc, whatever is loaded before it. */
 static void deepbind(void)
 {
@@ -616,6 +671,9 @@ static const struct a_case cases[] = {
     {"address-space", address_space},
     {"data", data},
     {"count", count},
+    {"count-of-64-kib", count_of_64_kib},
+    {"count-of-100-mib", count_of_100_mib},
+    {"charged", charged},
     {"holes", holes},
     {"in-holes", in_holes},
     {"locked", locked},
@@ -633,6 +691,7 @@ static const struct a_case cases[] = {
     {"huge-twice", huge_twice},
     {"huge-inside", huge_inside},
     {"huge-inside-realloc", huge_inside_realloc},
+    {"absent-twice", absent_twice},
     {"deepbind", deepbind},
     {NULL, NULL},
 };
