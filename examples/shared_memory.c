@@ -9,6 +9,9 @@
  *
  * The first process makes lines of text in the heap and puts them into a queue; the other one takes
  * them out, prints and frees them. It ends with "the heap is empty", and 0.
+ *
+ * Programs that come and go, in place of a child, map a file that all can open, and tell themselves
+ * apart by numbers that they count in the shared memory: the system uses process numbers again.
  */
 #define _GNU_SOURCE
 #include <hmm.h>

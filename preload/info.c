@@ -16,32 +16,42 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* All 0 in a signal handler that interrupted an operation on the heap. Sets *strategy to its
- * name. */
-static struct hmm_stats stats_now(const char **strategy)
+struct info {
+    struct hmm_stats stats; /* without the huge blocks, which are separate mappings */
+    size_t huge_bytes, huge_blocks;
+    const char *strategy;
+};
+
+/* All 0 in a signal handler that interrupted an operation on the heap. */
+static struct info info_now(void)
 {
-    struct hmm_stats s = {0};
+    struct info i = {.strategy = ""};
     const struct hmm_heap *h = hmm_process_heap();
     enum lock_hold hold = hmm__process_lock();
-    *strategy = "";
     if (hold != LOCK_UNAVAILABLE) {
-        hmm__process_stats(&s);
-        *strategy = hmm_strategy_name(hmm_heap_strategy(h));
+        hmm__process_stats(&i.stats);
+        i.huge_bytes = h->huge_bytes;
+        i.huge_blocks = h->huge_blocks;
+        i.stats.live_bytes -= i.huge_bytes;
+        i.stats.live_blocks -= i.huge_blocks;
+        i.strategy = hmm_strategy_name(hmm_heap_strategy(h));
     }
     hmm__process_unlock(hold);
-    return s;
+    return i;
 }
 
-/* The arena is what is used up to the break; there are no separate mappings. */
+/* The arena is what is used up to the break. */
 EXPORTED struct mallinfo2 mallinfo2(void)
 {
-    const char *strategy;
-    struct hmm_stats s = stats_now(&strategy);
-    return (struct mallinfo2){.arena = s.brk,
-                              .ordblks = s.free_blocks + 1,
-                              .uordblks = s.live_bytes + s.live_blocks * HMM_HEADER_BYTES,
-                              .fordblks = s.free_bytes + s.top_bytes,
-                              .keepcost = s.top_bytes};
+    struct info i = info_now();
+    const struct hmm_stats *s = &i.stats;
+    return (struct mallinfo2){.arena = s->brk,
+                              .ordblks = s->free_blocks + 1,
+                              .hblks = i.huge_blocks,
+                              .hblkhd = i.huge_bytes,
+                              .uordblks = s->live_bytes + s->live_blocks * HMM_HEADER_BYTES,
+                              .fordblks = s->free_bytes + s->top_bytes,
+                              .keepcost = s->top_bytes};
 }
 
 static int as_int(size_t n)
@@ -54,6 +64,8 @@ EXPORTED struct mallinfo mallinfo(void)
     struct mallinfo2 m = mallinfo2();
     return (struct mallinfo){.arena = as_int(m.arena),
                              .ordblks = as_int(m.ordblks),
+                             .hblks = as_int(m.hblks),
+                             .hblkhd = as_int(m.hblkhd),
                              .uordblks = as_int(m.uordblks),
                              .fordblks = as_int(m.fordblks),
                              .keepcost = as_int(m.keepcost)};
@@ -70,24 +82,26 @@ static void line(const char *name, size_t value)
 EXPORTED void malloc_stats(void)
 {
     struct mallinfo2 m = mallinfo2();
-    line("system bytes     = ", m.arena);
-    line("in use bytes     = ", m.uordblks);
-    line("max mmap regions = ", 0);
-    line("max mmap bytes   = ", 0);
+    line("system bytes     = ", m.arena + m.hblkhd);
+    line("in use bytes     = ", m.uordblks + m.hblkhd);
+    line("mmap regions     = ", m.hblks);
+    line("mmap bytes       = ", m.hblkhd);
 }
 
 EXPORTED int malloc_info(int options, FILE *to)
 {
     if (options != 0)
         return EINVAL;
-    const char *name;
-    struct hmm_stats s = stats_now(&name);
+    struct info i = info_now();
+    const struct hmm_stats *s = &i.stats;
     fprintf(to,
             "<malloc version=\"hmm-1\">\n<heap strategy=\"%s\">\n"
             "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
+            "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n"
             "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
             "<aspace type=\"total\" size=\"%zu\"/>\n</heap>\n</malloc>\n",
-            name, s.free_blocks, s.free_bytes, s.brk, s.brk_peak, s.reserved);
+            i.strategy, s->free_blocks, s->free_bytes, i.huge_blocks, i.huge_bytes, s->brk,
+            s->brk_peak, s->reserved);
     return 0;
 }
 

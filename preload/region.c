@@ -33,6 +33,9 @@
 /* No smaller region is tried. */
 #define REGION_MIN ((size_t)64 << 10)
 
+/* What is smaller becomes so large: a page for blocks, and one for the table of large ones. */
+#define REGION_LEAST ((size_t)8 << 10)
+
 /* The emergency pool has a 16th of the region's size, but at most POOL_MAX. */
 #define POOL_PART 16
 #define POOL_MAX ((size_t)64 << 20)
@@ -131,6 +134,8 @@ void *hmm__region_get(size_t *size)
 {
     int code = errno;
     region.page = getauxval(AT_PAGESZ);
+    if (*size != 0 && *size < REGION_LEAST)
+        *size = REGION_LEAST;
     if (region.base == NULL && !find_range(*size))
         reserve_max(*size);
     errno = code;

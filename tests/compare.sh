@@ -362,8 +362,10 @@ fi
 
 # ---- The advice holds for a program ----
 
-if command -v perl >/dev/null 2>&1 && "$HMM" run -- true >/dev/null 2>&1 &&
-    "$HMM" record -o p.trace -- perl -e 1 >/dev/null 2>&1 && [ "${HMM_TESTS:-all}" != essential ]; then
+if [ "${HMM_TESTS:-all}" = essential ]; then
+    skip 'perl runs in the heap that is advised' 'left out by HMM_TESTS=essential'
+elif command -v perl >/dev/null 2>&1 && "$HMM" run -- true >/dev/null 2>&1 &&
+    "$HMM" record -o p.trace -- perl -e 1 >/dev/null 2>&1; then
     # shellcheck disable=SC2016
     script='my %h; for my $i (1..20000) { $h{"key$i"} = "value $i" x 3 } print scalar(keys %h), "\n"'
     "$HMM" record -o p.trace -- perl -e "$script" >/dev/null 2>&1

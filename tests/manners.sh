@@ -203,7 +203,7 @@ for width in '' 100; do
     report $? "hmm strategies: ${width:-80} columns"
 done
 unset COLUMNS
-if command -v script >/dev/null 2>&1; then
+if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
     script -qec "stty cols 100; '$HMM' map t.trace" /dev/null >out 2>err </dev/null
     awk 'length > most { most = length } END { exit most < 100 }' out
     report $? 'the width of the terminal'
@@ -216,7 +216,7 @@ if command -v script >/dev/null 2>&1; then
     [ $? -eq 1 ]
     report $? 'no colour in a pipe'
 else
-    skip 'terminals' 'there is no script (Debian package bsdutils)'
+    skip 'terminals' 'no script (Debian package bsdutils), or no pseudo-terminal'
 fi
 
 # ---- Ctrl-C ----

@@ -125,6 +125,8 @@ for s in $strategies; do
     for c in $("$dir/libc"); do
         passes "$s: $c" HMM_STRATEGY="$s" "$dir/libc" "$c"
     done
+    passes "$s: the smallest heap that may be asked for" HMM_STRATEGY="$s" HMM_HEAP_SIZE=4K \
+        "$dir/libc" nothing
     passes "$s: 8 MiB used up" HMM_STRATEGY="$s" HMM_HEAP_SIZE=8M "$dir/libc" exhaustion
     # shellcheck disable=SC3045  # Linux shells have it
     (ulimit -v 200000 && with HMM_STRATEGY="$s" "$dir/libc" exhaustion && exit "$code")

@@ -197,6 +197,33 @@ START_TEST(what_is_not_needed_goes_after_a_while)
 }
 END_TEST
 
+/* Of a cache: blocks that it keeps for the next request. They go to the heap first, and are to grow
+ * old there, too. */
+START_TEST(what_a_cache_has_not_needed_goes_within_two_whiles)
+{
+    enum { N = 1000, SIZE = 3000 };
+    static void *blocks[N];
+    struct hmm_heap *h = heap_in(256 * MIB, strategy_of(_i));
+    if (hmm_heap_set_cache(h, 1) != 0 || under_valgrind())
+        return;
+    touched(h, 100 * MIB, 1);
+    for (int i = 0; i < N; i++)
+        blocks[i] = touched(h, SIZE, i);
+    touched(h, 1000, 2);
+    for (int i = 0; i < N; i++)
+        hmm_heap_free(h, blocks[i]);
+    struct hmm_stats s;
+    hmm_heap_stats(h, &s);
+    ck_assert_uint_gt(s.cached, 2 * MIB);
+    for (unsigned ms = 0; ms < 2 * HMM__RELEASE_AFTER + 50; ms += 2) {
+        now += 2;
+        hmm__tick(h);
+    }
+    ck_assert_uint_lt(resident(), 102 * MIB); /* an index is in it */
+    assert_sound(h);
+}
+END_TEST
+
 /* What is freed and allocated again within the while stays, though all around it goes. */
 START_TEST(what_is_used_again_stays)
 {
@@ -483,6 +510,7 @@ int main(void)
         on_each_strategy(c, no_free_takes_longer_where_a_cache_has_many_blocks, 1);
         on_each_strategy(c, no_tick_takes_longer_where_a_cache_has_many_runs, 1);
         on_each_strategy(c, what_is_not_needed_goes_after_a_while, 1);
+        on_each_strategy(c, what_a_cache_has_not_needed_goes_within_two_whiles, 1);
         on_each_strategy(c, what_is_used_again_stays, 1);
         on_each_strategy(c, small_blocks_do_not_keep_a_hole_from_growing_old, 1);
         on_each_strategy(c, the_free_top_goes_too, 1);

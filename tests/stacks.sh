@@ -165,9 +165,10 @@ grep '"site"' got | sed 's/.*"site"/"site"/; s/"requested.*"at_peak"/"at_peak"/'
 report $? 'hmm stats of the window says the same as of the cut'
 
 if env --default-signal=INT true 2>/dev/null; then
-    mkfifo pipe
-    # The window ends soon, and what it says of stacks never.
+    # The window ends soon, and what it says of stacks never. A pipe for each: the one before may
+    # still have its writer.
     for seconds in 1 3 9; do
+        rm -f pipe && mkfifo pipe
         { printf '%s\n' '# hmm-trace 1' '#@ stack 1 0' '#@ frame 0	m	10	main	x.c	3' '#@1' 'a 0 10'
             yes 'r 0 20'; } >pipe 2>/dev/null &
         env --default-signal=INT "$HMM" stats --format json --to 3 pipe >out 2>err &
@@ -180,6 +181,7 @@ if env --default-signal=INT true 2>/dev/null; then
     [ "$code" -eq 130 ] && grep -q '"ops":3,' out && grep -q '"site":"main (x.c:3)"' out
     report $? 'Ctrl-C while stacks are looked for behind the window: what is known'
     for seconds in 1 3 9; do
+        rm -f pipe && mkfifo pipe
         { printf '%s\n' '# hmm-trace 1' '#@ stack 1 0' '#@ frame 0	m	10	main	x.c	3' '#@1' 'a 0 10'
             yes 'r 0 20'; } >pipe 2>/dev/null &
         env --default-signal=INT "$HMM" cut --to 3 -o cut.ht2 pipe >out 2>err &

@@ -289,12 +289,12 @@ bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)
 
 /* ---- What the heap asks for ---- */
 
-/* Medium blocks that were not needed for as long as pages may be that are not needed: a step. */
+/* Medium blocks that were not needed for a while: a step. */
 static bool reclaim_unused(struct cache *cache)
 {
     const struct hmm_heap *h = cache->heap;
     uint64_t now = h->page_source->clock();
-    if (now - cache->aged_at >= h->release_after) {
+    if (now - cache->aged_at >= HMM__UNUSED_AFTER(h)) {
         cache->aged_at = now;
         hmm__medium_age(cache);
     }

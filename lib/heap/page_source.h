@@ -67,4 +67,8 @@ struct hmm__large {
 #define HMM__RELEASE_NEVER UINT32_MAX
 #define HMM__RELEASE_AFTER 250u
 
+/* What a cache has not needed for so long goes back to the heap, where its pages then grow old.
+ * Half of it: what a burst has left is to be gone within a second. */
+#define HMM__UNUSED_AFTER(heap) ((heap)->release_after / 2)
+
 #endif

@@ -289,8 +289,9 @@ void hmm__decommit_due(struct hmm_heap *h)
     uint64_t due = now;
     if (done) {
         const struct hmm__large *b = hmm__large_oldest(h);
-        uint32_t age = b ? (uint32_t)now - b->since : 0;
-        due += h->release_after - (age < h->release_after ? age : 0);
+        uint32_t age = b ? (uint32_t)now - b->since : 0, max = HMM__UNUSED_AFTER(h);
+        uint32_t left = h->release_after - (age < h->release_after ? age : 0);
+        due += left < max ? left : max;
     }
     write_due(h, due);
 }

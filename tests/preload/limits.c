@@ -531,6 +531,8 @@ static void huge(void)
         CHECK(s.reserved >= before.reserved + 3 * HUGE);
         CHECK(hmm_heap_check(hmm_process_heap()) == NULL);
     }
+    struct mallinfo2 m = mallinfo2();
+    CHECK(m.hblks == 3 && m.hblkhd >= 3 * HUGE && m.uordblks <= m.arena && m.arena < HUGE);
     a = realloc(a, 2 * HUGE);
     CHECK(a != NULL && AT(a, 0) == 1 && AT(a, HUGE - 1) == 2 && AT(a, 2 * HUGE - 1) == 0);
     c = realloc(c, 2 * HUGE);
@@ -546,6 +548,8 @@ static void huge(void)
     CHECK(malloc(too_large) == NULL && errno == ENOMEM);
     CHECK(malloc((size_t)PTRDIFF_MAX / 4) == NULL && errno == ENOMEM);
     CHECK(calloc(too_large / 4, 8) == NULL && errno == ENOMEM);
+    m = mallinfo2();
+    CHECK(m.hblks == 0 && m.hblkhd == 0);
     s = stats_now();
     CHECK(s.live_bytes <= before.live_bytes + MIB && s.reserved <= before.reserved + 16 * MIB);
     CHECK(s.live_peak >= 4 * HUGE || hmm_heap_stats == NULL);
