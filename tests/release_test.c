@@ -245,6 +245,22 @@ START_TEST(the_free_top_goes_too)
 }
 END_TEST
 
+/* Whenever it fell: no later than a hole. */
+START_TEST(the_free_top_goes_after_a_while)
+{
+    struct hmm_heap *h = heap_in(128 * MIB, strategy_of(_i / 4));
+    touched(h, 1000, 2);
+    hmm_heap_free(h, touched(h, 20 * MIB, 1));
+    wait_ms(h, 3 * HMM__RELEASE_AFTER + HMM__RELEASE_AFTER / 4 * (unsigned)(_i % 4));
+    hmm_heap_free(h, touched(h, 20 * MIB, 1));
+    wait_ms(h, HMM__RELEASE_AFTER - 20);
+    ck_assert_uint_gt(resident(), 20 * MIB);
+    wait_ms(h, 100);
+    ck_assert_uint_lt(resident(), MIB);
+    assert_sound(h);
+}
+END_TEST
+
 START_TEST(at_once_and_never)
 {
     struct hmm_heap *h = heap_in(128 * MIB, strategy_of(_i));
@@ -486,6 +502,7 @@ int main(void)
         on_each_strategy(c, what_is_used_again_stays, 1);
         on_each_strategy(c, small_blocks_do_not_keep_a_hole_from_growing_old, 1);
         on_each_strategy(c, the_free_top_goes_too, 1);
+        on_each_strategy(c, the_free_top_goes_after_a_while, 4);
         on_each_strategy(c, at_once_and_never, 1);
         on_each_strategy(c, what_may_wait_is_limited, 1);
         on_each_strategy(c, a_trim_gives_back_all_and_a_call_a_step, 1);

@@ -125,9 +125,7 @@ void *hmm__malloc_else(struct hmm_heap *h, uint32_t n)
 static __attribute__((noinline)) void top_fell(struct hmm_heap *h, hmm_ref was)
 {
     hmm__brk_lower(h);
-    if (was > h->top_seen)
-        h->top_seen = was;
-    hmm__decommit_due(h);
+    hmm__decommit_fallen(h, was);
     hmm__decommit_excess(h, was - h->top);
 }
 

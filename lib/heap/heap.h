@@ -184,10 +184,11 @@ struct hmm_heap {
         hmm_ref zero_top, zero_limit;
         hmm_ref taken_zero_from, taken_zero_to;
         /* Milliseconds that pages stay resident which are not needed; the page source's clock when
-         * some are to be given back next, read without the lock; the top, and when it was there. */
+         * some are to be given back next, read without the lock; the top, when it was there, and
+         * when it last fell far. */
         uint32_t release_after;
         hmm_ref top_seen;
-        uint64_t release_due, top_seen_at;
+        uint64_t release_due, top_seen_at, top_fell_at;
         size_t state_scanned; /* apart.c; the state's bytes from here on may have pages of zeros */
         uint64_t released_then; /* released, when the cache was last asked for what is idle */
         /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
