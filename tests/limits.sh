@@ -64,6 +64,9 @@ for s in $("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/')
         with HMM_STRATEGY="$s" "$dir/limits" after-a-burst
         [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
         report $? "$s: after a burst" "$dir/err"
+        with HMM_STRATEGY="$s" "$dir/limits" after-a-burst-any-calls
+        [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
+        report $? "$s: after a burst, calls of any kind" "$dir/err"
         with HMM_STRATEGY="$s" "$dir/limits" after-others-have-freed
         [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
         report $? "$s: after others have freed" "$dir/err"

@@ -61,6 +61,8 @@ static void carve_more(struct thread_cache *tc, struct run *d)
     size_t size = class_bytes(d->class);
     uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = (uint32_t)r->count - r->carved;
     n = n < rest ? n : rest;
+    n = n < tc->refill_max ? n : tc->refill_max;
+    cache_count_ahead(tc, n);
     HMM_ASSERT(d->state == RUN_ACTIVE && n != 0 && tc->free_list[d->class] == NO_OBJECT);
     char *p = (char *)run_start(tc->cache, d) + r->carved * size;
     const uint64_t key = tc->key; /* read once: the stores below might alias it */
@@ -73,6 +75,37 @@ static void carve_more(struct thread_cache *tc, struct run *d)
         p = carve_one(p, size, key);
     ((struct object *)(void *)(p - size))->next = NO_OBJECT;
     __atomic_store_n(&r->carved, (uint16_t)(r->carved + n), __ATOMIC_RELAXED);
+}
+
+/* Of the free list refill_max objects stay, and others are for later. Not if some are already, or
+ * a link does not lead to a free object. */
+static HMM__COLD void shorten_free_list(struct thread_cache *tc, unsigned c)
+{
+    struct object *o = tc->free_list[c];
+    if (tc->later[c] != NO_OBJECT)
+        return;
+    for (unsigned n = 1; n < tc->refill_max && object_has_tag(tc->key, o); n++)
+        o = o->next;
+    if (object_has_tag(tc->key, o)) {
+        tc->later[c] = o->next;
+        o->next = NO_OBJECT;
+    }
+}
+
+/* The free list was empty, and has become a list of which the length is not known. */
+HMM__ALWAYS_INLINE void count_refill(struct thread_cache *tc, unsigned c)
+{
+    if (hmm__unlikely(tc->refill_max != UINT16_MAX))
+        shorten_free_list(tc, c);
+    cache_count_ahead(tc, TICK_LIST_RARE);
+}
+
+static HMM__COLD void *pop_later(struct thread_cache *tc, unsigned c)
+{
+    tc->free_list[c] = tc->later[c];
+    tc->later[c] = NO_OBJECT;
+    count_refill(tc, c);
+    return cache_pop(tc, c);
 }
 
 static void make_full(struct run *d)
@@ -96,6 +129,7 @@ static void end_active(struct thread_cache *tc, struct run *d)
 {
     HMM_ASSERT(run_state(d) == RUN_ACTIVE && tc->active[d->class] == d);
     HMM_ASSERT(tc->free_list[d->class] == NO_OBJECT);
+    HMM_ASSERT(tc->later[d->class] == NO_OBJECT);
     tc->active[d->class] = NULL;
     if (d->list != &d->free &&
         tc->classes[d->class].joined_pages + run_rest(d)->pages <= JOINED_PAGES)
@@ -121,6 +155,7 @@ static void make_active(struct thread_cache *tc, struct run *d)
 {
     HMM_ASSERT(run_is_of(d, tc) && run_state(d) != RUN_RETIRED);
     HMM_ASSERT(tc->active[d->class] == NULL && tc->free_list[d->class] == NO_OBJECT);
+    HMM_ASSERT(tc->later[d->class] == NO_OBJECT);
     part_for(tc, &tc->classes[d->class], run_rest(d)->pages);
     run_set_state(d, RUN_ACTIVE);
     tc->active[d->class] = d;
@@ -207,6 +242,8 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     if (hmm__unlikely(tc->free_list[c] != NO_OBJECT))
         hmm__freed_object_broken(tc->free_list[c]);
     cache_count_slow(tc);
+    if (hmm__unlikely(tc->later[c] != NO_OBJECT))
+        return pop_later(tc, c);
     if (tc->batch.first != NULL)
         hmm__flush_remote(tc, false);
     if (tc->cache->lock != NULL && reuse_foreign(tc, c))
@@ -236,6 +273,8 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     make_active(tc, d);
     if (tc->free_list[c] == NO_OBJECT)
         carve_more(tc, d);
+    else
+        count_refill(tc, c);
     return cache_pop(tc, c);
 }
 
@@ -262,11 +301,15 @@ static void tick_sooner(struct thread_cache *tc, uint16_t frees)
 uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
 {
     struct cache *cache = tc->cache;
-    if (cache->heap->page_source == NULL)
+    if (cache->heap->page_source == NULL) {
+        tc->until_tick = INT32_MAX;
         return UINT16_MAX;
+    }
     uint16_t before = tc->ticker.frees, next = hmm__ticker_next(&tc->ticker, cache->heap);
     if (next < before)
         tick_sooner(tc, next);
+    tc->until_tick = next < HMM__TICK_FREES ? next : TICK_CALLS;
+    tc->refill_max = next <= TICK_LIST_RARE ? TICK_LIST_RARE : UINT16_MAX;
     if (!hmm__decommit_is_due_at(cache->heap, tc->ticker.at))
         return next;
     enum lock_hold hold = locked ? LOCK_NONE : cache_lock(cache);
@@ -275,7 +318,13 @@ uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
     hmm__tick(cache->heap);
     if (!locked)
         cache_unlock(cache, hold);
-    return hmm__decommit_is_due(cache->heap) ? 1 : next;
+    if (!hmm__decommit_is_due(cache->heap))
+        return next;
+    tc->refill_max = TICK_LIST_DUE;
+    for (unsigned c = 0; c < CACHE_CLASSES; c++)
+        shorten_free_list(tc, c);
+    tc->until_tick = 1;
+    return 1;
 }
 
 bool hmm__cache_collect_late(struct thread_cache *tc, bool locked)
@@ -286,10 +335,17 @@ bool hmm__cache_collect_late(struct thread_cache *tc, bool locked)
     return has_remote_frees(tc);
 }
 
-void hmm__cache_tick_free(struct thread_cache *tc)
+void hmm__cache_tick_after(struct thread_cache *tc)
 {
-    uint16_t next = hmm__cache_tick(tc, false);
-    tc->until_tick = hmm__cache_collect_late(tc, false) ? 1 : next;
+    hmm__cache_tick(tc, false);
+    if (hmm__cache_collect_late(tc, false))
+        tc->until_tick = 1;
+}
+
+void *hmm__cache_tick_then(struct thread_cache *tc, void *result)
+{
+    hmm__cache_tick_after(tc);
+    return result;
 }
 
 /* ---- A countdown is 0 ---- */
@@ -367,7 +423,8 @@ static void return_empty_run(struct thread_cache *tc, struct run *d, bool locked
 static bool has_free_objects(const struct thread_cache *tc, unsigned c)
 {
     const struct run *active = tc->active[c];
-    return tc->free_list[c] != NO_OBJECT || (active != NULL && !run_is_carved(active));
+    return tc->free_list[c] != NO_OBJECT || tc->later[c] != NO_OBJECT ||
+           (active != NULL && !run_is_carved(active));
 }
 
 /* Counts a run that was FULL, where it matters; whether tc is to share runs of the class. */
@@ -390,7 +447,7 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
         hmm__pool_give(tc, d, run_rest(d)->count - 1u);
         return;
     }
-    if (tc->free_list[d->class] == NO_OBJECT)
+    if (tc->free_list[d->class] == NO_OBJECT && tc->later[d->class] == NO_OBJECT)
         end_foreign(tc, d->class);
     if (abandoned || has_free_objects(tc, d->class)) {
         uint32_t count = run_rest(d)->count;
@@ -472,11 +529,12 @@ static int32_t take_active(struct thread_cache *tc, unsigned c)
     return all;
 }
 
-/* Each object of the free list goes to its run's list; those that were other threads' stay. */
-static void part_free_list(struct thread_cache *tc, unsigned c)
+/* Each object of the free list, or of the rest of it, goes to its run's list; those that were other
+ * threads' stay. */
+static void part_list(struct thread_cache *tc, struct object **of)
 {
     const struct cache *cache = tc->cache;
-    struct object *o = tc->free_list[c], *before = o, *rest = NO_OBJECT, *next;
+    struct object *o = *of, *before = o, *rest = NO_OBJECT, *next;
     for (; o != NO_OBJECT; before = o, o = next) {
         struct run *d = cache_run_of(cache, o);
         if (d == NULL || !run_may_list(cache, d, o))
@@ -491,13 +549,14 @@ static void part_free_list(struct thread_cache *tc, unsigned c)
         o->next = *list;
         *list = o;
     }
-    tc->free_list[c] = rest;
+    *of = rest;
 }
 
 static void return_free_list(struct thread_cache *tc, unsigned c)
 {
     int32_t at = take_active(tc, c);
-    part_free_list(tc, c);
+    part_list(tc, &tc->free_list[c]);
+    part_list(tc, &tc->later[c]);
     while (at != 0) {
         struct run *d = run_at(tc->cache, at);
         at = run_rest(d)->link;
