@@ -223,6 +223,31 @@ void hmm__map_remove(char *from, char *to)
     }
 }
 
+/* ---- What is vacated: it stays in its span ---- */
+
+bool hmm__map_vacate(char *from, char *to)
+{
+    if (munmap(from, (size_t)(to - from)) != 0)
+        return false;
+    mapped_bytes -= (size_t)(to - from);
+    return true;
+}
+
+enum hmm__occupied hmm__map_occupy(char *from, char *to)
+{
+    int code = map_at(from, (size_t)(to - from), PROT_READ | PROT_WRITE, 0);
+    if (code == 0)
+        mapped_bytes += (size_t)(to - from);
+    return code == 0 ? HMM__OCCUPIED : code == EEXIST ? HMM__OCCUPY_BLOCKED : HMM__OCCUPY_REFUSED;
+}
+
+void hmm__map_forget(char *from, char *to)
+{
+    struct span *s = span_from(from);
+    if (s != NULL && s->from < from && s->to == to)
+        s->to = from;
+}
+
 size_t hmm__map_bytes(void)
 {
     return mapped_bytes;

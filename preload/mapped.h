@@ -25,6 +25,13 @@ HMM__HIDDEN bool hmm__map_is_blocked(void);
 /* Unmaps the whole pages of [from, to). */
 HMM__HIDDEN void hmm__map_remove(char *from, char *to);
 
+/* Unmaps whole pages of [from, to), and maps them again; meanwhile nothing else is done there. */
+HMM__HIDDEN bool hmm__map_vacate(char *from, char *to);
+HMM__HIDDEN enum hmm__occupied hmm__map_occupy(char *from, char *to);
+
+/* What has been vacated, below which nothing is mapped up to the end, is not mapped again so. */
+HMM__HIDDEN void hmm__map_forget(char *from, char *to);
+
 /* The bytes that are mapped. */
 HMM__HIDDEN size_t hmm__map_bytes(void);
 

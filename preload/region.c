@@ -217,6 +217,32 @@ static size_t mapped(void)
     return region.in_place ? hmm__map_bytes() : region.size;
 }
 
+/* hmm__page_source.limited: what counts is what is mapped. The heap deals in pages of 4 KiB. */
+static bool limited(void)
+{
+    struct rlimit limit;
+    if (!region.in_place || region.page != 4096)
+        return false;
+    return (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) ||
+           (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY);
+}
+
+static bool vacate(char *from, char *to)
+{
+    int code = errno;
+    bool done = hmm__map_vacate(from, to);
+    errno = code;
+    return done;
+}
+
+static enum hmm__occupied occupy(char *from, char *to)
+{
+    int code = errno;
+    enum hmm__occupied done = hmm__map_occupy(from, to);
+    errno = code;
+    return done;
+}
+
 /* hmm__page_source.decommit. MADV_DONTNEED, not MADV_FREE: the resident size falls at once, and the
  * pages read as zero. */
 static void decommit(char *from, char *to)
@@ -247,7 +273,11 @@ static const struct hmm__page_source page_source = {.commit = commit,
                                                     .unmap = unmap,
                                                     .past = past,
                                                     .state_place = state_place,
-                                                    .mapped = mapped};
+                                                    .mapped = mapped,
+                                                    .limited = limited,
+                                                    .vacate = vacate,
+                                                    .occupy = occupy,
+                                                    .forget = hmm__map_forget};
 static const struct hmm__page_source pool_source = {.commit = commit_pool};
 const struct hmm__page_source *const hmm__region_page_source = &page_source;
 const struct hmm__page_source *const hmm__region_pool_source = &pool_source;

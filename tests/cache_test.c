@@ -173,18 +173,19 @@ static void fill_books(void)
     books_hold(&b);
 }
 
-/* All that the empty heap has, as one block. */
+/* All that the new heap has, as one block. */
 static size_t whole_of(const struct hmm_heap *h)
 {
     return (size_t)(h->limit - h->first) * HMM_GRANULE - HMM_HEADER_BYTES;
 }
 
-/* _i: strategy and order. A block that takes all fits again when all is free, however it is asked
- * for. */
+/* _i: strategy and order. A block that takes all fits again when all is free, also where the
+ * cache's tables were, however it is asked for. */
 START_TEST(what_fitted_at_first_fits_again)
 {
     books_open(&b, 2 * MIB, strategy_of(_i / ORDERS), (uint64_t)_i + 700);
     struct hmm_heap *h = b.heap;
+    const size_t whole = whole_of(h);
     for (int way = 0; way < 4; way++) {
         void *p;
         fill_books();
@@ -192,13 +193,13 @@ START_TEST(what_fitted_at_first_fits_again)
         books_out(&b, (enum order)(_i % ORDERS));
         ck_assert_uint_gt(count_blocks(h), 0); /* the cache has some */
         if (way == 0)
-            p = hmm_heap_malloc(h, whole_of(h));
+            p = hmm_heap_malloc(h, whole);
         else if (way == 1)
-            p = hmm_heap_calloc(h, 1, whole_of(h));
+            p = hmm_heap_calloc(h, 1, whole);
         else if (way == 2)
-            p = hmm_heap_aligned_alloc(h, 64, whole_of(h) - 128);
+            p = hmm_heap_aligned_alloc(h, 64, whole - 128);
         else
-            p = hmm_heap_realloc(h, must_malloc(h, 20000), whole_of(h));
+            p = hmm_heap_realloc(h, must_malloc(h, 20000), whole);
         ck_assert_ptr_nonnull(p);
         ck_assert_ptr_null(hmm_heap_malloc(h, 5000));
         b.failed++;
@@ -342,10 +343,16 @@ START_TEST(only_an_object_s_first_byte_is_one)
 {
     for (unsigned c = 0; c < CACHE_CLASSES; c++) {
         size_t size = class_bytes(c);
-        struct run d = {.start = 0xfffff000u, .inverse = UINT32_MAX / (uint32_t)size + 1};
-        for (size_t at = 0; at < (size_t)34 << 10; at++) {
-            const char *p = (const char *)(uintptr_t)(uint32_t)(d.start + at);
-            require(run_has_object(&d, p) == (at % size == 0), "offset %zu of %zu", at, size);
+        const uint32_t start = 0xfffff000u, end = 32u << 10;
+        for (size_t carved = 0; carved <= end / size; carved += 1 + carved / 3) {
+            struct run d = {.last = start + (uint32_t)((carved - 1) * size),
+                            .inverse = run_inverse(size)};
+            for (uint32_t at = 0; at < end + CACHE_PAGE; at++) {
+                const char *p = (const char *)(uintptr_t)(uint32_t)(start + at);
+                bool is_one = at % size == 0 && at < carved * size;
+                require(run_has_object(&d, p) == is_one, "offset %u of %zu x %zu", at, carved,
+                        size);
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ with() {
 for s in $("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/'); do
     case $s in first-fit | next-fit) index=13 ;; *) index=4 ;; esac
     if [ $bits = 64 ]; then
-        for c in address-space data locked; do
+        for c in address-space data locked holes; do
             for _ in 1 2 3 4 5; do # under a limit its threads may find no room for an arena
                 "$dir/limits" $c > "$dir/libc" 2> "$dir/err.libc" && break
             done
@@ -53,7 +53,7 @@ for s in $("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/')
         [ "$code" -eq 0 ] && [ ! -s "$dir/err" ] &&
             near "$(cat "$dir/libc")" "$(cat "$dir/out")" $index
         report $? "$s: ulimit -v: $(cat "$dir/out") blocks, the C library $(cat "$dir/libc")"
-        for c in comes-back comes-back-at-once in-the-way; do
+        for c in comes-back comes-back-at-once in-the-way in-holes; do
             with HMM_STRATEGY="$s" "$dir/limits" $c
             [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
             report $? "$s: $c"

@@ -25,6 +25,7 @@ static struct cache *open_own(struct hmm_heap *h)
     }
     *cache = first;
     cache->thread_cache->cache = cache;
+    cache->first_low = cache->low;
     return cache;
 }
 

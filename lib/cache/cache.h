@@ -58,8 +58,9 @@
  * again; at once, if it was the last that was freed. Before a run goes back to the heap each of its
  * objects must have the tag. A link that was written over leads malloc to no tag, whatever it leads
  * to. So that malloc makes one test, a list ends with an object that never has a tag. free also
- * checks that the pointer is an object's: the distance from the run's start must be a multiple of
- * the size, which one multiplication tells.
+ * checks that the pointer is an object's: the distance to the last object that was carved must be a
+ * multiple of the size, and not below 0, which one multiplication tells. So a stale pointer to what
+ * is not carved yet, or to the rest behind the last object, is refused as one into an object is.
  *
  * A program's own data must never pass for a tag, whatever it leaves unwritten or writes in part.
  * So each state in which memory is free has its own key: free in its run, sent (freed by another
@@ -188,8 +189,8 @@ struct run {
     uint16_t countdown; /* atomic */
     uint8_t class;
     uint8_t state;    /* of enum run_state; atomic */
-    uint32_t start;   /* the low half of its first object's address */
-    uint32_t inverse; /* 2^32 divided by the size, rounded up */
+    uint32_t last;    /* the low half of the address of the last object so far; atomic */
+    uint32_t inverse; /* the first number above 2^32 divided by the size */
 #if UINTPTR_MAX <= UINT32_MAX
     uint32_t unused[2];
 #endif
@@ -197,17 +198,22 @@ struct run {
 
 /* The part of a descriptor that the fast path does not read. */
 struct run_rest {
-    int32_t link;                  /* the next in a list, as an entry of the page map; 0: none.
-                                      SPLIT: a list of descriptors with the bits */
-    uint16_t carved;               /* objects so far */
-    uint16_t count : 12, high : 4; /* objects in all; how many times 4 GiB above page 0 */
-    uint16_t below;                /* objects in use at the event of the countdown; atomic */
-    uint16_t in_hand;              /* objects that the reclaimer holds; 0 without the lock */
-    uint8_t pages;                 /* those of the class that are still counted for it */
-    bool counted_empty;            /* its pages are in empty_pages */
+    int32_t link;       /* the next in a list, as an entry of the page map; 0: none. SPLIT: a list
+                           of descriptors with the bits */
+    uint32_t page : 26; /* where its first object is */
+    uint32_t pages : 6; /* those of the class that are still counted for it */
+    uint16_t count;     /* objects in all */
+    uint16_t below;     /* objects in use at the event of the countdown; atomic. SPLIT: objects in
+                           use */
+    uint16_t in_hand;   /* objects that the reclaimer holds; 0 without the lock */
+    bool counted_empty; /* its pages are in empty_pages */
+    bool all_carved;
 };
 
 _Static_assert(sizeof(struct run) == 32, "two descriptors fill a cache line");
+_Static_assert(sizeof(struct run_rest) == 16, "a batch has ten of both");
+_Static_assert((uint64_t)UINT32_MAX *HMM_GRANULE >> CACHE_PAGE_LOG < 1u << 26,
+               "run_rest.page has 26 bits");
 _Static_assert(RUN_RETIRED <= UINT8_MAX, "run.state has 8 bits");
 _Static_assert(RUN_BATCH_BYTES % 64 == 0 && (RUN_BATCH_BYTES & (RUN_BATCH_BYTES - 1)) == 0,
                "a batch is whole cache lines, and run_rest finds its start by a mask");
@@ -302,6 +308,7 @@ struct cache {
     const struct hmm__page_source *source; /* what commits the tables; NULL: they are */
     char *low;                             /* the tables begin here */
     char *lowest;                          /* in own memory: and never below this */
+    char *first_low;                       /* before there were descriptors; NULL: these stay */
     char *low_committed;                   /* they are committed from here on */
     char *end;                             /* and end here */
     size_t map_committed;                  /* entries of the page map, committed and cleared */
@@ -367,6 +374,8 @@ struct cache_place {
     bool (*claim)(struct cache *cache, const char *low);
     /* hmm_heap.reserve, or NULL */
     void (*reserve)(struct hmm_heap *h);
+    /* Gives what is below cache->low to the heap; NULL: it keeps it. False: it cannot be. */
+    bool (*release)(struct cache *cache);
 };
 
 /* Memory of their own for the tables of a cache whose heap's region has at most region_max bytes
@@ -512,8 +521,8 @@ HMM__HIDDEN void hmm__split_free(struct cache *cache, struct run *d, void *p);
  * 0: there is none. */
 HMM__HIDDEN uint32_t hmm__split_island(const struct cache *cache, const struct run *d, uint32_t *i);
 
-/* Whether an object in use of d begins in this page. */
-HMM__HIDDEN bool hmm__split_begins_in(const struct cache *cache, const struct run *d, size_t page);
+/* Whether an object in use of d begins, or has its end, in this page. */
+HMM__HIDDEN bool hmm__split_is_in(const struct cache *cache, const struct run *d, size_t page);
 
 /* ---- inspect.c ---- */
 
@@ -532,6 +541,9 @@ HMM__HIDDEN void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t al
 /* Commits and clears the entries of the page map below `page`, and lets them be read. False: there
  * is no room. */
 HMM__HIDDEN bool hmm__tables_cover(struct cache *cache, size_t page);
+/* Gives the heap what it can of the tables' low end, without threads. True iff that is something.
+ */
+HMM__HIDDEN bool hmm__tables_release(struct cache *cache);
 
 /* ---- thread.c ---- */
 

@@ -73,8 +73,8 @@ static int walk_objects(const struct cache *cache, const struct run *d, size_t b
 {
     size_t size = class_bytes(d->class), done = 0;
     int result = 0;
-    const struct run_rest *r = run_rest(d);
-    uint32_t shown = r->carved < r->count ? r->carved + 1u : r->count;
+    const uint32_t count = run_rest(d)->count, carved = run_carved(cache, d);
+    uint32_t shown = carved < count ? carved + 1 : count;
     require_whole(cache, d);
     for (uint32_t i = 0; i < shown && result == 0; i++) {
         char *p = object_at(cache, d, i);
@@ -82,9 +82,9 @@ static int walk_objects(const struct cache *cache, const struct run *d, size_t b
         struct hmm_block_info info = {.payload = p,
                                       .size = last ? bytes - done : size,
                                       .usable = size,
-                                      .used = i < r->carved && !object_is_free(cache, p)};
-        if (i == r->carved)
-            info.usable = (r->count - i) * size;
+                                      .used = i < carved && !object_is_free(cache, p)};
+        if (i == carved)
+            info.usable = (count - i) * size;
         done += size;
         result = v.visit(v.arg, &info);
     }
@@ -125,7 +125,7 @@ static HMM__UNSEEN void tally_run(const struct cache *cache, const struct run *d
 {
     size_t size = class_bytes(d->class), used = 0;
     require_whole(cache, d);
-    for (uint32_t i = 0; i < run_rest(d)->carved; i++)
+    for (uint32_t i = 0, carved = run_carved(cache, d); i < carved; i++)
         used += !object_is_free(cache, object_at(cache, d, i));
     t->runs++;
     t->run_bytes +=
@@ -197,7 +197,7 @@ static uint32_t list_length(const struct cache *cache, const struct run *d, cons
     uint32_t n = 0;
     for (; o != NO_OBJECT && n <= run_rest(d)->count; o = o->next, n++) {
         size_t at = (size_t)((const char *)o - start), size = class_bytes(d->class);
-        if ((const char *)o < start || at % size != 0 || at / size >= run_rest(d)->carved ||
+        if ((const char *)o < start || at % size != 0 || at >= run_carved_bytes(cache, d) ||
             !object_has_tag(cache->keys.free, o))
             return UINT32_MAX;
     }
@@ -267,18 +267,18 @@ static bool any_is_orphaned(const struct cache *cache)
 
 static const char *check_objects(const struct cache *cache, const struct run *d)
 {
-    const struct run_rest *r = run_rest(d);
+    const uint32_t count = run_rest(d)->count, carved = run_carved(cache, d);
     uint32_t own = list_length(cache, d, d->free), tagged = 0;
-    if (r->carved > r->count || own > r->count)
+    if (carved > count || own > count)
         return "F2: a list of free objects is broken";
-    for (uint32_t i = 0; i < r->carved; i++)
+    for (uint32_t i = 0; i < carved; i++)
         tagged += object_is_free(cache, object_at(cache, d, i));
     uint32_t listed = own + count_elsewhere(cache, d);
     if (tagged < listed || (tagged > listed && !any_is_orphaned(cache)))
         return "F2: a free object is in no list, or a used one in one";
     if (d->state == RUN_ACTIVE ? own != 0 && d->list != &d->free
         : d->state == RUN_FULL ? d->countdown != 1 || own != 0
-                               : run_used(d) + own != r->carved)
+                               : run_used(d) + own != carved)
         return "F3: the countdown of a run is not the number of its objects in use";
     return NULL;
 }
@@ -356,25 +356,27 @@ static bool island_is_whole(const struct cache *cache, const struct run *d, uint
     if ((word & HMM__FREE) || header_size(word) > h->top - block_of(h, p))
         return false;
     end = p + (size_t)header_size(word) * HMM_GRANULE;
-    return end - HMM_HEADER_BYTES >= object_at(cache, d, i + n) &&
+    return end >= object_at(cache, d, i + n) + HMM_GRANULE &&
            (last || end <= object_at(cache, d, next));
 }
 
 static const char *check_split(const struct cache *cache, const struct run *d)
 {
-    uint32_t tagged = 0;
+    uint32_t tagged = 0, used = 0;
     size_t page = cache_page_of(cache, object_at(cache, d, 0));
-    size_t end = cache_page_of(cache, object_at(cache, d, run_rest(d)->count) - 1);
+    size_t end = cache_page_of(cache, object_at(cache, d, run_rest(d)->count));
     for (; page <= end && page < cache->pages; page++)
-        if ((run_at(cache, cache_page_map(cache)[page]) == d) !=
-            hmm__split_begins_in(cache, d, page))
+        if ((run_at(cache, cache_page_map(cache)[page]) == d) != hmm__split_is_in(cache, d, page))
             return "F6: the page map leads to a split run from other pages than its objects'";
     for (uint32_t i = 0, n; (n = hmm__split_island(cache, d, &i)) != 0; i += n) {
         if (!island_is_whole(cache, d, i, n))
             return "F6: objects of a split run are not a used block";
+        used += n;
         for (uint32_t k = 0; k < n; k++)
             tagged += object_is_free(cache, object_at(cache, d, i + k));
     }
+    if (used != run_rest(d)->below)
+        return "F6: a split run has not so many objects in use as it counts";
     uint32_t listed = count_elsewhere(cache, d);
     if (tagged < listed || (tagged > listed && !any_is_orphaned(cache)))
         return "F2: a free object is in no list, or a used one in one";

@@ -136,7 +136,7 @@ static bool all_are_free(const struct cache *cache, const struct run *d)
 {
     size_t size = class_bytes(d->class);
     const char *p = run_start(cache, d);
-    for (uint32_t n = run_rest(d)->carved; n != 0; n--, p += size)
+    for (uint32_t n = run_carved(cache, d); n != 0; n--, p += size)
         if (!object_has_tag(cache->keys.free, p) &&
             ((const struct object *)(const void *)p)->tag != tag_in_hand(cache))
             return false;
@@ -301,12 +301,14 @@ static bool reclaim_unused(struct cache *cache)
     return hmm__medium_return_unused(cache);
 }
 
-/* Runs are split only for a request that would fail: who only trims is to have them as they are. */
+/* Runs are split only for a request that would fail: who only trims is to have them as they are.
+ * The tables are last: what they give up is between the top and the break. */
 static bool reclaim_to_the_last(struct cache *cache)
 {
     struct thread_cache *tc = hmm__thread_cache_here(cache);
     bool any = hmm__cache_reclaim_all(cache, tc);
-    return hmm__split_all(cache, tc) || any;
+    any |= hmm__split_all(cache, tc);
+    return hmm__tables_release(cache) || any;
 }
 
 /* hmm_heap.reclaim */

@@ -17,10 +17,6 @@
  * unless it would fail otherwise. */
 #define COLLECT_MAX 300u
 
-/* And that a free returns to them now and then: a thread that requests no objects does not look for
- * what others have freed of its own. Less than half a millisecond. */
-#define COLLECT_LATE 2048u
-
 /* Runs whose objects are all in use stay ACTIVE, up to so many pages a class, and to RUN_PAGES_MAX
  * together with the active run. With 32 the footprint is larger. */
 #define JOINED_PAGES 16u
@@ -59,12 +55,13 @@ static void carve_more(struct thread_cache *tc, struct run *d)
 {
     struct run_rest *r = run_rest(d);
     size_t size = class_bytes(d->class);
-    uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = (uint32_t)r->count - r->carved;
-    n = n < rest ? n : rest;
+    uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = r->count - run_carved(tc->cache, d);
     n = n < tc->refill_max ? n : tc->refill_max;
+    r->all_carved = n >= rest;
+    n = n < rest ? n : rest;
     cache_count_ahead(tc, n);
     HMM_ASSERT(d->state == RUN_ACTIVE && n != 0 && tc->free_list[d->class] == NO_OBJECT);
-    char *p = (char *)run_start(tc->cache, d) + r->carved * size;
+    char *p = (char *)run_start(tc->cache, d) + run_carved_bytes(tc->cache, d);
     const uint64_t key = tc->key; /* read once: the stores below might alias it */
     uint32_t left = n;
     tc->free_list[d->class] = (struct object *)(void *)p;
@@ -74,29 +71,14 @@ static void carve_more(struct thread_cache *tc, struct run *d)
     for (; left != 0; left--)
         p = carve_one(p, size, key);
     ((struct object *)(void *)(p - size))->next = NO_OBJECT;
-    __atomic_store_n(&r->carved, (uint16_t)(r->carved + n), __ATOMIC_RELAXED);
-}
-
-/* Of the free list refill_max objects stay, and others are for later. Not if some are already, or
- * a link does not lead to a free object. */
-static HMM__COLD void shorten_free_list(struct thread_cache *tc, unsigned c)
-{
-    struct object *o = tc->free_list[c];
-    if (tc->later[c] != NO_OBJECT)
-        return;
-    for (unsigned n = 1; n < tc->refill_max && object_has_tag(tc->key, o); n++)
-        o = o->next;
-    if (object_has_tag(tc->key, o)) {
-        tc->later[c] = o->next;
-        o->next = NO_OBJECT;
-    }
+    CACHE_WRITE(d->last, low_half(p) - (uint32_t)size);
 }
 
 /* The free list was empty, and has become a list of which the length is not known. */
 HMM__ALWAYS_INLINE void count_refill(struct thread_cache *tc, unsigned c)
 {
     if (hmm__unlikely(tc->refill_max != UINT16_MAX))
-        shorten_free_list(tc, c);
+        hmm__free_list_shorten(tc, c);
     cache_count_ahead(tc, TICK_LIST_RARE);
 }
 
@@ -254,7 +236,7 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
             return cache_pop(tc, c);
     }
     struct run *d = tc->active[c];
-    if (d != NULL && !run_is_carved(d)) {
+    if (d != NULL && !run_rest(d)->all_carved) {
         carve_more(tc, d);
         return cache_pop(tc, c);
     }
@@ -276,76 +258,6 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     else
         count_refill(tc, c);
     return cache_pop(tc, c);
-}
-
-/* ---- Time ---- */
-
-/* The countdowns of tc's active runs are at most so many. */
-static void tick_run_sooner(struct run *d, uint16_t frees)
-{
-    if (d->countdown > frees)
-        run_set_countdown(d, frees);
-}
-
-static void tick_sooner(struct thread_cache *tc, uint16_t frees)
-{
-    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
-        if (tc->active[c] != NULL)
-            tick_run_sooner(tc->active[c], frees);
-        for (int32_t at = tc->classes[c].joined; at != 0;
-             at = run_rest(run_at(tc->cache, at))->link)
-            tick_run_sooner(run_at(tc->cache, at), frees);
-    }
-}
-
-uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
-{
-    struct cache *cache = tc->cache;
-    if (cache->heap->page_source == NULL) {
-        tc->until_tick = INT32_MAX;
-        return UINT16_MAX;
-    }
-    uint16_t before = tc->ticker.frees, next = hmm__ticker_next(&tc->ticker, cache->heap);
-    if (next < before)
-        tick_sooner(tc, next);
-    tc->until_tick = next < HMM__TICK_FREES ? next : TICK_CALLS;
-    tc->refill_max = next <= TICK_LIST_RARE ? TICK_LIST_RARE : UINT16_MAX;
-    if (!hmm__decommit_is_due_at(cache->heap, tc->ticker.at))
-        return next;
-    enum lock_hold hold = locked ? LOCK_NONE : cache_lock(cache);
-    if (hold == LOCK_UNAVAILABLE)
-        return next;
-    hmm__tick(cache->heap);
-    if (!locked)
-        cache_unlock(cache, hold);
-    if (!hmm__decommit_is_due(cache->heap))
-        return next;
-    tc->refill_max = TICK_LIST_DUE;
-    for (unsigned c = 0; c < CACHE_CLASSES; c++)
-        shorten_free_list(tc, c);
-    tc->until_tick = 1;
-    return 1;
-}
-
-bool hmm__cache_collect_late(struct thread_cache *tc, bool locked)
-{
-    if (tc->cache == NULL || tc->cache->lock == NULL || !has_remote_frees(tc))
-        return false;
-    hmm__collect_remote_frees(tc, COLLECT_LATE, locked);
-    return has_remote_frees(tc);
-}
-
-void hmm__cache_tick_after(struct thread_cache *tc)
-{
-    hmm__cache_tick(tc, false);
-    if (hmm__cache_collect_late(tc, false))
-        tc->until_tick = 1;
-}
-
-void *hmm__cache_tick_then(struct thread_cache *tc, void *result)
-{
-    hmm__cache_tick_after(tc);
-    return result;
 }
 
 /* ---- A countdown is 0 ---- */
@@ -424,7 +336,7 @@ static bool has_free_objects(const struct thread_cache *tc, unsigned c)
 {
     const struct run *active = tc->active[c];
     return tc->free_list[c] != NO_OBJECT || tc->later[c] != NO_OBJECT ||
-           (active != NULL && !run_is_carved(active));
+           (active != NULL && !run_rest(active)->all_carved);
 }
 
 /* Counts a run that was FULL, where it matters; whether tc is to share runs of the class. */
@@ -489,7 +401,7 @@ void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc)
     cache_count_slow(tc);
     if (run_state(d) == RUN_ACTIVE && hmm__unlikely(hmm__cache_collect_late(tc, false)) &&
         run_is_of(d, tc) && run_state(d) == RUN_ACTIVE)
-        tick_run_sooner(d, 1);
+        cache_tick_sooner(d, 1);
 }
 
 void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result)
@@ -512,7 +424,7 @@ static int32_t take_active(struct thread_cache *tc, unsigned c)
     tc->active[c] = NULL;
     for (int32_t at = s->joined; at != 0; at = run_rest(run_at(tc->cache, at))->link) {
         struct run *d = run_at(tc->cache, at);
-        uint32_t used = run_rest(d)->carved;
+        uint32_t used = run_carved(tc->cache, d);
         for (const struct object *o = d->free; o != NO_OBJECT; o = o->next) {
             if (!run_may_list(tc->cache, d, o))
                 hmm__links_broken(tc->cache->heap,
@@ -581,9 +493,15 @@ void hmm__part_joined(struct thread_cache *tc)
             return_free_list(tc, c);
 }
 
+/* Whether p, in one of d's pages, lies behind the last object that was carved. */
+static bool is_behind_objects(const struct run *d, const void *p)
+{
+    return (int32_t)(low_half(p) - CACHE_READ(d->last)) >= (int32_t)class_bytes(d->class);
+}
+
 void hmm__run_object_invalid(const void *p, const struct run *d, const char *operation)
 {
-    if (!run_has_object(d, p))
+    if (!run_has_object(d, p) && !is_behind_objects(d, p))
         hmm__panic(operation, p, "not a block: the pointer is inside one");
     hmm__panic(operation, p, "double free, or not a block: it is not in use");
 }

@@ -36,9 +36,10 @@
 #define TRIAL_BYTES 512u
 #define TRIAL_THREADS 8u
 
-_Static_assert(RUN_PAGES_MAX *CACHE_PAGE <= 1u << 15 && 1u << 15 < RUN_FRACTION,
+_Static_assert(RUN_PAGES_MAX *CACHE_PAGE <= 1u << 15 && 1u << 15 < RUN_FRACTION &&
+                   RUN_FRACTION < (1u << 22) - (1u << 15) - CACHE_OBJECT_MAX,
                "run_has_object is exact for 2^15 bytes");
-_Static_assert(RUN_PAGES_MAX *CACHE_PAGE / 16 < 1u << 12, "run_rest.count has 12 bits");
+_Static_assert(RUN_PAGES_MAX < 1u << 6, "run_rest.pages has 6 bits");
 
 /* ---- Descriptors ---- */
 
@@ -73,6 +74,39 @@ struct run *hmm__descriptor_new(struct thread_cache *tc)
     if (d != NULL)
         tc->unused = run_rest(d)->link;
     return d;
+}
+
+/* In run_rest.in_hand, which is 0 otherwise, of descriptors in the list of unused ones: others are
+ * RETIRED too, and in a queue yet. */
+#define IS_UNUSED UINT16_MAX
+
+static bool batch_is_unused(struct run *batch)
+{
+    for (unsigned i = 0; i < RUN_BATCH; i++)
+        if (run_rest(&batch[i])->in_hand != IS_UNUSED)
+            return false;
+    return true;
+}
+
+char *hmm__descriptors_give_up(struct thread_cache *tc, char *low, char *end)
+{
+    int32_t list = tc->unused;
+    for (int32_t at = list; at != 0; at = run_rest(run_at(tc->cache, at))->link)
+        run_rest(run_at(tc->cache, at))->in_hand = IS_UNUSED;
+    while ((size_t)(end - low) >= RUN_BATCH_BYTES && batch_is_unused((struct run *)(void *)low))
+        low += RUN_BATCH_BYTES;
+    int32_t *last = &tc->unused;
+    for (int32_t at = list, next; at != 0; at = next) {
+        struct run *d = run_at(tc->cache, at);
+        next = run_rest(d)->link;
+        run_rest(d)->in_hand = 0;
+        if ((char *)d < low)
+            continue;
+        *last = at;
+        last = &run_rest(d)->link;
+    }
+    *last = 0;
+    return (size_t)(end - low) >= RUN_BATCH_BYTES ? low : end;
 }
 
 void hmm__descriptors_retire(struct thread_cache *tc, int32_t list)
@@ -307,14 +341,14 @@ static void describe(struct cache *cache, struct run *d, unsigned c, const char 
     d->free = NO_OBJECT;
     d->class = (uint8_t)c;
     d->list = &d->free;
-    *run_rest(d) = (struct run_rest){
-        .count = (uint16_t)(objects_in(pages, size) & 0xfff),
-        .high = (uint16_t)(((uint64_t)((uintptr_t)start - cache->base) >> 32) & 15),
-        .pages = (uint8_t)pages};
+    *run_rest(d) =
+        (struct run_rest){.page = (uint32_t)cache_page_of(cache, start) & ((1u << 26) - 1),
+                          .pages = pages & ((1u << 6) - 1),
+                          .count = (uint16_t)objects_in(pages, size)};
     run_set_countdown(d, 0);
     run_set_state(d, RUN_ACTIVE);
-    d->start = low_half(start);
-    d->inverse = UINT32_MAX / (uint32_t)size + 1;
+    d->last = low_half(start) - (uint32_t)size;
+    d->inverse = run_inverse(size);
 }
 
 /* Counts the request; whether there were enough of them for a run. */
@@ -363,7 +397,7 @@ static void clear_tag(char *p, uint64_t key, bool claimed)
  * countdown says that no object is in use, and here is the proof; the reclaimer has had its own. */
 HMM__ALWAYS_INLINE void clear_tags(const struct cache *cache, const struct run *d, bool claimed)
 {
-    size_t size = class_bytes(d->class), n = run_rest(d)->carved;
+    size_t size = class_bytes(d->class), n = run_carved(cache, d);
     const uint64_t key = cache->keys.free;
     char *p = run_start(cache, d);
     for (; n >= 4; n -= 4, p += 4 * size) {

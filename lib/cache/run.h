@@ -67,17 +67,27 @@ HMM__ALWAYS_INLINE bool object_is_free(const struct cache *cache, const void *p)
 }
 
 /*
- * Whether p, in one of d's pages, is the start of an object. It is iff the distance from the run's
- * start times the inverse, modulo 2^32, is less than RUN_FRACTION. The inverse is too large by less
- * than 1; for the most distant object, 2^15 bytes on, the product is too large by less than 2^15.
- * A pointer r bytes into an object, r less than the size, adds r inverses, and each is at least
- * 2^32 / CACHE_OBJECT_MAX.
+ * Whether p, in one of d's pages, is the start of an object that was carved. It is iff the distance
+ * from p to the last one times the inverse, modulo 2^32, is less than RUN_FRACTION. Size times
+ * inverse is e modulo 2^32, where e is more than 0 and at most the size:
+ *
+ *     p is k objects below the last:       k e, which is less than 2^15, the bytes of a run
+ *     and r more, 0 < r < size:            k e + r inverses, from 2^22 to 2^32 - 2^22 + 2^15
+ *     k objects above it, 0 < k:           2^32 - k e
+ *     and r more:                          2^32 - k e - r inverses, at least 2^22 - 2^15 - size
+ *
+ * since an inverse is at least 2^32 / CACHE_OBJECT_MAX, which is 2^22.
  */
-#define RUN_FRACTION (UINT32_MAX / CACHE_OBJECT_MAX)
+#define RUN_FRACTION (UINT32_MAX / CACHE_OBJECT_MAX / 2)
+
+HMM__ALWAYS_INLINE uint32_t run_inverse(size_t size)
+{
+    return (UINT32_MAX - ((uint32_t)size - 1)) / (uint32_t)size + 2;
+}
 
 HMM__ALWAYS_INLINE bool run_has_below(const struct run *d, const void *p, uint32_t fraction)
 {
-    return (low_half(p) - d->start) * d->inverse < fraction;
+    return (CACHE_READ(d->last) - low_half(p)) * d->inverse < fraction;
 }
 
 HMM__ALWAYS_INLINE bool run_has_object(const struct run *d, const void *p)
@@ -185,15 +195,20 @@ HMM__ALWAYS_INLINE bool run_count_down(struct run *d)
 #endif
 }
 
-HMM__ALWAYS_INLINE bool run_is_carved(const struct run *d)
-{
-    return run_rest(d)->carved == run_rest(d)->count;
-}
-
 HMM__ALWAYS_INLINE void *run_start(const struct cache *cache, const struct run *d)
 {
-    return (char *)cache->base +
-           (d->start - (uint32_t)cache->base + ((uint64_t)run_rest(d)->high << 32));
+    return (char *)cache->base + ((size_t)run_rest(d)->page << CACHE_PAGE_LOG);
+}
+
+/* The bytes of the objects that were carved, and their number. */
+HMM__ALWAYS_INLINE uint32_t run_carved_bytes(const struct cache *cache, const struct run *d)
+{
+    return CACHE_READ(d->last) + (uint32_t)class_bytes(d->class) - low_half(run_start(cache, d));
+}
+
+HMM__ALWAYS_INLINE uint32_t run_carved(const struct cache *cache, const struct run *d)
+{
+    return (uint32_t)((uint64_t)run_carved_bytes(cache, d) * d->inverse >> 32);
 }
 
 /* Whether o, any pointer, is a free object of d, and so may stand in a free list of d's objects. */
@@ -201,8 +216,7 @@ HMM__ALWAYS_INLINE bool run_may_list(const struct cache *cache, const struct run
                                      const struct object *o)
 {
     size_t at = (uintptr_t)o - (uintptr_t)run_start(cache, d);
-    uint32_t carved = __atomic_load_n(&run_rest(d)->carved, __ATOMIC_RELAXED); /* by its owner */
-    return at < carved * class_bytes(d->class) && run_has_object(d, o) &&
+    return at < run_carved_bytes(cache, d) && run_has_object(d, o) &&
            object_has_tag(cache->keys.free, o);
 }
 
@@ -245,6 +259,9 @@ HMM__HIDDEN struct run *hmm__run_new(struct thread_cache *tc, struct run_request
                                      void **block);
 /* A descriptor of tc's, not in use. NULL: there is no room. */
 HMM__HIDDEN struct run *hmm__descriptor_new(struct thread_cache *tc);
+/* Gives up the lowest batches of which no descriptor is in use, and returns where the lowest that
+ * stays begins, at most `end`. Takes time in proportion to the unused descriptors. */
+HMM__HIDDEN char *hmm__descriptors_give_up(struct thread_cache *tc, char *low, char *end);
 /* The descriptors of this list, by their entries, are tc's, and not in use. */
 HMM__HIDDEN void hmm__descriptors_retire(struct thread_cache *tc, int32_t list);
 /* d's pages do not count for its class any more. */

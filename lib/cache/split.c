@@ -20,8 +20,14 @@
  * The objects stay objects of the run, which is SPLIT, until they are freed. It has a bit for each
  * object in use, in its descriptor, or, where these are too many, in other descriptors that hang on
  * it. When an object is freed, its island becomes smaller, or two, or goes. The page map leads to
- * the descriptor from the pages in which an object in use begins, and from no others: in those
- * there may be other runs. In the pages that it leads from there may be blocks of the heap besides.
+ * the descriptor from the pages in which an object in use begins or ends, and from no others: in
+ * those there may be other runs. In the pages that it leads from there may be blocks of the heap
+ * besides.
+ *
+ * Who frees an object a second time frees what may look like a block. Directly behind an object in
+ * use, where the header is that object's data, there is none: its island ends a granule later at
+ * the earliest. Elsewhere no data of the objects are left that could be taken for the header: it
+ * was cleared when they became the heap's.
  *
  * A run is split by its owner, or if it is the pool's, by any thread, with the lock. No thread
  * frees to it or allocates from it by the fast path from then on: its owner is the pool, or, in the
@@ -35,8 +41,9 @@
  *
  * INVARIANT
  * F6  An object of a SPLIT run is in use iff its bit is set. Each longest sequence of them is a
- * used block of the heap, which begins with the first and ends before the next sequence. The page
- * map leads to the run exactly from the pages in which one begins.
+ * used block of the heap, which begins with the first, and ends at least a granule behind the last
+ * and before the next sequence. The page map leads to the run exactly from the pages in which one
+ * begins, or has its end: the first byte behind it.
  */
 #include "cache/run.h"
 
@@ -62,17 +69,21 @@
 
 /* ---- Which objects are in use ---- */
 
-/* The word with the bit of object i: the first are in d, others in the descriptors that hang on it.
- * NULL: there is none, since d is not SPLIT any more. */
-HMM__ALWAYS_INLINE uintptr_t *split_word(const struct cache *cache, struct run *d, uint32_t i)
+/* The descriptor behind d that has bits of the same run; NULL: there is none, since the run is not
+ * SPLIT any more. */
+HMM__ALWAYS_INLINE struct run *bits_behind(const struct cache *cache, const struct run *d)
 {
-    for (; i >= SPLIT_BITS; i -= SPLIT_BITS) {
-        int32_t link = CACHE_READ(run_rest(d)->link);
-        if (link == 0)
-            return NULL;
-        d = run_at(cache, link);
-    }
-    return &d->in_use[i / SPLIT_WORD_BITS];
+    int32_t link = CACHE_READ(run_rest(d)->link);
+    return link ? run_at(cache, link) : NULL;
+}
+
+/* The word with the bit of object i: the first are in d, others in the descriptors that hang on it.
+ * NULL: there is none. */
+static uintptr_t *split_word(const struct cache *cache, struct run *d, uint32_t i)
+{
+    for (; i >= SPLIT_BITS && d != NULL; i -= SPLIT_BITS)
+        d = bits_behind(cache, d);
+    return d ? &d->in_use[i / SPLIT_WORD_BITS] : NULL;
 }
 
 HMM__ALWAYS_INLINE uintptr_t bit_of(uint32_t i)
@@ -86,18 +97,20 @@ static bool split_bit(const struct cache *cache, const struct run *d, uint32_t i
     return word != NULL && (CACHE_READ(*word) & bit_of(i)) != 0;
 }
 
-static void set_bit(const struct cache *cache, struct run *d, uint32_t i, bool in_use)
+static void clear_bit(const struct cache *cache, struct run *d, uint32_t i)
 {
     uintptr_t *word = split_word(cache, d, i);
-    HMM_ASSERT(word != NULL);
-    CACHE_WRITE(*word, in_use ? *word | bit_of(i) : *word & ~bit_of(i));
+    HMM_ASSERT(word != NULL && (*word & bit_of(i)));
+    CACHE_WRITE(*word, *word & ~bit_of(i));
 }
 
 /* The number of the object that p, in one of d's pages, is or points into: see run_has_below for
  * the inverse. */
-HMM__ALWAYS_INLINE uint32_t object_index(const struct run *d, const void *p)
+HMM__ALWAYS_INLINE uint32_t object_index(const struct cache *cache, const struct run *d,
+                                         const void *p)
 {
-    return (uint32_t)((uint64_t)(low_half(p) - d->start) * d->inverse >> 32);
+    uint32_t at = low_half(p) - low_half(run_start(cache, d));
+    return (uint32_t)((uint64_t)at * d->inverse >> 32);
 }
 
 HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *d, uint32_t i)
@@ -105,11 +118,22 @@ HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *
     return (char *)run_start(cache, d) + i * class_bytes(d->class);
 }
 
+/* Whether object i, which is not in use, or the rest of the run, is directly behind one that is,
+ * and p in its first granule. */
+static bool is_behind_island(const struct cache *cache, const struct run *d, uint32_t i,
+                             const void *p)
+{
+    return (size_t)((const char *)p - object_of(cache, d, i)) < HMM_GRANULE && i != 0 &&
+           split_bit(cache, d, i - 1);
+}
+
 enum run_holds hmm__split_holds(const struct cache *cache, const struct run *d, const void *p)
 {
-    uint32_t i = object_index(d, p);
-    if (i >= run_rest(d)->carved || !split_bit(cache, d, i))
+    const uint32_t i = object_index(cache, d, p), count = run_rest(d)->count;
+    if (i > count)
         return HOLDS_NOT;
+    if (i == count || !split_bit(cache, d, i))
+        return is_behind_island(cache, d, i, p) ? HOLDS_INVALID : HOLDS_NOT;
     return run_has_object(d, p) ? HOLDS_OBJECT : HOLDS_INVALID;
 }
 
@@ -118,26 +142,74 @@ bool hmm__split_has(const struct cache *cache, const struct run *d, const void *
     return hmm__split_holds(cache, d, p) == HOLDS_OBJECT;
 }
 
-/* The first object from i on that is in use, or is not; or `carved`. */
+/* Goes through the words with the bits, from one on. */
+struct word_cursor {
+    struct run *d; /* which has the next word; NULL: there is none */
+    unsigned word;
+};
+
+/* In front of the word with the bit of object i. */
+HMM__ALWAYS_INLINE struct word_cursor cursor_at(const struct cache *cache, const struct run *d,
+                                                uint32_t i)
+{
+    struct run *at = (struct run *)(uintptr_t)d;
+    for (; i >= SPLIT_BITS && at != NULL; i -= SPLIT_BITS)
+        at = bits_behind(cache, at);
+    return (struct word_cursor){at, i / SPLIT_WORD_BITS};
+}
+
+HMM__ALWAYS_INLINE uintptr_t *next_word(const struct cache *cache, struct word_cursor *at)
+{
+    HMM_ASSERT(at->d != NULL);
+    uintptr_t *word = &at->d->in_use[at->word++];
+    if (at->word == SPLIT_BITS / SPLIT_WORD_BITS)
+        *at = (struct word_cursor){bits_behind(cache, at->d), 0};
+    return word;
+}
+
+/* The first object from i on that is in use, or is not; or `count`. */
 static uint32_t next_that_is(const struct cache *cache, const struct run *d, bool in_use,
                              uint32_t i)
 {
-    const uint32_t carved = run_rest(d)->carved;
-    while (i < carved) {
-        uintptr_t word = *split_word(cache, (struct run *)(uintptr_t)d, i);
-        word = (in_use ? word : ~word) >> (i % SPLIT_WORD_BITS);
+    const uint32_t count = run_rest(d)->count;
+    struct word_cursor at = cursor_at(cache, d, i);
+    uintptr_t wanted = ~(uintptr_t)0 << (i % SPLIT_WORD_BITS);
+    for (i -= i % SPLIT_WORD_BITS; i < count; i += SPLIT_WORD_BITS, wanted = ~(uintptr_t)0) {
+        uintptr_t word = *next_word(cache, &at);
+        word = (in_use ? word : ~word) & wanted;
         if (word != 0) {
             i += (uint32_t)__builtin_ctzll((unsigned long long)word);
-            return i < carved ? i : carved;
+            return i < count ? i : count;
         }
-        i = (i | (SPLIT_WORD_BITS - 1)) + 1;
     }
-    return carved;
+    return count;
 }
 
 static uint32_t next_in_use(const struct cache *cache, const struct run *d, uint32_t i)
 {
     return next_that_is(cache, d, true, i);
+}
+
+/* The number behind the highest of the objects that a word says are not in use, of which n is the
+ * first; none: `or_else`. */
+HMM__ALWAYS_INLINE uint32_t behind_free(uintptr_t free, uint32_t n, uint32_t or_else)
+{
+    return free ? n + 64 - (uint32_t)__builtin_clzll((unsigned long long)free) : or_else;
+}
+
+/* The first of the objects in use that abut below object i; i if there is none. Most are near:
+ * else one pass over the words finds it. */
+static uint32_t island_start(const struct cache *cache, const struct run *d, uint32_t i)
+{
+    const uint32_t own = i - i % SPLIT_WORD_BITS;
+    uintptr_t free = ~*split_word(cache, (struct run *)(uintptr_t)d, i) & (bit_of(i) - 1);
+    if (free != 0)
+        return behind_free(free, own, 0);
+    struct word_cursor at = cursor_at(cache, d, 0);
+    uint32_t first = 0;
+    for (uint32_t n = 0; n < own; n += SPLIT_WORD_BITS)
+        first = behind_free(~*next_word(cache, &at), n, first);
+    return first;
 }
 
 uint32_t hmm__split_island(const struct cache *cache, const struct run *d, uint32_t *i)
@@ -146,13 +218,13 @@ uint32_t hmm__split_island(const struct cache *cache, const struct run *d, uint3
     return next_that_is(cache, d, false, *i) - *i;
 }
 
-bool hmm__split_begins_in(const struct cache *cache, const struct run *d, size_t page)
+bool hmm__split_is_in(const struct cache *cache, const struct run *d, size_t page)
 {
     uintptr_t start = (uintptr_t)run_start(cache, d), from = cache->base + (page << CACHE_PAGE_LOG);
-    size_t size = class_bytes(d->class);
-    uint32_t i = from > start ? (uint32_t)((from - start + size - 1) / size) : 0;
+    /* the first whose end is not below the page */
+    uint32_t i = from > start ? (uint32_t)((from - start - 1) / class_bytes(d->class)) : 0;
     i = next_in_use(cache, d, i);
-    return i < run_rest(d)->carved && (uintptr_t)object_of(cache, d, i) - from < CACHE_PAGE;
+    return i < run_rest(d)->count && (uintptr_t)object_of(cache, d, i) < from + CACHE_PAGE;
 }
 
 /* ---- Splitting ---- */
@@ -179,32 +251,56 @@ static bool hang_bits(struct thread_cache *tc, struct run *d)
     return true;
 }
 
-/* Sets the bits of the objects that are not in the run's free list, and wipes the tags of those
- * that are. o: the list. */
-static void set_bits(const struct cache *cache, struct run *d, struct object *o)
+/* What lies in front of object i, in the one below, which is not in use, is no header: who frees
+ * object i a second time is not to find one. */
+static void wipe_header(const struct cache *cache, const struct run *d, uint32_t i)
+{
+    word_store(object_of(cache, d, i), 0);
+}
+
+/* Sets the bits of the carved objects. */
+static void set_bits(const struct cache *cache, struct run *d)
+{
+    const uint32_t carved = run_carved(cache, d), count = run_rest(d)->count;
+    struct word_cursor at = cursor_at(cache, d, 0);
+    for (uint32_t i = 0; i < count; i += SPLIT_WORD_BITS) {
+        uintptr_t word = i < carved ? ~(uintptr_t)0 : 0;
+        if (i < carved && carved - i < SPLIT_WORD_BITS)
+            word = bit_of(carved) - 1;
+        CACHE_WRITE(*next_word(cache, &at), word);
+    }
+}
+
+/* Clears those of the objects in the run's free list, o, and their tags. */
+static void clear_bits(const struct cache *cache, struct run *d, struct object *o)
 {
     struct object *next;
-    uint32_t used = run_rest(d)->carved, expected = run_used(d);
-    for (uint32_t i = 0; i < used; i += SPLIT_WORD_BITS)
-        *split_word(cache, d, i) = used - i < SPLIT_WORD_BITS ? bit_of(used) - 1 : ~(uintptr_t)0;
-    for (; o != NO_OBJECT; o = next) {
+    uint32_t used = run_carved(cache, d), expected = run_used(d);
+    for (; o != NO_OBJECT; o = next, used--) {
         if (hmm__unlikely(!run_may_list(cache, d, o)))
             hmm__links_broken(cache->heap, block_of(cache->heap, run_start(cache, d)));
+        const uint32_t i = object_index(cache, d, o);
         next = o->next;
         o->tag = 0;
-        set_bit(cache, d, object_index(d, o), false);
-        used--;
+        clear_bit(cache, d, i);
+        wipe_header(cache, d, i + 1);
     }
     if (hmm__unlikely(used != expected))
         hmm__freed_object_broken(run_start(cache, d));
+    run_set_used(d, used, used);
+}
+
+static void clear_map(struct cache *cache, const struct run *d, size_t page)
+{
+    if (!hmm__split_is_in(cache, d, page))
+        CACHE_WRITE(cache_page_map(cache)[page], 0);
 }
 
 static void map_pages(struct cache *cache, const struct run *d, uint32_t pages)
 {
     size_t page = cache_page_of(cache, run_start(cache, d));
     for (uint32_t i = 0; i < pages; i++)
-        if (!hmm__split_begins_in(cache, d, page + i))
-            CACHE_WRITE(cache_page_map(cache)[page + i], 0);
+        clear_map(cache, d, page + i);
 }
 
 /* Where the block of an island ends at the earliest whose last object ends at `end`. */
@@ -227,7 +323,7 @@ static void cut_islands(struct cache *cache, const struct run *d, char *end)
     for (uint32_t i = 0, n; (n = hmm__split_island(cache, d, &i)) != 0; i += n) {
         char *first = object_of(cache, d, i), *last = island_end(object_of(cache, d, i + n));
         uint32_t next = next_in_use(cache, d, i + n);
-        char *to = next < run_rest(d)->carved ? object_of(cache, d, next) : end;
+        char *to = next < run_rest(d)->count ? object_of(cache, d, next) : end;
         if (hole && first != at) {
             hmm__cut_used(h, at, first);
             hmm__free(h, at);
@@ -257,7 +353,8 @@ static bool split_run(struct thread_cache *tc, struct run *d)
     if (!hang_bits(tc, d))
         return false;
     char *end = start + (size_t)block_size(h, block_of(h, start)) * HMM_GRANULE;
-    set_bits(cache, d, list);
+    set_bits(cache, d);
+    clear_bits(cache, d, list);
     hmm__run_forget_pages(tc, d);
     __atomic_store_n(&d->owner, cache->pool ? low_half(cache->pool) : 1u, __ATOMIC_RELEASE);
     run_set_state(d, RUN_SPLIT);
@@ -441,23 +538,24 @@ void hmm__split_free(struct cache *cache, struct run *d, void *object)
 {
     struct hmm_heap *h = cache->heap;
     char *p = object;
-    uint32_t i = object_index(d, p), first = i;
-    HMM_ASSERT(cache_is_locked(cache) && run_state(d) == RUN_SPLIT && split_bit(cache, d, i));
-    ((struct object *)object)->tag = 0;
-    set_bit(cache, d, i, false);
-    cache->run_bytes -= class_bytes(d->class);
-    size_t page = cache_page_of(cache, p);
-    if (!hmm__split_begins_in(cache, d, page))
-        CACHE_WRITE(cache_page_map(cache)[page], 0);
-    while (first != 0 && split_bit(cache, d, first - 1))
-        first--;
-    bool more = i + 1 < run_rest(d)->carved && split_bit(cache, d, i + 1);
+    const uint32_t i = object_index(cache, d, p), first = island_start(cache, d, i);
     char *island = object_of(cache, d, first), *next = object_of(cache, d, i + 1);
+    HMM_ASSERT(cache_is_locked(cache) && run_state(d) == RUN_SPLIT);
+    ((struct object *)object)->tag = 0;
+    clear_bit(cache, d, i);
+    cache->run_bytes -= class_bytes(d->class);
+    const size_t page = cache_page_of(cache, p), end = cache_page_of(cache, next);
+    clear_map(cache, d, page);
+    if (end != page)
+        clear_map(cache, d, end);
+    bool more = split_bit(cache, d, i + 1);
     if (more)
         hmm__cut_used(h, island, next);
+    else
+        wipe_header(cache, d, i + 1);
     if (first != i)
         p = cut_end(h, island, p, next, more);
-    if (next_in_use(cache, d, 0) == run_rest(d)->carved)
+    if (--run_rest(d)->below == 0)
         retire_split(cache, d);
     if (p != NULL)
         hmm__free(h, p);

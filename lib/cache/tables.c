@@ -38,7 +38,18 @@ static void reserve_in_region(struct hmm_heap *h)
         hmm__high_lower(h, h->high_limit - (wanted - have));
 }
 
-static const struct cache_place tables_in_region = {claim_in_region, reserve_in_region};
+static bool release_in_region(struct cache *cache)
+{
+    struct hmm_heap *h = cache->heap;
+    hmm_ref to = (hmm_ref)((size_t)(cache->low - (const char *)h) / HMM_GRANULE);
+    if (h->state_place == HMM__STATE_HIGH || to <= h->high_limit)
+        return false;
+    hmm__high_raise(h, to, to);
+    return true;
+}
+
+static const struct cache_place tables_in_region = {claim_in_region, reserve_in_region,
+                                                    release_in_region};
 
 /* ---- In own memory ---- */
 
@@ -47,7 +58,7 @@ static bool claim_in_memory(struct cache *cache, const char *low)
     return low >= cache->lowest;
 }
 
-static const struct cache_place tables_in_memory = {claim_in_memory, NULL};
+static const struct cache_place tables_in_memory = {claim_in_memory, NULL, NULL};
 
 /* ---- Both ---- */
 
@@ -105,6 +116,14 @@ void *hmm__cache_extend(struct cache *cache, size_t bytes, size_t align)
         return NULL;
     cache->low = low;
     return memset(low, 0, bytes);
+}
+
+bool hmm__tables_release(struct cache *cache)
+{
+    if (cache->place->release == NULL || cache->first_low == NULL)
+        return false;
+    cache->low = hmm__descriptors_give_up(cache->thread_cache, cache->low, cache->first_low);
+    return cache->place->release(cache);
 }
 
 bool hmm__tables_cover(struct cache *cache, size_t page)

@@ -40,6 +40,17 @@ HMM__ALWAYS_INLINE uint16_t cache_tick_countdown(const struct thread_cache *tc)
  * `locked`: the caller has the lock. */
 HMM__HIDDEN HMM__COLD uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked);
 
+/* Of the free list refill_max objects stay, and others are for later. Not if some are already, or
+ * a link does not lead to a free object. */
+HMM__HIDDEN HMM__COLD void hmm__free_list_shorten(struct thread_cache *tc, unsigned c);
+
+/* d's countdown is at most so many. */
+HMM__ALWAYS_INLINE void cache_tick_sooner(struct run *d, uint16_t frees)
+{
+    if (d->countdown > frees)
+        run_set_countdown(d, frees);
+}
+
 /* The last that a free does, so that it can jump there. */
 HMM__HIDDEN HMM__COLD void hmm__cache_tick_after(struct thread_cache *tc);
 

@@ -68,11 +68,35 @@ static hmm_ref cut_out(struct hmm_heap *h, hmm_ref r, uint32_t gap, uint32_t n)
     return at;
 }
 
+static hmm_ref find_hole(struct hmm_heap *h, const struct hmm_piece *piece)
+{
+    const struct hmm_strategy *s = hooks_of(h);
+    return s->find_piece ? s->find_piece(h, state_of(h), piece)
+                         : hmm__default_find_piece(h, state_of(h), piece);
+}
+
+static hmm_ref cut_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece)
+{
+    if (r == 0)
+        return 0;
+    if (hmm__unlikely(!block_is_valid(h, r, block_header(h, r))))
+        hmm__block_broken(h, r);
+    return cut_out(h, r, hmm_piece_gap(piece, r), piece->granules);
+}
+
 /* What is left below the piece must fit in one block, too. */
 static bool bounded_fits_top(const struct hmm_heap *h, const struct hmm_piece *piece)
 {
     return hmm_piece_fits(piece, h->top, h->limit - h->top) &&
            hmm_piece_gap(piece, h->top) <= HMM_MAX_GRANULES;
+}
+
+/* Raises the break for `gap` and the piece. The top may be another one then. */
+static bool raise_for(struct hmm_heap *h, const struct hmm_piece *piece, uint32_t gap)
+{
+    uint32_t n = gap + piece->granules, more = n + piece->align;
+    return hmm__brk_raise(h, h->top + n) || hmm__bridge(h, more) ||
+           (absent_spares(h) && hmm__brk_raise(h, h->top + more));
 }
 
 static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
@@ -81,10 +105,16 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
     if (hmm_piece_is_bounded(piece) && !bounded_fits_top(h, piece))
         return 0;
     uint32_t gap = hmm_piece_gap(piece, r), room = h->limit - r, n = piece->granules;
-    if (room < gap || room - gap < n)
-        return 0;
-    if (heap_brk(h) - r < gap + n && !hmm__brk_raise(h, r + gap + n))
-        return hmm__bridge(h, gap + n + piece->align) ? from_top(h, piece) : 0;
+    bool fits = room >= gap && room - gap >= n;
+    if (!fits || heap_brk(h) - r < gap + n) {
+        hmm_ref hole = absent_returns(h, n + piece->align) ? find_hole(h, piece) : 0;
+        if (hole != 0)
+            return cut_piece(h, hole, piece);
+        if (h->top == r && (!fits || !raise_for(h, piece, gap)))
+            return 0;
+        if (h->top != r)
+            return from_top(h, piece);
+    }
     hmm_ref at = r + gap;
     block_make_top(h, at + n);
     COUNT(h->top_blocks++);
@@ -98,13 +128,6 @@ static hmm_ref from_top(struct hmm_heap *h, const struct hmm_piece *piece)
             hmm__large_joined(h, r, 0, header_make(gap, 0), 0);
     }
     return at;
-}
-
-static hmm_ref find_hole(struct hmm_heap *h, const struct hmm_piece *piece)
-{
-    const struct hmm_strategy *s = hooks_of(h);
-    return s->find_piece ? s->find_piece(h, state_of(h), piece)
-                         : hmm__default_find_piece(h, state_of(h), piece);
 }
 
 #if HMM_WITH_ALIGNED || HMM_WITH_REGIONS
@@ -122,15 +145,6 @@ static hmm_ref find_by_walk(struct hmm_heap *h, const struct hmm_piece *piece)
 }
 
 #endif
-
-static hmm_ref cut_piece(struct hmm_heap *h, hmm_ref r, const struct hmm_piece *piece)
-{
-    if (r == 0)
-        return 0;
-    if (hmm__unlikely(!block_is_valid(h, r, block_header(h, r))))
-        hmm__block_broken(h, r);
-    return cut_out(h, r, hmm_piece_gap(piece, r), piece->granules);
-}
 
 /* Counts used block r as live. */
 static void *hand_out(struct hmm_heap *h, hmm_ref r)

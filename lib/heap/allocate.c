@@ -64,7 +64,13 @@ static void *raise_and_try(struct hmm_heap *h, uint32_t n)
 {
     if (h->limit - h->top < n)
         return NULL;
-    return hmm__brk_raise(h, h->top + n) || hmm__bridge(h, n) ? try_top(h, n) : NULL;
+    if (hmm__brk_raise(h, h->top + n) || hmm__bridge(h, n))
+        return try_top(h, n);
+    if (!absent_spares(h))
+        return NULL;
+    if (hmm__brk_raise(h, h->top + n))
+        return try_top(h, n);
+    return absent_returns(h, n) ? try_granules(h, n) : NULL;
 }
 
 /* By the strategy's last search, if it has one. */
@@ -85,12 +91,20 @@ static HMM__COLD void *search_last(struct hmm_heap *h, uint32_t n)
     return count_and_return(h, r, carve(h, block_payload(h, r), n, size));
 }
 
+/* The limit may be as high, when what lies above it has been given to the heap. */
+static hmm_ref highest_limit(const struct hmm_heap *h)
+{
+    return h->limit > h->capacity ? h->limit : h->capacity;
+}
+
 /* The cache returns all that it can before the request fails. */
 static HMM__COLD void *malloc_or_fail(struct hmm_heap *h, uint32_t n)
 {
     void *p = search_last(h, n);
-    if (p == NULL && h->limit - h->first >= n && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
+    if (p == NULL && highest_limit(h) - h->first >= n && hmm__reclaim(h, HMM__RECLAIM_ALL)) {
         p = try_granules(h, n);
+        if (p == NULL && absent_returns(h, n))
+            p = try_granules(h, n);
         if (p == NULL)
             p = raise_and_try(h, n);
         if (p == NULL)
@@ -105,6 +119,8 @@ static __attribute__((noinline)) void *raise_and_malloc(struct hmm_heap *h, uint
     void *p = NULL;
     bool any = !hmm__was_below_top(h, n);
     while (p == NULL && any && (any = hmm__reclaim(h, HMM__RECLAIM_IDLE)))
+        p = try_granules(h, n);
+    if (p == NULL && absent_returns(h, n))
         p = try_granules(h, n);
     if (p == NULL)
         p = raise_and_try(h, n);

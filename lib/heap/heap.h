@@ -40,7 +40,7 @@
  * B7  The counts of live, free and aligned blocks, of live bytes and free granules are those of the
  *     blocks.
  * B8  An ALIGNED block is in use and lies at the alignment that its record has.
- * B9  A gap (gap.c) is a used block that is in no count; their sum is known.
+ * B9  A gap (gap.c, absent.c) is a used block that is in no count; their sum is known.
  * T1  The strategy's index holds each free block once, and nothing else. Further T's are each
  *     strategy's own.
  */
@@ -207,6 +207,7 @@ struct hmm_heap {
          * them; NULL: there are none. */
         size_t huge_bytes, huge_blocks;
         int (*walk_beyond)(int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
+        uint32_t absent, absent_count; /* absent.c: the first of the list, and how many there are */
         bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
         bool sparse; /* bytes of the region that are not touched cost nothing: address space */
     };

@@ -32,25 +32,18 @@
 
 #if HMM__PAGES
 
-#define LARGE_LOG 16u
 #define LINKS_GRANULES (HMM_LINKS_KEPT / HMM_GRANULE)
 
 /* In the list, 0 is its head and its end. No block ends in the region's first 64 KiB that is
  * large. */
 #define UNLISTED UINT32_MAX
 
-_Static_assert(HMM__LARGE_GRANULES *HMM_GRANULE == 1u << LARGE_LOG, "one large block to an entry");
 _Static_assert(HMM__LARGE_GRANULES > LINKS_GRANULES + HMM_MIN_GRANULES, "links and footer stay");
-
-HMM__ALWAYS_INLINE struct hmm__large *entry_for(const struct hmm_heap *h, hmm_ref end)
-{
-    return &h->large[(size_t)end * HMM_GRANULE >> LARGE_LOG];
-}
 
 struct hmm__large *hmm__large_at(const struct hmm_heap *h, hmm_ref end)
 {
-    HMM_ASSERT(entry_for(h, end)->end == end);
-    return entry_for(h, end);
+    HMM_ASSERT(large_entry(h, end)->end == end);
+    return large_entry(h, end);
 }
 
 HMM__ALWAYS_INLINE uint32_t index_of(const struct hmm_heap *h, const struct hmm__large *b)
@@ -65,7 +58,7 @@ static uint32_t now_ms(const struct hmm_heap *h)
 
 size_t hmm__large_table_bytes(size_t region)
 {
-    return ((region >> LARGE_LOG) + 2) * sizeof(struct hmm__large);
+    return ((region >> HMM__LARGE_LOG) + 2) * sizeof(struct hmm__large);
 }
 
 /* ---- The list ---- */
@@ -145,6 +138,21 @@ void hmm__large_given_back(struct hmm_heap *h, struct hmm__large *b, hmm_ref sta
         recount(h, b, start);
 }
 
+void hmm__large_known(struct hmm_heap *h, hmm_ref start, hmm_ref from, hmm_ref to)
+{
+    uint32_t n = block_size(h, start);
+    if (n < HMM__LARGE_GRANULES)
+        return;
+    struct hmm__large *b = hmm__large_at(h, start + n);
+    hmm__large_clip(b, start);
+    if (to - from <= b->zero_to - b->zero_from)
+        return;
+    b->zero_from = from;
+    b->zero_to = to;
+    if (b->next != UNLISTED)
+        recount(h, b, start);
+}
+
 /* ---- Blocks that come and go ---- */
 
 static void forget(struct hmm_heap *h, struct hmm__large *b)
@@ -156,7 +164,7 @@ static void forget(struct hmm_heap *h, struct hmm__large *b)
 
 static struct hmm__large *add(struct hmm_heap *h, hmm_ref end)
 {
-    struct hmm__large *b = entry_for(h, end);
+    struct hmm__large *b = large_entry(h, end);
     HMM_ASSERT(b->end == 0);
     *b = (struct hmm__large){.end = end, .next = UNLISTED, .prev = UNLISTED};
     h->large_count++;
@@ -165,7 +173,7 @@ static struct hmm__large *add(struct hmm_heap *h, hmm_ref end)
 
 void hmm__large_drop(struct hmm_heap *h, hmm_ref end)
 {
-    struct hmm__large *b = entry_for(h, end);
+    struct hmm__large *b = large_entry(h, end);
     HMM_ASSERT(b->end == end);
     if (b->end == end)
         forget(h, b);
@@ -173,7 +181,7 @@ void hmm__large_drop(struct hmm_heap *h, hmm_ref end)
 
 void hmm__large_allocated(struct hmm_heap *h, hmm_ref end)
 {
-    const struct hmm__large *b = entry_for(h, end);
+    const struct hmm__large *b = large_entry(h, end);
     h->taken_zero_from = b->zero_from;
     h->taken_zero_to = b->zero_to;
     hmm__large_drop(h, end);
@@ -182,7 +190,7 @@ void hmm__large_allocated(struct hmm_heap *h, hmm_ref end)
 /* The block that ended at `was` ends at `end`. */
 static struct hmm__large *move_end(struct hmm_heap *h, hmm_ref was, hmm_ref end)
 {
-    struct hmm__large *from = entry_for(h, was), *to = entry_for(h, end);
+    struct hmm__large *from = large_entry(h, was), *to = large_entry(h, end);
     HMM_ASSERT(from->end == was);
     if (to != from) {
         HMM_ASSERT(to->end == 0);
@@ -199,7 +207,7 @@ static struct hmm__large *move_end(struct hmm_heap *h, hmm_ref was, hmm_ref end)
 static void merge_entry_into(struct hmm_heap *h, struct hmm__large *b, hmm_ref start, hmm_ref low,
                              hmm_ref was)
 {
-    struct hmm__large *other = entry_for(h, was);
+    struct hmm__large *other = large_entry(h, was);
     HMM_ASSERT(other->end == was);
     uint32_t mine = b->next == UNLISTED ? 0 : dirty(b, start);
     uint32_t its = other->next == UNLISTED ? 0 : dirty(other, low);
@@ -239,7 +247,7 @@ static __attribute__((noinline)) void joined(struct hmm_heap *h, hmm_ref low, si
     hmm_ref end = start + (hmm_ref)scaled_granules(next_size);
     struct hmm__large *b;
     if (next_size > above) {
-        b = entry_for(h, end);
+        b = large_entry(h, end);
         HMM_ASSERT(b->end == end);
         if (prev_size > above)
             merge_entry_into(h, b, start, low, r);
@@ -273,7 +281,7 @@ void hmm__large_joined(struct hmm_heap *h, hmm_ref low, size_t prev_size, size_t
 {
     size_t above = h->large_above;
     hmm_ref end = low + (hmm_ref)scaled_granules(prev_size + scaled + next_size);
-    struct hmm__large *b = entry_for(h, end);
+    struct hmm__large *b = large_entry(h, end);
     if (scaled > above || b->end == 0 || b->next == UNLISTED) {
         joined(h, low, prev_size, scaled, next_size);
     } else if (next_size > above && prev_size <= above) {
@@ -290,7 +298,7 @@ void hmm__large_joined(struct hmm_heap *h, hmm_ref low, size_t prev_size, size_t
 
 void hmm__large_cut(struct hmm_heap *h, hmm_ref r, uint32_t size, uint32_t gap, uint32_t rest)
 {
-    struct hmm__large *b = entry_for(h, r + size), was = *b;
+    struct hmm__large *b = large_entry(h, r + size), was = *b;
     HMM_ASSERT(b->end == r + size);
     if (rest < HMM__LARGE_GRANULES)
         hmm__large_drop(h, r + size);
@@ -314,7 +322,7 @@ static void known_in_block(const struct hmm_heap *h, hmm_ref r, uint32_t n, hmm_
     *from = h->taken_zero_from;
     *to = h->taken_zero_to;
     if ((above & HMM__FREE) && rest >= HMM__LARGE_GRANULES) {
-        const struct hmm__large *b = entry_for(h, r + n + rest);
+        const struct hmm__large *b = large_entry(h, r + n + rest);
         *from = b->zero_from;
         *to = b->zero_to;
     }
@@ -369,7 +377,7 @@ static const char *verify_list(const struct hmm_heap *h, uint32_t listed)
     uint32_t before = 0, count = 0;
     uint64_t counted = 0;
     for (uint32_t i = h->large[0].next; i != 0; before = i, i = h->large[i].next) {
-        if ((size_t)i * (1u << LARGE_LOG) > (size_t)h->limit * HMM_GRANULE ||
+        if ((size_t)i * (1u << HMM__LARGE_LOG) > (size_t)h->limit * HMM_GRANULE ||
             h->large[i].end == 0 || h->large[i].prev != before || ++count > listed)
             return "L2: the list of large free blocks is ill linked";
         counted += h->large[i].counted;
@@ -391,7 +399,7 @@ const char *hmm__large_verify(const struct hmm_heap *h)
         uint32_t word = block_header(h, r), n = header_size(word);
         if (!(word & HMM__FREE) || n < HMM__LARGE_GRANULES)
             continue;
-        const struct hmm__large *b = entry_for(h, r + n);
+        const struct hmm__large *b = large_entry(h, r + n);
         if (b->end != r + n)
             return "L1: a large free block has no entry";
         if (b->zero_from > b->zero_to || b->zero_to >= b->end)

@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Pages that were unmapped are mapped again; the system has no memory for them; another mapping
+ * lies there. */
+enum hmm__occupied { HMM__OCCUPIED, HMM__OCCUPY_REFUSED, HMM__OCCUPY_BLOCKED };
+
 /* How the system commits and decommits the pages of a region. All keep errno. */
 struct hmm__page_source {
     /* Makes [from, to) writable. False iff the system has no memory for it. */
@@ -30,6 +34,14 @@ struct hmm__page_source {
     char *(*state_place)(unsigned which, size_t *max);
     /* The bytes of address space that are mapped. */
     size_t (*mapped)(void);
+    /* Whether address space is limited, so that what is given back is to be unmapped (absent.c). */
+    bool (*limited)(void);
+    /* Unmaps whole pages between others. False: the system does not. */
+    bool (*vacate)(char *from, char *to);
+    /* Maps them again. */
+    enum hmm__occupied (*occupy)(char *from, char *to);
+    /* They are not to be mapped again: what lies above has been unmapped. */
+    void (*forget)(char *from, char *to);
 };
 
 /* When who does not come to the heap reads the clock: after so many frees, 1 at first. */
@@ -40,15 +52,16 @@ struct hmm__ticker {
 
 /* large.c: an entry of the table of large free blocks. */
 struct hmm__large {
-    hmm_ref end;         /* of the block; 0: the entry is not in use */
-    uint32_t next, prev; /* in the list, by index; UINT32_MAX: it is in none */
-    uint32_t since;      /* the clock, in milliseconds */
-    uint32_t counted;    /* granules of it that may be resident */
-    hmm_ref zero_from, zero_to;
+    hmm_ref end;                /* of the block; 0: the entry is not in use */
+    uint32_t next, prev;        /* in the list, by index; UINT32_MAX: it is in none */
+    uint32_t since;             /* the clock, in milliseconds */
+    uint32_t counted;           /* granules of it that may be resident */
+    hmm_ref zero_from, zero_to; /* of one that is absent (absent.c) zero_from is its start */
 };
 
 /* The smallest free block whose pages are worth a call: 64 KiB. */
-#define HMM__LARGE_GRANULES ((64u << 10) / HMM_GRANULE)
+#define HMM__LARGE_LOG 16u
+#define HMM__LARGE_GRANULES ((1u << HMM__LARGE_LOG) / HMM_GRANULE)
 
 /* hmm_heap.release_after: pages are given back only when asked for; and what is usual. */
 #define HMM__RELEASE_NEVER UINT32_MAX

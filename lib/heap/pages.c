@@ -126,21 +126,19 @@ static uint32_t give_back(struct hmm_heap *h, hmm_ref from, hmm_ref to, enum whi
     return n;
 }
 
-/* The first ref at a page from r on; the last one up to r. */
-static hmm_ref page_above(const struct hmm_heap *h, hmm_ref r)
+hmm_ref hmm__page_above(const struct hmm_heap *h, hmm_ref r)
 {
     uintptr_t at = (uintptr_t)block_payload(h, r);
     return r + (hmm_ref)((-at & (RELEASE_PAGE - 1)) / HMM_GRANULE);
 }
 
-static hmm_ref page_below(const struct hmm_heap *h, hmm_ref r)
+hmm_ref hmm__page_below(const struct hmm_heap *h, hmm_ref r)
 {
     uintptr_t at = (uintptr_t)block_payload(h, r);
     return r - (hmm_ref)((at & (RELEASE_PAGE - 1)) / HMM_GRANULE);
 }
 
-/* The start of the large free block that ends at `end`. */
-static hmm_ref start_of(const struct hmm_heap *h, hmm_ref end)
+hmm_ref hmm__large_start(const struct hmm_heap *h, hmm_ref end)
 {
     uint32_t n = block_footer_below(h, end);
     if (n < HMM__LARGE_GRANULES || n > end - h->first)
@@ -151,21 +149,29 @@ static hmm_ref start_of(const struct hmm_heap *h, hmm_ref end)
     return end - n;
 }
 
+static bool is_limited(const struct hmm_heap *h)
+{
+    return h->page_source->limited != NULL && h->page_source->limited();
+}
+
 /* The range that is zero grows, upward and then downward, until it is all but the strategy's links
  * and the footer. */
 static void give_back_block(struct hmm_heap *h, struct hmm__large *b, size_t *budget)
 {
-    hmm_ref start = start_of(h, b->end);
+    hmm_ref start = hmm__large_start(h, b->end);
     hmm_ref from = start + HMM_LINKS_KEPT / HMM_GRANULE, to = b->end - 1;
     hmm__large_clip(b, start);
-    b->zero_from = page_above(h, b->zero_from);
-    b->zero_to = page_below(h, b->zero_to);
+    b->zero_from = hmm__page_above(h, b->zero_from);
+    b->zero_to = hmm__page_below(h, b->zero_to);
     if (b->zero_from >= b->zero_to)
         b->zero_from = b->zero_to = to;
     b->zero_to += give_back(h, b->zero_to, to, LOW_END, budget);
     if (b->zero_to == to)
         b->zero_from -= give_back(h, from, b->zero_from, HIGH_END, budget);
-    hmm__large_given_back(h, b, start, b->zero_from == from && b->zero_to == to);
+    bool all = b->zero_from == from && b->zero_to == to;
+    hmm__large_given_back(h, b, start, all);
+    if (all && is_limited(h))
+        hmm__absent_make(h, start, b->end);
 }
 
 /* Of the free top what lies above `keep`. Whether nothing is left of it that is worth a call. */
@@ -191,22 +197,30 @@ static bool give_back_blocks(struct hmm_heap *h, uint32_t until, size_t *budget)
     return true;
 }
 
-/* Of what is committed above the break, keeps as much as is committed ahead. */
-static void unmap_above(struct hmm_heap *h, hmm_ref keep)
+/* Of what is committed above the break, keeps so much; nothing is done for less than that. */
+static void unmap_beyond(struct hmm_heap *h, hmm_ref keep, uint32_t ahead)
 {
     if (h->page_source->unmap == NULL)
         return;
-    uint32_t ahead = ahead_of(h);
     keep = keep > h->brk ? keep : h->brk;
     if (h->committed_end <= keep || h->committed_end - keep <= 2 * ahead)
         return;
     char *end = (char *)block_payload(h, h->committed_end) + RELEASE_PAGE - 1;
     char *limit = block_payload(h, h->limit);
-    h->committed_end = keep + ahead;
+    hmm_ref kept = hmm__page_above(h, keep + ahead); /* all above it is zero later */
+    if (h->committed_end <= kept)
+        return;
+    h->committed_end = kept;
     h->state_scanned = 0;
     h->page_source->unmap(block_payload(h, h->committed_end), end < limit ? end : limit);
     if (h->zero_top > h->committed_end)
         h->zero_top = h->committed_end;
+}
+
+/* As much as is committed ahead. */
+static void unmap_above(struct hmm_heap *h, hmm_ref keep)
+{
+    unmap_beyond(h, keep, ahead_of(h));
 }
 
 /* Whether what lay below top_seen was needed until just now: the top has fallen from there, by
@@ -280,6 +294,7 @@ static uint64_t next_due(const struct hmm_heap *h, uint64_t now)
 
 static void decommit_due_at(struct hmm_heap *h, uint64_t now)
 {
+    hmm__absent_into_top(h);
     if (hmm__unlikely(h->scarce))
         give_back_above(h);
     if (now < h->release_due)
@@ -384,13 +399,21 @@ size_t hmm__decommit_all(struct hmm_heap *h)
     struct hmm__large *b;
     if (h->page_source == NULL)
         return 0;
+    size_t absent = hmm__absent_make_all(h);
+    hmm__absent_into_top(h);
     while ((b = hmm__large_oldest(h)) != NULL)
         give_back_block(h, b, &budget);
     give_back_top(h, h->top, &budget);
-    unmap_above(h, h->top);
+    if (is_limited(h)) {
+        h->brk = h->top;
+        hmm__brk_settle(h);
+        unmap_beyond(h, h->top, 0);
+    } else {
+        unmap_above(h, h->top);
+    }
     hmm__apart_give_back(h, SIZE_MAX);
     h->top_seen = h->top;
-    return SIZE_MAX - budget;
+    return SIZE_MAX - budget + absent;
 }
 
 #endif

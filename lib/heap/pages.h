@@ -101,8 +101,25 @@ HMM__HIDDEN void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed);
 HMM__HIDDEN HMM__COLD void hmm__decommit_instead(struct hmm_heap *h, uint32_t granules);
 HMM__HIDDEN HMM__COLD size_t hmm__decommit_all(struct hmm_heap *h);
 
+/* The first ref at a page from r on; the last one up to r. */
+HMM__HIDDEN hmm_ref hmm__page_above(const struct hmm_heap *h, hmm_ref r);
+HMM__HIDDEN hmm_ref hmm__page_below(const struct hmm_heap *h, hmm_ref r);
+
+/* The start of the large free block that ends at `end`. */
+HMM__HIDDEN hmm_ref hmm__large_start(const struct hmm_heap *h, hmm_ref end);
+
 /* large.c */
 HMM__HIDDEN size_t hmm__large_table_bytes(size_t region);
+
+/* The entry for a block that ends here, whether it is in use or not. */
+HMM__ALWAYS_INLINE struct hmm__large *large_entry(const struct hmm_heap *h, hmm_ref end)
+{
+    return &h->large[(size_t)end * HMM_GRANULE >> HMM__LARGE_LOG];
+}
+
+/* [from, to) is zero, of the free block at `start`. */
+HMM__HIDDEN HMM__COLD void hmm__large_known(struct hmm_heap *h, hmm_ref start, hmm_ref from,
+                                            hmm_ref to);
 
 /* Free block [low, ...) has come of a used one, of `scaled`, and its free neighbours, 0 where there
  * is none. It is large. */
@@ -135,8 +152,45 @@ HMM__HIDDEN void hmm__large_clip(struct hmm__large *b, hmm_ref start);
 
 HMM__HIDDEN const char *hmm__large_verify(const struct hmm_heap *h);
 
+/* absent.c: makes free block [start, end), which is large, absent. False: it stays as it is. */
+HMM__HIDDEN HMM__COLD bool hmm__absent_make(struct hmm_heap *h, hmm_ref start, hmm_ref end);
+
+/* The same of all large free blocks, if address space is limited. Returns the bytes. */
+HMM__HIDDEN HMM__COLD size_t hmm__absent_make_all(struct hmm_heap *h);
+
+/* Of what is absent a free block of n granules comes back, together with what is free beside it.
+ * False: there is not so much in one piece, or the system refuses it. */
+HMM__HIDDEN HMM__COLD bool hmm__absent_return(struct hmm_heap *h, uint32_t n);
+
+/* If what lies below the top is absent, it becomes part of the top, whose pages are unmapped. */
+HMM__HIDDEN HMM__COLD void hmm__absent_into_top(struct hmm_heap *h);
+
+HMM__HIDDEN const char *hmm__absent_verify(const struct hmm_heap *h);
+
 #else
 #include "heap/no_pages.h"
 #endif
+
+/* Before the break rises: whether a free block of n granules has come back that was absent. */
+HMM__ALWAYS_INLINE bool absent_returns(struct hmm_heap *h, uint32_t n)
+{
+#if HMM__PAGES
+    return hmm__unlikely(h->absent_count != 0) && hmm__absent_return(h, n);
+#else
+    (void)h, (void)n;
+    return false;
+#endif
+}
+
+/* After the system has refused memory: whether there is more of it now. */
+HMM__ALWAYS_INLINE bool absent_spares(struct hmm_heap *h)
+{
+#if HMM__PAGES
+    return h->page_source != NULL && hmm__absent_make_all(h) != 0;
+#else
+    (void)h;
+    return false;
+#endif
+}
 
 #endif

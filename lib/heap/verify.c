@@ -105,6 +105,8 @@ const char *hmm__verify(struct hmm_heap *h)
         return "B7: the counts are not those of the blocks";
 #if HMM__PAGES
     broken = hmm__large_verify(h);
+    if (broken == NULL)
+        broken = hmm__absent_verify(h);
     if (broken != NULL)
         return broken;
 #endif

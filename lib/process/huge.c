@@ -155,6 +155,8 @@ static void *make_huge(struct hmm_heap *h, size_t align, size_t size)
     if (s == NULL || !take_from_region(h, bytes))
         return NULL;
     char *p = hmm__region_mapper->map(bytes, align);
+    if (p == NULL && absent_spares(h))
+        p = hmm__region_mapper->map(bytes, align);
     if (p == NULL) {
         return_to_region(h, bytes);
         return NULL;
@@ -196,6 +198,8 @@ void *hmm__huge_resize(struct hmm_heap *h, void *p, size_t size)
     if (now == 0 || !resize_in_region(h, was, now))
         return NULL;
     char *moved = hmm__region_mapper->remap(p, was, now, s->align);
+    if (moved == NULL && absent_spares(h))
+        moved = hmm__region_mapper->remap(p, was, now, s->align);
     if (moved == NULL) {
         resize_in_region(h, now, was);
         return NULL;

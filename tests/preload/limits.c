@@ -53,6 +53,21 @@ static size_t status(const char *what)
     return strtoul(at + strlen(what) + 1, NULL, 10) * KIB;
 }
 
+struct hmm_stats_head {
+    size_t capacity, reserved, control, brk, brk_peak, live_bytes, live_peak, live_blocks;
+    char rest[256];
+};
+void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats_head *stats);
+#pragma weak hmm_heap_stats
+
+static struct hmm_stats_head stats_now(void)
+{
+    struct hmm_stats_head s = {0};
+    if (hmm_heap_stats != NULL)
+        hmm_heap_stats(hmm_process_heap(), &s);
+    return s;
+}
+
 static void limit(int which, size_t bytes)
 {
     struct rlimit now;
@@ -168,6 +183,150 @@ static void comes_back_at_once(void)
             free(large[i]);
         CHECK(status("VmSize:") <= before + 2048 * MIB);
     }
+}
+
+/* ---- Holes ---- */
+
+static uint32_t random_state = 1;
+
+static uint32_t random_below(uint32_t n)
+{
+    random_state = random_state * 1664525 + 1013904223;
+    return (random_state >> 8) % n;
+}
+
+/* How many MiB can be mapped; they are unmapped again. */
+static size_t mappable(void)
+{
+    static void *maps[4096];
+    size_t n = 0;
+    while (n < 4096 && (maps[n] = mmap(NULL, MIB, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) != MAP_FAILED)
+        n++;
+    for (size_t i = 0; i < n; i++)
+        munmap(maps[i], MIB);
+    return n;
+}
+
+/* 1,500 MiB of blocks of 300 KB within 2 GiB. 95 % of them are freed: what they had is there for
+ * other mappings, and again for blocks. Prints what can be mapped. */
+static void holes(void)
+{
+    enum { N = 5000, SIZE = 300000 };
+    static char *p[N];
+    limit(RLIMIT_AS, 2048 * MIB);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < N; i++) {
+            if (p[i] == NULL)
+                CHECK((p[i] = malloc(SIZE)) != NULL && memset(p[i], i, SIZE));
+        }
+        for (int i = 0; i < N; i++) {
+            CHECK(p[i][0] == (char)i && p[i][SIZE / 2] == (char)i && p[i][SIZE - 1] == (char)i);
+            if (random_below(100) < 95) {
+                free(p[i]);
+                p[i] = NULL;
+            }
+        }
+        malloc_trim(0);
+        CHECK(hmm_heap_check == NULL || hmm_heap_check(hmm_process_heap()) == NULL);
+        if (round == 0)
+            printf("%zu\n", mappable()), fflush(stdout);
+        threads_and_libraries();
+    }
+    char *large = malloc(800 * MIB);
+    CHECK(large != NULL && (large[0] = 1) && (large[800 * MIB - 1] = 1));
+    CHECK(malloc(1300 * MIB) == NULL && errno == ENOMEM);
+    free(large);
+    for (int i = 0; i < N; i++) {
+        if (p[i] != NULL)
+            CHECK(p[i][0] == (char)i && p[i][SIZE / 2] == (char)i && p[i][SIZE - 1] == (char)i);
+        free(p[i]);
+    }
+    malloc_trim(0);
+    CHECK(hmm_heap_check == NULL || hmm_heap_check(hmm_process_heap()) == NULL);
+    CHECK(status("VmSize:") < 64 * MIB + 64 * MIB * 4); /* and what threads' stacks have */
+}
+
+/* Other mappings come into the holes, and go: none is touched, and nothing is lost. */
+static void *hole_maps[64];
+
+static void map_in_holes(char *low, size_t bytes)
+{
+    for (int i = 0; i < 64; i++) {
+        size_t size = (1 + random_below(40)) * 4096;
+        char *at = (char *)((uintptr_t)low & ~(uintptr_t)4095);
+        at += (size_t)random_below((uint32_t)(bytes / 4096)) << 12;
+        if (hole_maps[i] != NULL)
+            continue;
+        char *p = mmap(at, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        if (p == at)
+            *(size_t *)(void *)memset(hole_maps[i] = p, 0x5a, size) = size;
+        else if (p != MAP_FAILED)
+            munmap(p, size);
+    }
+}
+
+/* Returns how many there were. */
+static int unmap_in_holes(uint32_t of_hundred)
+{
+    int n = 0;
+    for (int i = 0; i < 64; i++) {
+        char *p = hole_maps[i];
+        if (p == NULL || random_below(100) >= of_hundred)
+            continue;
+        size_t size = *(size_t *)(void *)p;
+        CHECK(size <= 40 * 4096);
+        for (size_t k = sizeof size; k < size; k++)
+            CHECK(p[k] == 0x5a);
+        munmap(p, size);
+        hole_maps[i] = NULL;
+        n++;
+    }
+    return n;
+}
+
+static void in_holes(void)
+{
+    enum { N = 800, LARGEST = 700000 };
+    static char *p[N];
+    static size_t size[N];
+    int maps = 0;
+    char *low = (char *)UINTPTR_MAX, *high = NULL;
+    limit(RLIMIT_AS, status("VmSize:") + 500 * MIB);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < N; i++) {
+            size[i] = p[i] ? size[i] : 1 + random_below(LARGEST);
+            if (p[i] == NULL && (p[i] = malloc(size[i])) != NULL)
+                memset(p[i], i, size[i]);
+            low = p[i] && p[i] < low ? p[i] : low;
+            high = p[i] && p[i] > high ? p[i] : high;
+        }
+        for (int i = 0; i < N; i++) {
+            if (p[i] == NULL)
+                continue;
+            for (size_t k = 0; k < size[i]; k += 1000)
+                CHECK(p[i][k] == (char)i);
+            CHECK(p[i][size[i] - 1] == (char)i);
+            if (random_below(100) < 70) {
+                free(p[i]);
+                p[i] = NULL;
+            }
+        }
+        malloc_trim(0);
+        map_in_holes(low, (size_t)(high - low));
+        CHECK(hmm_heap_check == NULL || hmm_heap_check(hmm_process_heap()) == NULL);
+        maps += unmap_in_holes(40);
+        if (round % 10 == 3)
+            threads_and_libraries();
+    }
+    maps += unmap_in_holes(100);
+    CHECK(maps > 100 || hmm_process_heap == NULL);
+    for (int i = 0; i < N; i++)
+        free(p[i]);
+    malloc_trim(0);
+    CHECK(hmm_heap_check == NULL || hmm_heap_check(hmm_process_heap()) == NULL);
+    CHECK(stats_now().live_bytes < 8 * MIB);
 }
 
 /* ---- What a burst leaves ---- */
@@ -460,21 +619,6 @@ static void in_the_way(void)
 #define HUGE ((size_t)(9 * GIB)) /* only with 64 bits */
 #define AT(p, at) (((volatile char *)(p))[at])
 
-struct hmm_stats_head {
-    size_t capacity, reserved, control, brk, brk_peak, live_bytes, live_peak, live_blocks;
-    char rest[256];
-};
-void hmm_heap_stats(const struct hmm_heap *heap, struct hmm_stats_head *stats);
-#pragma weak hmm_heap_stats
-
-static struct hmm_stats_head stats_now(void)
-{
-    struct hmm_stats_head s = {0};
-    if (hmm_heap_stats != NULL)
-        hmm_heap_stats(hmm_process_heap(), &s);
-    return s;
-}
-
 static void huge(void)
 {
     struct hmm_stats_head before = stats_now(), s;
@@ -617,6 +761,8 @@ static const struct a_case cases[] = {
     {"address-space", address_space},
     {"data", data},
     {"count", count},
+    {"holes", holes},
+    {"in-holes", in_holes},
     {"locked", locked},
     {"comes-back", comes_back},
     {"comes-back-at-once", comes_back_at_once},
