@@ -36,6 +36,10 @@
  * back as much as it frees, and a step. */
 #define EXCESS_BYTES ((size_t)128 << 20)
 
+/* What is beyond it goes when it is so much, so that a call which frees many blocks does not give
+ * back some pages for each. */
+#define EXCESS_MIN ((size_t)512 << 10)
+
 /* Where the system's pages are larger, their edges stay. */
 #define RELEASE_PAGE ((uintptr_t)4096)
 
@@ -303,6 +307,7 @@ static void decommit_due_at(struct hmm_heap *h, uint64_t now)
     bool done = give_back_due_top(h, now, &budget) &&
                 give_back_blocks(h, (uint32_t)now - h->release_after, &budget) &&
                 !hmm__apart_give_back(h, STATE_STEP);
+    h->stepped = h->stepped || budget < RELEASE_STEP;
     write_due(h, done ? next_due(h, now) : now);
 }
 
@@ -362,7 +367,8 @@ void hmm__tick(struct hmm_heap *h)
 
 static HMM__COLD void give_back_excess(struct hmm_heap *h, uint64_t excess, uint32_t freed)
 {
-    size_t budget = RELEASE_STEP + (size_t)freed * HMM_GRANULE;
+    size_t budget = (h->stepped ? 0 : RELEASE_STEP) + (size_t)freed * HMM_GRANULE;
+    h->stepped = false; /* a call that has read the clock before takes no second step */
     if (budget > excess * HMM_GRANULE)
         budget = (size_t)excess * HMM_GRANULE;
     budget += LARGE_BYTES - 1;
@@ -377,7 +383,8 @@ void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed)
 {
     uint64_t dirty = h->large_dirty + (h->zero_top > h->top ? h->zero_top - h->top : 0);
     uint64_t max = (EXCESS_BYTES + live_bytes(h) / 4) / HMM_GRANULE;
-    if (hmm__unlikely(dirty > max) && h->page_source && h->release_after != HMM__RELEASE_NEVER)
+    if (hmm__unlikely(dirty > max + EXCESS_MIN / HMM_GRANULE) && !h->frees_many && h->page_source &&
+        h->release_after != HMM__RELEASE_NEVER)
         give_back_excess(h, dirty - max, freed);
 }
 
