@@ -468,7 +468,8 @@ static void return_free_list(struct thread_cache *tc, unsigned c)
 {
     int32_t at = take_active(tc, c);
     part_list(tc, &tc->free_list[c]);
-    part_list(tc, &tc->later[c]);
+    if (hmm__unlikely(tc->later[c] != NO_OBJECT))
+        part_list(tc, &tc->later[c]);
     while (at != 0) {
         struct run *d = run_at(tc->cache, at);
         at = run_rest(d)->link;
