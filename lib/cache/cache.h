@@ -48,8 +48,8 @@
  *
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
  * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has
- * objects: the remote frees, the uncarved part of the active run, the oldest run of the queue, a
- * run of the pool, a new run.
+ * objects: what was put aside of it, while calls were rare (tick.h); the remote frees, the uncarved
+ * part of the active run, the oldest run of the queue, a run of the pool, a new run.
  *
  * A free object has a tag behind its link: the key of the state that it is in, 64 secret bits. free
  * writes it and does not read it, since to wait for the object's cache line is what a free takes
