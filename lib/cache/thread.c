@@ -264,12 +264,14 @@ void hmm__thread_caches_notice_ends(void)
         thread_end.has_key = pthread_key_create(&thread_end.key, abandon_mine) == 0;
 }
 
+/* Nobody will unlock what a thread that is gone had locked. */
 void hmm__thread_caches_after_fork(struct cache *cache)
 {
     for (struct thread_cache *tc = cache->thread_caches; tc != NULL; tc = tc->next)
         if (tc != hmm__thread_cache_mine && tc != cache->thread_cache &&
             tc->state == THREAD_CACHE_IN_USE) {
             tc->state = THREAD_CACHE_ORPHANED;
+            brief_unlock(&tc->lock);
             count_in_use(cache, -1);
         }
 }

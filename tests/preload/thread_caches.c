@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE 1
 #include <errno.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -411,6 +412,50 @@ static void forks_amid_carving(void)
     check_heap();
 }
 
+#if !defined(HMM_OWN_NAMES)
+
+/* Medium blocks of the thread's own cache, taken and put back: most of the time with its lock. */
+static void *at_its_lock(void *unused)
+{
+    static void *p[64];
+    for (size_t i = 0; i < 64; i++)
+        CHECK((p[i] = malloc(8000)) != NULL);
+    for (size_t i = 0; i < 64; i++)
+        free(p[i]);
+    pthread_barrier_wait(&resting);
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+        void *q = malloc(8000);
+        KEEP(q);
+        free(q);
+    }
+    return unused;
+}
+
+/* In the child nobody unlocks what the thread had locked, and its blocks come back all the same. */
+static void forks_amid_a_lock(void)
+{
+    pthread_t t;
+    begin();
+    CHECK(pthread_barrier_init(&resting, NULL, 2) == 0);
+    CHECK(pthread_create(&t, NULL, at_its_lock, NULL) == 0);
+    pthread_barrier_wait(&resting);
+    for (int i = 0; i < TIMES(400); i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            malloc_trim(0);
+            check_heap();
+            CHECK(stats().cached < 100000);
+            _exit(0);
+        }
+        end_child(pid);
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    CHECK(pthread_join(t, NULL) == 0);
+    check_heap();
+}
+
+#endif
+
 #endif
 
 /* The cache is had late, where blocks have been: nothing of theirs is taken for its own. With
@@ -487,6 +532,9 @@ static const struct a_case cases[] = {
 #if !UNDER_TSAN
     {"forks", forks},
     {"forks-amid-carving", forks_amid_carving},
+#if !defined(HMM_OWN_NAMES)
+    {"forks-amid-a-lock", forks_amid_a_lock},
+#endif
     {"after-a-burst", after_a_burst},
     {"taken-in-portions", taken_in_portions},
 #endif
