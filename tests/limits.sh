@@ -111,6 +111,7 @@ done
 
 if [ $bits = 64 ]; then
     waiting after-a-burst "after a burst"
+    waiting after-a-burst-any-calls "after a burst, calls of any kind"
     waiting after-others-have-freed "after others have freed"
 fi
 

@@ -181,6 +181,40 @@ START_TEST(no_tick_takes_longer_where_a_cache_has_many_runs)
 }
 END_TEST
 
+/* A call that returns many medium blocks to the heap, or merges the last of many blocks into the
+ * top, gives back little more than a step. */
+START_TEST(no_call_gives_back_much_more_than_a_step)
+{
+    const size_t n = 70000, size = 4000;
+    struct hmm_heap *h = heap_in(320 * MIB, strategy_of(_i / 2));
+    void **blocks = calloc(n, sizeof *blocks);
+    size_t most = 0, most_calls = 0;
+    uint32_t state = 1;
+    hmm_heap_set_cache(h, _i % 2);
+    for (size_t i = 0; i < n; i++)
+        blocks[i] = touched(h, size, 1);
+    for (size_t i = n - 1; _i % 2 && i > 0; i--) {
+        state = state * 1664525 + 1013904223;
+        size_t k = (size_t)((uint64_t)state * (i + 1) >> 32);
+        void *p = blocks[i];
+        blocks[i] = blocks[k];
+        blocks[k] = p;
+    }
+    for (size_t i = 0; i < n; i++) {
+        now += i % 64 == 0;
+        given_back = calls = 0;
+        hmm_heap_free(h, blocks[i]);
+        hmm__tick(h);
+        most = given_back > most ? given_back : most;
+        most_calls = calls > most_calls ? calls : most_calls;
+    }
+    require(most <= 6 * MIB, "a call gave back %zu KiB", most >> 10);
+    require(most_calls <= 96, "a call gave back pages %zu times", most_calls);
+    assert_sound(h);
+    free(blocks);
+}
+END_TEST
+
 /* ---- When they go ---- */
 
 START_TEST(what_is_not_needed_goes_after_a_while)
@@ -267,6 +301,22 @@ START_TEST(the_free_top_goes_too)
     hmm_heap_free(h, touched(h, 20 * MIB, 1));
     ck_assert_uint_gt(resident(), 20 * MIB);
     wait_ms(h, 3 * HMM__RELEASE_AFTER);
+    ck_assert_uint_lt(resident(), MIB);
+    assert_sound(h);
+}
+END_TEST
+
+/* Whenever it fell: no later than a hole. */
+START_TEST(the_free_top_goes_after_a_while)
+{
+    struct hmm_heap *h = heap_in(128 * MIB, strategy_of(_i / 4));
+    touched(h, 1000, 2);
+    hmm_heap_free(h, touched(h, 20 * MIB, 1));
+    wait_ms(h, 3 * HMM__RELEASE_AFTER + HMM__RELEASE_AFTER / 4 * (unsigned)(_i % 4));
+    hmm_heap_free(h, touched(h, 20 * MIB, 1));
+    wait_ms(h, HMM__RELEASE_AFTER - 20);
+    ck_assert_uint_gt(resident(), 20 * MIB);
+    wait_ms(h, 100);
     ck_assert_uint_lt(resident(), MIB);
     assert_sound(h);
 }
@@ -509,11 +559,13 @@ int main(void)
         on_each_strategy(c, no_free_takes_longer_where_there_are_many_blocks, 1);
         on_each_strategy(c, no_free_takes_longer_where_a_cache_has_many_blocks, 1);
         on_each_strategy(c, no_tick_takes_longer_where_a_cache_has_many_runs, 1);
+        on_each_strategy(c, no_call_gives_back_much_more_than_a_step, 2);
         on_each_strategy(c, what_is_not_needed_goes_after_a_while, 1);
         on_each_strategy(c, what_a_cache_has_not_needed_goes_within_two_whiles, 1);
         on_each_strategy(c, what_is_used_again_stays, 1);
         on_each_strategy(c, small_blocks_do_not_keep_a_hole_from_growing_old, 1);
         on_each_strategy(c, the_free_top_goes_too, 1);
+        on_each_strategy(c, the_free_top_goes_after_a_while, 4);
         on_each_strategy(c, at_once_and_never, 1);
         on_each_strategy(c, what_may_wait_is_limited, 1);
         on_each_strategy(c, a_trim_gives_back_all_and_a_call_a_step, 1);

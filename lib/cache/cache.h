@@ -48,8 +48,8 @@
  *
  * So neither malloc nor free tests a state or takes a lock unless the free list is empty or the
  * countdown is 0. An empty free list is refilled (refill.c) from the first of these that has
- * objects: the remote frees, the uncarved part of the active run, the oldest run of the queue, a
- * run of the pool, a new run.
+ * objects: what was put aside of it, while calls were rare (tick.h); the remote frees, the uncarved
+ * part of the active run, the oldest run of the queue, a run of the pool, a new run.
  *
  * A free object has a tag behind its link: the key of the state that it is in, 64 secret bits. free
  * writes it and does not read it, since to wait for the object's cache line is what a free takes
@@ -120,16 +120,14 @@
  * F1  The page map leads from each page of a run to its descriptor, and from all other pages to no
  *     run.
  * F2  An object is free iff it has a tag. The free objects of a run are in its own list or, if it
- *     is ACTIVE, in the thread cache's free list, and have the tag `free`. Objects in a
- *     list of remote frees, pending or not, in a remote batch or kept by another thread have the
- *     tag `sent` and count as in use; so do those in the free list of a thread that has kept them,
- *     but their tag is `free`.
- * F3  The countdown of a FULL run is 1; that of a PARTIAL run, and `below`, are together the number
- *     of objects in use.
- * F4  A queue holds PARTIAL runs of its thread cache, and RETIRED descriptors. A queued run that is
- *     empty is counted as empty; empty_pages is the sum of the pages of those that are, until the
- *     owner unlinks them. No run is CLAIMED while the lock is free.
- * F5 is in medium.h, F6, of SPLIT runs, in split.c. F1 to F4 are of the others.
+ *     is ACTIVE, in the thread cache's free list or in `later`, and have the tag `free`. Objects in
+ * a list of remote frees, pending or not, in a remote batch or kept by another thread have the tag
+ * `sent` and count as in use; so do those in the free list of a thread that has kept them, but
+ * their tag is `free`. F3  The countdown of a FULL run is 1; that of a PARTIAL run, and `below`,
+ * are together the number of objects in use. F4  A queue holds PARTIAL runs of its thread cache,
+ * and RETIRED descriptors. A queued run that is empty is counted as empty; empty_pages is the sum
+ * of the pages of those that are, until the owner unlinks them. No run is CLAIMED while the lock is
+ * free. F5 is in medium.h, F6, of SPLIT runs, in split.c. F1 to F4 are of the others.
  */
 #ifndef HMM_CACHE_H
 #define HMM_CACHE_H
@@ -280,10 +278,12 @@ struct thread_cache {
     uint32_t reuses; /* a bit for each class that the thread has requested */
     struct foreign_lists foreign;
     struct size_class classes[CACHE_CLASSES];
+    struct object *later[CACHE_CLASSES]; /* of free lists, what a refill takes first (tick.h) */
     struct object *pending; /* remote frees that were taken off and not returned yet; atomic */
     struct medium_cache medium;
     struct hmm__ticker ticker;
-    uint16_t until_tick; /* frees of medium blocks; other slow paths count as several */
+    int32_t until_tick;  /* calls until the clock is read (tick.h) */
+    uint16_t refill_max; /* objects that a refill puts into a free list; others are for later */
     int32_t reclaimed;   /* FULL runs that were reclaimed: their descriptors; with the lock */
     _Alignas(64) struct object *remote_frees; /* atomic; other threads write this line only */
 };

@@ -7,6 +7,7 @@
 #define HMM_CACHE_FAST_PATH_H
 
 #include "cache/run.h"
+#include "cache/tick.h"
 
 #if HMM__CACHE
 
@@ -119,7 +120,7 @@ HMM__ALWAYS_INLINE void *cache_realloc_hit(const struct cache *cache, struct thr
         hmm__run_object_invalid(p, d, "realloc");
     unsigned was = d->class, c = cache_class(tc, size);
     if (c == was || (c < was && size > class_bytes(was) / 2))
-        return p;
+        return cache_count_then(tc, p);
     size_t bytes = c < was ? size : ((size_t)was + 1) * 16; /* class_bytes, as far as it matters */
     if (hmm__unlikely(bytes > CACHE_COPY_MAX))
         return NULL;

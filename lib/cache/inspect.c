@@ -224,12 +224,12 @@ static uint32_t sent_length(const struct cache *cache, const struct run *d, cons
     return n;
 }
 
-/* The number of objects of d in tc's free list; more than d has where it is broken. */
+/* The number of objects of d in a free list that begins with o; more than d has where it is broken.
+ */
 static uint32_t free_list_length(const struct cache *cache, const struct run *d,
-                                 const struct thread_cache *tc)
+                                 const struct object *o)
 {
     uint32_t n = 0, all = most_objects(cache);
-    const struct object *o = tc->free_list[d->class];
     for (uint32_t i = 0; o != NO_OBJECT; o = o->next, i++) {
         const struct run *of = cache_run_of(cache, o);
         if (i > all || of == NULL || !run_may_list(cache, of, o))
@@ -251,7 +251,8 @@ static uint32_t count_elsewhere(const struct cache *cache, const struct run *d)
                  sent_length(cache, d, tc->pending, UINT32_MAX) +
                  sent_length(cache, d, tc->batch.first, tc->batch.count) +
                  sent_length(cache, d, tc->foreign.list[d->class], UINT32_MAX) +
-                 free_list_length(cache, d, tc);
+                 free_list_length(cache, d, tc->free_list[d->class]) +
+                 free_list_length(cache, d, tc->later[d->class]);
     return n;
 }
 
@@ -290,7 +291,8 @@ static const char *check_active(const struct cache *cache, const struct thread_c
     if (active != NULL && (active->state != RUN_ACTIVE || !run_is_of(active, tc)))
         return "F4: the active run is not its thread cache's";
     if (tc->state == THREAD_CACHE_ABANDONED &&
-        (active != NULL || joined != 0 || tc->free_list[c] != NO_OBJECT))
+        (active != NULL || joined != 0 || tc->free_list[c] != NO_OBJECT ||
+         tc->later[c] != NO_OBJECT))
         return "F4: an abandoned thread cache has an active run";
     for (; joined != 0; joined = run_rest(run_at(cache, joined))->link)
         if (run_at(cache, joined)->state != RUN_ACTIVE || !run_is_of(run_at(cache, joined), tc))

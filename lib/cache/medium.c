@@ -129,13 +129,16 @@ static struct object *take_medium_off(struct thread_cache *tc, size_t keep, size
 
 static bool free_all(struct cache *cache, struct object *o)
 {
-    bool any = o != NULL;
+    struct hmm_heap *h = cache->heap;
+    bool any = o != NULL, many = h->frees_many;
     HMM_ASSERT(cache_is_locked(cache));
+    h->frees_many = true;
     for (struct object *next; o != NULL; o = next) {
         next = o->next;
         o->tag = 0;
-        hmm__free(cache->heap, o);
+        hmm__free(h, o);
     }
+    h->frees_many = many;
     return any;
 }
 

@@ -122,7 +122,8 @@ HMM__ALWAYS_INLINE void *medium_pop(struct thread_cache *tc, unsigned k)
     return o;
 }
 
-/* A medium block for a request above the largest object. NULL: there is none. */
+/* A medium block for a request above the largest object. NULL: there is none, or it is time to read
+ * the clock. */
 HMM__ALWAYS_INLINE void *medium_take(struct thread_cache *tc, size_t size)
 {
     struct medium_cache *m = &tc->medium;
@@ -131,7 +132,8 @@ HMM__ALWAYS_INLINE void *medium_take(struct thread_cache *tc, size_t size)
     uint32_t n = hmm__granules_for(size);
     unsigned k = medium_class(n);
     HMM_ASSERT(size > CACHE_OBJECT_MAX);
-    if ((CACHE_READ(m->list[k]) == NULL && CACHE_READ(m->list[k + 1]) == NULL) || !own_lock(tc))
+    if ((CACHE_READ(m->list[k]) == NULL && CACHE_READ(m->list[k + 1]) == NULL) ||
+        cache_count_is_over(tc) || !own_lock(tc))
         return NULL;
     if (m->list[k] == NULL) {
         k++;
@@ -150,6 +152,8 @@ HMM__HIDDEN void *hmm__medium_refill(struct thread_cache *tc, size_t size);
 
 HMM__ALWAYS_INLINE void *medium_refill(struct thread_cache *tc, size_t size)
 {
+    if (cache_is_tick_due(tc))
+        hmm__cache_tick_after(tc);
     return CACHE_READ(tc->cache->in_use) < 2 ? NULL : hmm__medium_refill(tc, size);
 }
 
@@ -223,7 +227,7 @@ HMM__ALWAYS_INLINE enum medium_put medium_put_hit(struct cache *cache, struct th
         return MEDIUM_ELSE;
     medium_push(tc, p, n);
     own_unlock(tc);
-    cache_count_free(tc);
+    cache_count(tc);
     return MEDIUM_PUT;
 }
 

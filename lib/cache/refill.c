@@ -17,10 +17,6 @@
  * unless it would fail otherwise. */
 #define COLLECT_MAX 300u
 
-/* And that a free returns to them now and then: a thread that requests no objects does not look for
- * what others have freed of its own. Less than half a millisecond. */
-#define COLLECT_LATE 2048u
-
 /* Runs whose objects are all in use stay ACTIVE, up to so many pages a class, and to RUN_PAGES_MAX
  * together with the active run. With 32 the footprint is larger. */
 #define JOINED_PAGES 16u
@@ -60,8 +56,10 @@ static void carve_more(struct thread_cache *tc, struct run *d)
     struct run_rest *r = run_rest(d);
     size_t size = class_bytes(d->class);
     uint32_t n = (uint32_t)(CARVE_BYTES / size), rest = r->count - run_carved(tc->cache, d);
+    n = n < tc->refill_max ? n : tc->refill_max;
     r->all_carved = n >= rest;
     n = n < rest ? n : rest;
+    cache_count_ahead(tc, n);
     HMM_ASSERT(d->state == RUN_ACTIVE && n != 0 && tc->free_list[d->class] == NO_OBJECT);
     char *p = (char *)run_start(tc->cache, d) + run_carved_bytes(tc->cache, d);
     const uint64_t key = tc->key; /* read once: the stores below might alias it */
@@ -74,6 +72,22 @@ static void carve_more(struct thread_cache *tc, struct run *d)
         p = carve_one(p, size, key);
     ((struct object *)(void *)(p - size))->next = NO_OBJECT;
     CACHE_WRITE(d->last, low_half(p) - (uint32_t)size);
+}
+
+/* The free list was empty, and has become a list of which the length is not known. */
+HMM__ALWAYS_INLINE void count_refill(struct thread_cache *tc, unsigned c)
+{
+    if (hmm__unlikely(tc->refill_max != UINT16_MAX))
+        hmm__free_list_shorten(tc, c);
+    cache_count_ahead(tc, TICK_LIST_RARE);
+}
+
+static HMM__COLD void *pop_later(struct thread_cache *tc, unsigned c)
+{
+    tc->free_list[c] = tc->later[c];
+    tc->later[c] = NO_OBJECT;
+    count_refill(tc, c);
+    return cache_pop(tc, c);
 }
 
 static void make_full(struct run *d)
@@ -97,6 +111,7 @@ static void end_active(struct thread_cache *tc, struct run *d)
 {
     HMM_ASSERT(run_state(d) == RUN_ACTIVE && tc->active[d->class] == d);
     HMM_ASSERT(tc->free_list[d->class] == NO_OBJECT);
+    HMM_ASSERT(tc->later[d->class] == NO_OBJECT);
     tc->active[d->class] = NULL;
     if (d->list != &d->free &&
         tc->classes[d->class].joined_pages + run_rest(d)->pages <= JOINED_PAGES)
@@ -122,6 +137,7 @@ static void make_active(struct thread_cache *tc, struct run *d)
 {
     HMM_ASSERT(run_is_of(d, tc) && run_state(d) != RUN_RETIRED);
     HMM_ASSERT(tc->active[d->class] == NULL && tc->free_list[d->class] == NO_OBJECT);
+    HMM_ASSERT(tc->later[d->class] == NO_OBJECT);
     part_for(tc, &tc->classes[d->class], run_rest(d)->pages);
     run_set_state(d, RUN_ACTIVE);
     tc->active[d->class] = d;
@@ -208,6 +224,8 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     if (hmm__unlikely(tc->free_list[c] != NO_OBJECT))
         hmm__freed_object_broken(tc->free_list[c]);
     cache_count_slow(tc);
+    if (hmm__unlikely(tc->later[c] != NO_OBJECT))
+        return pop_later(tc, c);
     if (tc->batch.first != NULL)
         hmm__flush_remote(tc, false);
     if (tc->cache->lock != NULL && reuse_foreign(tc, c))
@@ -237,60 +255,9 @@ void *hmm__cache_refill(struct thread_cache *tc, size_t size)
     make_active(tc, d);
     if (tc->free_list[c] == NO_OBJECT)
         carve_more(tc, d);
+    else
+        count_refill(tc, c);
     return cache_pop(tc, c);
-}
-
-/* ---- Time ---- */
-
-/* The countdowns of tc's active runs are at most so many. */
-static void tick_run_sooner(struct run *d, uint16_t frees)
-{
-    if (d->countdown > frees)
-        run_set_countdown(d, frees);
-}
-
-static void tick_sooner(struct thread_cache *tc, uint16_t frees)
-{
-    for (unsigned c = 0; c < CACHE_CLASSES; c++) {
-        if (tc->active[c] != NULL)
-            tick_run_sooner(tc->active[c], frees);
-        for (int32_t at = tc->classes[c].joined; at != 0;
-             at = run_rest(run_at(tc->cache, at))->link)
-            tick_run_sooner(run_at(tc->cache, at), frees);
-    }
-}
-
-uint16_t hmm__cache_tick(struct thread_cache *tc, bool locked)
-{
-    struct cache *cache = tc->cache;
-    if (cache->heap->page_source == NULL)
-        return UINT16_MAX;
-    uint16_t before = tc->ticker.frees, next = hmm__ticker_next(&tc->ticker, cache->heap);
-    if (next < before)
-        tick_sooner(tc, next);
-    if (!hmm__decommit_is_due_at(cache->heap, tc->ticker.at))
-        return next;
-    enum lock_hold hold = locked ? LOCK_NONE : cache_lock(cache);
-    if (hold == LOCK_UNAVAILABLE)
-        return next;
-    hmm__tick(cache->heap);
-    if (!locked)
-        cache_unlock(cache, hold);
-    return hmm__decommit_is_due(cache->heap) ? 1 : next;
-}
-
-bool hmm__cache_collect_late(struct thread_cache *tc, bool locked)
-{
-    if (tc->cache == NULL || tc->cache->lock == NULL || !has_remote_frees(tc))
-        return false;
-    hmm__collect_remote_frees(tc, COLLECT_LATE, locked);
-    return has_remote_frees(tc);
-}
-
-void hmm__cache_tick_free(struct thread_cache *tc)
-{
-    uint16_t next = hmm__cache_tick(tc, false);
-    tc->until_tick = hmm__cache_collect_late(tc, false) ? 1 : next;
 }
 
 /* ---- A countdown is 0 ---- */
@@ -368,7 +335,8 @@ static void return_empty_run(struct thread_cache *tc, struct run *d, bool locked
 static bool has_free_objects(const struct thread_cache *tc, unsigned c)
 {
     const struct run *active = tc->active[c];
-    return tc->free_list[c] != NO_OBJECT || (active != NULL && !run_rest(active)->all_carved);
+    return tc->free_list[c] != NO_OBJECT || tc->later[c] != NO_OBJECT ||
+           (active != NULL && !run_rest(active)->all_carved);
 }
 
 /* Counts a run that was FULL, where it matters; whether tc is to share runs of the class. */
@@ -391,7 +359,7 @@ static void first_free_of_full(struct thread_cache *tc, struct run *d)
         hmm__pool_give(tc, d, run_rest(d)->count - 1u);
         return;
     }
-    if (tc->free_list[d->class] == NO_OBJECT)
+    if (tc->free_list[d->class] == NO_OBJECT && tc->later[d->class] == NO_OBJECT)
         end_foreign(tc, d->class);
     if (abandoned || has_free_objects(tc, d->class)) {
         uint32_t count = run_rest(d)->count;
@@ -433,7 +401,7 @@ void hmm__on_countdown_zero(void *p, struct run *d, struct thread_cache *tc)
     cache_count_slow(tc);
     if (run_state(d) == RUN_ACTIVE && hmm__unlikely(hmm__cache_collect_late(tc, false)) &&
         run_is_of(d, tc) && run_state(d) == RUN_ACTIVE)
-        tick_run_sooner(d, 1);
+        cache_tick_sooner(d, 1);
 }
 
 void *hmm__on_countdown_zero_then(struct thread_cache *tc, struct run *d, void *result)
@@ -473,11 +441,12 @@ static int32_t take_active(struct thread_cache *tc, unsigned c)
     return all;
 }
 
-/* Each object of the free list goes to its run's list; those that were other threads' stay. */
-static void part_free_list(struct thread_cache *tc, unsigned c)
+/* Each object of the free list, or of the rest of it, goes to its run's list; those that were other
+ * threads' stay. */
+static void part_list(struct thread_cache *tc, struct object **of)
 {
     const struct cache *cache = tc->cache;
-    struct object *o = tc->free_list[c], *before = o, *rest = NO_OBJECT, *next;
+    struct object *o = *of, *before = o, *rest = NO_OBJECT, *next;
     for (; o != NO_OBJECT; before = o, o = next) {
         struct run *d = cache_run_of(cache, o);
         if (d == NULL || !run_may_list(cache, d, o))
@@ -492,13 +461,15 @@ static void part_free_list(struct thread_cache *tc, unsigned c)
         o->next = *list;
         *list = o;
     }
-    tc->free_list[c] = rest;
+    *of = rest;
 }
 
 static void return_free_list(struct thread_cache *tc, unsigned c)
 {
     int32_t at = take_active(tc, c);
-    part_free_list(tc, c);
+    part_list(tc, &tc->free_list[c]);
+    if (hmm__unlikely(tc->later[c] != NO_OBJECT))
+        part_list(tc, &tc->later[c]);
     while (at != 0) {
         struct run *d = run_at(tc->cache, at);
         at = run_rest(d)->link;

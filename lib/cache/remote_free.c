@@ -198,14 +198,10 @@ struct object *hmm__foreign_take(struct thread_cache *tc, unsigned c)
     return all ? all : NO_OBJECT;
 }
 
-/* Takes the objects of other threads out of the free list, in front of `rest`. */
-static struct object *foreign_of_free_list(struct thread_cache *tc, unsigned c, struct object *rest)
+/* Tags these objects of other threads as sent. Returns them in front of `rest`. */
+static struct object *send_all(const struct cache *cache, struct object *o, struct object *rest)
 {
-    struct run *d = tc->active[c];
-    const struct cache *cache = tc->cache;
-    if (d != NULL && d->list != &d->free)
-        return rest;
-    for (struct object *o = tc->free_list[c], *next; o != NO_OBJECT; o = next) {
+    for (struct object *next; o != NO_OBJECT; o = next) {
         const struct run *of = cache_run_of(cache, o);
         if (hmm__unlikely(of == NULL || !run_may_list(cache, of, o)))
             hmm__freed_object_broken(o);
@@ -214,6 +210,18 @@ static struct object *foreign_of_free_list(struct thread_cache *tc, unsigned c, 
         o->next = rest;
         rest = o;
     }
+    return rest;
+}
+
+/* Takes the objects of other threads out of the free list, in front of `rest`. */
+static struct object *foreign_of_free_list(struct thread_cache *tc, unsigned c, struct object *rest)
+{
+    struct run *d = tc->active[c];
+    if (d != NULL && d->list != &d->free)
+        return rest;
+    rest = send_all(tc->cache, tc->free_list[c], rest);
+    rest = send_all(tc->cache, tc->later[c], rest);
+    tc->later[c] = NO_OBJECT;
     tc->free_list[c] = d ? d->free : NO_OBJECT;
     if (d != NULL) {
         d->free = NO_OBJECT;

@@ -69,10 +69,11 @@ struct thread_cache *hmm__thread_cache_new(struct cache *cache)
     } while (!has_unique_low_half(tc));
     set_classes(tc);
     for (unsigned c = 0; c < CACHE_CLASSES; c++)
-        tc->free_list[c] = NO_OBJECT;
+        tc->free_list[c] = tc->later[c] = NO_OBJECT;
     tc->key = cache->keys.free;
     tc->cache = cache;
-    tc->until_tick = 1;
+    tc->until_tick = cache->heap->page_source ? 1 : INT32_MAX;
+    tc->refill_max = UINT16_MAX;
     tc->ticker.frees = 1;
     tc->next = cache->thread_caches;
     cache->thread_caches = tc;

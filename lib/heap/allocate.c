@@ -138,18 +138,17 @@ void *hmm__malloc_else(struct hmm_heap *h, uint32_t n)
 
 /* ---- The slow path of free ---- */
 
-/* The top has become lower, from `was` on. */
-static __attribute__((noinline)) void top_fell(struct hmm_heap *h, hmm_ref was)
+/* The top has become lower, from `was` on: so many granules were in use until now. */
+static __attribute__((noinline)) void top_fell(struct hmm_heap *h, hmm_ref was, uint32_t freed)
 {
     hmm__brk_lower(h);
-    if (was > h->top_seen)
-        h->top_seen = was;
-    hmm__decommit_due(h);
-    hmm__decommit_excess(h, was - h->top);
+    hmm__decommit_fallen(h, was);
+    hmm__decommit_excess(h, freed);
 }
 
-/* A used block at r becomes part of the top. */
-HMM__ALWAYS_INLINE void lower_top(struct hmm_heap *h, hmm_ref r)
+/* What lies from r on becomes part of the top: a used block of so many granules, and below it what
+ * is free. */
+HMM__ALWAYS_INLINE void lower_top(struct hmm_heap *h, hmm_ref r, uint32_t freed)
 {
     hmm_ref was = h->top;
     if (was > h->zero_top)
@@ -157,13 +156,14 @@ HMM__ALWAYS_INLINE void lower_top(struct hmm_heap *h, hmm_ref r)
     block_make_top(h, r);
     COUNT(h->top_blocks--);
     if (hmm__unlikely(r < h->trim_below))
-        top_fell(h, was);
+        top_fell(h, was, freed);
 }
 
 /* The free blocks below r, at p, merge into the top too. Headers that become part of the top keep
  * FREE, so that a double free is still detected. */
 static __attribute__((noinline)) void merge_prev_into_top(struct hmm_heap *h, char *p, hmm_ref r)
 {
+    const uint32_t freed = h->top - r;
     if (hmm__unlikely(!prev_agrees(h, r, p, footer_load(p), &r))) {
         hmm__free_invalid(h, p);
         return;
@@ -182,7 +182,7 @@ static __attribute__((noinline)) void merge_prev_into_top(struct hmm_heap *h, ch
         if (hmm__unlikely(!prev_agrees(h, r, low, footer_load(low), &r)))
             hmm__block_broken(h, block_of(h, low));
     }
-    lower_top(h, r);
+    lower_top(h, r, freed);
 }
 
 void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
@@ -191,7 +191,7 @@ void hmm__merge_into_top(struct hmm_heap *h, char *p, hmm_ref r)
         merge_prev_into_top(h, p, r);
     } else {
         word_set(p, HMM__FREE);
-        lower_top(h, r);
+        lower_top(h, r, h->top - r);
     }
 }
 

@@ -184,10 +184,13 @@ struct hmm_heap {
         hmm_ref zero_top, zero_limit;
         hmm_ref taken_zero_from, taken_zero_to;
         /* Milliseconds that pages stay resident which are not needed; the page source's clock when
-         * some are to be given back next, read without the lock; the top, and when it was there. */
+         * some are to be given back next, read without the lock; the top, when it was there, and
+         * when it last fell far. */
         uint32_t release_after;
+        bool stepped;    /* pages were given back since too many were looked for */
+        bool frees_many; /* these are not looked for while a call frees many blocks */
         hmm_ref top_seen;
-        uint64_t release_due, top_seen_at;
+        uint64_t release_due, top_seen_at, top_fell_at;
         size_t state_scanned; /* apart.c; the state's bytes from here on may have pages of zeros */
         uint64_t released_then; /* released, when the cache was last asked for what is idle */
         /* Frees a pointer outside the region, or reports it. False: it is inside. NULL: all such
@@ -504,7 +507,11 @@ HMM__ALWAYS_INLINE bool hmm__reclaim(struct hmm_heap *h, enum hmm__reclaim what)
 {
 #if HMM__CACHE
     HMM_ASSERT((h->reclaim != NULL) == (h->cache != NULL));
-    return h->reclaim != NULL && h->reclaim(h, what);
+    const bool many = h->frees_many;
+    h->frees_many = true;
+    const bool any = h->reclaim != NULL && h->reclaim(h, what);
+    h->frees_many = many;
+    return any;
 #else
     (void)h, (void)what;
     return false;

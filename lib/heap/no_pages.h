@@ -28,6 +28,11 @@ HMM__ALWAYS_INLINE void hmm__decommit_due(struct hmm_heap *h)
     (void)h;
 }
 
+HMM__ALWAYS_INLINE void hmm__decommit_fallen(struct hmm_heap *h, hmm_ref was)
+{
+    (void)h, (void)was;
+}
+
 HMM__ALWAYS_INLINE bool hmm__decommit_is_due(const struct hmm_heap *h)
 {
     (void)h;

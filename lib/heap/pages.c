@@ -36,6 +36,10 @@
  * back as much as it frees, and a step. */
 #define EXCESS_BYTES ((size_t)128 << 20)
 
+/* What is beyond it goes when it is so much, so that a call which frees many blocks does not give
+ * back some pages for each. */
+#define EXCESS_MIN ((size_t)512 << 10)
+
 /* Where the system's pages are larger, their edges stay. */
 #define RELEASE_PAGE ((uintptr_t)4096)
 
@@ -223,20 +227,30 @@ static void unmap_above(struct hmm_heap *h, hmm_ref keep)
     unmap_beyond(h, keep, ahead_of(h));
 }
 
-/* At intervals of release_after: what lies above the top as it was at the last one, or before it
- * fell far since then. */
+/* Whether what lay below top_seen was needed until just now: the top has fallen from there, by
+ * little, at any time since it was seen, or far, and then the break is below it. */
+static bool top_seen_counts(const struct hmm_heap *h, uint64_t now)
+{
+    return h->release_after != 0 && h->top_seen > h->top &&
+           (h->top_seen <= h->brk || now - h->top_fell_at < h->release_after);
+}
+
+/* At intervals of release_after: what lies above the top as it was at the last one, or above where
+ * it fell from less than such an interval ago. In that case the next one ends when it has been
+ * there for so long. */
 static bool give_back_due_top(struct hmm_heap *h, uint64_t now, size_t *budget)
 {
     hmm_ref keep = h->top;
     if (now - h->top_seen_at < h->release_after)
         return true;
-    if (h->release_after != 0 && h->top_seen > keep)
+    bool fell = top_seen_counts(h, now);
+    if (fell)
         keep = h->top_seen;
     if (!give_back_top(h, keep, budget))
         return false;
     unmap_above(h, keep);
     h->top_seen = h->top;
-    h->top_seen_at = now;
+    h->top_seen_at = fell && h->top_fell_at > h->top_seen_at ? h->top_fell_at : now;
     return true;
 }
 
@@ -272,28 +286,46 @@ static HMM__COLD void give_back_above(struct hmm_heap *h)
         unmap_above(h, h->brk);
 }
 
-void hmm__decommit_due(struct hmm_heap *h)
+/* When something will be due next, if nothing is now. */
+static uint64_t next_due(const struct hmm_heap *h, uint64_t now)
 {
-    if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
-        return;
+    const struct hmm__large *b = hmm__large_oldest(h);
+    uint32_t block_age = b ? (uint32_t)now - b->since : 0;
+    uint64_t age = now - h->top_seen_at;
+    age = age > block_age ? age : block_age;
+    uint64_t left = h->release_after - (age < h->release_after ? age : 0);
+    return now + (left < HMM__UNUSED_AFTER(h) ? left : HMM__UNUSED_AFTER(h));
+}
+
+static void decommit_due_at(struct hmm_heap *h, uint64_t now)
+{
     hmm__absent_into_top(h);
     if (hmm__unlikely(h->scarce))
         give_back_above(h);
-    uint64_t now = h->page_source->clock();
     if (now < h->release_due)
         return;
     size_t budget = h->release_after == 0 ? SIZE_MAX : RELEASE_STEP;
     bool done = give_back_due_top(h, now, &budget) &&
                 give_back_blocks(h, (uint32_t)now - h->release_after, &budget) &&
                 !hmm__apart_give_back(h, STATE_STEP);
-    uint64_t due = now;
-    if (done) {
-        const struct hmm__large *b = hmm__large_oldest(h);
-        uint32_t age = b ? (uint32_t)now - b->since : 0, max = HMM__UNUSED_AFTER(h);
-        uint32_t left = h->release_after - (age < h->release_after ? age : 0);
-        due += left < max ? left : max;
-    }
-    write_due(h, due);
+    h->stepped = h->stepped || budget < RELEASE_STEP;
+    write_due(h, done ? next_due(h, now) : now);
+}
+
+void hmm__decommit_due(struct hmm_heap *h)
+{
+    if (h->page_source != NULL && h->release_after != HMM__RELEASE_NEVER)
+        decommit_due_at(h, h->page_source->clock());
+}
+
+void hmm__decommit_fallen(struct hmm_heap *h, hmm_ref was)
+{
+    if (was > h->top_seen)
+        h->top_seen = was;
+    if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
+        return;
+    h->top_fell_at = h->page_source->clock();
+    decommit_due_at(h, h->top_fell_at);
 }
 
 bool hmm__decommit_is_due_at(const struct hmm_heap *h, uint64_t now)
@@ -336,7 +368,8 @@ void hmm__tick(struct hmm_heap *h)
 
 static HMM__COLD void give_back_excess(struct hmm_heap *h, uint64_t excess, uint32_t freed)
 {
-    size_t budget = RELEASE_STEP + (size_t)freed * HMM_GRANULE;
+    size_t budget = (h->stepped ? 0 : RELEASE_STEP) + (size_t)freed * HMM_GRANULE;
+    h->stepped = false; /* a call that has read the clock before takes no second step */
     if (budget > excess * HMM_GRANULE)
         budget = (size_t)excess * HMM_GRANULE;
     budget += LARGE_BYTES - 1;
@@ -351,7 +384,8 @@ void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed)
 {
     uint64_t dirty = h->large_dirty + (h->zero_top > h->top ? h->zero_top - h->top : 0);
     uint64_t max = (EXCESS_BYTES + live_bytes(h) / 4) / HMM_GRANULE;
-    if (hmm__unlikely(dirty > max) && h->page_source && h->release_after != HMM__RELEASE_NEVER)
+    if (hmm__unlikely(dirty > max + EXCESS_MIN / HMM_GRANULE) && !h->frees_many && h->page_source &&
+        h->release_after != HMM__RELEASE_NEVER)
         give_back_excess(h, dirty - max, freed);
 }
 

@@ -87,6 +87,8 @@ HMM__HIDDEN bool hmm__commit_table(struct hmm_heap *h, hmm_ref to);
 HMM__HIDDEN void hmm__clear(struct hmm_heap *h, char *from, size_t bytes);
 /* Gives back a step of what has not been needed for a while, if there is any. */
 HMM__HIDDEN HMM__COLD void hmm__decommit_due(struct hmm_heap *h);
+/* The same when the top has fallen far, from `was` on. */
+HMM__HIDDEN HMM__COLD void hmm__decommit_fallen(struct hmm_heap *h, hmm_ref was);
 /* Whether there may be, by the clock or as of `now`; without the lock. */
 HMM__HIDDEN HMM__COLD bool hmm__decommit_is_due(const struct hmm_heap *h);
 HMM__HIDDEN bool hmm__decommit_is_due_at(const struct hmm_heap *h, uint64_t now);

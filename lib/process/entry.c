@@ -20,12 +20,30 @@
 
 /* ---- The heap, with the lock ---- */
 
+/* Whether it is time to read the clock. */
+HMM__ALWAYS_INLINE bool count_call(void)
+{
+    HMM_ASSERT(lock_is_held(&hmm__process.lock));
+    return hmm__unlikely(--hmm__process.until_tick == 0);
+}
+
+static HMM__COLD void *malloc_and_tick(struct hmm_heap *h, size_t size)
+{
+    hmm__process_tick(h);
+    return hmm_heap_malloc(h, size);
+}
+
+HMM__ALWAYS_INLINE void *malloc_with_lock(struct hmm_heap *h, size_t size)
+{
+    return count_call() ? malloc_and_tick(h, size) : hmm_heap_malloc(h, size);
+}
+
 static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t size)
 {
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_malloc(h, size);
-    void *p = hmm_heap_malloc(h, size);
+    void *p = malloc_with_lock(h, size);
     lock_release(&hmm__process.lock, hold);
     return p;
 }
@@ -34,7 +52,7 @@ static __attribute__((noinline)) void *malloc_locked(struct hmm_heap *h, size_t 
  * be saved. */
 HMM__ALWAYS_INLINE void *malloc_of_heap(struct hmm_heap *h, size_t size)
 {
-    return lock_is_idle() ? hmm_heap_malloc(h, size) : malloc_locked(h, size);
+    return lock_is_idle() ? malloc_with_lock(h, size) : malloc_locked(h, size);
 }
 
 /* What the heap has no room for may be had as a huge block. */
@@ -43,6 +61,8 @@ static __attribute__((noinline)) void *malloc_large(struct hmm_heap *h, size_t s
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_malloc(h, size);
+    if (count_call())
+        hmm__process_tick(h);
     h->trying = hmm__huge_may(size);
     void *p = hmm_heap_malloc(h, size);
     p = hmm__huge_else(h, p, 1, size);
@@ -62,6 +82,8 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_calloc(h, count, size);
+    if (count_call())
+        hmm__process_tick(h);
     h->trying = size == 1 && hmm__huge_may(count);
     p = hmm__huge_else(h, hmm_heap_calloc(h, count, size), 1, count);
     lock_release(&hmm__process.lock, hold);
@@ -90,6 +112,8 @@ static __attribute__((noinline)) void *realloc_of_heap(struct hmm_heap *h, void 
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_realloc(h, block, size);
+    if (count_call())
+        hmm__process_tick(h);
     h->trying = size >= HMM__HUGE_MIN && hmm__huge_may(size);
     void *p = realloc_block(h, block, size);
     if (hmm__unlikely(p == NULL) && h->trying)
@@ -108,6 +132,8 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_aligned_alloc(h, align, size);
+    if (count_call())
+        hmm__process_tick(h);
     h->trying = hmm__huge_may(size);
     void *p = hmm__huge_else(h, hmm_heap_aligned_alloc(h, align, size), align, size);
     lock_release(&hmm__process.lock, hold);
@@ -118,8 +144,7 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 
 HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
 {
-    HMM_ASSERT(lock_is_held(&hmm__process.lock));
-    if (hmm__unlikely(--hmm__process.frees_until_tick == 0))
+    if (count_call())
         hmm__process_tick(h);
     hmm_heap_free(h, block);
 }
@@ -261,7 +286,7 @@ static __attribute__((noinline)) void *realloc_in_heap(void *block, size_t size)
 {
     if (block == NULL)
         return hmm_malloc(size);
-    if (suits_as_it_is(block, size))
+    if (suits_as_it_is(block, size) && thread_cache_has_counted())
         return block;
     struct hmm_heap *h = the_heap();
     if (hmm__unlikely(!in_region(h, block)))
@@ -275,8 +300,10 @@ static __attribute__((noinline)) void *realloc_object(void *block, size_t size, 
     size_t usable = usable_in_run(d, block, "realloc");
     if (usable == 0)
         return realloc_in_heap(block, size);
-    if (size <= usable && size > usable / 2)
+    if (size <= usable && size > usable / 2) {
+        thread_cache_has_counted();
         return block;
+    }
     const struct moving_block b = {the_heap(), block, usable, d};
     return realloc_by_moving(&object_mover, &b, size);
 }

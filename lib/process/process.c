@@ -22,9 +22,8 @@
 #include <stdlib.h>
 #endif
 
-struct process_heap hmm__process = {.lock = {.released = hmm__process_free_deferred},
-                                    .frees_until_tick = 1,
-                                    .ticker = {.frees = 1}};
+struct process_heap hmm__process = {
+    .lock = {.released = hmm__process_free_deferred}, .until_tick = 1, .ticker = {.frees = 1}};
 
 #if HMM__CACHE
 struct cache hmm__process_cache;
@@ -45,12 +44,12 @@ void hmm__process_unlock(enum lock_hold hold)
 void hmm__process_tick(struct hmm_heap *h)
 {
     struct process_heap *p = &hmm__process;
-    p->frees_until_tick = HMM__TICK_FREES;
+    p->until_tick = HMM__TICK_FREES;
     if (h->page_source == NULL)
         return;
     hmm__tick(h);
     uint16_t next = hmm__ticker_next(&p->ticker, h);
-    p->frees_until_tick = collect_late() || hmm__decommit_is_due(h) ? 1 : next;
+    p->until_tick = collect_late() || hmm__decommit_is_due(h) ? 1 : next;
 }
 
 #if HMM_WITH_STATS

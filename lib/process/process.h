@@ -14,7 +14,7 @@
 struct process_heap {
     struct hmm_heap *heap; /* NULL: not made yet; atomic */
     struct lock lock;
-    uint32_t frees_until_tick;
+    uint32_t until_tick; /* calls that have the lock, until the clock is read */
     struct hmm__ticker ticker;
     size_t region_bytes; /* the whole region, blocks or not */
 };

@@ -128,6 +128,16 @@ HMM__ALWAYS_INLINE bool suits_as_it_is(const void *block, size_t size)
            !(is_medium_size(has) && object_has_tag(cache->keys.medium, block));
 }
 
+/* Counts a call that is done without the lock. False: the thread has nothing to count by. */
+HMM__ALWAYS_INLINE bool thread_cache_has_counted(void)
+{
+    struct thread_cache *tc = thread_cache_mine();
+    if (hmm__unlikely(tc->cache == NULL))
+        return false;
+    cache_count(tc);
+    return true;
+}
+
 HMM__ALWAYS_INLINE void notice_thread_ends(void)
 {
     hmm__thread_caches_notice_ends();
@@ -266,6 +276,11 @@ HMM__ALWAYS_INLINE size_t usable_in_run(const struct run *d, const void *block,
 HMM__ALWAYS_INLINE bool suits_as_it_is(const void *block, size_t size)
 {
     (void)block, (void)size;
+    return false;
+}
+
+HMM__ALWAYS_INLINE bool thread_cache_has_counted(void)
+{
     return false;
 }
 

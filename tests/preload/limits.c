@@ -8,10 +8,12 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -424,6 +426,149 @@ static void after_a_burst(void)
     }
 }
 
+/* ---- Little work of one kind ---- */
+
+static char *block;
+
+static void resize(size_t size)
+{
+    CHECK((block = realloc(block, size)) != NULL);
+    *block = 1;
+}
+
+static void take(size_t size)
+{
+    char *p = malloc(size);
+    CHECK(p != NULL);
+    *p = 1;
+}
+
+static void in_place(uint32_t n)
+{
+    resize(100 + n % 8);
+}
+
+static void object_moves(uint32_t n)
+{
+    resize(16 + n % 100);
+}
+
+static void larger_object_moves(uint32_t n)
+{
+    resize(200 + n % 800);
+}
+
+static void block_in_place(uint32_t n)
+{
+    resize(5000 + n % 8);
+}
+
+static void block_moves(uint32_t n)
+{
+    resize(2000 + n % 60000);
+}
+
+static void large_moves(uint32_t n)
+{
+    resize(200000 + n % 600000);
+}
+
+static void takes_24(uint32_t n)
+{
+    (void)n;
+    take(24);
+}
+
+static void takes_small(uint32_t n)
+{
+    take(1 + n % 900);
+}
+
+static void takes_medium(uint32_t n)
+{
+    take(1100 + n % 100);
+}
+
+static void takes_zeroed(uint32_t n)
+{
+    char *p = calloc(1, n % 2 ? 40 : 1500);
+    CHECK(p != NULL);
+}
+
+static void takes_aligned(uint32_t n)
+{
+    CHECK(aligned_alloc(64, n % 2 ? 64 : 128) != NULL);
+}
+
+static void resizes_all(uint32_t n)
+{
+    static char *some[64];
+    char **p = &some[n % 64];
+    CHECK((*p = realloc(*p, 1 + n % 3000)) != NULL);
+}
+
+static void (*const kinds[])(uint32_t) = {
+    in_place, object_moves, larger_object_moves, block_in_place, block_moves,   large_moves,
+    takes_24, takes_small,  takes_medium,        takes_zeroed,   takes_aligned, resizes_all};
+
+/* 1,000 calls in a second. */
+static void *light_work_of_a_kind(void *kind)
+{
+    uint32_t state = 1;
+    for (uint64_t begun = ms_now(); ms_now() < begun + 1000;) {
+        for (int i = 0; i < 10; i++) {
+            state = state * 1664525 + 1013904223;
+            (*(void (*const *)(uint32_t))kind)(state >> 8);
+        }
+        usleep(9800);
+    }
+    return NULL;
+}
+
+/* A second after a burst it is gone if a thread makes 1,000 calls of any kind: of this one's, or of
+ * another that is new. What these calls take themselves is less than half a MiB. */
+static void of_a_kind(size_t kind)
+{
+    light_work_of_a_kind((void *)(uintptr_t)&kinds[kind]);
+    size_t before = status("VmRSS:");
+    for (int i = 0; i < 2; i++) {
+        pthread_t other;
+        burst();
+        if (i == 0)
+            light_work_of_a_kind((void *)(uintptr_t)&kinds[kind]);
+        else if (pthread_create(&other, NULL, light_work_of_a_kind,
+                                (void *)(uintptr_t)&kinds[kind]) == 0)
+            CHECK(pthread_join(other, NULL) == 0);
+        if (status("VmRSS:") > before + 4 * MIB) {
+            fprintf(stderr, "kind %zu, %s: %zu KiB more\n", kind, i ? "another thread" : "this one",
+                    (status("VmRSS:") - before) / KIB);
+            exit(1);
+        }
+    }
+    exit(0);
+}
+
+/* Each in a process of its own, a few at a time. */
+static void after_a_burst_any_calls(void)
+{
+    enum { KINDS = sizeof kinds / sizeof *kinds, AT_ONCE = 4 };
+    bool passed = true;
+    for (size_t from = 0; from < KINDS; from += AT_ONCE) {
+        pid_t children[AT_ONCE];
+        for (size_t i = 0; i < AT_ONCE; i++) {
+            CHECK((children[i] = fork()) >= 0);
+            if (children[i] == 0)
+                of_a_kind(from + i);
+        }
+        for (size_t i = 0; i < AT_ONCE; i++) {
+            int code = -1;
+            CHECK(waitpid(children[i], &code, 0) == children[i]);
+            passed &= code == 0;
+        }
+    }
+    CHECK(passed);
+}
+
 static void *frees_all(void *count)
 {
     for (size_t i = 0; i < (size_t)(uintptr_t)count; i++)
@@ -685,6 +830,7 @@ static const struct a_case cases[] = {
     {"comes-back-at-once", comes_back_at_once},
     {"in-the-way", in_the_way},
     {"after-a-burst", after_a_burst},
+    {"after-a-burst-any-calls", after_a_burst_any_calls},
     {"after-others-have-freed", after_others_have_freed},
     {"index-goes", index_goes},
     {"huge", huge},
