@@ -356,6 +356,25 @@ START_TEST(the_top_comes_down_over_what_is_absent)
 }
 END_TEST
 
+/* The system refuses what growing upward needs, but not what growing in both directions does. The
+ * pages of the break are worth as many others, but not those of the free block below. */
+START_TEST(a_block_grows_down_where_the_system_refuses_more)
+{
+    struct hmm_heap *h = limited_heap(strategy_of(_i));
+    must_malloc(h, 100);
+    char *below = memset(must_malloc(h, 3 * MIB), 7, 3 * MIB), *p = must_malloc(h, MIB);
+    fill(p, MIB, 1);
+    hmm_heap_free(h, below);
+    max_pages = mapped_pages + 5 * MIB / PAGE;
+    char *now_at = hmm_heap_realloc(h, p, 8 * MIB);
+    ck_assert_ptr_eq(now_at, below);
+    require(holds(now_at, MIB, 1), "realloc lost bytes");
+    fill(now_at, 8 * MIB, 2);
+    assert_sound(h);
+    require(holds(now_at, 8 * MIB, 2), "the block has changed");
+}
+END_TEST
+
 /* ---- At random ---- */
 
 #define SLOTS 96
@@ -561,6 +580,7 @@ int main(void)
     on_each_strategy(c, what_is_absent_becomes_one_with_what_becomes_free_beside_it, 1);
     on_each_strategy(c, several_come_back_for_one_request, 1);
     on_each_strategy(c, the_top_comes_down_over_what_is_absent, 1);
+    on_each_strategy(c, a_block_grows_down_where_the_system_refuses_more, 1);
     on_each_strategy(c, nothing_is_lost_whatever_the_system_refuses, 4);
     on_each_strategy(c, nothing_is_lost_behind_a_cache, 4);
     return run_suite(s);

@@ -244,15 +244,14 @@ void hmm__absent_into_top(struct hmm_heap *h)
  * [from, to) are zero; the next block's header may lie in the last of them. */
 static void release_again(struct hmm_heap *h, hmm_ref start, hmm_ref from, hmm_ref to)
 {
-    uint32_t after = h->release_after;
     hmm_ref low = start, last = block_next(h, start) - 1;
     to = to < last ? to : last;
     if (block_header(h, start) & HMM__PREV_FREE)
         low -= block_footer_below(h, start);
-    h->release_after = HMM__RELEASE_NEVER;
+    h->keeps_pages = true;
     h->top_blocks++;
     hmm__release(h, start);
-    h->release_after = after;
+    h->keeps_pages = false;
     if (h->top <= start)
         return;
     if (low + block_size(h, low) <= start) /* too large to become one (B3) */

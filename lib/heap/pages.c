@@ -272,9 +272,14 @@ static HMM__COLD void give_back_above(struct hmm_heap *h)
         unmap_above(h, h->brk);
 }
 
+static bool may_give_back(const struct hmm_heap *h)
+{
+    return h->page_source != NULL && h->release_after != HMM__RELEASE_NEVER && !h->keeps_pages;
+}
+
 void hmm__decommit_due(struct hmm_heap *h)
 {
-    if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
+    if (!may_give_back(h))
         return;
     hmm__absent_into_top(h);
     if (hmm__unlikely(h->scarce))
@@ -350,7 +355,7 @@ void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed)
 {
     uint64_t dirty = h->large_dirty + (h->zero_top > h->top ? h->zero_top - h->top : 0);
     uint64_t max = (EXCESS_BYTES + live_bytes(h) / 4) / HMM_GRANULE;
-    if (hmm__unlikely(dirty > max) && h->page_source && h->release_after != HMM__RELEASE_NEVER)
+    if (hmm__unlikely(dirty > max) && may_give_back(h))
         give_back_excess(h, dirty - max, freed);
 }
 
@@ -358,7 +363,7 @@ void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed)
 void hmm__decommit_instead(struct hmm_heap *h, uint32_t granules)
 {
     size_t budget = (size_t)granules * HMM_GRANULE + LARGE_BYTES - 1;
-    if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
+    if (!may_give_back(h))
         return;
     struct hmm__large *b;
     while (budget >= LARGE_BYTES && (b = hmm__large_oldest(h)) != NULL)
