@@ -138,6 +138,17 @@ hmm_ref hmm__page_below(const struct hmm_heap *h, hmm_ref r)
     return r - (hmm_ref)((at & (RELEASE_PAGE - 1)) / HMM_GRANULE);
 }
 
+char *hmm__unmap_end(struct hmm_heap *h)
+{
+    char *end = (char *)block_payload(h, h->committed_end) + RELEASE_PAGE - 1;
+    char *limit = block_payload(h, h->limit);
+    if (end < limit)
+        return end;
+    hmm_ref whole = hmm__page_below(h, h->limit);
+    h->zero_limit = h->zero_limit < whole ? h->zero_limit : whole;
+    return limit;
+}
+
 hmm_ref hmm__large_start(const struct hmm_heap *h, hmm_ref end)
 {
     uint32_t n = block_footer_below(h, end);
@@ -205,14 +216,12 @@ static void unmap_beyond(struct hmm_heap *h, hmm_ref keep, uint32_t ahead)
     keep = keep > h->brk ? keep : h->brk;
     if (h->committed_end <= keep || h->committed_end - keep <= 2 * ahead)
         return;
-    char *end = (char *)block_payload(h, h->committed_end) + RELEASE_PAGE - 1;
-    char *limit = block_payload(h, h->limit);
     hmm_ref kept = hmm__page_above(h, keep + ahead); /* all above it is zero later */
     if (h->committed_end <= kept)
         return;
+    h->page_source->unmap(block_payload(h, kept), hmm__unmap_end(h));
     h->committed_end = kept;
     h->state_scanned = 0;
-    h->page_source->unmap(block_payload(h, h->committed_end), end < limit ? end : limit);
     if (h->zero_top > h->committed_end)
         h->zero_top = h->committed_end;
 }
