@@ -484,9 +484,10 @@ static void many_in_the_way(void)
         char *above = (char *)(((uintptr_t)hmm_heap_break(heap) + 8 * MIB) & ~(uintptr_t)(MIB - 1));
         other = mmap(above, 64 * KIB, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-        for (char *q = NULL; other == above && q < other && q >= last;) {
+        char *q = NULL;
+        for (int i = 0; other == above && q < other && i < 8; i++) {
             CHECK((q = malloc(BLOCK)) != NULL && memset(q, 1, BLOCK));
-            last = q < (char *)hmm_heap_break(heap) ? q : last;
+            last = q > last && q < (char *)hmm_heap_break(heap) ? q : last;
         }
     } while (other != MAP_FAILED);
     free(last);
