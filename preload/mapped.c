@@ -241,11 +241,24 @@ enum hmm__occupied hmm__map_occupy(char *from, char *to)
     return code == 0 ? HMM__OCCUPIED : code == EEXIST ? HMM__OCCUPY_BLOCKED : HMM__OCCUPY_REFUSED;
 }
 
-void hmm__map_forget(char *from, char *to)
+bool hmm__map_forget(char *from, char *to, char *end)
 {
     struct span *s = span_from(from);
-    if (s != NULL && s->from < from && s->to == to)
-        s->to = from;
+    if (s == NULL || s->from >= from)
+        return false;
+    struct span rest = {page_down(end), s->to};
+    rest.from = rest.from > to ? rest.from : to;
+    if (rest.from < rest.to && span_count == SPANS)
+        return false;
+    if (rest.from > rest.to)
+        rest.from = rest.to;
+    if (rest.from > to && munmap(to, (size_t)(rest.from - to)) != 0)
+        return false;
+    mapped_bytes -= (size_t)(rest.from - to);
+    s->to = from;
+    if (rest.from < rest.to)
+        spans[span_count++] = rest;
+    return true;
 }
 
 size_t hmm__map_bytes(void)

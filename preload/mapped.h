@@ -29,8 +29,9 @@ HMM__HIDDEN void hmm__map_remove(char *from, char *to);
 HMM__HIDDEN bool hmm__map_vacate(char *from, char *to);
 HMM__HIDDEN enum hmm__occupied hmm__map_occupy(char *from, char *to);
 
-/* What has been vacated, below which nothing is mapped up to the end, is not mapped again so. */
-HMM__HIDDEN void hmm__map_forget(char *from, char *to);
+/* What has been vacated is not mapped again so; what lies above it is unmapped, as far as whole
+ * pages lie below `end`. False: the system does not, and nothing was done. */
+HMM__HIDDEN bool hmm__map_forget(char *from, char *to, char *end);
 
 /* The bytes that are mapped. */
 HMM__HIDDEN size_t hmm__map_bytes(void);

@@ -248,6 +248,14 @@ static enum hmm__occupied occupy(char *from, char *to)
     return done;
 }
 
+static bool forget(char *from, char *to, char *end)
+{
+    int code = errno;
+    bool done = hmm__map_forget(from, to, end);
+    errno = code;
+    return done;
+}
+
 /* hmm__page_source.decommit. MADV_DONTNEED, not MADV_FREE: the resident size falls at once, and the
  * pages read as zero. */
 static void decommit(char *from, char *to)
@@ -282,7 +290,7 @@ static const struct hmm__page_source page_source = {.commit = commit,
                                                     .limited = limited,
                                                     .vacate = vacate,
                                                     .occupy = occupy,
-                                                    .forget = hmm__map_forget};
+                                                    .forget = forget};
 static const struct hmm__page_source pool_source = {.commit = commit_pool};
 const struct hmm__page_source *const hmm__region_page_source = &page_source;
 const struct hmm__page_source *const hmm__region_pool_source = &pool_source;

@@ -21,7 +21,7 @@ enum page { UNMAPPED, MAPPED, VACATED };
 
 static char *region;
 static unsigned char page_is[PAGES], foreign[PAGES];
-static size_t mapped_pages, max_pages, vacated, occupied, refused, blocked;
+static size_t mapped_pages, max_pages, vacated, forgotten, occupied, refused, blocked;
 static uint64_t now;
 static bool is_limited;
 
@@ -153,11 +153,15 @@ static enum hmm__occupied source_occupy(char *from, char *to)
     return HMM__OCCUPIED;
 }
 
-static void source_forget(char *from, char *to)
+static bool source_forget(char *from, char *to, char *end)
 {
     assert_all(from, to, VACATED);
+    if (max_pages != PAGES && forgotten++ % 5 == 4)
+        return false;
+    source_unmap(to, end);
     for (size_t i = page_of(from); i < page_of(to); i++)
         page_is[i] = UNMAPPED;
+    return true;
 }
 
 static uint64_t source_clock(void)
@@ -188,7 +192,7 @@ static struct hmm_heap *limited_heap(const struct hmm_strategy *s)
     region = (char *)(((uintptr_t)p + 2 * MIB - 1) & ~(uintptr_t)(2 * MIB - 1));
     memset(page_is, UNMAPPED, sizeof page_is);
     memset(foreign, 0, sizeof foreign);
-    mapped_pages = vacated = occupied = refused = blocked = 0;
+    mapped_pages = vacated = forgotten = occupied = refused = blocked = 0;
     max_pages = PAGES;
     now = 1000000;
     is_limited = true;
@@ -354,6 +358,54 @@ START_TEST(the_top_comes_down_over_what_is_absent)
     ck_assert_int_eq(p[0][0], 1);
     hmm_heap_free(h, p[0]);
     hmm_heap_free(h, small[0]);
+}
+END_TEST
+
+/* The system refuses what growing upward needs, but not what growing in both directions does. The
+ * pages of the break are worth as many others, but not those of the free block below. */
+START_TEST(a_block_grows_down_where_the_system_refuses_more)
+{
+    struct hmm_heap *h = limited_heap(strategy_of(_i));
+    must_malloc(h, 100);
+    char *below = memset(must_malloc(h, 3 * MIB), 7, 3 * MIB), *p = must_malloc(h, MIB);
+    fill(p, MIB, 1);
+    hmm_heap_free(h, below);
+    max_pages = mapped_pages + 5 * MIB / PAGE;
+    char *now_at = hmm_heap_realloc(h, p, 8 * MIB);
+    ck_assert_ptr_eq(now_at, below);
+    require(holds(now_at, MIB, 1), "realloc lost bytes");
+    fill(now_at, 8 * MIB, 2);
+    assert_sound(h);
+    require(holds(now_at, 8 * MIB, 2), "the block has changed");
+}
+END_TEST
+
+/* The limit lies inside a page, whose rest is another's: it stays mapped, and is not zero. */
+START_TEST(what_stays_mapped_below_the_limit_is_not_taken_for_zero)
+{
+    struct hmm_heap *h = limited_heap(strategy_of(_i / 2));
+    const bool absent = _i % 2;
+    must_malloc(h, 100);
+    char *low = must_malloc(h, MIB);
+    ck_assert(hmm__high_lower(h, hmm__page_above(h, h->top + 3000) + 3000 / HMM_GRANULE));
+    size_t rest = (size_t)(h->limit - h->top) * HMM_GRANULE - HMM_HEADER_BYTES;
+    char *high = must_malloc(h, rest);
+    memset(low, 1, MIB);
+    memset(high, 2, rest);
+    if (absent) {
+        hmm_heap_free(h, low);
+        hmm__decommit_all(h);
+        ck_assert_uint_eq(h->absent_count, 1);
+    }
+    hmm_heap_free(h, high);
+    hmm__decommit_all(h);
+    ck_assert_uint_eq(h->absent_count, 0);
+    if (!absent)
+        hmm_heap_free(h, low);
+    ck_assert_ptr_eq(hmm_heap_calloc(h, 1, rest + MIB), low);
+    for (size_t i = 0; i < rest + MIB; i++)
+        require(low[i] == 0, "byte %zu of %zu is not zero", i, rest + MIB);
+    assert_sound(h);
 }
 END_TEST
 
@@ -562,6 +614,8 @@ int main(void)
     on_each_strategy(c, what_is_absent_becomes_one_with_what_becomes_free_beside_it, 1);
     on_each_strategy(c, several_come_back_for_one_request, 1);
     on_each_strategy(c, the_top_comes_down_over_what_is_absent, 1);
+    on_each_strategy(c, a_block_grows_down_where_the_system_refuses_more, 1);
+    on_each_strategy(c, what_stays_mapped_below_the_limit_is_not_taken_for_zero, 2);
     on_each_strategy(c, nothing_is_lost_whatever_the_system_refuses, 4);
     on_each_strategy(c, nothing_is_lost_behind_a_cache, 4);
     return run_suite(s);

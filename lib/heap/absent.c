@@ -208,14 +208,13 @@ size_t hmm__absent_make_all(struct hmm_heap *h)
 
 /* ---- It becomes part of the top ---- */
 
-static void unmap_top(struct hmm_heap *h, hmm_ref from, hmm_ref to)
+static bool unmap_top(struct hmm_heap *h, hmm_ref from, hmm_ref to)
 {
-    char *end = (char *)block_payload(h, h->committed_end) + 4095;
-    char *limit = block_payload(h, h->limit);
-    h->page_source->unmap(block_payload(h, to), end < limit ? end : limit);
-    h->page_source->forget(block_payload(h, from), block_payload(h, to));
+    if (!h->page_source->forget(block_payload(h, from), block_payload(h, to), hmm__unmap_end(h)))
+        return false;
     h->committed_end = from;
     h->state_scanned = 0;
+    return true;
 }
 
 void hmm__absent_into_top(struct hmm_heap *h)
@@ -223,8 +222,9 @@ void hmm__absent_into_top(struct hmm_heap *h)
     struct hmm__large *e;
     while (h->absent_count != 0 && (e = absent_below(h, h->top)) != NULL) {
         hmm_ref start = absent_start(e), end = e->end;
+        if (!unmap_top(h, pages_from(h, start), pages_to(h, end)))
+            return;
         unlink_absent(h, e);
-        unmap_top(h, pages_from(h, start), pages_to(h, end));
         h->gap_granules -= end - start;
         h->top_blocks++;
         h->trim_below = 0; /* what is below it is not given back meanwhile */
@@ -244,15 +244,14 @@ void hmm__absent_into_top(struct hmm_heap *h)
  * [from, to) are zero; the next block's header may lie in the last of them. */
 static void release_again(struct hmm_heap *h, hmm_ref start, hmm_ref from, hmm_ref to)
 {
-    uint32_t after = h->release_after;
     hmm_ref low = start, last = block_next(h, start) - 1;
     to = to < last ? to : last;
     if (block_header(h, start) & HMM__PREV_FREE)
         low -= block_footer_below(h, start);
-    h->release_after = HMM__RELEASE_NEVER;
+    h->keeps_pages = true;
     h->top_blocks++;
     hmm__release(h, start);
-    h->release_after = after;
+    h->keeps_pages = false;
     if (h->top <= start)
         return;
     if (low + block_size(h, low) <= start) /* too large to become one (B3) */

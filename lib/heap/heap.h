@@ -210,8 +210,9 @@ struct hmm_heap {
         size_t huge_bytes, huge_blocks;
         int (*walk_beyond)(int (*visit)(void *arg, const struct hmm_block_info *), void *arg);
         uint32_t absent, absent_count; /* absent.c: the first of the list, and how many there are */
-        bool scarce; /* the system refused memory: what the break leaves is unmapped at once */
-        bool sparse; /* bytes of the region that are not touched cost nothing: address space */
+        bool keeps_pages; /* an operation relies on free blocks: of none pages go back meanwhile */
+        bool scarce;      /* the system refused memory: what the break leaves is unmapped at once */
+        bool sparse;      /* bytes of the region that are not touched cost nothing: address space */
     };
 };
 

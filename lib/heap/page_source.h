@@ -40,8 +40,9 @@ struct hmm__page_source {
     bool (*vacate)(char *from, char *to);
     /* Maps them again. */
     enum hmm__occupied (*occupy)(char *from, char *to);
-    /* They are not to be mapped again: what lies above has been unmapped. */
-    void (*forget)(char *from, char *to);
+    /* They are not to be mapped again, and of [to, end) the whole pages, which are mapped, are
+     * unmapped. False: the system does not, and nothing was done. */
+    bool (*forget)(char *from, char *to, char *end);
 };
 
 /* When who does not come to the heap reads the clock: after so many frees, 1 at first. */

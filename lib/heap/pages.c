@@ -142,6 +142,17 @@ hmm_ref hmm__page_below(const struct hmm_heap *h, hmm_ref r)
     return r - (hmm_ref)((at & (RELEASE_PAGE - 1)) / HMM_GRANULE);
 }
 
+char *hmm__unmap_end(struct hmm_heap *h)
+{
+    char *end = (char *)block_payload(h, h->committed_end) + RELEASE_PAGE - 1;
+    char *limit = block_payload(h, h->limit);
+    if (end < limit)
+        return end;
+    hmm_ref whole = hmm__page_below(h, h->limit);
+    h->zero_limit = h->zero_limit < whole ? h->zero_limit : whole;
+    return limit;
+}
+
 hmm_ref hmm__large_start(const struct hmm_heap *h, hmm_ref end)
 {
     uint32_t n = block_footer_below(h, end);
@@ -209,14 +220,12 @@ static void unmap_beyond(struct hmm_heap *h, hmm_ref keep, uint32_t ahead)
     keep = keep > h->brk ? keep : h->brk;
     if (h->committed_end <= keep || h->committed_end - keep <= 2 * ahead)
         return;
-    char *end = (char *)block_payload(h, h->committed_end) + RELEASE_PAGE - 1;
-    char *limit = block_payload(h, h->limit);
     hmm_ref kept = hmm__page_above(h, keep + ahead); /* all above it is zero later */
     if (h->committed_end <= kept)
         return;
+    h->page_source->unmap(block_payload(h, kept), hmm__unmap_end(h));
     h->committed_end = kept;
     h->state_scanned = 0;
-    h->page_source->unmap(block_payload(h, h->committed_end), end < limit ? end : limit);
     if (h->zero_top > h->committed_end)
         h->zero_top = h->committed_end;
 }
@@ -297,6 +306,11 @@ static uint64_t next_due(const struct hmm_heap *h, uint64_t now)
     return now + (left < HMM__UNUSED_AFTER(h) ? left : HMM__UNUSED_AFTER(h));
 }
 
+static bool may_give_back(const struct hmm_heap *h)
+{
+    return h->page_source != NULL && h->release_after != HMM__RELEASE_NEVER && !h->keeps_pages;
+}
+
 static void decommit_due_at(struct hmm_heap *h, uint64_t now)
 {
     hmm__absent_into_top(h);
@@ -314,7 +328,7 @@ static void decommit_due_at(struct hmm_heap *h, uint64_t now)
 
 void hmm__decommit_due(struct hmm_heap *h)
 {
-    if (h->page_source != NULL && h->release_after != HMM__RELEASE_NEVER)
+    if (may_give_back(h))
         decommit_due_at(h, h->page_source->clock());
 }
 
@@ -322,7 +336,7 @@ void hmm__decommit_fallen(struct hmm_heap *h, hmm_ref was)
 {
     if (was > h->top_seen)
         h->top_seen = was;
-    if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
+    if (!may_give_back(h))
         return;
     h->top_fell_at = h->page_source->clock();
     decommit_due_at(h, h->top_fell_at);
@@ -384,8 +398,7 @@ void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed)
 {
     uint64_t dirty = h->large_dirty + (h->zero_top > h->top ? h->zero_top - h->top : 0);
     uint64_t max = (EXCESS_BYTES + live_bytes(h) / 4) / HMM_GRANULE;
-    if (hmm__unlikely(dirty > max + EXCESS_MIN / HMM_GRANULE) && !h->frees_many && h->page_source &&
-        h->release_after != HMM__RELEASE_NEVER)
+    if (hmm__unlikely(dirty > max + EXCESS_MIN / HMM_GRANULE) && !h->frees_many && may_give_back(h))
         give_back_excess(h, dirty - max, freed);
 }
 
@@ -393,7 +406,7 @@ void hmm__decommit_excess(struct hmm_heap *h, uint32_t freed)
 void hmm__decommit_instead(struct hmm_heap *h, uint32_t granules)
 {
     size_t budget = (size_t)granules * HMM_GRANULE + LARGE_BYTES - 1;
-    if (h->page_source == NULL || h->release_after == HMM__RELEASE_NEVER)
+    if (!may_give_back(h))
         return;
     struct hmm__large *b;
     while (budget >= LARGE_BYTES && (b = hmm__large_oldest(h)) != NULL)

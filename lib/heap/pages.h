@@ -108,6 +108,10 @@ HMM__HIDDEN HMM__COLD size_t hmm__decommit_all(struct hmm_heap *h);
 HMM__HIDDEN hmm_ref hmm__page_above(const struct hmm_heap *h, hmm_ref r);
 HMM__HIDDEN hmm_ref hmm__page_below(const struct hmm_heap *h, hmm_ref r);
 
+/* Where what is committed ends, if it is to be unmapped. The page in which the limit lies stays
+ * mapped, and is not known to be zero any more. */
+HMM__HIDDEN HMM__COLD char *hmm__unmap_end(struct hmm_heap *h);
+
 /* The start of the large free block that ends at `end`. */
 HMM__HIDDEN hmm_ref hmm__large_start(const struct hmm_heap *h, hmm_ref end);
 

@@ -59,6 +59,19 @@ static uint32_t room_next(struct hmm_heap *h, hmm_ref end, uint32_t wants)
     return word & HMM__FREE ? header_size(word) : 0;
 }
 
+/* The same, while a free block is to stay as it is. */
+static uint32_t room_next_beside(struct hmm_heap *h, hmm_ref end, uint32_t wants)
+{
+#if HMM__PAGES
+    h->keeps_pages = true;
+    uint32_t room = room_next(h, end, wants);
+    h->keeps_pages = false;
+    return room;
+#else
+    return room_next(h, end, wants);
+#endif
+}
+
 /* Adds all of the free block above to block r of s granules, or as much of the top as makes n. The
  * caller has tested that it is enough. Returns the new size. */
 static uint32_t absorb_next(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t n)
@@ -124,7 +137,7 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
     uint32_t s = header_size(word), whole = block_footer_below(h, r), below = whole - gap;
     if (gap >= whole)
         return 0;
-    uint64_t room = room_next(h, r + s, n - s > below ? n - s - below : 0);
+    uint64_t room = room_next_beside(h, r + s, n - s > below ? n - s - below : 0);
     if (below + s + room < n || below + s + (r + s == h->top ? 0 : room) > HMM_MAX_GRANULES)
         return 0;
     hmm_ref to = r - below;

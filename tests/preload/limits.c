@@ -657,6 +657,40 @@ static void in_the_way(void)
     CHECK(mallinfo2().uordblks < 100 * MIB);
 }
 
+/* So many are in the way that no more can be passed: what is free below the top goes back, or
+ * stays, but what is unmapped is not taken for mapped. */
+static void many_in_the_way(void)
+{
+    enum { BLOCK = 4 << 20, SMALL = 600000 };
+    static char *p[4];
+    if (hmm_process_heap == NULL)
+        return;
+    struct hmm_heap *heap = hmm_process_heap();
+    char *last = NULL, *other;
+    limit(RLIMIT_AS, 4096 * MIB);
+    do {
+        char *above = (char *)(((uintptr_t)hmm_heap_break(heap) + 8 * MIB) & ~(uintptr_t)(MIB - 1));
+        other = mmap(above, 64 * KIB, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        char *q = NULL;
+        for (int i = 0; other == above && q < other && i < 8; i++) {
+            CHECK((q = malloc(BLOCK)) != NULL && memset(q, 1, BLOCK));
+            last = q > last && q < (char *)hmm_heap_break(heap) ? q : last;
+        }
+    } while (other != MAP_FAILED);
+    free(last);
+    for (int i = 0; i < 4; i++)
+        CHECK((p[i] = malloc(SMALL)) != NULL && memset(p[i], i, SMALL));
+    free(p[2]);
+    malloc_trim(0);
+    free(p[3]);
+    malloc_trim(0);
+    CHECK(hmm_heap_check(heap) == NULL);
+    for (int i = 0; i < 300; i++)
+        CHECK((last = malloc(SMALL / 2)) != NULL && memset(last, 9, SMALL / 2));
+    CHECK(p[1][0] == 1 && p[1][SMALL - 1] == 1 && hmm_heap_check(heap) == NULL);
+}
+
 /* ---- Blocks beyond what a header can say. What is mapped and not touched needs no memory. ---- */
 
 #define HUGE ((size_t)(9 * GIB)) /* only with 64 bits */
@@ -829,6 +863,7 @@ static const struct a_case cases[] = {
     {"comes-back", comes_back},
     {"comes-back-at-once", comes_back_at_once},
     {"in-the-way", in_the_way},
+    {"many-in-the-way", many_in_the_way},
     {"after-a-burst", after_a_burst},
     {"after-a-burst-any-calls", after_a_burst_any_calls},
     {"after-others-have-freed", after_others_have_freed},
