@@ -53,7 +53,7 @@ for s in $("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/')
         [ "$code" -eq 0 ] && [ ! -s "$dir/err" ] &&
             near "$(cat "$dir/libc")" "$(cat "$dir/out")" $index
         report $? "$s: ulimit -v: $(cat "$dir/out") blocks, the C library $(cat "$dir/libc")"
-        for c in comes-back comes-back-at-once in-the-way in-holes; do
+        for c in comes-back comes-back-at-once in-the-way many-in-the-way in-holes; do
             with HMM_STRATEGY="$s" "$dir/limits" $c
             [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
             report $? "$s: $c"
