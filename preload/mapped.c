@@ -205,13 +205,14 @@ void hmm__map_remove(char *from, char *to)
 {
     from = page_up(from);
     to = page_down(to);
-    while (from < to && span_count < SPANS) {
+    while (from < to) {
         struct span *s = span_from(from);
         if (s == NULL || s->from >= to)
             return;
         struct span was = *s;
         char *low = was.from > from ? was.from : from, *high = was.to < to ? was.to : to;
-        if (munmap(low, (size_t)(high - low)) != 0)
+        bool splits = low > was.from && high < was.to;
+        if ((splits && span_count == SPANS) || munmap(low, (size_t)(high - low)) != 0)
             return;
         remove_span(s);
         mapped_bytes -= (size_t)(was.to - was.from);

@@ -409,6 +409,40 @@ START_TEST(what_stays_mapped_below_the_limit_is_not_taken_for_zero)
 }
 END_TEST
 
+/* What the break rises by goes back elsewhere: of the block below, which its neighbour knows. */
+START_TEST(what_is_free_below_a_block_that_grows_becomes_absent)
+{
+    struct hmm_heap *h = limited_heap(strategy_of(_i));
+    char *p = must_malloc(h, BLOCK), *q = must_malloc(h, BLOCK);
+    memset(q, 7, BLOCK);
+    hmm_heap_free(h, p);
+    ck_assert_ptr_eq(hmm_heap_realloc(h, q, 3 * BLOCK), q);
+    assert_sound(h);
+    ck_assert_uint_eq(h->absent_count, 1);
+    ck_assert_int_eq(q[BLOCK - 1], 7);
+    hmm_heap_free(h, q);
+    hmm__decommit_all(h);
+    assert_sound(h);
+    ck_assert_uint_eq(live_bytes(h), 0);
+}
+END_TEST
+
+START_TEST(a_block_grows_down_while_the_break_rises)
+{
+    struct hmm_heap *h = limited_heap(strategy_of(_i));
+    char *p = must_malloc(h, BLOCK), *q = must_malloc(h, BLOCK);
+    memset(q, 7, BLOCK);
+    hmm_heap_free(h, p);
+    hmm__high_lower(h, h->top + 2 * BLOCK / HMM_GRANULE);
+    ck_assert_ptr_eq(hmm_heap_realloc(h, q, BLOCK + 2 * BLOCK + BLOCK / 2), p);
+    assert_sound(h);
+    ck_assert_int_eq(p[BLOCK - 1], 7);
+    hmm_heap_free(h, p);
+    assert_sound(h);
+    ck_assert_uint_eq(live_bytes(h), 0);
+}
+END_TEST
+
 /* ---- At random ---- */
 
 #define SLOTS 96
@@ -616,6 +650,8 @@ int main(void)
     on_each_strategy(c, the_top_comes_down_over_what_is_absent, 1);
     on_each_strategy(c, a_block_grows_down_where_the_system_refuses_more, 1);
     on_each_strategy(c, what_stays_mapped_below_the_limit_is_not_taken_for_zero, 2);
+    on_each_strategy(c, what_is_free_below_a_block_that_grows_becomes_absent, 1);
+    on_each_strategy(c, a_block_grows_down_while_the_break_rises, 1);
     on_each_strategy(c, nothing_is_lost_whatever_the_system_refuses, 4);
     on_each_strategy(c, nothing_is_lost_behind_a_cache, 4);
     return run_suite(s);

@@ -87,7 +87,7 @@ for s in $strategies; do
             near "$(cut -d ' ' -f 1 "$dir/out")" "$(cut -d ' ' -f 1 "$dir/libc")" $index &&
             [ "$(cut -d ' ' -f 2 "$dir/out")" -le 48 ]
         report $? "$s: strict overcommit would charge $(cat "$dir/out") MiB, the C library $(cat "$dir/libc")"
-        for c in comes-back comes-back-at-once in-the-way many-in-the-way in-holes; do
+        for c in comes-back comes-back-at-once in-the-way many-in-the-way always-in-the-way in-holes; do
             with HMM_STRATEGY="$s" "$dir/limits" $c
             [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
             report $? "$s: $c"

@@ -46,30 +46,61 @@ static __attribute__((noinline)) void shrink(struct hmm_heap *h, hmm_ref r, uint
     hmm__release(h, r + n);
 }
 
+#if HMM__PAGES
+
+/* Raises the break to `to`, if it can. No pages go back for it, and no block becomes absent: who
+ * calls this knows the block that grows and what is free below it. */
+static void raise_quietly(struct hmm_heap *h, hmm_ref to)
+{
+    h->keeps_pages = true;
+    hmm__brk_raise(h, to);
+    h->keeps_pages = false;
+}
+
+/* What lies above it may not be resident. */
+static hmm_ref resident_end(const struct hmm_heap *h)
+{
+    return h->brk > h->zero_top ? h->brk : h->zero_top;
+}
+
+/* Pages go back for what lies above `was`, now that the block has grown. */
+static void grown_above(struct hmm_heap *h, hmm_ref was)
+{
+    if (hmm__unlikely(h->brk > was && h->brk - was >= HMM__LARGE_GRANULES))
+        hmm__decommit_instead(h, h->brk - was);
+}
+
+#else
+
+static void raise_quietly(struct hmm_heap *h, hmm_ref to)
+{
+    hmm__brk_raise(h, to);
+}
+
+HMM__ALWAYS_INLINE hmm_ref resident_end(const struct hmm_heap *h)
+{
+    (void)h;
+    return 0;
+}
+
+HMM__ALWAYS_INLINE void grown_above(struct hmm_heap *h, hmm_ref was)
+{
+    (void)h, (void)was;
+}
+
+#endif
+
 /* The free granules directly above `end`: of a free block, or of the top. Raises the break for
  * `wants` granules of the top, if it can. */
 static uint32_t room_next(struct hmm_heap *h, hmm_ref end, uint32_t wants)
 {
     if (end == h->top) {
         if (heap_brk(h) - end < wants && h->limit - end >= wants)
-            hmm__brk_raise(h, end + wants);
+            raise_quietly(h, end + wants);
         return heap_brk(h) - end < wants ? heap_brk(h) - end : h->limit - end;
     }
     uint32_t word = block_header(h, end);
     return word & HMM__FREE ? header_size(word) : 0;
-}
-
-/* The same, while a free block is to stay as it is. */
-static uint32_t room_next_beside(struct hmm_heap *h, hmm_ref end, uint32_t wants)
-{
-#if HMM__PAGES
-    h->keeps_pages = true;
-    uint32_t room = room_next(h, end, wants);
-    h->keeps_pages = false;
-    return room;
-#else
-    return room_next(h, end, wants);
-#endif
 }
 
 /* Adds all of the free block above to block r of s granules, or as much of the top as makes n. The
@@ -97,6 +128,7 @@ static uint32_t absorb_next(struct hmm_heap *h, hmm_ref r, uint32_t s, uint32_t 
 
 static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
 {
+    const hmm_ref resident = resident_end(h);
     uint32_t s = header_size(word), room = room_next(h, r + s, n - s);
     if (n - s > room || n > HMM_MAX_GRANULES || s + (uint64_t)room > UINT32_MAX)
         return false;
@@ -105,6 +137,7 @@ static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
     uint32_t got = absorb_next(h, r, s, n);
     got = settle(h, r, got, n, word & (HMM__PREV_FREE | HMM__ALIGNED));
     live_add(h, (size_t)(got - s) * HMM_GRANULE);
+    grown_above(h, resident);
     return true;
 }
 
@@ -134,10 +167,11 @@ static uint32_t absorb_below(struct hmm_heap *h, hmm_ref low, uint32_t gap)
  * Returns its new ref; 0 iff there is not enough room. */
 static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n, uint32_t gap)
 {
+    const hmm_ref resident = resident_end(h);
     uint32_t s = header_size(word), whole = block_footer_below(h, r), below = whole - gap;
     if (gap >= whole)
         return 0;
-    uint64_t room = room_next_beside(h, r + s, n - s > below ? n - s - below : 0);
+    uint64_t room = room_next(h, r + s, n - s > below ? n - s - below : 0);
     if (below + s + room < n || below + s + (r + s == h->top ? 0 : room) > HMM_MAX_GRANULES)
         return 0;
     hmm_ref to = r - below;
@@ -147,6 +181,7 @@ static hmm_ref grow_down(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t 
     memmove(block_payload(h, to), block_payload(h, r), header_usable(word));
     got = settle(h, to, got, n, prev_bit | (word & HMM__ALIGNED));
     live_add(h, (size_t)(got - s) * HMM_GRANULE);
+    grown_above(h, resident);
     return to;
 }
 

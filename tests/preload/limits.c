@@ -691,6 +691,46 @@ static void many_in_the_way(void)
     CHECK(p[1][0] == 1 && p[1][SMALL - 1] == 1 && hmm_heap_check(heap) == NULL);
 }
 
+/* Maps a page at the first vacant address above the heap's break. */
+static void obstruct(void)
+{
+    uintptr_t at = (uintptr_t)hmm_heap_break(hmm_process_heap()) & ~(uintptr_t)4095;
+    char *p = MAP_FAILED;
+    for (int i = 0; i < 2048 && p != (char *)at; i++) {
+        at += 4096;
+        p = mmap((void *)at, 4096, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    }
+    CHECK(p == (char *)at);
+}
+
+/* One after the other is in the way, until what is mapped cannot be in more pieces. Each time the
+ * top comes down over what is absent, and rises again. */
+static void always_in_the_way(void)
+{
+    struct rlimit limit = {64 * GIB, RLIM_INFINITY};
+    if (hmm_process_heap == NULL)
+        return;
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    for (int i = 0; i < 40; i++) {
+        obstruct();
+        free(malloc(MIB));
+        char *low = malloc(600 * KIB), *high = malloc(300 * KIB);
+        CHECK(low != NULL && high != NULL);
+        memset(low, 1, 600 * KIB);
+        free(low);
+        malloc_trim(0);
+        CHECK(hmm_heap_check(hmm_process_heap()) == NULL);
+        free(high);
+        malloc_trim(0);
+        CHECK(hmm_heap_check(hmm_process_heap()) == NULL);
+        for (int k = 3 * i; k < 3 * i + 3; k++)
+            CHECK((blocks[k] = malloc(200 * KIB)) != NULL && memset(blocks[k], k, 200 * KIB));
+    }
+    give_all(120, 200 * KIB);
+    CHECK(hmm_heap_check(hmm_process_heap()) == NULL);
+}
+
 /* ---- Blocks beyond what a header can say. What is mapped and not touched needs no memory. ---- */
 
 #define HUGE ((size_t)(9 * GIB)) /* only with 64 bits */
@@ -864,6 +904,7 @@ static const struct a_case cases[] = {
     {"comes-back-at-once", comes_back_at_once},
     {"in-the-way", in_the_way},
     {"many-in-the-way", many_in_the_way},
+    {"always-in-the-way", always_in_the_way},
     {"after-a-burst", after_a_burst},
     {"after-a-burst-any-calls", after_a_burst_any_calls},
     {"after-others-have-freed", after_others_have_freed},
