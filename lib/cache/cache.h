@@ -119,15 +119,21 @@
  * INVARIANTS
  * F1  The page map leads from each page of a run to its descriptor, and from all other pages to no
  *     run.
+ *
  * F2  An object is free iff it has a tag. The free objects of a run are in its own list or, if it
  *     is ACTIVE, in the thread cache's free list or in `later`, and have the tag `free`. Objects in
- * a list of remote frees, pending or not, in a remote batch or kept by another thread have the tag
- * `sent` and count as in use; so do those in the free list of a thread that has kept them, but
- * their tag is `free`. F3  The countdown of a FULL run is 1; that of a PARTIAL run, and `below`,
- * are together the number of objects in use. F4  A queue holds PARTIAL runs of its thread cache,
- * and RETIRED descriptors. A queued run that is empty is counted as empty; empty_pages is the sum
- * of the pages of those that are, until the owner unlinks them. No run is CLAIMED while the lock is
- * free. F5 is in medium.h, F6, of SPLIT runs, in split.c. F1 to F4 are of the others.
+ *     a list of remote frees, pending or not, in a remote batch or kept by another thread have the
+ *     tag `sent` and count as in use; so do those in the free list of a thread that has kept them,
+ *     but their tag is `free`.
+ *
+ * F3  The countdown of a FULL run is 1; that of a PARTIAL run, and `below`, are together the number
+ *     of objects in use.
+ *
+ * F4  A queue holds PARTIAL runs of its thread cache, and RETIRED descriptors. A queued run that is
+ *     empty is counted as empty; empty_pages is the sum of the pages of those that are, until the
+ *     owner unlinks them. No run is CLAIMED while the lock is free.
+ *
+ * F5 is in medium.h, F6, of SPLIT runs, in split.c. F1 to F4 are of the others.
  */
 #ifndef HMM_CACHE_H
 #define HMM_CACHE_H

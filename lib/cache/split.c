@@ -41,9 +41,9 @@
  *
  * INVARIANT
  * F6  An object of a SPLIT run is in use iff its bit is set. Each longest sequence of them is a
- * used block of the heap, which begins with the first, and ends at least a granule behind the last
- * and before the next sequence. The page map leads to the run exactly from the pages in which one
- * begins, or has its end: the first byte behind it.
+ *     used block of the heap, which begins with the first, and ends at least a granule behind the
+ *     last and before the next sequence. The page map leads to the run exactly from the pages in
+ *     which one begins, or has its end: the first byte behind it.
  */
 #include "cache/run.h"
 
