@@ -13,11 +13,13 @@ skip_under_valgrind
 skip_with_sanitizers
 [ -e "$PRELOAD" ] || skip_all "there is no preload library in this build"
 
-# shellcheck disable=SC2086
-$CC -O1 -fno-builtin $TEST_CFLAGS -o "$dir/limits" "$top_srcdir/tests/preload/limits.c" \
-    -pthread -ldl > "$dir/out" 2> "$dir/err"
-code=$?
-report $code "compiles: limits"
+for program in limits huge; do
+    # shellcheck disable=SC2086
+    $CC -O1 -fno-builtin $TEST_CFLAGS -o "$dir/$program" "$top_srcdir/tests/preload/$program.c" \
+        -pthread -ldl > "$dir/out" 2> "$dir/err"
+    code=$?
+    report $code "compiles: $program"
+done
 bits=64
 case $(od -An -tx1 -j4 -N1 "$dir/limits") in *01*) bits=32 ;; esac
 
@@ -26,23 +28,6 @@ case $(od -An -tx1 -j4 -N1 "$dir/limits") in *01*) bits=32 ;; esac
 near() {
     [ -n "$1" ] && [ -n "$2" ] &&
         [ "$2" -ge $(($1 - 8192 / ${4:-1024} - $1 * ${3:-0} / 1000)) ]
-}
-
-# Where bursts are over the process waits for a second, again and again: on all strategies side by
-# side, each in files of its own. What one is to give back does not depend on the others.
-waiting() {
-    for s in $strategies; do
-        (
-            timeout 100 env LD_PRELOAD="$PRELOAD" HMM_STRATEGY="$s" "$dir/limits" "$1" \
-                > "$dir/out.$s" 2> "$dir/err.$s"
-            echo $? > "$dir/code.$s"
-        ) &
-    done
-    wait
-    for s in $strategies; do
-        [ "$(cat "$dir/code.$s")" = 0 ] && [ ! -s "$dir/err.$s" ]
-        report $? "$s: $2" "$dir/err.$s"
-    done
 }
 
 # served CASE KIB LIMIT: how many blocks of so many KiB there are within an address space of LIMIT.
@@ -87,7 +72,7 @@ for s in $strategies; do
             near "$(cut -d ' ' -f 1 "$dir/out")" "$(cut -d ' ' -f 1 "$dir/libc")" $index &&
             [ "$(cut -d ' ' -f 2 "$dir/out")" -le 48 ]
         report $? "$s: strict overcommit would charge $(cat "$dir/out") MiB, the C library $(cat "$dir/libc")"
-        for c in comes-back comes-back-at-once in-the-way many-in-the-way always-in-the-way in-holes; do
+        for c in in-the-way many-in-the-way always-in-the-way in-holes; do
             with HMM_STRATEGY="$s" "$dir/limits" $c
             [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
             report $? "$s: $c"
@@ -95,31 +80,22 @@ for s in $strategies; do
             [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
             report $? "$s: HMM_CACHE=0: $c"
         done
-        with HMM_STRATEGY="$s" "$dir/limits" index-goes
-        [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
-        report $? "$s: the index goes with the heap" "$dir/err"
         for c in huge huge-from-small many-huge beyond-the-region; do
-            with HMM_STRATEGY="$s" "$dir/limits" $c
+            with HMM_STRATEGY="$s" "$dir/huge" $c
             [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
             report $? "$s: beyond 8 GiB: $c"
         done
-        with HMM_STRATEGY="$s" HMM_HEAP_SIZE=24G "$dir/limits" bounded
+        with HMM_STRATEGY="$s" HMM_HEAP_SIZE=24G "$dir/huge" bounded
         [ "$code" -eq 0 ] && ! grep -v "^hmm: the heap's limit of 24G is reached" "$dir/err"
         report $? "$s: beyond 8 GiB: HMM_HEAP_SIZE bounds them"
     fi
 done
 
-if [ $bits = 64 ]; then
-    waiting after-a-burst "after a burst"
-    waiting after-a-burst-any-calls "after a burst, calls of any kind"
-    waiting after-others-have-freed "after others have freed"
-fi
-
-# dies NAME PATTERN CASE [NAME=VALUE]...
+# dies NAME PATTERN PROGRAM CASE [NAME=VALUE]...
 dies() {
-    name=$1 pattern=$2 c=$3
-    shift 3
-    with "$@" "$dir/limits" "$c"
+    name=$1 pattern=$2 program=$3 c=$4
+    shift 4
+    with "$@" "$dir/$program" "$c"
     [ "$code" -eq 134 ] && [ "$(wc -l < "$dir/err")" -eq 1 ] && grep -Eq -e "$pattern" "$dir/err"
     report $? "$name"
 }
@@ -129,23 +105,24 @@ echo 'void *malloc(unsigned long); void *made(void) { return malloc(100); }' > "
 $CC -fno-builtin $TEST_CFLAGS -shared -fPIC -o "$dir/deep.so" "$dir/deep.c" || exit 99
 dies "a library opened with RTLD_DEEPBIND: what it allocates is freed" \
     '^hmm: free 0x[0-9a-f]+: pointer outside the heap: .*RTLD_DEEPBIND.*HMM_FOREIGN=ignore' \
-    deepbind DEEPBIND="$dir/deep.so"
+    limits deepbind DEEPBIND="$dir/deep.so"
 with HMM_FOREIGN=ignore DEEPBIND="$dir/deep.so" "$dir/limits" deepbind
 [ "$code" -eq 0 ] && grep -q '^hmm: free 0x[0-9a-f]*: pointer outside the heap, ignored$' "$dir/err"
 report $? "a library opened with RTLD_DEEPBIND: HMM_FOREIGN=ignore"
 
 if [ $bits = 64 ]; then
     dies "a block whose address space is gone, freed twice" '^hmm: free 0x[0-9a-f]+: double free' \
-        absent-twice
+        limits absent-twice
     for level in 1 2 4; do
         dies "beyond 8 GiB: freed twice, HMM_CHECK=$level" '^hmm: free 0x[0-9a-f]+: double free' \
-            huge-twice HMM_CHECK=$level
+            huge huge-twice HMM_CHECK=$level
         dies "beyond 8 GiB: a pointer inside, HMM_CHECK=$level" \
-            '^hmm: free 0x[0-9a-f]+: not a block: the pointer is inside' huge-inside HMM_CHECK=$level
+            '^hmm: free 0x[0-9a-f]+: not a block: the pointer is inside' \
+            huge huge-inside HMM_CHECK=$level
     done
     dies "beyond 8 GiB: realloc of a pointer inside" \
-        '^hmm: realloc 0x[0-9a-f]+: not a block: the pointer is inside' huge-inside-realloc
-    with HMM_CHECK=4 "$dir/limits" huge
+        '^hmm: realloc 0x[0-9a-f]+: not a block: the pointer is inside' huge huge-inside-realloc
+    with HMM_CHECK=4 "$dir/huge" huge
     [ "$code" -eq 0 ] && [ ! -s "$dir/err" ]
     report $? "beyond 8 GiB: HMM_CHECK=4"
 fi
