@@ -1,213 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Free memory whose address space goes back to the system, since that is limited, and comes again
- * (lib/heap/absent.c). The page source is the test's: it knows of each page what it is, and what is
- * not mapped cannot be touched. The system refuses at random, and other mappings lie in holes.
+ * (lib/heap/absent.c): one after the other, and at random.
  */
-#if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE 1 /* MAP_NORESERVE */
-#endif
-#include "harness.h"
-
-#include <sys/mman.h>
-
-#define MIB ((size_t)1 << 20)
-#define PAGE ((size_t)4096)
-#define REGION (64 * MIB)
-#define PAGES (REGION / PAGE)
-#define PATTERN 0x5a
-
-enum page { UNMAPPED, MAPPED, VACATED };
-
-static char *region;
-static unsigned char page_is[PAGES], foreign[PAGES];
-static size_t mapped_pages, max_pages, vacated, forgotten, occupied, refused, blocked;
-static uint64_t now;
-static bool is_limited;
-
-static size_t page_of(const char *p)
-{
-    require(p >= region && p < region + REGION + PAGE, "outside the region");
-    return (size_t)(p - region) / PAGE;
-}
-
-/* Pages [from, to) become accessible, or empty and inaccessible. */
-static void protect(size_t from, size_t to, bool accessible)
-{
-    char *p = region + from * PAGE;
-    size_t bytes = (to - from) * PAGE;
-    if (!accessible)
-        madvise(p, bytes, MADV_DONTNEED);
-    ck_assert_int_eq(mprotect(p, bytes, accessible ? PROT_READ | PROT_WRITE : PROT_NONE), 0);
-}
-
-static void set_pages(size_t from, size_t to, enum page is)
-{
-    for (size_t i = from; i < to; i++) {
-        mapped_pages += is == MAPPED;
-        mapped_pages -= page_is[i] == MAPPED;
-        page_is[i] = (unsigned char)is;
-    }
-    if (from < to)
-        protect(from, to, is == MAPPED);
-}
-
-/* The same of those that are `was`. */
-static void change_pages(size_t from, size_t to, enum page was, enum page is)
-{
-    for (size_t i = from, end; i < to; i = end) {
-        for (end = i; end < to && page_is[end] == was;)
-            end++;
-        set_pages(i, end, is);
-        end += end == i;
-    }
-}
-
-static bool any_foreign(size_t from, size_t to)
-{
-    for (size_t i = from; i < to; i++)
-        if (foreign[i])
-            return true;
-    return false;
-}
-
-static bool is_too_much(size_t more)
-{
-    bool too_much = mapped_pages + more > max_pages;
-    refused += too_much;
-    return too_much;
-}
-
-static bool source_commit(char *from, char *to)
-{
-    size_t low = page_of(from), high = page_of(to + PAGE - 1), more = 0;
-    for (size_t i = low; i < high; i++) {
-        require(page_is[i] != VACATED, "committed what was vacated");
-        more += page_is[i] == UNMAPPED;
-    }
-    if (any_foreign(low, high) || is_too_much(more))
-        return false;
-    change_pages(low, high, UNMAPPED, MAPPED);
-    return true;
-}
-
-static void source_decommit(char *from, char *to)
-{
-    char *low = (char *)(((uintptr_t)from + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
-    char *high = (char *)((uintptr_t)to & ~(uintptr_t)(PAGE - 1));
-    if (under_valgrind() || low >= high) {
-        memset(from, 0, (size_t)(to - from));
-        return;
-    }
-    madvise(low, (size_t)(high - low), MADV_DONTNEED);
-    memset(from, 0, (size_t)(low - from));
-    memset(high, 0, (size_t)(to - high));
-}
-
-static void source_unmap(char *from, char *to)
-{
-    size_t low = page_of(from + PAGE - 1), high = page_of(to);
-    for (size_t i = low; i < high; i++) {
-        require(page_is[i] != VACATED, "unmapped what was vacated");
-        require(!foreign[i] || page_is[i] == UNMAPPED, "unmapped another's");
-    }
-    change_pages(low, high, MAPPED, UNMAPPED);
-}
-
-static bool source_limited(void)
-{
-    return is_limited;
-}
-
-static void assert_all(char *from, char *to, enum page is)
-{
-    require(((uintptr_t)from & (PAGE - 1)) == 0 && ((uintptr_t)to & (PAGE - 1)) == 0 && from < to,
-            "not whole pages");
-    for (size_t i = page_of(from); i < page_of(to); i++)
-        require(page_is[i] == is, "page %zu is %d, not %d", i, page_is[i], is);
-}
-
-static bool source_vacate(char *from, char *to)
-{
-    assert_all(from, to, MAPPED);
-    if (vacated % 17 == 16) {
-        vacated++;
-        return false;
-    }
-    vacated++;
-    set_pages(page_of(from), page_of(to), VACATED);
-    return true;
-}
-
-static enum hmm__occupied source_occupy(char *from, char *to)
-{
-    assert_all(from, to, VACATED);
-    if (is_too_much(page_of(to) - page_of(from)))
-        return HMM__OCCUPY_REFUSED;
-    if (any_foreign(page_of(from), page_of(to))) {
-        blocked++;
-        return HMM__OCCUPY_BLOCKED;
-    }
-    occupied++;
-    set_pages(page_of(from), page_of(to), MAPPED);
-    return HMM__OCCUPIED;
-}
-
-static bool source_forget(char *from, char *to, char *end)
-{
-    assert_all(from, to, VACATED);
-    if (max_pages != PAGES && forgotten++ % 5 == 4)
-        return false;
-    source_unmap(to, end);
-    for (size_t i = page_of(from); i < page_of(to); i++)
-        page_is[i] = UNMAPPED;
-    return true;
-}
-
-static uint64_t source_clock(void)
-{
-    return now;
-}
-
-static size_t source_mapped(void)
-{
-    return mapped_pages * PAGE;
-}
-
-static const struct hmm__page_source source = {.commit = source_commit,
-                                               .decommit = source_decommit,
-                                               .clock = source_clock,
-                                               .unmap = source_unmap,
-                                               .mapped = source_mapped,
-                                               .limited = source_limited,
-                                               .vacate = source_vacate,
-                                               .occupy = source_occupy,
-                                               .forget = source_forget};
-
-static struct hmm_heap *limited_heap(const struct hmm_strategy *s)
-{
-    char *p =
-        mmap(NULL, REGION + 2 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    ck_assert_ptr_ne(p, MAP_FAILED);
-    region = (char *)(((uintptr_t)p + 2 * MIB - 1) & ~(uintptr_t)(2 * MIB - 1));
-    memset(page_is, UNMAPPED, sizeof page_is);
-    memset(foreign, 0, sizeof foreign);
-    mapped_pages = vacated = forgotten = occupied = refused = blocked = 0;
-    max_pages = PAGES;
-    now = 1000000;
-    is_limited = true;
-    struct hmm_heap *h = unwatched(hmm__heap_create(region, REGION, s, true, &source));
-    ck_assert_ptr_nonnull(h);
-    return h;
-}
-
-static size_t pages_vacated(void)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < PAGES; i++)
-        n += page_is[i] == VACATED;
-    return n;
-}
+#include "space.h"
 
 /* ---- One after the other ---- */
 
@@ -262,15 +58,15 @@ START_TEST(only_what_is_needed_comes_back)
     must_malloc(h, 100);
     hmm_heap_free(h, large);
     hmm__decommit_all(h);
-    size_t was = mapped_pages, gone = pages_vacated();
+    size_t was = space.mapped_pages, gone = pages_vacated();
     ck_assert_uint_ge(gone * PAGE, 20 * MIB - 4 * PAGE);
-    max_pages = mapped_pages + 100 * 1024 / PAGE + 2;
+    space.max_pages = space.mapped_pages + 100 * 1024 / PAGE + 2;
     char *p = must_malloc(h, 100 * 1024);
     ck_assert_ptr_eq(p, large);
-    ck_assert_uint_le(mapped_pages, was + 100 * 1024 / PAGE + 2);
+    ck_assert_uint_le(space.mapped_pages, was + 100 * 1024 / PAGE + 2);
     ck_assert_ptr_null(hmm_heap_malloc(h, MIB));
     assert_sound(h);
-    max_pages = PAGES;
+    space.max_pages = PAGES;
     char *q = must_malloc(h, MIB);
     ck_assert(q > p && q < large + 20 * MIB);
     assert_sound(h);
@@ -315,10 +111,10 @@ START_TEST(several_come_back_for_one_request)
     hmm_heap_free(h, between[1]);
     assert_sound(h);
     hmm__high_lower(h, h->top);
-    max_pages = mapped_pages + BLOCK / PAGE;
+    space.max_pages = space.mapped_pages + BLOCK / PAGE;
     ck_assert_ptr_null(hmm_heap_malloc(h, 5 * MIB));
     assert_sound(h);
-    max_pages = PAGES;
+    space.max_pages = PAGES;
     ck_assert_ptr_eq(hmm_heap_malloc(h, 3 * BLOCK - 1000), p[0]);
     assert_sound(h);
     ck_assert_uint_eq(h->absent_count, 0);
@@ -329,7 +125,7 @@ START_TEST(the_top_comes_down_over_what_is_absent)
 {
     struct hmm_heap *h = limited_heap(strategy_of(_i));
     hmm_ref before = h->top;
-    size_t mapped = source_mapped();
+    size_t mapped = space.mapped_pages * PAGE;
     char *p[4], *small[4];
     for (int i = 0; i < 4; i++) {
         p[i] = memset(must_malloc(h, BLOCK), i + 1, BLOCK);
@@ -339,7 +135,7 @@ START_TEST(the_top_comes_down_over_what_is_absent)
         hmm_heap_free(h, p[i]);
     hmm__decommit_all(h);
     ck_assert_uint_eq(h->absent_count, 3);
-    foreign[page_of(p[2]) + 5] = 1;
+    space.foreign[page_of(p[2]) + 5] = 1;
     hmm_heap_free(h, small[1]);
     hmm_heap_free(h, small[3]);
     assert_sound(h);
@@ -351,8 +147,9 @@ START_TEST(the_top_comes_down_over_what_is_absent)
     ck_assert_uint_eq(h->absent_count, 0);
     ck_assert_uint_eq(pages_vacated(), 0);
     ck_assert_ptr_eq(block_payload(h, h->top), small[0] + 5008 - 5008 % 16);
-    ck_assert_uint_lt(source_mapped() - mapped, (size_t)(h->top - before) * HMM_GRANULE + MIB);
-    foreign[page_of(p[2]) + 5] = 0;
+    ck_assert_uint_lt(space.mapped_pages * PAGE - mapped,
+                      (size_t)(h->top - before) * HMM_GRANULE + MIB);
+    space.foreign[page_of(p[2]) + 5] = 0;
     memset(must_malloc(h, 8 * MIB), 5, 8 * MIB);
     assert_sound(h);
     ck_assert_int_eq(p[0][0], 1);
@@ -370,7 +167,7 @@ START_TEST(a_block_grows_down_where_the_system_refuses_more)
     char *below = memset(must_malloc(h, 3 * MIB), 7, 3 * MIB), *p = must_malloc(h, MIB);
     fill(p, MIB, 1);
     hmm_heap_free(h, below);
-    max_pages = mapped_pages + 5 * MIB / PAGE;
+    space.max_pages = space.mapped_pages + 5 * MIB / PAGE;
     char *now_at = hmm_heap_realloc(h, p, 8 * MIB);
     ck_assert_ptr_eq(now_at, below);
     require(holds(now_at, MIB, 1), "realloc lost bytes");
@@ -532,36 +329,16 @@ static void step(struct hmm_heap *h)
     }
 }
 
-/* Another mapping comes into a hole, or goes. */
-static void map_foreign(void)
+/* Another mapping comes into a hole. */
+static void map_anywhere(void)
 {
     size_t at = roll((uint32_t)PAGES), n = 1 + roll(64);
-    for (size_t i = at; i < at + n && i < PAGES; i++)
-        if (page_is[i] == VACATED && !foreign[i]) {
-            foreign[i] = 1;
-            protect(i, i + 1, true);
-            memset(region + i * PAGE, PATTERN, PAGE);
-        }
-}
-
-static void verify_foreign(bool gone)
-{
-    for (size_t i = 0; i < PAGES; i++) {
-        if (!foreign[i])
-            continue;
-        require(page_is[i] != MAPPED, "page %zu is another's", i);
-        for (size_t k = 0; k < PAGE; k += 64)
-            require(region[i * PAGE + k] == PATTERN, "another's page %zu has changed", i);
-        if (gone) {
-            foreign[i] = 0;
-            protect(i, i + 1, false);
-        }
-    }
+    map_foreign(at, n);
 }
 
 static void disturb(struct hmm_heap *h)
 {
-    now += roll(20);
+    space.now += roll(20);
     if (roll(8) == 0)
         hmm__decommit_due(h);
     if (roll(40) == 0)
@@ -569,15 +346,15 @@ static void disturb(struct hmm_heap *h)
     if (roll(300) == 0)
         hmm_heap_set_strategy(h, strategy_of((int)roll((uint32_t)strategy_count())));
     if (roll(20) == 0)
-        map_foreign();
+        map_anywhere();
     if (roll(200) == 0)
         verify_foreign(roll(2) == 0);
     if (roll(150) == 0)
-        max_pages = mapped_pages + roll(3 * MIB / PAGE);
+        space.max_pages = space.mapped_pages + roll(3 * MIB / PAGE);
     if (roll(300) == 0)
-        max_pages = PAGES;
+        space.max_pages = PAGES;
     if (roll(400) == 0)
-        is_limited = !is_limited;
+        space.is_limited = !space.is_limited;
     if (roll(1000) == 0)
         for (int i = 0; i < SLOTS; i++) {
             verify_slot(&slots[i]);
@@ -590,7 +367,7 @@ static void disturb(struct hmm_heap *h)
 static void end_all(struct hmm_heap *h)
 {
     verify_foreign(true);
-    max_pages = PAGES;
+    space.max_pages = PAGES;
     for (int i = 0; i < SLOTS; i++) {
         verify_slot(&slots[i]);
         hmm_heap_free(h, slots[i].p);
@@ -620,7 +397,7 @@ static void at_random(int which, int cache)
         if (roll(50) == 0)
             assert_sound(h);
     }
-    size_t tried[] = {vacated, occupied, refused};
+    size_t tried[] = {space.vacated, space.occupied, space.refused};
     end_all(h);
     for (int i = 0; i < 3 && !under_valgrind() && h->release_after != HMM__RELEASE_NEVER; i++)
         ck_assert_uint_gt(tried[i], 0);
