@@ -177,6 +177,33 @@ START_TEST(a_block_grows_down_where_the_system_refuses_more)
 }
 END_TEST
 
+/* As into a free block: where the system refuses what a new block needs, it is the only way. */
+START_TEST(a_block_grows_into_what_is_absent_above)
+{
+    struct hmm_heap *h = limited_heap(strategy_of(_i / 2));
+    char *p = hmm_heap_aligned_alloc(h, _i % 2 ? 4096 : 1, 5 * MIB), *above[2], *between;
+    above[0] = must_malloc(h, 2 * MIB);
+    between = must_malloc(h, 5000);
+    above[1] = must_malloc(h, 2 * MIB);
+    must_malloc(h, 5000); /* more than there is below p */
+    fill(p, 5 * MIB, 1);
+    hmm_heap_free(h, above[0]);
+    hmm_heap_free(h, above[1]);
+    hmm__decommit_all(h);
+    hmm_heap_free(h, between);
+    ck_assert_uint_eq(h->absent_count, 2);
+    for (int i = 1; i <= 3; i++) {
+        space.max_pages = space.mapped_pages + 2 * MIB / PAGE;
+        ck_assert_ptr_eq(hmm_heap_realloc(h, p, 5 * MIB + (size_t)i * 1300000), p);
+        require(holds(p, 5 * MIB, 1), "realloc lost bytes");
+        assert_sound(h);
+    }
+    space.max_pages = space.mapped_pages;
+    ck_assert_ptr_null(hmm_heap_realloc(h, p, 12 * MIB));
+    assert_sound(h);
+}
+END_TEST
+
 /* The limit lies inside a page, whose rest is another's: it stays mapped, and is not zero. */
 START_TEST(what_stays_mapped_below_the_limit_is_not_taken_for_zero)
 {
@@ -426,6 +453,7 @@ int main(void)
     on_each_strategy(c, several_come_back_for_one_request, 1);
     on_each_strategy(c, the_top_comes_down_over_what_is_absent, 1);
     on_each_strategy(c, a_block_grows_down_where_the_system_refuses_more, 1);
+    on_each_strategy(c, a_block_grows_into_what_is_absent_above, 2);
     on_each_strategy(c, what_stays_mapped_below_the_limit_is_not_taken_for_zero, 2);
     on_each_strategy(c, what_is_free_below_a_block_that_grows_becomes_absent, 1);
     on_each_strategy(c, a_block_grows_down_while_the_break_rises, 1);

@@ -229,7 +229,7 @@ static bool reclaim_empty(struct cache *cache, size_t *page, size_t end, size_t 
 
 /* A call looks at so many runs, or returns as many pages of runs; both take less than half a
  * millisecond. The parts have at most so many pages. */
-#define IDLE_STEPS 1024u
+#define IDLE_STEPS 768u
 #define IDLE_PAGES ((size_t)1 << 16)
 
 /* Returns the empty runs of a part of the pages, and a step of the medium blocks of others, before
@@ -289,12 +289,13 @@ bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc)
 
 /* ---- What the heap asks for ---- */
 
-/* Medium blocks that were not needed for a while: a step. */
+/* Medium blocks that were not needed for a while: a step. It is asked at times that other things
+ * determine: an eighth too early is early enough. */
 static bool reclaim_unused(struct cache *cache)
 {
     const struct hmm_heap *h = cache->heap;
     uint64_t now = h->page_source->clock();
-    if (now - cache->aged_at >= HMM__UNUSED_AFTER(h)) {
+    if (now - cache->aged_at >= HMM__UNUSED_AFTER(h) / 8 * 7) {
         cache->aged_at = now;
         hmm__medium_age(cache);
     }

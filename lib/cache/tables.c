@@ -123,6 +123,8 @@ bool hmm__tables_release(struct cache *cache)
     if (cache->place->release == NULL || cache->first_low == NULL)
         return false;
     cache->low = hmm__descriptors_give_up(cache->thread_cache, cache->low, cache->first_low);
+    if (cache->low_committed < cache->low) /* the heap may unmap what lies below */
+        cache->low_committed = cache->low;
     return cache->place->release(cache);
 }
 

@@ -21,6 +21,8 @@
  * requested. The rest is a gap as before. If the system refuses that, too, or another mapping lies
  * there now, nothing has changed, and the request is served in another way or fails.
  *
+ * So does the low end of one above a block that is to grow, before it moves.
+ *
  * Gaps that touch each other become one. One that the top has come down to becomes part of it, and
  * what lies above its unmapped pages is unmapped, too.
  *
@@ -197,8 +199,8 @@ size_t hmm__absent_make_all(struct hmm_heap *h)
     uint64_t before = h->released;
     if (h->page_source->limited == NULL || !h->page_source->limited())
         return 0;
-    for (hmm_ref at = HMM__LARGE_GRANULES; at < h->top; at += HMM__LARGE_GRANULES) {
-        const struct hmm__large *e = large_entry(h, at);
+    for (size_t at = HMM__LARGE_GRANULES; at < h->top; at += HMM__LARGE_GRANULES) {
+        const struct hmm__large *e = large_entry(h, (hmm_ref)at);
         if (e->end != 0 && !is_absent(e))
             hmm__absent_make(h, hmm__large_start(h, e->end), e->end);
     }
@@ -383,6 +385,16 @@ bool hmm__absent_return(struct hmm_heap *h, uint32_t n, enum hmm__absent_from fr
     if (return_one(h, n, &found) == HMM__OCCUPY_REFUSED)
         return false;
     return found || (from == HMM__ABSENT_JOINED && return_several(h, n));
+}
+
+bool hmm__absent_return_at(struct hmm_heap *h, hmm_ref end, uint32_t n)
+{
+    hmm__absent_into_top(h);
+    if (end == h->top)
+        return true;
+    uint32_t word = block_header(h, end);
+    struct hmm__large *e = absent_at(h, word & HMM__FREE ? end + header_size(word) : end);
+    return e != NULL && chain_has(h, e, n) >= n && return_chain(h, e, n) == HMM__OCCUPIED;
 }
 
 /* ---- Checking ---- */

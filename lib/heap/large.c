@@ -23,7 +23,8 @@
  * says: splits move the start only. Before the start moves down again, the range is cut (clip).
  *
  * INVARIANTS
- * L1  A free block is large iff the entry for its end is its own; no other entry is in use.
+ * L1  A free block is large iff the entry for its end is its own; no other entry is in use
+ *     but those of what is absent (absent.c).
  * L2  The list holds the entries in use but for those of blocks that are zero as far as they are
  *     large, and is linked both ways.
  * L3  large_dirty is the sum of what is counted of those in the list; of no other is anything.

@@ -295,7 +295,8 @@ static HMM__COLD void give_back_above(struct hmm_heap *h)
         unmap_above(h, h->brk);
 }
 
-/* When something will be due next, if nothing is now. */
+/* When something will be due next, if nothing is now. A cache, which counts its time from its last
+ * turn, is asked twice in that time. */
 static uint64_t next_due(const struct hmm_heap *h, uint64_t now)
 {
     const struct hmm__large *b = hmm__large_oldest(h);
@@ -303,7 +304,8 @@ static uint64_t next_due(const struct hmm_heap *h, uint64_t now)
     uint64_t age = now - h->top_seen_at;
     age = age > block_age ? age : block_age;
     uint64_t left = h->release_after - (age < h->release_after ? age : 0);
-    return now + (left < HMM__UNUSED_AFTER(h) ? left : HMM__UNUSED_AFTER(h));
+    uint64_t turn = HMM__UNUSED_AFTER(h) / 2 + 1;
+    return now + (left < turn ? left : turn);
 }
 
 static bool may_give_back(const struct hmm_heap *h)

@@ -171,6 +171,9 @@ HMM__HIDDEN HMM__COLD size_t hmm__absent_make_all(struct hmm_heap *h);
 HMM__HIDDEN HMM__COLD bool hmm__absent_return(struct hmm_heap *h, uint32_t n,
                                               enum hmm__absent_from from);
 
+/* The same above a block that ends at `end`, to which it is to be added. */
+HMM__HIDDEN HMM__COLD bool hmm__absent_return_at(struct hmm_heap *h, hmm_ref end, uint32_t n);
+
 /* If what lies below the top is absent, it becomes part of the top, whose pages are unmapped. */
 HMM__HIDDEN HMM__COLD void hmm__absent_into_top(struct hmm_heap *h);
 
@@ -197,6 +200,17 @@ HMM__ALWAYS_INLINE bool absent_returns(struct hmm_heap *h, uint32_t n, enum hmm_
     return hmm__unlikely(h->absent_count != 0) && hmm__absent_return(h, n, from);
 #else
     (void)h, (void)n, (void)from;
+    return false;
+#endif
+}
+
+/* Before a block that ends at `end` moves: whether n granules above it have come back. */
+HMM__ALWAYS_INLINE bool absent_returns_at(struct hmm_heap *h, hmm_ref end, uint32_t n)
+{
+#if HMM__PAGES
+    return hmm__unlikely(h->absent_count != 0) && hmm__absent_return_at(h, end, n);
+#else
+    (void)h, (void)end, (void)n;
     return false;
 #endif
 }

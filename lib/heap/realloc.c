@@ -141,6 +141,13 @@ static bool grow_up(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
     return true;
 }
 
+/* Into what is absent above. */
+static bool grow_into_absent(struct hmm_heap *h, hmm_ref r, uint32_t word, uint32_t n)
+{
+    uint32_t s = header_size(word);
+    return absent_returns_at(h, r + s, n - s) && grow_up(h, r, word, n);
+}
+
 /* Takes free block low from the index, except its first `gap` granules, which stay a free block.
  * Returns the PREV_FREE of the header above those. */
 static uint32_t absorb_below(struct hmm_heap *h, hmm_ref low, uint32_t gap)
@@ -257,6 +264,8 @@ HMM__ALWAYS_INLINE void *move_to(struct hmm_heap *h, char *from, char *to)
 
 static __attribute__((noinline)) void *move_block(struct hmm_heap *h, char *from, size_t size)
 {
+    if (grow_into_absent(h, block_of(h, from), word_load(from), hmm__granules_for(size)))
+        return from;
     const bool was = set_trying(h, true);
     void *to = hmm__malloc(h, size);
     set_trying(h, was);
@@ -397,7 +406,7 @@ static hmm_ref resize_aligned(struct hmm_heap *h, hmm_ref r, uint32_t n, size_t 
             shrink(h, r, word, n);
         return r;
     }
-    if (grow_up(h, r, word, n))
+    if (grow_up(h, r, word, n) || grow_into_absent(h, r, word, n))
         return r;
     if (!(word & HMM__PREV_FREE))
         return 0;
@@ -498,6 +507,8 @@ void *hmm__realloc(struct hmm_heap *h, void *payload, size_t size)
 /* As move_block, where there is no cache. */
 static __attribute__((noinline)) void *move_plainly(struct hmm_heap *h, char *from, size_t size)
 {
+    if (grow_into_absent(h, block_of(h, from), word_load(from), hmm__granules_for(size)))
+        return from;
     void *to = h->uncached_malloc(h, size);
     if (hmm__likely(to != NULL)) {
         copy_payload(to, from, header_size(word_load(from)));
