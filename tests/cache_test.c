@@ -300,9 +300,9 @@ static uint32_t active_pages(const struct cache *cache, size_t size)
 {
     const struct thread_cache *tc = cache->thread_cache;
     unsigned c = cache_class(tc, size);
-    uint32_t pages = tc->active[c] ? run_rest(tc->active[c])->pages : 0;
+    uint32_t pages = tc->active[c] ? run_pages(tc->active[c]) : 0;
     for (int32_t at = tc->classes[c].joined; at != 0; at = run_rest(run_at(cache, at))->link)
-        pages += run_rest(run_at(cache, at))->pages;
+        pages += run_pages(run_at(cache, at));
     return pages;
 }
 

@@ -202,12 +202,14 @@ struct run {
 #endif
 };
 
+#define RUN_WHERE_PAGES 64u
+
 /* The part of a descriptor that the fast path does not read. */
 struct run_rest {
     int32_t link;       /* the next in a list, as an entry of the page map; 0: none. SPLIT: a list
                            of descriptors with the bits */
-    uint32_t page : 26; /* where its first object is */
-    uint32_t pages : 6; /* those of the class that are still counted for it */
+    uint32_t where;     /* the page in which its first object is, times 64, and those of the class
+                           that are still counted for it: run_start, run_pages. Atomic */
     uint16_t count;     /* objects in all */
     uint16_t below;     /* objects in use at the event of the countdown; atomic. SPLIT: objects in
                            use */
@@ -218,8 +220,8 @@ struct run_rest {
 
 _Static_assert(sizeof(struct run) == 32, "two descriptors fill a cache line");
 _Static_assert(sizeof(struct run_rest) == 16, "a batch has ten of both");
-_Static_assert((uint64_t)UINT32_MAX *HMM_GRANULE >> CACHE_PAGE_LOG < 1u << 26,
-               "run_rest.page has 26 bits");
+_Static_assert((uint64_t)UINT32_MAX *HMM_GRANULE >> CACHE_PAGE_LOG <= UINT32_MAX / RUN_WHERE_PAGES,
+               "run_rest.where has room for the page");
 _Static_assert(RUN_RETIRED <= UINT8_MAX, "run.state has 8 bits");
 _Static_assert(RUN_BATCH_BYTES % 64 == 0 && (RUN_BATCH_BYTES & (RUN_BATCH_BYTES - 1)) == 0,
                "a batch is whole cache lines, and run_rest finds its start by a mask");

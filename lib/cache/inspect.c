@@ -180,7 +180,7 @@ static const char *check_map(const struct cache *cache, const struct run *d)
 {
     const char *start = run_start(cache, d);
     size_t page = cache_page_of(cache, start);
-    uint32_t pages = run_rest(d)->pages;
+    uint32_t pages = run_pages(d);
     if (!hmm__run_is_whole(cache, d))
         return "F1: a run is not a block in use of its size";
     for (uint32_t i = 0; i < pages; i++)
@@ -320,7 +320,7 @@ static const char *check_queues(const struct cache *cache, const struct thread_c
                 return "F4: a queue holds a run that is not its thread cache's, or not PARTIAL";
             if (d->state == RUN_PARTIAL && run_used(d) == 0 && !run_rest(d)->counted_empty)
                 return "F4: an empty run is not counted as empty";
-            empty_pages += run_rest(d)->counted_empty ? run_rest(d)->pages : 0;
+            empty_pages += run_rest(d)->counted_empty ? run_pages(d) : 0;
             last = cache_offset(cache, d);
         }
         if (last != s->newest)
@@ -335,12 +335,12 @@ static size_t reclaimed_pages(const struct cache *cache, const struct thread_cac
 {
     size_t pages = 0;
     for (int32_t at = tc->reclaimed; at != 0; at = run_rest(run_at(cache, at))->link)
-        pages += run_rest(run_at(cache, at))->pages;
+        pages += run_pages(run_at(cache, at));
     for (unsigned c = 0; c < CACHE_CLASSES; c++) {
         int32_t oldest = tc->classes[c].oldest;
         struct run *d = oldest ? run_at(cache, oldest) : NULL;
         for (; d != NULL; d = hmm__run_next(cache, d))
-            pages += d->state == RUN_RETIRED ? run_rest(d)->pages : 0;
+            pages += d->state == RUN_RETIRED ? run_pages(d) : 0;
     }
     return pages;
 }
@@ -411,7 +411,7 @@ const char *hmm__cache_verify(const struct cache *cache)
     size_t page = 0;
     for (const struct run *d; broken == NULL && (d = next_run(cache, &page)) != NULL;) {
         broken = check_run(cache, d);
-        pages += is_counted(cache, d) ? run_rest(d)->pages : 0;
+        pages += is_counted(cache, d) ? run_pages(d) : 0;
     }
     for (const struct thread_cache *tc = cache->thread_caches; broken == NULL && tc != NULL;
          tc = tc->next) {

@@ -207,7 +207,7 @@ static bool reclaim_empty(struct cache *cache, size_t *page, size_t end, size_t 
         if (map[*page] == 0)
             continue;
         struct run *d = run_at(cache, map[*page]);
-        uint32_t pages = run_rest(d)->pages;
+        uint32_t pages = run_pages(d);
         if (run_state(d) == RUN_SPLIT || cache_page_of(cache, run_start(cache, d)) != *page)
             continue;
         steps--;

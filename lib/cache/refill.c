@@ -103,7 +103,7 @@ static void join(struct thread_cache *tc, struct run *d)
     struct size_class *s = &tc->classes[d->class];
     run_rest(d)->link = s->joined;
     s->joined = cache_offset(tc->cache, d);
-    s->joined_pages += run_rest(d)->pages;
+    s->joined_pages += run_pages(d);
 }
 
 /* The free list is empty: all objects of the active run are in use. */
@@ -113,8 +113,7 @@ static void end_active(struct thread_cache *tc, struct run *d)
     HMM_ASSERT(tc->free_list[d->class] == NO_OBJECT);
     HMM_ASSERT(tc->later[d->class] == NO_OBJECT);
     tc->active[d->class] = NULL;
-    if (d->list != &d->free &&
-        tc->classes[d->class].joined_pages + run_rest(d)->pages <= JOINED_PAGES)
+    if (d->list != &d->free && tc->classes[d->class].joined_pages + run_pages(d) <= JOINED_PAGES)
         join(tc, d);
     else
         make_full(d);
@@ -127,7 +126,7 @@ static void part_for(struct thread_cache *tc, struct size_class *s, uint32_t pag
     while (s->joined != 0 && s->joined_pages + pages > RUN_PAGES_MAX) {
         struct run *d = run_at(tc->cache, s->joined);
         s->joined = run_rest(d)->link;
-        s->joined_pages -= run_rest(d)->pages;
+        s->joined_pages -= run_pages(d);
         make_full(d);
     }
 }
@@ -138,7 +137,7 @@ static void make_active(struct thread_cache *tc, struct run *d)
     HMM_ASSERT(run_is_of(d, tc) && run_state(d) != RUN_RETIRED);
     HMM_ASSERT(tc->active[d->class] == NULL && tc->free_list[d->class] == NO_OBJECT);
     HMM_ASSERT(tc->later[d->class] == NO_OBJECT);
-    part_for(tc, &tc->classes[d->class], run_rest(d)->pages);
+    part_for(tc, &tc->classes[d->class], run_pages(d));
     run_set_state(d, RUN_ACTIVE);
     tc->active[d->class] = d;
     tc->free_list[d->class] = d->free;
@@ -387,7 +386,7 @@ void hmm__countdown_is_zero(struct thread_cache *tc, struct run *d, bool locked)
     } else if (run_rest(d)->below != 0) {
         run_set_used(d, run_rest(d)->below, 0);
         share_runs(tc, d->class, locked);
-    } else if (tc->empty_pages + run_rest(d)->pages <= tc->empty_pages_max) {
+    } else if (tc->empty_pages + run_pages(d) <= tc->empty_pages_max) {
         hmm__run_count_empty(tc, d);
     } else {
         return_empty_run(tc, d, locked);

@@ -120,8 +120,8 @@ void hmm__descriptors_retire(struct thread_cache *tc, int32_t list)
 
 void hmm__run_forget_pages(struct thread_cache *tc, struct run *d)
 {
-    tc->classes[d->class].pages -= run_rest(d)->pages;
-    run_rest(d)->pages = 0;
+    tc->classes[d->class].pages -= run_pages(d);
+    set_run_pages(d, 0);
 }
 
 void hmm__run_collect_descriptors(struct thread_cache *tc)
@@ -156,7 +156,7 @@ struct run *hmm__run_next(const struct cache *cache, struct run *d)
 void hmm__run_count_empty(struct thread_cache *tc, struct run *d)
 {
     run_rest(d)->counted_empty = true;
-    tc->empty_pages += run_rest(d)->pages;
+    tc->empty_pages += run_pages(d);
 }
 
 void hmm__run_requeue(struct thread_cache *tc, struct run *d)
@@ -176,7 +176,7 @@ static void unlink_run(struct thread_cache *tc, struct size_class *s, struct run
         s->newest = before ? cache_offset(tc->cache, before) : 0;
     if (hmm__unlikely(r->counted_empty)) {
         r->counted_empty = false;
-        tc->empty_pages -= r->pages;
+        tc->empty_pages -= run_pages(d);
     }
 }
 
@@ -331,24 +331,28 @@ HMM__UNSEEN bool hmm__run_is_whole(const struct cache *cache, const struct run *
     uint32_t word = block_header(h, r);
     uint32_t pages = header_size(word) / (CACHE_PAGE / HMM_GRANULE);
     return !(word & HMM__FREE) && header_size(word) <= h->top - r && pages != 0 &&
-           pages == run_rest(d)->pages;
+           pages == run_pages(d);
 }
 
+/* Another thread that has looked up what the descriptor described before may read it yet. */
 static void describe(struct cache *cache, struct run *d, unsigned c, const char *start,
                      uint32_t pages)
 {
     size_t size = class_bytes(c);
-    d->free = NO_OBJECT;
-    d->class = (uint8_t)c;
-    d->list = &d->free;
-    *run_rest(d) =
-        (struct run_rest){.page = (uint32_t)cache_page_of(cache, start) & ((1u << 26) - 1),
-                          .pages = pages & ((1u << 6) - 1),
-                          .count = (uint16_t)objects_in(pages, size)};
+    CACHE_WRITE(d->free, NO_OBJECT);
+    CACHE_WRITE(d->class, (uint8_t)c);
+    CACHE_WRITE(d->list, &d->free);
+    CACHE_WRITE(run_rest(d)->link, 0);
+    CACHE_WRITE(run_rest(d)->where,
+                (uint32_t)cache_page_of(cache, start) * RUN_WHERE_PAGES + pages);
+    CACHE_WRITE(run_rest(d)->count, (uint16_t)objects_in(pages, size));
+    __atomic_store_n(&run_rest(d)->below, 0, __ATOMIC_RELAXED);
+    run_rest(d)->in_hand = 0;
+    run_rest(d)->counted_empty = run_rest(d)->all_carved = false;
     run_set_countdown(d, 0);
     run_set_state(d, RUN_ACTIVE);
-    d->last = low_half(start) - (uint32_t)size;
-    d->inverse = run_inverse(size);
+    CACHE_WRITE(d->last, low_half(start) - (uint32_t)size);
+    CACHE_WRITE(d->inverse, run_inverse(size));
 }
 
 /* Counts the request; whether there were enough of them for a run. */
@@ -416,8 +420,8 @@ static void free_pages(struct cache *cache, const struct run *d, bool claimed)
     void *start = run_start(cache, d);
     if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
         hmm__block_broken(cache->heap, block_of(cache->heap, start));
-    set_map(cache, d, run_rest(d)->pages, 0);
-    cache->run_bytes -= run_rest(d)->pages * CACHE_PAGE;
+    set_map(cache, d, run_pages(d), 0);
+    cache->run_bytes -= run_pages(d) * CACHE_PAGE;
     if (claimed)
         clear_tags(cache, d, true);
     else
@@ -432,7 +436,7 @@ void hmm__run_return(struct thread_cache *tc, struct run *d)
         return; /* it was reclaimed meanwhile */
     free_pages(tc->cache, d, false);
     if (run_rest(d)->counted_empty)
-        tc->empty_pages -= run_rest(d)->pages;
+        tc->empty_pages -= run_pages(d);
     run_rest(d)->counted_empty = false;
     hmm__run_forget_pages(tc, d);
 }
@@ -459,7 +463,7 @@ bool hmm__run_trim_queue(struct thread_cache *tc, struct size_class *s, uint32_t
     struct run *d = s->oldest ? run_at(tc->cache, s->oldest) : NULL, *before = NULL, *next;
     bool any = false;
     for (; d != NULL && *steps != 0; d = next, --*steps) {
-        uint32_t pages = run_rest(d)->pages;
+        uint32_t pages = run_pages(d);
         next = hmm__run_next(tc->cache, d);
         if (run_state(d) == RUN_PARTIAL && run_used(d) == 0) {
             hmm__run_return(tc, d);

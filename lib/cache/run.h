@@ -85,14 +85,9 @@ HMM__ALWAYS_INLINE uint32_t run_inverse(size_t size)
     return (UINT32_MAX - ((uint32_t)size - 1)) / (uint32_t)size + 2;
 }
 
-HMM__ALWAYS_INLINE bool run_has_below(const struct run *d, const void *p, uint32_t fraction)
-{
-    return (CACHE_READ(d->last) - low_half(p)) * d->inverse < fraction;
-}
-
 HMM__ALWAYS_INLINE bool run_has_object(const struct run *d, const void *p)
 {
-    return run_has_below(d, p, RUN_FRACTION);
+    return (CACHE_READ(d->last) - low_half(p)) * d->inverse < RUN_FRACTION;
 }
 
 /* The descriptor that p's page leads to, which may be `no run`; NULL: p is in no page of the map.
@@ -195,9 +190,22 @@ HMM__ALWAYS_INLINE bool run_count_down(struct run *d)
 #endif
 }
 
+HMM__ALWAYS_INLINE uint32_t run_pages(const struct run *d)
+{
+    return run_rest(d)->where % RUN_WHERE_PAGES;
+}
+
+HMM__ALWAYS_INLINE void set_run_pages(struct run *d, uint32_t pages)
+{
+    uint32_t where = run_rest(d)->where;
+    CACHE_WRITE(run_rest(d)->where, where - where % RUN_WHERE_PAGES + pages);
+}
+
+/* Another thread may read it of a run that is gone, and finds out so by the page map. */
 HMM__ALWAYS_INLINE void *run_start(const struct cache *cache, const struct run *d)
 {
-    return (char *)cache->base + ((size_t)run_rest(d)->page << CACHE_PAGE_LOG);
+    size_t page = CACHE_READ(run_rest(d)->where) / RUN_WHERE_PAGES;
+    return (char *)cache->base + (page << CACHE_PAGE_LOG);
 }
 
 /* The bytes of the objects that were carved, and their number. */

@@ -79,7 +79,7 @@ HMM__ALWAYS_INLINE struct run *bits_behind(const struct cache *cache, const stru
 
 /* The word with the bit of object i: the first are in d, others in the descriptors that hang on it.
  * NULL: there is none. */
-static uintptr_t *split_word(const struct cache *cache, struct run *d, uint32_t i)
+HMM__ALWAYS_INLINE uintptr_t *split_word(const struct cache *cache, struct run *d, uint32_t i)
 {
     for (; i >= SPLIT_BITS && d != NULL; i -= SPLIT_BITS)
         d = bits_behind(cache, d);
@@ -91,7 +91,7 @@ HMM__ALWAYS_INLINE uintptr_t bit_of(uint32_t i)
     return (uintptr_t)1 << (i % SPLIT_WORD_BITS);
 }
 
-static bool split_bit(const struct cache *cache, const struct run *d, uint32_t i)
+HMM__ALWAYS_INLINE bool split_bit(const struct cache *cache, const struct run *d, uint32_t i)
 {
     const uintptr_t *word = split_word(cache, (struct run *)(uintptr_t)d, i);
     return word != NULL && (CACHE_READ(*word) & bit_of(i)) != 0;
@@ -104,13 +104,13 @@ static void clear_bit(const struct cache *cache, struct run *d, uint32_t i)
     CACHE_WRITE(*word, *word & ~bit_of(i));
 }
 
-/* The number of the object that p, in one of d's pages, is or points into: see run_has_below for
+/* The number of the object that p, in one of d's pages, is or points into: see run_has_object for
  * the inverse. */
 HMM__ALWAYS_INLINE uint32_t object_index(const struct cache *cache, const struct run *d,
                                          const void *p)
 {
     uint32_t at = low_half(p) - low_half(run_start(cache, d));
-    return (uint32_t)((uint64_t)at * d->inverse >> 32);
+    return (uint32_t)((uint64_t)at * CACHE_READ(d->inverse) >> 32);
 }
 
 HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *d, uint32_t i)
@@ -120,16 +120,19 @@ HMM__ALWAYS_INLINE char *object_of(const struct cache *cache, const struct run *
 
 /* Whether object i, which is not in use, or the rest of the run, is directly behind one that is,
  * and p in its first granule. */
-static bool is_behind_island(const struct cache *cache, const struct run *d, uint32_t i,
-                             const void *p)
+HMM__ALWAYS_INLINE bool is_behind_island(const struct cache *cache, const struct run *d, uint32_t i,
+                                         const void *p)
 {
     return (size_t)((const char *)p - object_of(cache, d, i)) < HMM_GRANULE && i != 0 &&
            split_bit(cache, d, i - 1);
 }
 
-enum run_holds hmm__split_holds(const struct cache *cache, const struct run *d, const void *p)
+/* The descriptor may describe another run by now, of which its owner changes it: then what this
+ * returns is not believed (run.h). */
+HMM__UNSEEN enum run_holds hmm__split_holds(const struct cache *cache, const struct run *d,
+                                            const void *p)
 {
-    const uint32_t i = object_index(cache, d, p), count = run_rest(d)->count;
+    const uint32_t i = object_index(cache, d, p), count = CACHE_READ(run_rest(d)->count);
     if (i > count)
         return HOLDS_NOT;
     if (i == count || !split_bit(cache, d, i))
@@ -342,10 +345,9 @@ static bool split_run(struct thread_cache *tc, struct run *d)
 {
     struct cache *cache = tc->cache;
     struct hmm_heap *h = cache->heap;
-    struct run_rest *r = run_rest(d);
     char *start = run_start(cache, d);
     struct object *list = d->free;
-    const uint32_t pages = r->pages;
+    const uint32_t pages = run_pages(d);
     const size_t used = run_used(d) * class_bytes(d->class);
     HMM_ASSERT(cache_is_locked(cache) && run_is_of(d, tc) && run_state(d) == RUN_ACTIVE);
     if (hmm__unlikely(!hmm__run_is_whole(cache, d)))
@@ -379,7 +381,7 @@ static size_t sparse_bytes_of(const struct thread_cache *tc, const struct size_c
     int32_t at = s->oldest;
     for (unsigned look = SURVEY_LOOK; at != 0 && look != 0; look--) {
         const struct run *d = run_at(tc->cache, at);
-        pages += run_rest(d)->pages;
+        pages += run_pages(d);
         if (run_state(d) == RUN_PARTIAL && is_sparse(d, SPLIT_PART))
             bytes += (run_rest(d)->count - run_used(d)) * class_bytes(d->class);
         at = run_rest(d)->link;

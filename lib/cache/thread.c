@@ -110,8 +110,8 @@ struct thread_cache *hmm__thread_cache_here(struct cache *cache)
 
 static void change_owner(struct thread_cache *from, struct thread_cache *to, struct run *d)
 {
-    from->classes[d->class].pages -= run_rest(d)->pages;
-    to->classes[d->class].pages += run_rest(d)->pages;
+    from->classes[d->class].pages -= run_pages(d);
+    to->classes[d->class].pages += run_pages(d);
     __atomic_store_n(&d->owner, low_half(to), __ATOMIC_RELEASE); /* after it was set up */
 }
 

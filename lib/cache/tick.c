@@ -10,14 +10,22 @@
  * objects does not look for what others have freed of its own. Less than half a millisecond. */
 #define COLLECT_LATE 2048u
 
+/* Whether o, any pointer, is a free object, whose link may be followed. */
+static bool is_listed(const struct thread_cache *tc, const struct object *o)
+{
+    const struct run *d = o != NO_OBJECT ? cache_run_of(tc->cache, o) : NULL;
+    return d != NULL && run_may_list(tc->cache, d, o);
+}
+
 void hmm__free_list_shorten(struct thread_cache *tc, unsigned c)
 {
     struct object *o = tc->free_list[c];
-    if (tc->later[c] != NO_OBJECT)
-        return;
-    for (unsigned n = 1; n < tc->refill_max && object_has_tag(tc->key, o); n++)
+    bool listed = tc->later[c] == NO_OBJECT && is_listed(tc, o);
+    for (unsigned n = 1; n < tc->refill_max && listed; n++) {
         o = o->next;
-    if (object_has_tag(tc->key, o)) {
+        listed = is_listed(tc, o);
+    }
+    if (listed) {
         tc->later[c] = o->next;
         o->next = NO_OBJECT;
     }
