@@ -522,6 +522,13 @@ static const char *check_trie(struct hmm_heap *h, const struct size_index *x, un
 }
 
 #if !HMM__SMALL
+/* The middle bins are where the capacity puts them: they may be followed. */
+static bool middle_is_placed(const struct size_index *x, size_t capacity)
+{
+    return x->middle == tries_bytes(capacity) &&
+           x->middle_to == (capacity < MIDDLE_CAPACITY ? 0 : MIDDLE);
+}
+
 static const char *check_middle(struct hmm_heap *h, const struct size_index *x, uint32_t size,
                                 uint32_t *count)
 {
@@ -547,6 +554,8 @@ const char *hmm__size_check(struct hmm_heap *h, const struct size_index *x, uint
     const char *broken = NULL;
     uint32_t before = *count;
 #if !HMM__SMALL
+    if (!middle_is_placed(x, hmm_heap_capacity(h)))
+        return "T9: sizes: the middle bins are not where the capacity puts them";
     for (uint32_t size = BINS; broken == NULL && size < x->middle_to; size++)
         broken = check_middle(h, x, size, count);
 #endif

@@ -26,6 +26,7 @@
  * T6  Every block in a middle bin is free, of its size, and its back link is the one before.
  * T7  Every node of a trie is free, of a size that belongs there; its children's parent it is.
  * T8  A ring holds blocks of one size, linked both ways, of which one is a node.
+ * T9  The middle bins, if there are any, lie where the capacity puts them.
  */
 #ifndef HMM_SIZE_INDEX_H
 #define HMM_SIZE_INDEX_H

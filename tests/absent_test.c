@@ -418,16 +418,17 @@ static void at_random(int which, int cache)
     h->release_after = afters[which % 4];
     dice = (uint32_t)which * 7919u + 1;
     memset(slots, 0, sizeof slots);
-    for (unsigned long n = 0; n < scaled(1500); n++) {
+    const bool all = !under_valgrind() && h->release_after != HMM__RELEASE_NEVER;
+    bool tried = false;
+    for (unsigned long n = 0; n < scaled(1500) || (all && !tried && n < 30000); n++) {
         step(h);
         disturb(h);
         if (roll(50) == 0)
             assert_sound(h);
+        tried = space.vacated != 0 && space.occupied != 0 && space.refused != 0;
     }
-    size_t tried[] = {space.vacated, space.occupied, space.refused};
     end_all(h);
-    for (int i = 0; i < 3 && !under_valgrind() && h->release_after != HMM__RELEASE_NEVER; i++)
-        ck_assert_uint_gt(tried[i], 0);
+    ck_assert(tried || !all);
 }
 
 /* _i: strategy and which of four. */
