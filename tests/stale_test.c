@@ -348,7 +348,8 @@ static void free_a_stale_one(void *arg)
 enum { WAYS = 4 };
 
 /* _i: strategy; in an own heap, in one where runs are split, in the process heap, from another
- * thread. */
+ * thread. Not where runs are split into granules of 8 bytes: one in a hundred of such pointers is
+ * taken for a block there (doc/decisions/0004). */
 START_TEST(a_stale_pointer_damages_nothing)
 {
     static const enum place places[WAYS] = {OWN, OWN, MINE, OTHERS};
@@ -359,6 +360,8 @@ START_TEST(a_stale_pointer_damages_nothing)
     if (place == OTHERS)
         return;
 #endif
+    if (HMM_GRANULE < 16 && _i % WAYS == 1)
+        return;
     for (unsigned n = 0; n < trials; n++) {
         int status;
         rng = 1 + n + 1000 * (uint64_t)_i;
@@ -375,6 +378,10 @@ END_TEST
 
 int main(void)
 {
+    if (under_valgrind()) {
+        puts("1..0 # SKIP heaps have no cache under memcheck");
+        return 0;
+    }
     Suite *s = suite_create("stale pointers");
     struct cases c = add_cases(s, "stale pointers");
     on_each_strategy(c, behind_the_objects_there_is_nothing_to_free, PLACES);
