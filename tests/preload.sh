@@ -6,12 +6,7 @@
 . "$(dirname "$0")/tap.sh"
 : "${top_srcdir:?run it by make check}" "${top_builddir:?}" "${CC:=cc}" "${NM:=nm}"
 
-PRELOAD=${PRELOAD:-$top_builddir/.libs/libhmm-preload.so}
-HMM=${HMM:-$top_builddir/hmm}
-
-skip_under_valgrind
-skip_with_sanitizers
-[ -e "$PRELOAD" ] || skip_all "there is no preload library in this build"
+use_preload_library
 
 strategies=$("$HMM" strategies --format json | sed 's/^{"name":"\([^"]*\)".*/\1/')
 

@@ -10,8 +10,6 @@
 . "$(dirname "$0")/tap.sh"
 skip_if_essential
 
-HMM=${HMM:-${top_builddir:-.}/hmm}
-PRELOAD=${PRELOAD:-${top_builddir:-.}/.libs/libhmm-preload.so}
 top=${top_srcdir:-${srcdir:-.}}
 
 # elf_class FILE: 1 for 32 bits, 2 for 64.
@@ -24,9 +22,7 @@ absolute() {
     (cd "$(dirname "$1")" && echo "$PWD/$(basename "$1")")
 }
 
-skip_under_valgrind
-skip_with_sanitizers
-[ -e "$PRELOAD" ] || skip_all "there is no preload library in this build"
+use_preload_library
 if [ "$(elf_class "$PRELOAD")" != "$(elf_class "$(command -v sort)")" ]; then
     skip_all "the programs of this system are of another word size"
 fi

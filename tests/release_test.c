@@ -6,7 +6,7 @@
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1 /* MAP_NORESERVE, mincore */
 #endif
-#include "harness.h"
+#include "given_back.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -27,21 +27,12 @@ static bool page_commit(char *from, char *to)
     return true;
 }
 
-/* Under memcheck pages would come back as undefined: they are zeroed in place. */
 static void page_decommit(char *from, char *to)
 {
-    char *low = (char *)(((uintptr_t)from + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
-    char *high = (char *)((uintptr_t)to & ~(uintptr_t)(PAGE - 1));
     require(from >= region && from <= to && to <= region + region_size, "given back outside");
     given_back += (size_t)(to - from);
     calls++;
-    if (under_valgrind() || low >= high) {
-        memset(from, 0, (size_t)(to - from));
-        return;
-    }
-    madvise(low, (size_t)(high - low), MADV_DONTNEED);
-    memset(from, 0, (size_t)(low - from));
-    memset(high, 0, (size_t)(to - high));
+    give_pages_back(from, to);
 }
 
 static uint64_t page_clock(void)
@@ -143,6 +134,18 @@ START_TEST(no_free_takes_longer_where_a_cache_has_many_blocks)
 }
 END_TEST
 
+/* The same order each time. */
+static void shuffle(void **blocks, size_t n)
+{
+    uint64_t rng = 1;
+    for (size_t i = n - 1; i > 0; i--) {
+        size_t k = rng_below(&rng, i + 1);
+        void *p = blocks[i];
+        blocks[i] = blocks[k];
+        blocks[k] = p;
+    }
+}
+
 /* Small objects of many runs, in an order that leaves most of them in use until the end: what a
  * burst has left is then looked for among them. */
 START_TEST(no_tick_takes_longer_where_a_cache_has_many_runs)
@@ -153,17 +156,10 @@ START_TEST(no_tick_takes_longer_where_a_cache_has_many_runs)
     for (int run = 0; run < 3; run++) {
         struct hmm_heap *h = heap_in(400 * MIB, strategy_of(_i));
         double worst = 0;
-        uint32_t state = 1;
         hmm_heap_set_cache(h, 1);
         for (size_t i = 0; i < n; i++)
             blocks[i] = must_malloc(h, size);
-        for (size_t i = n - 1; i > 0; i--) {
-            state = state * 1664525 + 1013904223;
-            size_t k = (size_t)((uint64_t)state * (i + 1) >> 32);
-            void *p = blocks[i];
-            blocks[i] = blocks[k];
-            blocks[k] = p;
-        }
+        shuffle(blocks, n);
         for (size_t i = 0; i < n; i++) {
             now += i % 64 == 0;
             hmm_heap_free(h, blocks[i]);
@@ -189,17 +185,11 @@ START_TEST(no_call_gives_back_much_more_than_a_step)
     struct hmm_heap *h = heap_in(320 * MIB, strategy_of(_i / 2));
     void **blocks = calloc(n, sizeof *blocks);
     size_t most = 0, most_calls = 0;
-    uint32_t state = 1;
     hmm_heap_set_cache(h, _i % 2);
     for (size_t i = 0; i < n; i++)
         blocks[i] = touched(h, size, 1);
-    for (size_t i = n - 1; _i % 2 && i > 0; i--) {
-        state = state * 1664525 + 1013904223;
-        size_t k = (size_t)((uint64_t)state * (i + 1) >> 32);
-        void *p = blocks[i];
-        blocks[i] = blocks[k];
-        blocks[k] = p;
-    }
+    if (_i % 2)
+        shuffle(blocks, n);
     for (size_t i = 0; i < n; i++) {
         now += i % 64 == 0;
         given_back = calls = 0;

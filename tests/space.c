@@ -4,6 +4,8 @@
 #endif
 #include "space.h"
 
+#include "given_back.h"
+
 #include <sys/mman.h>
 
 #define REGION (PAGES * PAGE)
@@ -81,19 +83,6 @@ static bool source_commit(char *from, char *to)
     return true;
 }
 
-static void source_decommit(char *from, char *to)
-{
-    char *low = (char *)(((uintptr_t)from + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
-    char *high = (char *)((uintptr_t)to & ~(uintptr_t)(PAGE - 1));
-    if (under_valgrind() || low >= high) {
-        memset(from, 0, (size_t)(to - from));
-        return;
-    }
-    madvise(low, (size_t)(high - low), MADV_DONTNEED);
-    memset(from, 0, (size_t)(low - from));
-    memset(high, 0, (size_t)(to - high));
-}
-
 static void source_unmap(char *from, char *to)
 {
     size_t low = page_of(from + PAGE - 1), high = page_of(to);
@@ -163,7 +152,7 @@ static size_t source_mapped(void)
 }
 
 static const struct hmm__page_source source = {.commit = source_commit,
-                                               .decommit = source_decommit,
+                                               .decommit = give_pages_back,
                                                .clock = source_clock,
                                                .unmap = source_unmap,
                                                .mapped = source_mapped,

@@ -348,8 +348,7 @@ static void free_a_stale_one(void *arg)
 enum { WAYS = 4 };
 
 /* _i: strategy; in an own heap, in one where runs are split, in the process heap, from another
- * thread. Not where runs are split into granules of 8 bytes: one in a hundred of such pointers is
- * taken for a block there (doc/decisions/0004). */
+ * thread. */
 START_TEST(a_stale_pointer_damages_nothing)
 {
     static const enum place places[WAYS] = {OWN, OWN, MINE, OTHERS};
@@ -360,8 +359,6 @@ START_TEST(a_stale_pointer_damages_nothing)
     if (place == OTHERS)
         return;
 #endif
-    if (HMM_GRANULE < 16 && _i % WAYS == 1)
-        return;
     for (unsigned n = 0; n < trials; n++) {
         int status;
         rng = 1 + n + 1000 * (uint64_t)_i;

@@ -84,6 +84,15 @@ skip_with_sanitizers() {
     esac
 }
 
+# Sets $PRELOAD and $HMM, unless they are given. Skips the script where programs cannot be run so.
+use_preload_library() {
+    PRELOAD=${PRELOAD:-${top_builddir:-.}/.libs/libhmm-preload.so}
+    HMM=${HMM:-${top_builddir:-.}/hmm}
+    skip_under_valgrind
+    skip_with_sanitizers
+    [ -e "$PRELOAD" ] || skip_all "there is no preload library in this build"
+}
+
 # The script's last command.
 finish() {
     echo "1..$count"

@@ -3,8 +3,8 @@
  * What a program has called around each operation on any heap: a lock (hmm_set_lock, or the macros
  * HMM_LOCK_ENTER and HMM_LOCK_LEAVE) and a trace (hmm_set_trace). malloc and free of own heaps go
  * through a pointer, which leads to other entry points while there is either; other operations test
- * one word that does not change. Nothing of the heap is read before the lock is held: its memory
- * may be shared with processes that attach it anew, each with its own pointers in the handle.
+ * one word that does not change. No pointer of a heap's handle is read before the lock is held: its
+ * memory may be shared with processes that attach it anew, each with its own pointers in it.
  * Includes lib/heap only.
  *
  * The process heap has its own lock and its cache besides. Thread caches are not tested for hooks:

@@ -274,7 +274,8 @@ static void set_bits(const struct cache *cache, struct run *d)
     }
 }
 
-/* Clears those of the objects in the run's free list, o, and their tags. */
+/* Clears those of the objects in the run's free list, o, and their tags and links: half of a link
+ * may look like a header. */
 static void clear_bits(const struct cache *cache, struct run *d, struct object *o)
 {
     struct object *next;
@@ -284,6 +285,7 @@ static void clear_bits(const struct cache *cache, struct run *d, struct object *
             hmm__links_broken(cache->heap, block_of(cache->heap, run_start(cache, d)));
         const uint32_t i = object_index(cache, d, o);
         next = o->next;
+        o->next = NULL;
         o->tag = 0;
         clear_bit(cache, d, i);
         wipe_header(cache, d, i + 1);
