@@ -27,6 +27,12 @@ HMM__ALWAYS_INLINE bool count_call(void)
     return hmm__unlikely(--hmm__process.until_tick == 0);
 }
 
+HMM__ALWAYS_INLINE void count_and_tick(struct hmm_heap *h)
+{
+    if (count_call())
+        hmm__process_tick(h);
+}
+
 static HMM__COLD void *malloc_and_tick(struct hmm_heap *h, size_t size)
 {
     hmm__process_tick(h);
@@ -61,8 +67,7 @@ static __attribute__((noinline)) void *malloc_large(struct hmm_heap *h, size_t s
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_malloc(h, size);
-    if (count_call())
-        hmm__process_tick(h);
+    count_and_tick(h);
     h->trying = hmm__huge_may(size);
     void *p = hmm_heap_malloc(h, size);
     p = hmm__huge_else(h, p, 1, size);
@@ -82,8 +87,7 @@ static void *calloc_of_heap(struct hmm_heap *h, size_t count, size_t size)
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_calloc(h, count, size);
-    if (count_call())
-        hmm__process_tick(h);
+    count_and_tick(h);
     h->trying = size == 1 && hmm__huge_may(count);
     p = hmm__huge_else(h, hmm_heap_calloc(h, count, size), 1, count);
     lock_release(&hmm__process.lock, hold);
@@ -112,8 +116,7 @@ static __attribute__((noinline)) void *realloc_of_heap(struct hmm_heap *h, void 
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_realloc(h, block, size);
-    if (count_call())
-        hmm__process_tick(h);
+    count_and_tick(h);
     h->trying = size >= HMM__HUGE_MIN && hmm__huge_may(size);
     void *p = realloc_block(h, block, size);
     if (hmm__unlikely(p == NULL) && h->trying)
@@ -132,8 +135,7 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
     enum lock_hold hold = lock_acquire(&hmm__process.lock);
     if (hmm__unlikely(hold == LOCK_UNAVAILABLE))
         return hmm__unlocked_aligned_alloc(h, align, size);
-    if (count_call())
-        hmm__process_tick(h);
+    count_and_tick(h);
     h->trying = hmm__huge_may(size);
     void *p = hmm__huge_else(h, hmm_heap_aligned_alloc(h, align, size), align, size);
     lock_release(&hmm__process.lock, hold);
@@ -144,8 +146,7 @@ static void *aligned_of_heap(struct hmm_heap *h, size_t align, size_t size)
 
 HMM__ALWAYS_INLINE void free_with_lock(struct hmm_heap *h, void *block)
 {
-    if (count_call())
-        hmm__process_tick(h);
+    count_and_tick(h);
     hmm_heap_free(h, block);
 }
 
