@@ -353,6 +353,11 @@ struct cache {
 #define CACHE_WRITE(of, value) ((of) = (value))
 #endif
 
+/* A relaxed read of what its writers need not write so: of a descriptor that may be another
+ * thread's by now. In a function that is HMM__UNSEEN, since ThreadSanitizer sees every atomic
+ * operation. */
+#define CACHE_PEEK(of) (*(const volatile __typeof__(of) *)&(of))
+
 /* The same with acquire order. On x86 every load has it. */
 #if HMM__TSAN || !(defined(__x86_64__) || defined(__i386__))
 #define CACHE_READ_ACQUIRE(of) __atomic_load_n(&(of), __ATOMIC_ACQUIRE)

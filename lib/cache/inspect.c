@@ -20,11 +20,10 @@ size_t hmm__cache_usable(const struct cache *cache, const struct run *d, const v
     bool split;
     if (!is_run(cache, d))
         return 0;
-    size_t bytes = class_bytes(d->class);
     enum run_holds holds = run_holds(cache, d, block, &split);
     if (holds == HOLDS_INVALID)
         hmm__run_object_invalid(block, d, operation);
-    return holds == HOLDS_OBJECT ? bytes : 0;
+    return holds == HOLDS_OBJECT ? class_bytes(d->class) : 0;
 }
 
 struct run *hmm__cache_run_at(const struct cache *cache, const void *payload)

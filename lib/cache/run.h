@@ -87,7 +87,7 @@ HMM__ALWAYS_INLINE uint32_t run_inverse(size_t size)
 
 HMM__ALWAYS_INLINE bool run_has_object(const struct run *d, const void *p)
 {
-    return (CACHE_READ(d->last) - low_half(p)) * d->inverse < RUN_FRACTION;
+    return (CACHE_READ(d->last) - low_half(p)) * CACHE_READ(d->inverse) < RUN_FRACTION;
 }
 
 /* The descriptor that p's page leads to, which may be `no run`; NULL: p is in no page of the map.

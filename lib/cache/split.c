@@ -73,7 +73,7 @@
  * SPLIT any more. */
 HMM__ALWAYS_INLINE struct run *bits_behind(const struct cache *cache, const struct run *d)
 {
-    int32_t link = CACHE_READ(run_rest(d)->link);
+    int32_t link = CACHE_PEEK(run_rest(d)->link);
     return link ? run_at(cache, link) : NULL;
 }
 
@@ -94,7 +94,7 @@ HMM__ALWAYS_INLINE uintptr_t bit_of(uint32_t i)
 HMM__ALWAYS_INLINE bool split_bit(const struct cache *cache, const struct run *d, uint32_t i)
 {
     const uintptr_t *word = split_word(cache, (struct run *)(uintptr_t)d, i);
-    return word != NULL && (CACHE_READ(*word) & bit_of(i)) != 0;
+    return word != NULL && (CACHE_PEEK(*word) & bit_of(i)) != 0;
 }
 
 static void clear_bit(const struct cache *cache, struct run *d, uint32_t i)
