@@ -307,15 +307,25 @@ static void taken_while_they_turn_over(void)
 
 #if defined(HMM_OWN_NAMES) /* where the heap is this program's only */
 
-/* Nothing is left of threads that are gone, when their blocks are: a block that fitted before them
- * fits again. */
+/* A thread that has a cache while all others of its kind have one. */
+static void *filling_together(void *seed)
+{
+    free(malloc(100));
+    pthread_barrier_wait(&going_on);
+    return filling(seed);
+}
+
+/* Nothing is left of threads that are gone, when their blocks are, but what a thread that comes
+ * takes up again, its own part of the cache: a block that fitted after as many threads as there are
+ * at a time fits again. */
 static void nothing_is_left(void)
 {
     in_a_small_heap("nothing-is-left");
     begin();
-    run_threads(filling, 1, 3);
+    CHECK(pthread_barrier_init(&going_on, NULL, 64) == 0);
+    run_threads(filling_together, 64, 3);
     empty_table();
-    size_t most = stats().largest_free - (256 << 10);
+    size_t most = stats().largest_free - (64 << 10);
     for (uintptr_t i = 0; i < TIMES(10); i++) {
         void *p = malloc(most);
         CHECK(p != NULL);
