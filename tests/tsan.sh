@@ -56,6 +56,8 @@ static void *use(void *which)
                                                      HMM_SEGREGATED};
     unsigned n = *(unsigned *)which, seed = n * 7919 + 1;
     pthread_barrier_wait(&start);
+    if (n % 3 == 1)
+        hmm_free(n % 2 ? NULL : hmm_realloc(NULL, 100));
     if (n % 3 == 0 && hmm_init(n % 2 ? NULL : strategies[n % 4]) != 0)
         abort();
     for (int i = 0; i < 4000; i++) {

@@ -305,7 +305,7 @@ _Static_assert(offsetof(struct thread_cache, remote_frees) % 64 == 0 &&
                "remote_frees has a cache line of its own");
 
 struct cache {
-    uintptr_t base; /* of page 0, in which the heap's first block begins */
+    uintptr_t base; /* of page 0, in which the heap's first block begins; atomic */
     size_t pages;   /* all runs lie in pages below this one; atomic */
     char *table;
     struct tag_keys keys;

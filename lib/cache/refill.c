@@ -531,11 +531,16 @@ bool hmm__cache_open(struct cache *cache, struct hmm_heap *h, struct lock *lock)
     return hmm__cache_open_in(cache, h, lock, NULL);
 }
 
+/* Another thread may look NULL up in the process heap's cache meanwhile. */
 bool hmm__cache_open_in(struct cache *cache, struct hmm_heap *h, struct lock *lock,
                         const struct cache_memory *memory)
 {
     size_t below = (size_t)h->first * HMM_GRANULE & ~(CACHE_PAGE - 1);
-    *cache = (struct cache){.base = (uintptr_t)h + below, .heap = h, .lock = lock};
+    CACHE_WRITE(cache->base, (uintptr_t)h + below);
+    CACHE_WRITE(cache->pages, 0);
+    memset(&cache->table, 0, sizeof *cache - offsetof(struct cache, table));
+    cache->heap = h;
+    cache->lock = lock;
     cache->keys = new_keys();
     if (!hmm__cache_suits(h) || !hmm__tables_open(cache, memory))
         return false;

@@ -26,7 +26,7 @@ HMM__ALWAYS_INLINE size_t class_bytes(unsigned c)
 
 HMM__ALWAYS_INLINE size_t cache_page_of(const struct cache *cache, const void *p)
 {
-    return ((uintptr_t)p - cache->base) >> CACHE_PAGE_LOG;
+    return ((uintptr_t)p - CACHE_READ(cache->base)) >> CACHE_PAGE_LOG;
 }
 
 /* Its entries are read without the lock, and not atomically. A page's entry is written, with the
