@@ -100,11 +100,12 @@
  * change of a free list.
  *
  * Before the break rises, runs that have been queued and of which at most half is in use are split,
- * where that gives back a 32nd of what runs have; before a request fails, all that have free
- * objects. As long as runs are split, and the holes of the heap are more than a 16th of what runs
- * have, a request for which there is no run is served from a hole, as a block of the heap, before a
- * new run raises the break. So a program that works in phases of other sizes has the memory between
- * what it keeps. What it has in large blocks, and may never touch, makes no difference.
+ * where that gives back a 32nd of what runs have, and after them those of which a quarter is free;
+ * before a request fails, all that have free objects. As long as runs are split, and the holes of
+ * the heap are more than a 16th of what runs have, a request for which there is no run is served
+ * from a hole, as a block of the heap, before a new run raises the break. So a program that works
+ * in phases of other sizes has the memory between what it keeps. What it has in large blocks, and
+ * may never touch, makes no difference.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
  * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
@@ -338,6 +339,7 @@ struct cache {
     hmm_ref survey_brk;               /* where it is decided anew */
     hmm_ref split_brk;                /* the break when runs were split last, */
     uint32_t split_holes;             /* and the free granules after it */
+    size_t split_rest;                /* bytes that the step is to free yet */
     unsigned split_class;             /* where to go on */
 };
 
@@ -521,6 +523,8 @@ HMM__HIDDEN bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache
 /* Before the break rises: splits some runs of tc's, which may be NULL, and of those that no thread
  * uses. False: there was none, or what was split last is free yet. */
 HMM__HIDDEN bool hmm__split_some(struct cache *cache, struct thread_cache *tc);
+/* Goes on with that: cache->split_rest is not 0. */
+HMM__HIDDEN void hmm__split_rest(struct thread_cache *tc);
 /* Before a request fails: all of these. */
 HMM__HIDDEN bool hmm__split_all(struct cache *cache, struct thread_cache *tc);
 

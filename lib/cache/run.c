@@ -27,10 +27,6 @@
 /* At the end of a small run at most an 8th is lost. */
 #define REST_PART 8u
 
-/* Requests are served from holes instead of a new run if these are more than so large a part of
- * what runs have. */
-#define HOLES_SHIFT 4
-
 /* A class gets a run when requests for so many bytes were made; where there are more threads, of up
  * to so many times as many: most of a large number of threads sleep. */
 #define TRIAL_BYTES 512u
@@ -283,13 +279,6 @@ static void *place_in_hole(struct cache *cache, uint32_t *pages, size_t size)
     return p;
 }
 
-/* Whether so much is in holes, since runs were split, that these are to be filled first. */
-static bool has_many_holes(const struct cache *cache)
-{
-    return cache->splits &&
-           (size_t)free_granules(cache->heap) * HMM_GRANULE > cache->run_bytes >> HOLES_SHIFT;
-}
-
 /* Returns empty runs and medium blocks to the heap, and splits runs, before the break would rise.
  * Where many holes are too small for a run, one of them may be large enough for the request: *block
  * is it, and the result NULL. */
@@ -303,7 +292,7 @@ static void *place_run(struct cache *cache, uint32_t *pages, struct run_request 
     bool rises = h->brk - h->top < n && !hmm__was_below_top(h, n), any = rises;
     while (p == NULL && any && (any = hmm__cache_reclaim_idle(cache)))
         p = place_in_hole(cache, pages, size);
-    if (p == NULL && rises && has_many_holes(cache))
+    if (p == NULL && rises && are_holes_first(cache))
         *block = hmm__try_hole(h, request.size);
     return p || *block ? p : allocate_pages(cache, *pages, HMM__PIECE_OF_TOP);
 }
@@ -371,6 +360,8 @@ struct run *hmm__run_new(struct thread_cache *tc, struct run_request request, vo
     hmm__run_collect_descriptors(tc);
     uint32_t pages = is_worth_a_run(cache, s, size) ? wanted_pages(cache, s, size) : 0;
     struct run *d = pages ? hmm__descriptor_new(tc) : NULL;
+    if (hmm__unlikely(cache->split_rest != 0))
+        hmm__split_rest(tc);
     char *start = d ? place_run(cache, &pages, request, block) : NULL;
     if (start == NULL || !hmm__tables_cover(cache, cache_page_of(cache, start) + pages)) {
         if (start != NULL)

@@ -253,6 +253,25 @@ HMM__ALWAYS_INLINE enum run_holds run_holds(const struct cache *cache, const str
     return holds == HOLDS_OBJECT && object_is_free(cache, p) ? HOLDS_INVALID : holds;
 }
 
+/* Requests are served from holes instead of a new run if these are more than so large a part of
+ * what runs have. */
+#define HOLES_SHIFT 4
+
+/* Whether so much is in holes, since runs were split, that these are to be filled first. */
+HMM__ALWAYS_INLINE bool has_many_holes(const struct cache *cache)
+{
+    return cache->splits &&
+           (size_t)free_granules(cache->heap) * HMM_GRANULE > cache->run_bytes >> HOLES_SHIFT;
+}
+
+/* The same, or what is in holes was split last and nothing of it is used yet. */
+HMM__ALWAYS_INLINE bool are_holes_first(const struct cache *cache)
+{
+    const struct hmm_heap *h = cache->heap;
+    return has_many_holes(cache) ||
+           (cache->splits && h->brk == cache->split_brk && free_granules(h) == cache->split_holes);
+}
+
 /* ---- run.c: the life of a run. What changes the heap needs the lock. ---- */
 
 /* What a run is wanted for. */

@@ -7,7 +7,8 @@
  *
  * A run serves one class. Where a program is done with a class, and one object in ten lives on,
  * nine tenths of its runs could serve no other request. So before the break rises, a step of the
- * runs that have been queued for longest and of which at most half is in use are split:
+ * runs that have been queued for longest and of which at most half is in use are split, and when
+ * there are none such, those of which a quarter is free:
  *
  *     run:   |  free  | object | object | free | object |      free       |
  *     heap:  |  free  |      used         |free|  used    |    free       |
@@ -52,16 +53,17 @@
 #define SPLIT_WORD_BITS (8u * (unsigned)sizeof(uintptr_t))
 #define SPLIT_BITS (2u * SPLIT_WORD_BITS) /* in a descriptor */
 
-/* In a step runs are split until as much is free that was not as a 128th of what runs have, and as
- * the break would rise by, or so many runs have been looked at. With less than the latter the break
- * rises beside runs that are to be split. */
+/* In a step as much is to become free as a 128th of what runs have, and as the break would rise by:
+ * with less than the latter the break rises beside runs that are to be split. A call looks at so
+ * many runs and objects of those that are split, and the next new runs do the rest of the step. */
 #define SPLIT_SHIFT 7
-#define SPLIT_LOOK 2048u
+#define SPLIT_LOOK 4096u
 
-/* A run is split if at most this part of it is in use, and only while such runs, or the holes that
- * they have left, are at least a 32nd of what runs have. Whether they are is asked each time that
- * the heap has grown by a 64th of that. */
-#define SPLIT_PART 2u
+/* A run is split if at most half of it is in use, or, where none such is left, three quarters; and
+ * only while the former, or the holes that were left by splitting, are at least a 32nd of what runs
+ * have. Whether they are is asked each time that the heap has grown by a 64th of that. */
+#define SPLIT_QUARTERS 2u
+#define SPLIT_QUARTERS_MAX 3u
 #define WORTH_SHIFT 5
 #define WORTH_MIN ((size_t)256 << 10)
 #define SURVEY_SHIFT 6
@@ -369,10 +371,10 @@ static bool split_run(struct thread_cache *tc, struct run *d)
 }
 
 /* Whether d, which is queued, is to be split. */
-static bool is_sparse(const struct run *d, uint32_t part)
+static bool is_sparse(const struct run *d, uint32_t quarters)
 {
     uint32_t used = run_used(d);
-    return used != 0 && used != run_rest(d)->count && used * part <= run_rest(d)->count;
+    return used != 0 && used != run_rest(d)->count && used * 4 <= run_rest(d)->count * quarters;
 }
 
 /* An estimate of the bytes that are free in the runs of a queue that are to be split. Of a long
@@ -384,7 +386,7 @@ static size_t sparse_bytes_of(const struct thread_cache *tc, const struct size_c
     for (unsigned look = SURVEY_LOOK; at != 0 && look != 0; look--) {
         const struct run *d = run_at(tc->cache, at);
         pages += run_pages(d);
-        if (run_state(d) == RUN_PARTIAL && is_sparse(d, SPLIT_PART))
+        if (run_state(d) == RUN_PARTIAL && is_sparse(d, SPLIT_QUARTERS))
             bytes += (run_rest(d)->count - run_used(d)) * class_bytes(d->class);
         at = run_rest(d)->link;
     }
@@ -402,20 +404,20 @@ static size_t sparse_bytes(const struct thread_cache *tc)
 }
 
 /* Splits d, which was dequeued, or queues it as the newest. Returns the bytes that are free now. */
-static size_t split_or_requeue(struct thread_cache *tc, struct run *d, uint32_t part)
+static size_t split_or_requeue(struct thread_cache *tc, struct run *d, uint32_t quarters)
 {
     size_t bytes = (run_rest(d)->count - run_used(d)) * class_bytes(d->class);
-    if (is_sparse(d, part) && split_run(tc, d))
+    if (is_sparse(d, quarters) && split_run(tc, d))
         return bytes;
     hmm__run_requeue(tc, d);
     return 0;
 }
 
-/* Runs of which at most 1/part is in use are split until so many bytes became free, or so many runs
- * were looked at. */
+/* Runs of which at most so many quarters are in use are split until so many bytes became free, or
+ * so many runs were looked at, and objects in use of those that were split. */
 struct split_plan {
-    size_t wanted, look;
-    uint32_t part;
+    size_t wanted, look; /* what is left of them */
+    uint32_t quarters;
     bool any; /* some were */
 };
 
@@ -432,12 +434,13 @@ static void split_queue(struct thread_cache *tc, unsigned c, struct split_plan *
             hmm__run_requeue(tc, d);
             return;
         }
-        size_t bytes = split_or_requeue(tc, d, p->part);
+        size_t bytes = split_or_requeue(tc, d, p->quarters);
         if (bytes == 0 && stays == 0)
             stays = cache_offset(tc->cache, d);
         p->wanted -= bytes < p->wanted ? bytes : p->wanted;
         p->any |= bytes != 0;
-        --p->look;
+        size_t cost = 1 + (bytes != 0 ? run_rest(d)->below : 0);
+        p->look -= cost < p->look ? cost : p->look;
     }
 }
 
@@ -452,12 +455,12 @@ static void split_queues(struct thread_cache *tc, struct split_plan *p)
     }
 }
 
-/* Whether so much is in the queues' runs that are to be split, or, of those that were, in holes,
- * that it is worth the work. */
+/* Whether so much is in the queues' runs that are to be split, or, if some were ever split, in
+ * holes, that it is worth the work. */
 static bool is_worth_splitting(const struct cache *cache, const struct thread_cache *tc)
 {
     size_t wanted = cache->run_bytes >> WORTH_SHIFT;
-    size_t bytes = cache->splits ? (size_t)free_granules(cache->heap) * HMM_GRANULE : 0;
+    size_t bytes = cache->split_brk != 0 ? (size_t)free_granules(cache->heap) * HMM_GRANULE : 0;
     if (wanted < WORTH_MIN)
         wanted = WORTH_MIN;
     if (tc != NULL)
@@ -483,20 +486,40 @@ static void survey(struct cache *cache, const struct thread_cache *tc)
 }
 
 /* Of tc, which may be NULL, of the pool, and of ended threads. */
-static bool carry_out(struct cache *cache, struct thread_cache *tc, struct split_plan plan)
+static bool carry_out(struct cache *cache, struct thread_cache *tc, struct split_plan *plan)
 {
     if (tc != NULL)
-        split_queues(tc, &plan);
+        split_queues(tc, plan);
     if (cache->pool != NULL)
-        split_queues(cache->pool, &plan);
+        split_queues(cache->pool, plan);
     for (struct thread_cache *t = cache->abandoned; t != NULL; t = t->next_abandoned)
-        split_queues(t, &plan);
-    return plan.any;
+        split_queues(t, plan);
+    return plan->any;
 }
 
 bool hmm__split_all(struct cache *cache, struct thread_cache *tc)
 {
-    return cache->open && carry_out(cache, tc, (struct split_plan){SIZE_MAX, SIZE_MAX, 1, false});
+    return cache->open && carry_out(cache, tc, &(struct split_plan){SIZE_MAX, SIZE_MAX, 4, false});
+}
+
+/* A part of a step that is to free so many bytes yet. */
+static bool split_part(struct cache *cache, struct thread_cache *tc, size_t wanted)
+{
+    struct split_plan plan = {wanted, SPLIT_LOOK, SPLIT_QUARTERS, false};
+    if (!carry_out(cache, tc, &plan)) {
+        plan = (struct split_plan){wanted, SPLIT_LOOK, SPLIT_QUARTERS_MAX, false};
+        carry_out(cache, tc, &plan);
+    }
+    cache->split_rest = plan.any ? plan.wanted : 0;
+    return plan.any;
+}
+
+/* Whether what was split last is free yet. If it is not much, a part of it is enough. */
+static bool is_unused(const struct cache *cache, uint32_t step)
+{
+    const struct hmm_heap *h = cache->heap;
+    uint32_t part = has_many_holes(cache) ? step / 2 : 0;
+    return h->brk == cache->split_brk && free_granules(h) + part >= cache->split_holes;
 }
 
 bool hmm__split_some(struct cache *cache, struct thread_cache *tc)
@@ -506,14 +529,17 @@ bool hmm__split_some(struct cache *cache, struct thread_cache *tc)
     uint32_t step = hmm__brk_step(h);
     step = step > part ? step : part;
     survey(cache, tc);
-    if (!cache->open || !cache->splits ||
-        (h->brk == cache->split_brk && free_granules(h) + step / 2 > cache->split_holes))
-        return false; /* or what was split last is not used yet */
-    bool any = carry_out(
-        cache, tc, (struct split_plan){(size_t)step * HMM_GRANULE, SPLIT_LOOK, SPLIT_PART, false});
+    if (!cache->open || !cache->splits || is_unused(cache, step))
+        return false;
+    bool any = split_part(cache, tc, (size_t)step * HMM_GRANULE);
     cache->split_brk = h->brk;
     cache->split_holes = free_granules(h);
     return any;
+}
+
+void hmm__split_rest(struct thread_cache *tc)
+{
+    split_part(tc->cache, tc, tc->cache->split_rest);
 }
 
 /* ---- An object is freed ---- */
