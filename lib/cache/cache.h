@@ -102,10 +102,10 @@
  * Before the break rises, runs that have been queued and of which at most half is in use are split,
  * where that gives back a 32nd of what runs have, and after them those of which a quarter is free;
  * before a request fails, all that have free objects. As long as runs are split, and the holes of
- * the heap are more than a 16th of what runs have, a request for which there is no run is served
- * from a hole, as a block of the heap, before a new run raises the break. So a program that works
- * in phases of other sizes has the memory between what it keeps. What it has in large blocks, and
- * may never touch, makes no difference.
+ * the heap are more than a 16th of what runs have, or were just made, a request for which there is
+ * no run is served from a hole, as a block of the heap, before a new run raises the break. So a
+ * program that works in phases of other sizes has the memory between what it keeps. What it has in
+ * large blocks, and may never touch, makes no difference.
  *
  * The size of a new run follows its class: half of the pages that the class has, at least four
  * objects and 4 KiB, at most 32 KiB and the thread's share of a 32nd of the heap. The first one has
@@ -333,12 +333,15 @@ struct cache {
     size_t medium_bytes; /* of all threads, as far as they are counted */
     size_t idle_page;    /* where to go on looking for empty runs of others */
     struct thread_cache *idle_thread; /* and for their medium blocks; NULL: all were looked at */
+    hmm_ref idle_brk;                 /* the break when nothing was found, */
+    uint32_t idle_holes;              /* and the free granules */
     uint64_t aged_at;                 /* when medium blocks that are not needed were looked for */
     bool has_unused;                  /* some medium_cache.unused is not 0 */
+    bool was_split;                   /* some run, ever */
     bool splits;                      /* runs are split, and holes filled before a run is made */
     hmm_ref survey_brk;               /* where it is decided anew */
     hmm_ref split_brk;                /* the break when runs were split last, */
-    uint32_t split_holes;             /* and the free granules after it */
+    uint32_t split_holes;             /* and the free granules after it; 0: none was */
     size_t split_rest;                /* bytes that the step is to free yet */
     unsigned split_class;             /* where to go on */
 };
@@ -523,6 +526,8 @@ HMM__HIDDEN bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache
 /* Before the break rises: splits some runs of tc's, which may be NULL, and of those that no thread
  * uses. False: there was none, or what was split last is free yet. */
 HMM__HIDDEN bool hmm__split_some(struct cache *cache, struct thread_cache *tc);
+/* Whether some were, and what became free by that is free yet. */
+HMM__HIDDEN bool hmm__split_is_unused(const struct cache *cache);
 /* Goes on with that: cache->split_rest is not 0. */
 HMM__HIDDEN void hmm__split_rest(struct thread_cache *tc);
 /* Before a request fails: all of these. */

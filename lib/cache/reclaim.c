@@ -232,12 +232,22 @@ static bool reclaim_empty(struct cache *cache, size_t *page, size_t end, size_t 
 #define IDLE_STEPS 768u
 #define IDLE_PAGES ((size_t)1 << 16)
 
+/* As much was allocated, or freed, since the last look that found nothing as the break rises by at
+ * a time: requests that are served from holes, since the break would rise, make it no higher. */
+static bool is_look_due(const struct cache *cache)
+{
+    const struct hmm_heap *h = cache->heap;
+    uint32_t holes = free_granules(h), then = cache->idle_holes;
+    return h->brk != cache->idle_brk ||
+           (holes > then ? holes - then : then - holes) >= hmm__brk_step(h);
+}
+
 /* Returns the empty runs of a part of the pages, and a step of the medium blocks of others, before
  * the break rises: of all of them each time that it has risen by a 32nd of the heap, or more where
  * there is much. */
 static bool reclaim_idle_of_others(struct cache *cache, const struct thread_cache *tc)
 {
-    if (cache->in_use < 2 && cache->abandoned == NULL)
+    if ((cache->in_use < 2 && cache->abandoned == NULL) || !is_look_due(cache))
         return false;
     if (cache->idle_page >= cache->pages) {
         cache->idle_page = 0;
@@ -247,7 +257,12 @@ static bool reclaim_idle_of_others(struct cache *cache, const struct thread_cach
     size_t part = cache->pages / IDLE_PARTS + 1;
     part = part < IDLE_PAGES ? part : IDLE_PAGES;
     bool any = hmm__medium_empty_others(cache, tc);
-    return reclaim_empty(cache, &cache->idle_page, cache->idle_page + part, IDLE_STEPS) || any;
+    any |= reclaim_empty(cache, &cache->idle_page, cache->idle_page + part, IDLE_STEPS);
+    if (!any) {
+        cache->idle_brk = cache->heap->brk;
+        cache->idle_holes = free_granules(cache->heap);
+    }
+    return any;
 }
 
 bool hmm__cache_reclaim_idle(struct cache *cache)

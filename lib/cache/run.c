@@ -292,7 +292,7 @@ static void *place_run(struct cache *cache, uint32_t *pages, struct run_request 
     bool rises = h->brk - h->top < n && !hmm__was_below_top(h, n), any = rises;
     while (p == NULL && any && (any = hmm__cache_reclaim_idle(cache)))
         p = place_in_hole(cache, pages, size);
-    if (p == NULL && rises && are_holes_first(cache))
+    if (p == NULL && rises && (has_many_holes(cache) || hmm__split_is_unused(cache)))
         *block = hmm__try_hole(h, request.size);
     return p || *block ? p : allocate_pages(cache, *pages, HMM__PIECE_OF_TOP);
 }

@@ -264,14 +264,6 @@ HMM__ALWAYS_INLINE bool has_many_holes(const struct cache *cache)
            (size_t)free_granules(cache->heap) * HMM_GRANULE > cache->run_bytes >> HOLES_SHIFT;
 }
 
-/* The same, or what is in holes was split last and nothing of it is used yet. */
-HMM__ALWAYS_INLINE bool are_holes_first(const struct cache *cache)
-{
-    const struct hmm_heap *h = cache->heap;
-    return has_many_holes(cache) ||
-           (cache->splits && h->brk == cache->split_brk && free_granules(h) == cache->split_holes);
-}
-
 /* ---- run.c: the life of a run. What changes the heap needs the lock. ---- */
 
 /* What a run is wanted for. */

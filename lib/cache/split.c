@@ -54,14 +54,18 @@
 #define SPLIT_BITS (2u * SPLIT_WORD_BITS) /* in a descriptor */
 
 /* In a step as much is to become free as a 128th of what runs have, and as the break would rise by:
- * with less than the latter the break rises beside runs that are to be split. A call looks at so
- * many runs and objects of those that are split, and the next new runs do the rest of the step. */
+ * with less than the latter the break rises beside runs that are to be split. A look is at so many
+ * runs, and objects in use of those that are split; the next new runs do the rest of the step. */
 #define SPLIT_SHIFT 7
 #define SPLIT_LOOK 4096u
 
-/* A run is split if at most half of it is in use, or, where none such is left, three quarters; and
- * only while the former, or the holes that were left by splitting, are at least a 32nd of what runs
- * have. Whether they are is asked each time that the heap has grown by a 64th of that. */
+/* What a step has made free is as good as unused as long as less than this part of a step is used:
+ * to look for more at each request would take long where there are few. */
+#define UNUSED_PART 64u
+
+/* A run is split if at most half of it is in use, or, where none such was found, three quarters;
+ * and only while the former, or the holes that were left by splitting, are at least a 32nd of what
+ * runs have. Whether they are is asked each time that the heap has grown by a 64th of that. */
 #define SPLIT_QUARTERS 2u
 #define SPLIT_QUARTERS_MAX 3u
 #define WORTH_SHIFT 5
@@ -364,6 +368,7 @@ static bool split_run(struct thread_cache *tc, struct run *d)
     hmm__run_forget_pages(tc, d);
     __atomic_store_n(&d->owner, cache->pool ? low_half(cache->pool) : 1u, __ATOMIC_RELEASE);
     run_set_state(d, RUN_SPLIT);
+    cache->was_split = true;
     cache->run_bytes -= pages * CACHE_PAGE - used;
     map_pages(cache, d, pages);
     cut_islands(cache, d, end);
@@ -460,7 +465,7 @@ static void split_queues(struct thread_cache *tc, struct split_plan *p)
 static bool is_worth_splitting(const struct cache *cache, const struct thread_cache *tc)
 {
     size_t wanted = cache->run_bytes >> WORTH_SHIFT;
-    size_t bytes = cache->split_brk != 0 ? (size_t)free_granules(cache->heap) * HMM_GRANULE : 0;
+    size_t bytes = cache->was_split ? (size_t)free_granules(cache->heap) * HMM_GRANULE : 0;
     if (wanted < WORTH_MIN)
         wanted = WORTH_MIN;
     if (tc != NULL)
@@ -483,17 +488,24 @@ static void survey(struct cache *cache, const struct thread_cache *tc)
         return;
     cache->survey_brk = h->brk + part;
     cache->splits = is_worth_splitting(cache, tc);
+    if (!cache->splits)
+        cache->split_rest = 0;
 }
 
-/* Of tc, which may be NULL, of the pool, and of ended threads. */
+/* Of tc, which may be NULL, of the pool, and of ended threads, which are few. Where one has nothing
+ * to be split, the next is looked through as well. */
 static bool carry_out(struct cache *cache, struct thread_cache *tc, struct split_plan *plan)
 {
+    const size_t look = plan->look;
     if (tc != NULL)
         split_queues(tc, plan);
+    plan->look = plan->any ? plan->look : look;
     if (cache->pool != NULL)
         split_queues(cache->pool, plan);
-    for (struct thread_cache *t = cache->abandoned; t != NULL; t = t->next_abandoned)
+    for (struct thread_cache *t = cache->abandoned; t != NULL; t = t->next_abandoned) {
+        plan->look = plan->any ? plan->look : look;
         split_queues(t, plan);
+    }
     return plan->any;
 }
 
@@ -502,7 +514,8 @@ bool hmm__split_all(struct cache *cache, struct thread_cache *tc)
     return cache->open && carry_out(cache, tc, &(struct split_plan){SIZE_MAX, SIZE_MAX, 4, false});
 }
 
-/* A part of a step that is to free so many bytes yet. */
+/* A part of a step that is to free so many bytes yet. Where nothing is found, it is not looked
+ * again before the break has risen. */
 static bool split_part(struct cache *cache, struct thread_cache *tc, size_t wanted)
 {
     struct split_plan plan = {wanted, SPLIT_LOOK, SPLIT_QUARTERS, false};
@@ -511,30 +524,40 @@ static bool split_part(struct cache *cache, struct thread_cache *tc, size_t want
         carry_out(cache, tc, &plan);
     }
     cache->split_rest = plan.any ? plan.wanted : 0;
+    cache->split_brk = cache->heap->brk;
+    cache->split_holes = plan.any ? free_granules(cache->heap) : 0;
     return plan.any;
 }
 
-/* Whether what was split last is free yet. If it is not much, a part of it is enough. */
-static bool is_unused(const struct cache *cache, uint32_t step)
+/* In granules. */
+static uint32_t step_of(const struct cache *cache)
+{
+    uint32_t part = (uint32_t)((cache->run_bytes >> SPLIT_SHIFT) / HMM_GRANULE);
+    uint32_t step = hmm__brk_step(cache->heap);
+    return step > part ? step : part;
+}
+
+/* Whether what was free after the last step is free yet but for so much. */
+static bool is_unused(const struct cache *cache, uint32_t but)
 {
     const struct hmm_heap *h = cache->heap;
-    uint32_t part = has_many_holes(cache) ? step / 2 : 0;
-    return h->brk == cache->split_brk && free_granules(h) + part >= cache->split_holes;
+    return h->brk == cache->split_brk && free_granules(h) + but >= cache->split_holes;
+}
+
+bool hmm__split_is_unused(const struct cache *cache)
+{
+    return cache->splits && cache->split_holes != 0 &&
+           is_unused(cache, step_of(cache) / UNUSED_PART);
 }
 
 bool hmm__split_some(struct cache *cache, struct thread_cache *tc)
 {
-    const struct hmm_heap *h = cache->heap;
-    uint32_t part = (uint32_t)((cache->run_bytes >> SPLIT_SHIFT) / HMM_GRANULE);
-    uint32_t step = hmm__brk_step(h);
-    step = step > part ? step : part;
+    const uint32_t step = step_of(cache);
     survey(cache, tc);
-    if (!cache->open || !cache->splits || is_unused(cache, step))
+    if (!cache->open || !cache->splits ||
+        is_unused(cache, has_many_holes(cache) ? step / 2 : step / UNUSED_PART))
         return false;
-    bool any = split_part(cache, tc, (size_t)step * HMM_GRANULE);
-    cache->split_brk = h->brk;
-    cache->split_holes = free_granules(h);
-    return any;
+    return split_part(cache, tc, (size_t)step * HMM_GRANULE);
 }
 
 void hmm__split_rest(struct thread_cache *tc)
