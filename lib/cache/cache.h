@@ -521,7 +521,7 @@ HMM__HIDDEN bool hmm__cache_reclaim_idle(struct cache *cache);
 /* The same of all that can be had back of all threads. `tc`: the calling thread's, or NULL. */
 HMM__HIDDEN bool hmm__cache_reclaim_all(struct cache *cache, struct thread_cache *tc);
 
-/* ---- split.c: with the lock ---- */
+/* ---- sparse.c: with the lock ---- */
 
 /* Before the break rises: splits some runs of tc's, which may be NULL, and of those that no thread
  * uses. False: there was none, or what was split last is free yet. */
@@ -532,6 +532,12 @@ HMM__HIDDEN bool hmm__split_is_unused(const struct cache *cache);
 HMM__HIDDEN void hmm__split_rest(struct thread_cache *tc);
 /* Before a request fails: all of these. */
 HMM__HIDDEN bool hmm__split_all(struct cache *cache, struct thread_cache *tc);
+
+/* ---- split.c: with the lock ---- */
+
+/* Splits d, a run of tc's that is in no queue. False: there is no room for the bits; nothing was
+ * done. */
+HMM__HIDDEN bool hmm__split_run(struct thread_cache *tc, struct run *d);
 
 /* Whether p is an object in use of d, which is SPLIT. */
 HMM__HIDDEN bool hmm__split_has(const struct cache *cache, const struct run *d, const void *p);
